@@ -1,0 +1,33 @@
+# make demo: hear it. make test: check it. Both make the virtual environment first.
+PYTHON ?= python3
+VENV := .venv
+RUN := $(VENV)/bin/python
+WEIGHTS := weights/music.weights.h5
+
+.PHONY: demo test
+
+demo: $(VENV)/ready
+	@if ! find midis -iname '*.mid' -o -iname '*.midi' -o -iname '*.kar' | grep -q .; then \
+		echo "midis/ is empty: filling it with the Bach chorales of music21's corpus (once)"; \
+		$(RUN) convertmidis.py --corpus bach; fi
+	@if [ -e $(WEIGHTS) ]; then echo "$(WEIGHTS) is there already: not training again"; \
+		else $(RUN) train.py --minutes 3; fi
+	@$(RUN) generate_music.py --count 3 | tee $(VENV)/demo
+	@$(RUN) predict_with_prior.py | tee -a $(VENV)/demo
+	@echo; echo "Open these in any music player or notation program:"; \
+		sed -n 's/^Wrote \(.*\.mid\):.*/    \1/p' $(VENV)/demo
+
+test: $(VENV)/ready-dev
+	$(RUN) -m ruff check .
+	$(RUN) -m ruff format --check .
+	$(RUN) -m pytest
+
+$(VENV)/ready: requirements.txt
+	test -e $(RUN) || $(PYTHON) -m venv $(VENV)
+	$(RUN) -m pip install --quiet --disable-pip-version-check -r requirements.txt
+	@touch $@
+
+$(VENV)/ready-dev: requirements-dev.txt requirements.txt
+	test -e $(RUN) || $(PYTHON) -m venv $(VENV)
+	$(RUN) -m pip install --quiet --disable-pip-version-check -r requirements-dev.txt
+	@touch $@ $(VENV)/ready

@@ -1,0 +1,342 @@
+"""Speed and memory, side by side with the ancestors' way, in one run on one machine; JSON on the last line.
+
+    python benchmark.py --quick         under a minute on two cores
+    python benchmark.py                 a few minutes, steadier numbers
+
+The yardstick is what the tutorial repositories that this one descends from do: read with music21, train one target for
+each window of 100 events, generate by running the whole window through the network for every note.
+"""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+
+from utils import checkpoint, dataset, events, midi, sampler, settings
+
+# ---- what to measure
+QUICK = False  # fewer repetitions, and a tenth of the notes for the memory
+PART = "all"  # all, or one of: read, train, sample, prior, memory
+MIDI_DIR = ""  # folder of MIDI files to read ('': pieces of 600 notes made up here)
+# ---- how much
+FILES = 12  # files that the ancestors' way reads
+UPDATES = 40  # updates of our network that are timed
+ANCESTOR_UPDATES = 5  # updates of the ancestors' network that are timed
+ANCESTOR_NOTES = 20  # notes that the ancestors' way generates; the time of 700 follows from them
+LARGE = 7_000_000  # notes to train on for the memory: the size of MAESTRO
+SMALL = 70_000  # notes that the time of an update is compared with
+REPEAT = 5  # times that short measurements are taken; the best counts
+NOTES = 600  # in a made-up piece
+WINDOW = 100  # events in an ancestors' window
+PRIOR_NOTES = 700  # new notes of the continuation
+STREAMS = ("offset", "note", "duration")  # what an event is
+
+
+def made_up(notes: int, seed: int) -> midi.Piece:
+    """A piece that has as many different values as piano music: about 90 pitches, 40 offsets and 90 durations."""
+    rng = np.random.default_rng(seed)
+    offset = rng.choice(np.arange(40), notes, p=np.r_[0.4, np.full(39, 0.6 / 39)])
+    pitch = 64 + np.abs(np.cumsum(rng.integers(-7, 8, notes)) % 176 - 88) - 44
+    duration = rng.integers(1, 90, notes)
+    piece = midi.Piece(np.cumsum(offset) * 40, pitch, duration * 40, np.full(notes, 80), np.zeros(notes, int))
+    return events.let_go(piece.sorted())
+
+
+def write_music(folder: Path, pieces: int, notes: int, different: int) -> None:
+    """`pieces` files of `notes` notes, `different` of them different: reading does not care, writing takes time."""
+    for i in range(pieces):
+        path = folder / f"{i:05d}.mid"
+        if i < different:
+            with path.open("wb") as file:
+                midi.write(made_up(notes, i), file)
+        else:
+            shutil.copy(folder / f"{i % different:05d}.mid", path)
+
+
+def best_time(repeat: int, work: Callable[[], object]) -> float:
+    """Seconds that `work` takes, the best of `repeat`."""
+    times = []
+    for _ in range(repeat):
+        start = time.perf_counter()
+        work()
+        times.append(time.perf_counter() - start)
+    return min(times)
+
+
+def products(shapes: list[tuple[int, int, int]], repeat: int) -> float:
+    """Seconds for float32 matrix products (rows, inner, columns) one after another: what arithmetic alone costs."""
+    pairs = {(m, k, n): (np.ones((m, k), np.float32), np.ones((k, n), np.float32)) for m, k, n in shapes}
+    work = [pairs[shape] for shape in shapes]  # equal shapes share their arrays, as the steps of a layer do
+    return best_time(max(repeat, 3), lambda: [a @ b for a, b in work])
+
+
+def event_products(vocabulary: events.Vocabulary, shape: dict, rows: int, steps: int, folded: bool = False) -> list:
+    """Shapes of the products of a forward pass over `steps` events of `rows` pieces. Those that need not wait for the
+    step before are taken at once. `folded`: embeddings were multiplied by what follows them beforehand."""
+    units, size, hidden = shape["units"], shape["embedding"], shape["hidden"]
+    many = rows * steps
+    shapes = [(many, units, 4 * units)] * (shape["layers"] - 1) + [(rows, units, 4 * units)] * shape["layers"] * steps
+    if not folded:
+        shapes.append((many, size * len(vocabulary.inputs), 4 * units))
+    for stream, seen in shape["sees"].items():
+        outputs = vocabulary.size(stream) + (2 * events.REACH + 1 if stream == "note" else 0)
+        shapes += [(many, units + (0 if folded else size * len(seen)), hidden), (many, hidden, outputs)]
+    return shapes
+
+
+def default_network(vocabulary: events.Vocabulary):
+    """(trainer, scorer, shape, settings) of train.py's defaults, untrained: speed does not depend on the weights."""
+    from utils import network
+
+    args = settings.parse("train.py", [])
+    shape = {name: getattr(args, name) for name in ("layers", "units", "embedding", "hidden", "dropout")}
+    shape["sees"] = network.head_inputs(args.streams, args.heads)
+    trainer, scorer = network.build(vocabulary, shape)
+    network.compile_trainer(trainer, args.streams, args.learning_rate, args.clip_norm, args.weight_decay)
+    return trainer, scorer, shape, args
+
+
+def corpus_of(sources: list[dataset.Source]) -> dataset.Corpus:
+    vocabulary = events.build_vocabulary([source.events for source in sources], STREAMS, 6, 12, "split", 16)
+    return dataset.encode(sources, vocabulary, 6)
+
+
+# ---- the ancestors' way ----
+
+
+def ancestors_read(path: Path) -> list[tuple[str, float, float]]:
+    """(note or chord, offset, duration) of the first part, as music21 gives them."""
+    from music21 import chord, converter, instrument, note
+
+    parsed = converter.parse(path, forceSource=True)
+    parts = instrument.partitionByInstrument(parsed)
+    found = []
+    for element in parts.parts[0].recurse() if parts else parsed.flatten().notes:
+        if isinstance(element, note.Note):
+            found.append((str(element.pitch), float(element.offset), float(element.quarterLength)))
+        elif isinstance(element, chord.Chord):
+            name = ".".join(str(number) for number in element.normalOrder)
+            found.append((name, float(element.offset), float(element.quarterLength)))
+    return found
+
+
+def ancestors_network(sizes: list[int]):
+    """The ancestors' layers: three branches over scalars, one target for each window and head."""
+    from utils.network import keras
+
+    layers = keras.layers
+    inputs, branches = [keras.Input((WINDOW, 1)) for _ in sizes], []
+    for scalar in inputs:
+        branches.append(layers.Dropout(0.2)(layers.LSTM(256, return_sequences=True)(scalar)))
+    x = layers.Concatenate()(branches)
+    x = layers.Dropout(0.3)(layers.LSTM(512, return_sequences=True)(x))
+    x = layers.BatchNormalization()(layers.LSTM(512)(x))
+    x = layers.Dense(256, activation="relu")(layers.Dropout(0.3)(x))
+    outputs = []
+    for size in sizes:
+        head = layers.BatchNormalization()(layers.Dense(128, activation="relu")(x))
+        outputs.append(layers.Dense(size, activation="softmax")(layers.Dropout(0.3)(head)))
+    model = keras.Model(inputs, outputs)
+    model.compile("rmsprop", ["categorical_crossentropy"] * len(sizes))
+    return model
+
+
+# ---- the parts ----
+
+
+def measure_read(args, folder: Path) -> dict:
+    """Files read and quantised a second."""
+    paths = midi.find(folder)
+    data = [path.read_bytes() for path in paths]
+    seconds = best_time(args.repeat, lambda: dataset.read_folder(folder, STREAMS, 12, "split", 16))
+    import symusic  # the limit: its parser alone, on bytes that are in memory already
+
+    limit = best_time(args.repeat, lambda: [symusic.Score.from_midi(whole) for whole in data])
+    ancestors_read(paths[0])  # music21 starts
+    few = paths[: args.files]
+    ancestors = best_time(1, lambda: [ancestors_read(path) for path in few])
+    ours, theirs = len(paths) / seconds, len(few) / ancestors
+    return {
+        "read_files_per_second": ours,
+        "read_ancestors_files_per_second": theirs,
+        "read_ratio": ours / theirs,
+        "read_limit_share": limit / seconds,
+    }
+
+
+def measure_train(args, folder: Path) -> dict:
+    """Training targets (events predicted) a second, with the making of the batches."""
+    sources, _ = dataset.read_folder(folder, STREAMS, 12, "split", 16)
+    corpus = corpus_of(sources)
+    from utils import network
+
+    trainer, _, shape, train = default_network(corpus.vocabulary)
+    state = network.zero_state(train.batch_size, shape)
+
+    def update(batches) -> float:
+        inputs, weights = next(batches)
+        trainer.train_on_batch({**inputs, "state": state}, weights)
+        return weights[..., 0].sum()
+
+    rng = np.random.default_rng(1)
+    batches = dataset.batches(corpus, train.sequence_length, train.batch_size, train.transpose, rng)
+    update(batches)  # compiles
+    start = time.perf_counter()
+    targets = sum(update(batches) for _ in range(args.updates))
+    seconds = time.perf_counter() - start
+    # The backward pass takes two products for each one of the forward pass.
+    forward = event_products(corpus.vocabulary, shape, train.batch_size, train.sequence_length)
+    limit = 3 * products(forward, args.repeat)
+
+    sizes = [corpus.vocabulary.size(stream) for stream in STREAMS]
+    model = ancestors_network(sizes)
+    inputs = [np.random.default_rng(1).random((64, WINDOW, 1)).astype(np.float32) for _ in sizes]
+    one_hot = [np.eye(size, dtype=np.float32)[np.arange(64) % size] for size in sizes]
+    model.train_on_batch(inputs, one_hot)
+    ancestors = best_time(args.ancestor_updates, lambda: model.train_on_batch(inputs, one_hot))
+    per_second = targets / seconds
+    return {
+        "train_targets_per_second": per_second,
+        "train_ancestors_targets_per_second": 64 / ancestors,
+        "train_ratio": per_second / (64 / ancestors),
+        "train_limit_share": limit * args.updates / seconds,
+    }
+
+
+def save_network(folder: Path, path: Path) -> None:
+    """Weights of the default network, untrained."""
+    sources, _ = dataset.read_folder(folder, STREAMS, 12, "split", 16)
+    corpus = corpus_of(sources)
+    _, scorer, shape, train = default_network(corpus.vocabulary)
+    about = {"vocabulary": corpus.vocabulary.to_json(), "shape": shape, "history": [], "metre": (4, 4)}
+    about["openings"] = dataset.passages(sources, corpus.vocabulary, train.sequence_length, 4, 1)
+    checkpoint.save(path, scorer, about)
+
+
+def measure_sample(args, weights: Path) -> dict:
+    """Notes a second from a sampler that is warm."""
+    stepper = sampler.Stepper(checkpoint.load(weights))
+    measured = {}
+    for count, name in ((1, "notes_per_second"), (64, "notes_per_second_64")):
+        state = stepper.start(count, (4, 4))
+        how = sampler.Sampling(seed=1, constraints=sampler.usual_constraints(stepper, 400))
+        seconds = best_time(args.repeat, lambda s=state, h=how: sampler.generate(stepper, s, 400, h))
+        limit = products(event_products(stepper.vocabulary, stepper.shape, count, 1, True) * 400, args.repeat)
+        measured |= {name: 400 * count / seconds, f"{name}_limit_share": limit / seconds}
+    return measured
+
+
+def measure_prior(args, weights: Path, folder: Path) -> dict:
+    """A continuation of 700 notes, the whole command from a cold start."""
+    with tempfile.TemporaryDirectory() as out:
+        command = [sys.executable, "predict_with_prior.py", "--weights", weights, "--out", out]
+        command = [*map(str, command), "--notes", str(PRIOR_NOTES)]
+        seconds = best_time(args.repeat, lambda: subprocess.run(command, check=True, capture_output=True))
+    stepper = sampler.Stepper(checkpoint.load(weights))
+    model = ancestors_network([stepper.vocabulary.size(stream) for stream in STREAMS])
+    window = [np.zeros((1, WINDOW, 1), np.float32) for _ in STREAMS]
+    reading = best_time(1, lambda: ancestors_read(midi.find(folder)[0]))
+    model.predict(window, verbose=0)
+    notes = args.ancestor_notes
+    ancestors = best_time(1, lambda: [model.predict(window, verbose=0) for _ in range(notes)]) / notes * PRIOR_NOTES
+    limit = products(event_products(stepper.vocabulary, stepper.shape, 1, 1, True) * PRIOR_NOTES, args.repeat)
+    return {
+        "prior_seconds": seconds,
+        "prior_ancestors_seconds": reading + ancestors,
+        "prior_ratio": (reading + ancestors) / seconds,
+        "prior_limit_share": limit / seconds,
+    }
+
+
+def peak_gigabytes() -> float:
+    """The most memory that this process has held."""
+    import psutil
+
+    process = psutil.Process()
+    if hasattr(process.memory_info(), "peak_wset"):  # Windows
+        return process.memory_info().peak_wset / 2**30
+    import resource
+
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak / 2**30 if sys.platform == "darwin" else peak / 2**20
+
+
+def update_seconds(args, notes: int) -> float:
+    """Median seconds of an update on `notes` notes, which are read from files on the disk."""
+    pieces = max(notes // 5_500, 1)
+    with tempfile.TemporaryDirectory() as folder:
+        write_music(Path(folder), pieces, 5_500, 8)
+        sources, _ = dataset.read_folder(folder, STREAMS, 12, "split", 16)
+    corpus = corpus_of(sources)
+    from utils import network
+
+    trainer, _, shape, train = default_network(corpus.vocabulary)
+    state = network.zero_state(train.batch_size, shape)
+    rng = np.random.default_rng(1)
+    batches = dataset.batches(corpus, train.sequence_length, train.batch_size, train.transpose, rng)
+    times = []
+    for _ in range(args.updates):
+        start = time.perf_counter()
+        inputs, weights = next(batches)
+        trainer.train_on_batch({**inputs, "state": state}, weights)
+        times.append(time.perf_counter() - start)
+    return float(np.median(times[len(times) // 4 :]))
+
+
+def measure_memory(args) -> dict:
+    """Peak memory while training on as many notes as MAESTRO has, and the time of an update against a small folder."""
+    small = update_seconds(args, args.small)
+    large = update_seconds(args, args.large)
+    return {
+        "train_peak_gb": peak_gigabytes(),
+        "train_peak_notes": args.large,
+        "train_update_seconds": large,
+        "train_update_ratio": large / small,
+    }
+
+
+def in_its_own_process(args, part: str) -> dict:
+    """A part whose memory must not be mixed with that of others."""
+    flags = [f"--{name.replace('_', '-')}={getattr(args, name)}" for name in ("updates", "large", "small", "repeat")]
+    command = [sys.executable, "benchmark.py", "--part", part, *flags]
+    done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def main(args) -> None:
+    os.chdir(Path(__file__).parent)
+    settings.choice("part", args.part, ("all", "read", "train", "sample", "prior", "memory"))
+    if args.quick:
+        args.files, args.updates, args.ancestor_updates, args.ancestor_notes, args.repeat = 1, 12, 2, 5, 2
+        args.large //= 10
+    measured = {}
+    # Memory comes first: Linux counts what the parent held when it started a process among what that process held.
+    wanted = ("memory", "read", "train", "sample", "prior") if args.part == "all" else (args.part,)
+    with tempfile.TemporaryDirectory() as scratch:
+        folder, weights = Path(args.midi_dir or scratch), Path(scratch) / "benchmark.weights.h5"
+        if not args.midi_dir:
+            write_music(folder, 200, NOTES, args.files)
+        for part in wanted:
+            print(f"measuring: {part} ...", flush=True)
+            if part in ("sample", "prior") and not weights.exists():
+                save_network(folder, weights)
+            if part == "memory":
+                measured |= measure_memory(args) if args.part == part else in_its_own_process(args, part)
+            else:
+                extra = {"sample": (weights,), "prior": (weights, folder)}.get(part, (folder,))
+                measured |= globals()[f"measure_{part}"](args, *extra)
+    measured = {name: float(f"{value:.4g}") for name, value in measured.items()}
+    for name, value in measured.items():
+        print(f"{name:38s} {value:>14,.6g}")
+    print(json.dumps(measured))
+
+
+if __name__ == "__main__":
+    settings.run(main, __file__)

@@ -1,0 +1,135 @@
+"""Convert a folder of music to single-track MIDI files that train.py learns from.
+
+python convertmidis.py --source downloads        every MIDI, MusicXML, ABC, kern ... file below downloads/
+python convertmidis.py --corpus bach             Bach's chorales, which come with music21
+"""
+
+import io
+import os
+import sys
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
+from pathlib import Path
+
+from tqdm import tqdm
+
+from utils import midi, settings
+from utils.errors import UserError
+
+# ---- what to convert
+SOURCE = ""  # folder of music (or one file), sub-folders included
+CORPUS = ""  # instead of a folder: a composer in music21's own corpus, such as bach
+OUT = "midis"  # folder for the MIDI files; a file keeps its place below SOURCE
+OVERWRITE = False  # replace files that are already there
+WORKERS = 0  # processes (0: one for each core)
+
+
+def convert(source: Path, target: Path) -> int:
+    """Write the music of `source` to `target` (a tune book: to numbered files beside it); returns how many files.
+
+    Raises UserError that says why it cannot be done.
+    """
+    if source.name.lower().endswith(midi.ENDINGS):
+        pieces = [midi.read(source)]
+    else:
+        from utils import score  # music21 takes a second to start
+
+        pieces = score.read(source)
+    targets = [target]
+    if len(pieces) > 1:
+        targets = [target.with_name(f"{target.stem}-{n:03d}.mid") for n in range(1, len(pieces) + 1)]
+    for piece, path in zip(pieces, targets, strict=True):
+        data = io.BytesIO()
+        midi.write(piece, data)
+        scratch = path.with_name(f".{path.name}.{os.getpid()}")
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            scratch.write_bytes(data.getvalue())
+            os.replace(scratch, path)
+        except OSError as error:
+            raise UserError(f"{path} cannot be written: {error.strerror}.") from None
+    return len(pieces)
+
+
+def plan(source: str, corpus: str, out: Path) -> dict[Path, Path]:
+    """Source file -> target file. Two sources never share a target. Raises UserError if there is nothing to do."""
+    if bool(source) == bool(corpus):
+        raise UserError("Name what to convert: --source FOLDER, or --corpus bach for the chorales in music21's corpus.")
+    if corpus:
+        from utils import score
+
+        files = {path: Path(path.name) for path in score.corpus_files(corpus)}
+    elif Path(source).is_file():
+        files = {Path(source): Path(Path(source).name)}
+    else:
+        if out.resolve().is_relative_to(Path(source).resolve()):
+            raise UserError(f"--out {out} lies inside --source {source}: converted files would be converted again.")
+        found = midi.find(source, (*midi.ENDINGS, *midi.SCORE_ENDINGS))
+        files = {path: path.relative_to(source) for path in found}
+    if not files:
+        raise UserError(
+            f"No music in {source}: no file there ends in {' '.join((*midi.ENDINGS, *midi.SCORE_ENDINGS))}."
+        )
+    targets = {}
+    taken = set()
+    for path, relative in files.items():
+        target = relative.with_suffix(".mid")
+        if target in taken:
+            target = relative.with_name(relative.name + ".mid")
+        taken.add(target)
+        targets[path] = out / target
+    return targets
+
+
+def convert_all(targets: dict[Path, Path], workers: int) -> tuple[int, dict[Path, str]]:
+    """Convert in parallel; returns how many succeeded, and the reason for each that failed."""
+    done, failed, crashed = 0, {}, []
+    with tqdm(total=len(targets), desc="converting", unit="file", delay=2) as bar:
+        with ProcessPoolExecutor(workers) as pool:
+            jobs = {pool.submit(convert, *item): item[0] for item in targets.items()}
+            for job in as_completed(jobs):
+                try:
+                    job.result()
+                    done += 1
+                except UserError as error:
+                    failed[jobs[job]] = str(error)
+                except BrokenProcessPool:
+                    crashed.append(jobs[job])
+                    continue
+                bar.update()
+        # A file that brought its process down took the others in the pool with it: each gets a process of its own.
+        for path in crashed:
+            with ProcessPoolExecutor(1) as pool:
+                try:
+                    pool.submit(convert, path, targets[path]).result()
+                    done += 1
+                except UserError as error:
+                    failed[path] = str(error)
+                except BrokenProcessPool:
+                    failed[path] = f"{path} made its reader crash: it is damaged."
+            bar.update()
+    return done, failed
+
+
+def main(args) -> None:
+    out = Path(args.out)
+    targets = plan(args.source, args.corpus, out)
+    # A tune book writes numbered files, so its first number shows that it was converted before.
+    present = {
+        path: target
+        for path, target in targets.items()
+        if target.exists() or target.with_name(f"{target.stem}-001.mid").exists()
+    }
+    if not args.overwrite:
+        targets = {path: target for path, target in targets.items() if path not in present}
+    done, failed = convert_all(targets, args.workers or os.cpu_count() or 1)
+    for reason in failed.values():
+        print(f"failed: {reason}", file=sys.stderr)
+    skipped = 0 if args.overwrite else len(present)
+    print(f"{done} converted, {skipped} skipped (already there), {len(failed)} failed; the MIDI files are in {out}/")
+    if failed and not done and not skipped:
+        raise SystemExit(1)
+
+
+if __name__ == "__main__":
+    settings.run(main, __file__)

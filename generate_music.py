@@ -1,0 +1,77 @@
+"""Write new music as MIDI files, from the weights that train.py made.
+
+python generate_music.py                                   one piece of 400 notes into samples/
+python generate_music.py --count 3 --instrument "Church Organ"
+python generate_music.py --temperature 0.8 --seed 7        calmer, and the same on every run
+"""
+
+from pathlib import Path
+
+import numpy as np
+
+from utils import checkpoint, events, instruments, midi, sampler, settings
+
+# ---- the music
+WEIGHTS = "weights/music.weights.h5"  # file that train.py wrote
+NOTES = 400  # notes in each piece (0: until it ends by itself)
+COUNT = 1  # pieces to write; they are made side by side, so several take little longer than one
+OPENING = "random"  # random: a passage of the training music sets the scene; none: from silence
+INCLUDE_OPENING = False  # let that passage stand before the new music
+# ---- how it is chosen
+TEMPERATURE = 1.0  # below 1: safer and more repetitive; above 1: bolder; 0: always the likeliest note
+TOP_P = 1.0  # choose only among the likeliest notes that together have this share of the probability
+SEED: int | None = None  # the same seed makes the same piece (none: a new one each time, printed)
+# ---- how it sounds
+TEMPO = 120.0  # quarter notes a minute
+INSTRUMENT = "Acoustic Grand Piano"  # any General MIDI name, or its number from 0 to 127
+OUT = "samples"  # folder for the MIDI files; nothing there is overwritten
+# ---- pieces that end by themselves (--notes 0)
+LEAST_EVENTS = 32  # events before a piece may end
+MOST_EVENTS = 5000  # events after which it is cut off
+
+
+def open_with(stepper: sampler.Stepper, opening: dict) -> sampler.State:
+    """The state after a passage that `dataset.passages` kept."""
+    return stepper.read(stepper.start(1, opening["metre"]), opening["classes"], opening["phase"])
+
+
+def main(args) -> None:
+    settings.choice("opening", args.opening, ("random", "none"))
+    settings.at_least("notes", args.notes, 0)
+    settings.at_least("count", args.count, 1)
+    program = instruments.program(args.instrument)
+    tempo = midi.microseconds(args.tempo)
+    weights = checkpoint.load(args.weights)
+    stepper = sampler.Stepper(weights)
+    how = sampler.Sampling(args.temperature, args.top_p, args.seed)
+
+    if args.opening == "random":
+        kept = weights.about["openings"]
+        openings = [kept[np.random.default_rng([how.seed, i]).integers(len(kept))] for i in range(args.count)]
+        state = sampler.stack([open_with(stepper, opening) for opening in openings])
+    else:
+        openings = [{"metre": weights.about["metre"], "classes": {}, "phase": []}] * args.count
+        state = stepper.start(args.count, weights.about["metre"])
+    how.constraints = sampler.usual_constraints(stepper, state.length + (args.notes or LEAST_EVENTS))
+
+    for i, classes in enumerate(sampler.generate(stepper, state, args.notes or MOST_EVENTS, how)):
+        opening = openings[i]
+        phase = (state.last["phase"][i] + stepper.steps(classes["offset"][0])) % state.bar[i]
+        if args.include_opening and opening["phase"]:
+            phase = opening["phase"][0]
+            classes = {s: np.concatenate([opening["classes"][s], made]).astype(int) for s, made in classes.items()}
+        values = stepper.vocabulary.decode(classes)
+        # The first note falls on the place in the bar that it was made for.
+        piece = events.to_piece(values, stepper.vocabulary.grid, start=phase - values["offset"][0], program=program)
+        piece = events.let_go(piece)
+        if args.notes:  # an event of weights with --chords class may hold several notes
+            piece = piece.take(slice(args.notes + (len(piece) - args.notes if args.include_opening else 0)))
+        piece.tempos = [(0, tempo)]
+        piece.time_signatures = [(0, *opening["metre"])]
+        path = midi.save_new(piece, args.out, Path(args.weights).name.removesuffix(".weights.h5"))
+        after = f", after a passage of {opening['name']}" if opening["phase"] else ""
+        print(f"Wrote {path}: {len(piece)} notes, {midi.clock(piece)} minutes, seed {how.seed}{after}")
+
+
+if __name__ == "__main__":
+    settings.run(main, __file__)

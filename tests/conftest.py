@@ -1,0 +1,86 @@
+"""Music made in code, and the scripts run as a user runs them."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT))
+
+from utils import midi  # noqa: E402  (the path comes first)
+
+TINY = "--units 16 --embedding 8 --hidden 16 --sequence-length 16 --batch-size 4 --transpose 2".split()
+
+
+def make_piece(rows: list[tuple], ticks_per_quarter: int = 480, **kwargs) -> midi.Piece:
+    """A piece from (onset, pitch, duration[, velocity[, program]]) rows in ticks."""
+    full = np.array([(*row, 80, 0)[:5] if len(row) == 3 else (*row, 0)[:5] for row in rows], dtype=np.int64)
+    return midi.Piece(*full.reshape(-1, 5).T, ticks_per_quarter, **kwargs).sorted()
+
+
+def save(piece: midi.Piece, path: Path) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("wb") as file:
+        midi.write(piece, file)
+    return path
+
+
+def random_piece(seed: int, bars: int = 8) -> midi.Piece:
+    """A tune in eighths over a chord a bar, in a key of its own."""
+    rng = np.random.default_rng(seed)
+    key = int(rng.integers(0, 12))
+    scale = np.array([0, 2, 4, 5, 7, 9, 11])
+    rows = []
+    for bar in range(bars):
+        root = int(rng.integers(0, 7))
+        rows += [(bar * 1920, 36 + key + int(scale[(root + k) % 7]), 1920) for k in (0, 2, 4)]
+        tick = bar * 1920
+        while tick < (bar + 1) * 1920:
+            length = int(rng.choice([160, 240, 480]))
+            rows.append((tick, 60 + key + int(rng.choice(scale)), length))
+            tick += length
+    return make_piece(rows, time_signatures=[(0, 4, 4)], tempos=[(0, 500_000)])
+
+
+def run(*command: object, cwd: Path = ROOT, **kwargs) -> subprocess.CompletedProcess:
+    """Run `python COMMAND` and return what came of it, with its output as text."""
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "PYTHONIOENCODING": "utf-8"}
+    return subprocess.run(
+        [sys.executable, *map(str, command)],
+        cwd=cwd,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=300,
+        **kwargs,
+    )
+
+
+def one_line_error(result: subprocess.CompletedProcess) -> str:
+    """The error of a script that failed as it should: one line on stderr, no stack trace, a non-zero status."""
+    lines = [line for line in result.stderr.splitlines() if line.strip() and "it/s" not in line]
+    assert result.returncode != 0, result.stdout
+    assert len(lines) == 1, result.stderr
+    return lines[0]
+
+
+@pytest.fixture(scope="session")
+def music(tmp_path_factory) -> Path:
+    """A folder of a dozen small pieces."""
+    folder = tmp_path_factory.mktemp("music")
+    for seed in range(12):
+        save(random_piece(seed), folder / f"piece {seed}.mid")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def weights(music: Path, tmp_path_factory) -> Path:
+    """Weights that train.py made from `music` with a tiny network, run as a user runs it."""
+    path = tmp_path_factory.mktemp("weights") / "tiny.weights.h5"
+    result = run("train.py", "--midi-dir", music, "--weights", path, "--epochs", 2, *TINY)
+    assert result.returncode == 0, result.stderr
+    return path

@@ -1,0 +1,148 @@
+"""A folder of pieces -> windows and batches."""
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+from conftest import make_piece, random_piece, save
+from hypothesis import given
+from hypothesis import strategies as st
+
+from utils import dataset, events
+from utils.errors import UserError
+
+STREAMS = ("offset", "note", "duration")
+
+
+def read(folder: Path, **kwargs) -> list[dataset.Source]:
+    return dataset.read_folder(folder, STREAMS, 12, "split", 16, **kwargs)[0]
+
+
+def corpus_of(pieces: list, transpose: int = 0, chords: str = "split") -> dataset.Corpus:
+    sources = [
+        dataset.Source(str(i), i / 99, events.from_piece(piece, chords=chords)) for i, piece in enumerate(pieces)
+    ]
+    vocabulary = events.build_vocabulary([s.events for s in sources], STREAMS, transpose, 12, chords, 16)
+    return dataset.encode(sources, vocabulary, transpose)
+
+
+@given(st.lists(st.integers(1, 40), min_size=1, max_size=8), st.integers(1, 50), st.integers(0, 99))
+def test_windows_never_cross_pieces(lengths: list[int], window: int, seed: int):
+    # Each piece has a pitch of its own, so a window that crossed over would show two.
+    corpus = corpus_of([make_piece([(i * 480, 40 + n, 480) for i in range(size)]) for n, size in enumerate(lengths)])
+    rng = np.random.default_rng(seed)
+    piece, start = dataset.window_starts(corpus, window, rng)
+    inputs, weights = dataset.cut(corpus, piece, start, window)
+    pitches = corpus.vocabulary.top[inputs["note"]]
+    note = weights[..., 1] > 0
+    for row in range(len(piece)):
+        assert set(pitches[row, 1:][note[row]]) <= {40 + piece[row]}
+    # The end of a piece is a target of the offset alone, and at most once in a window.
+    ends = inputs["offset"][:, 1:] == corpus.vocabulary.end
+    assert (weights[..., 1:][ends] == 0).all()
+    assert (np.where(ends, weights[..., 0], 0).sum(axis=1) <= 1).all()
+    assert dataset.batch_count(corpus, window, 4) == sum(1 for _ in dataset.batches(corpus, window, 4, 0, rng))
+
+
+def test_all_of_a_piece_is_learnt_in_a_few_epochs():
+    corpus = corpus_of([random_piece(1)])
+    seen = np.zeros(corpus.first[-1])
+    for seed in range(10):
+        piece, start = dataset.window_starts(corpus, 16, np.random.default_rng(seed))
+        index = start[:, None] + np.arange(1, 17)
+        np.add.at(seen, index[index < corpus.first[-1]], 1)
+    assert seen[1:].min() >= 3
+
+
+def test_the_same_random_state_gives_the_same_batches():
+    corpus = corpus_of([random_piece(seed) for seed in range(4)], 6)
+    first, second = (list(dataset.batches(corpus, 16, 4, 6, np.random.default_rng(5))) for _ in range(2))
+    for (inputs, weights), (again, weights_again) in zip(first, second, strict=True):
+        assert all((inputs[name] == again[name]).all() for name in inputs)
+        assert (weights == weights_again).all()
+
+
+@pytest.mark.parametrize("chords", ["split", "class"])
+def test_transposition_stays_on_the_keyboard_and_keeps_intervals(chords: str):
+    pieces = [random_piece(seed) for seed in range(3)] + [make_piece([(0, 0, 480), (480, 126, 480)])]
+    corpus = corpus_of(pieces, 6, chords)
+    notes = corpus.vocabulary.size("note")
+    for inputs, weights in dataset.batches(corpus, 16, 4, 6, np.random.default_rng(1)):
+        valid = weights[..., 1] > 0
+        assert inputs["note"].max() <= notes
+        interval = corpus.vocabulary.intervals(inputs["note"][:, 1:], inputs["note"][:, :-1])
+        inner = valid & (inputs["note"][:, :-1] < notes)
+        assert (interval[inner] == inputs["interval"][:, 1:][inner]).all()
+
+
+def test_equal_files_stand_on_the_same_side_and_new_files_move_nobody(music: Path, tmp_path: Path):
+    folder = tmp_path / "music"
+    shutil.copytree(music, folder)
+    for path in list(folder.iterdir()):
+        shutil.copy(path, folder / f"copy of {path.name}")
+    train, held_out = dataset.split(read(folder), 0.3)
+    assert train and held_out
+    assert not {source.place for source in train} & {source.place for source in held_out}
+    for seed in range(100, 110):
+        save(random_piece(seed), folder / f"new {seed}.mid")
+    more_train, more_held_out = dataset.split(read(folder), 0.3)
+    assert {s.name for s in train} <= {s.name for s in more_train}
+    assert {s.name for s in held_out} <= {s.name for s in more_held_out}
+    names = {tuple(s.name for s in dataset.split(read(folder, salt=salt), 0.3)[1]) for salt in range(4)}
+    assert len(names) > 1
+
+
+def test_neither_side_of_a_small_folder_is_empty(tmp_path: Path):
+    for count in (1, 2, 3):
+        save(random_piece(count), tmp_path / f"{count}.mid")
+        for salt in range(20):
+            train, held_out = dataset.split(read(tmp_path, salt=salt), 0.1)
+            assert train and held_out
+            assert count == 1 or not {s.name for s in train} & {s.name for s in held_out}
+    assert dataset.split(read(tmp_path), 0.0)[1] == []
+
+
+def test_bad_files_are_skipped_with_their_reasons(tmp_path: Path):
+    save(random_piece(1), tmp_path / "good.mid")
+    (tmp_path / "text.mid").write_text("no music")
+    (tmp_path / "short.mid").write_bytes((tmp_path / "good.mid").read_bytes()[:100])
+    sources, skipped = dataset.read_folder(tmp_path, STREAMS, 12, "split", 16)
+    assert [source.name for source in sources] == ["good.mid"]
+    assert dict(skipped).keys() == {"text.mid", "short.mid"}
+    (tmp_path / "good.mid").unlink()
+    with pytest.raises(UserError, match="None of the 2 MIDI files"):
+        read(tmp_path)
+
+
+def test_an_empty_folder_says_what_to_do(tmp_path: Path):
+    with pytest.raises(UserError, match="No MIDI file .* convertmidis.py"):
+        read(tmp_path)
+
+
+def test_a_million_notes_and_an_hour_of_silence(tmp_path: Path):
+    onset = np.arange(1_000_000) // 4 * 120
+    onset[-1] += 480 * 7200
+    many = make_piece([(0, 60, 1)])
+    many.onset, many.pitch = onset, np.tile([40, 50, 60, 70], 250_000)
+    many.duration, many.velocity, many.program = (np.full(len(onset), value) for value in (120, 80, 0))
+    source = dataset.Source("many", 0.5, events.from_piece(many))
+    assert source.events.clipped == 1
+    vocabulary = events.build_vocabulary([source.events], STREAMS, 0, 12, "split", 16)
+    corpus = dataset.encode([source], vocabulary)
+    assert corpus.events == 1_000_000
+    # A few bytes a note: seven million fit a laptop.
+    assert sum(values.nbytes for values in corpus.inputs.values()) <= 24 * corpus.events
+
+
+def test_openings_are_real_passages(music: Path):
+    sources = read(music)
+    vocabulary = events.build_vocabulary([s.events for s in sources], STREAMS, 0, 12, "split", 16)
+    by_name = {source.name: vocabulary.encode(source.events)[0] for source in sources}
+    passages = dataset.passages(sources, vocabulary, 20, 30, seed=1)
+    assert len(passages) == 30
+    for passage in passages:
+        part = slice(passage["event"], passage["event"] + len(passage["phase"]))
+        for stream, classes in passage["classes"].items():
+            assert classes == by_name[passage["name"]][stream][part].tolist()
+            assert len(classes) == 20

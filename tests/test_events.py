@@ -1,0 +1,160 @@
+"""MIDI -> events -> MIDI, and the vocabulary."""
+
+import io
+
+import numpy as np
+import pytest
+from conftest import make_piece, random_piece
+from hypothesis import given
+from hypothesis import strategies as st
+
+from utils import events, midi
+
+STREAMS = ("offset", "note", "duration")
+
+
+def on_grid(draw_steps: list[tuple[int, int, int]], grid: int, ticks: int) -> midi.Piece:
+    """A piece from (onset, pitch, duration) rows in grid steps; of equal onset and pitch the longest."""
+    longest = {}
+    for onset, pitch, duration in draw_steps:
+        longest[onset, pitch] = max(duration, longest.get((onset, pitch), 0))
+    scale = ticks // grid
+    return make_piece([(o * scale, p, d * scale) for (o, p), d in longest.items()], ticks)
+
+
+def music(piece: midi.Piece) -> list[tuple[int, int, int]]:
+    return sorted(zip(piece.onset.tolist(), piece.pitch.tolist(), piece.duration.tolist(), strict=True))
+
+
+rows = st.lists(st.tuples(st.integers(0, 180), st.integers(0, 127), st.integers(1, 96)), min_size=1, max_size=80)
+
+
+@given(rows, st.sampled_from([(12, 480), (12, 96), (24, 120), (48, 480), (4, 32764), (1, 1)]), st.booleans())
+def test_music_on_the_grid_survives(steps, sizes, split: bool):
+    """Chords with their octaves, triplets, rests, notes struck again at once, notes held under others, any overlap."""
+    grid, ticks = sizes
+    piece = on_grid(steps, grid, ticks)
+    found = events.from_piece(piece, grid, "split" if split else "class", max_beats=1000)
+    assert found.clipped == 0
+    assert music(events.to_piece(found.streams, grid, ticks)) == music(piece)
+
+
+# One key cannot be struck again while it is down on the same channel, so a file of one track holds no such notes.
+@given(rows)
+def test_midi_to_events_to_midi(steps):
+    piece = events.let_go(on_grid(steps, 12, 480))
+    vocabulary = events.build_vocabulary([events.from_piece(piece, max_beats=1000)], STREAMS, 0, 12, "split", 1000)
+    first, second = io.BytesIO(), io.BytesIO()
+    midi.write(piece, first)
+    classes, moved = vocabulary.encode(vocabulary.events(midi.parse(first.getvalue())))
+    midi.write(events.to_piece(vocabulary.decode(classes), 12, 480), second)
+    assert sum(moved.values()) == 0
+    assert music(midi.parse(second.getvalue())) == music(piece)
+
+
+@given(
+    st.lists(st.tuples(st.integers(1, 400), st.integers(0, 127), st.integers(1, 900)), min_size=1, max_size=200),
+    st.sampled_from([7, 100, 384, 480, 1000]),
+    st.sampled_from([3, 12, 48]),
+)
+def test_off_the_grid_onsets_move_half_a_step_at_most_and_nothing_drifts(gaps, ticks: int, grid: int):
+    onset = np.cumsum([gap for gap, _, _ in gaps])
+    piece = make_piece([(o, p, d) for o, (_, p, d) in zip(onset, gaps, strict=True)], ticks)
+    found = events.from_piece(piece, grid, max_beats=100_000)
+    heard = np.cumsum(found.streams["offset"])
+    # Half a step is ticks / (2 * grid); compared in whole numbers.
+    true = np.array(sorted({(o, p) for o, p, _ in music(piece)}))
+    steps = events.to_steps(true[:, 0], ticks, grid)
+    assert (np.abs(2 * grid * true[:, 0] - 2 * ticks * steps) <= ticks).all()
+    assert set(heard.tolist()) == set(steps.tolist())
+
+
+def test_equal_notes_of_two_tracks_become_one_and_the_longest_stays():
+    found = events.from_piece(make_piece([(0, 60, 240), (0, 60, 960), (0, 60, 480)]))
+    assert {name: values.tolist() for name, values in found.streams.items() if name in STREAMS} == {
+        "offset": [0], "note": [60], "duration": [24]
+    }  # fmt: skip
+
+
+def test_class_chords_are_named_by_their_real_pitches():
+    piece = make_piece([(0, 36, 480), (0, 55, 480), (0, 76, 480), (480, 60, 240), (480, 64, 480)])
+    found = events.from_piece(piece, chords="class")
+    assert found.streams["note"].tolist() == ["C2.G3.E5", "C4", "E4"]
+    assert found.streams["offset"].tolist() == [0, 12, 0]
+    assert [events.note_pitch(events.note_name(pitch)) for pitch in range(128)] == list(range(128))
+
+
+def test_long_rests_and_notes_are_clipped_and_counted():
+    piece = make_piece([(0, 60, 480 * 100), (480 * 3600, 61, 480)])  # half an hour of silence
+    found = events.from_piece(piece, max_beats=16)
+    assert found.clipped == 2
+    assert found.streams["offset"].tolist() == [0, 192]
+    assert found.streams["duration"].tolist() == [192, 12]
+
+
+def test_the_phase_follows_the_metre_of_the_file():
+    piece = make_piece([(480 * i, 60, 480) for i in range(8)], time_signatures=[(0, 3, 4), (480 * 3, 4, 4)])
+    found = events.from_piece(piece)
+    assert found.phase.tolist() == [0, 12, 24, 0, 12, 24, 36, 0]
+    assert found.metre == (4, 4)
+
+
+def test_a_key_struck_again_is_let_go_first():
+    piece = events.let_go(make_piece([(0, 60, 960), (480, 60, 480), (0, 62, 960)]))
+    assert music(piece) == [(0, 60, 480), (0, 62, 960), (480, 60, 480)]
+
+
+def test_velocity_is_one_more_stream():
+    piece = make_piece([(0, 60, 480, 33), (480, 62, 480, 127)])
+    found = events.from_piece(piece)
+    vocabulary = events.build_vocabulary([found], (*STREAMS, "velocity"), 0, 12, "split", 16)
+    classes, _ = vocabulary.encode(found)
+    again = events.to_piece(vocabulary.decode(classes), ticks_per_quarter=480)
+    assert np.abs(again.velocity - piece.velocity).max() <= events.VELOCITY_STEP // 2 + 1
+    assert again.velocity.max() <= 127
+
+
+@pytest.mark.parametrize("chords", ["split", "class"])
+def test_the_vocabulary_covers_what_transposition_makes(chords: str):
+    pieces = [events.from_piece(random_piece(seed), chords=chords) for seed in range(3)]
+    # At the edges of the keyboard there is less room.
+    edges = make_piece([(0, 0, 480), (0, 125, 480)])
+    pieces.append(events.from_piece(edges, chords=chords))
+    vocabulary = events.build_vocabulary(pieces, STREAMS, 6, 12, chords, 16)
+    table = vocabulary.transpositions(6)
+    for piece in pieces:
+        classes, moved = vocabulary.encode(piece)
+        assert sum(moved.values()) == 0
+        low, high = events.room(piece.streams["note"], 6)
+        for semitones in range(low, high + 1):
+            there = vocabulary.values["note"][table[semitones + 6, classes["note"]]]
+            assert there.tolist() == events.shifted(piece.streams["note"], semitones).tolist()
+    assert events.room(pieces[-1].streams["note"], 6) == (0, 2)
+    used = [pitch for value in vocabulary.values["note"].tolist() for pitch in events.pitches(value)]
+    assert min(used) >= 0 and max(used) <= 127
+
+
+def test_values_never_seen_become_the_nearest_and_are_counted():
+    seen = events.from_piece(make_piece([(0, 60, 480), (480, 64, 480), (1440, 72, 960)]))
+    vocabulary = events.build_vocabulary([seen], STREAMS, 0, 12, "split", 16)
+    new = events.from_piece(make_piece([(0, 61, 480), (480, 127, 40), (1440, 72, 4800)]))
+    classes, moved = vocabulary.encode(new)
+    assert vocabulary.decode(classes)["note"].tolist() == [60, 72, 72]
+    assert vocabulary.decode(classes)["duration"].tolist() == [12, 12, 24]
+    assert moved == {"offset": 0, "note": 2, "duration": 2}
+
+
+def test_the_nearest_chord_has_the_fewest_other_keys():
+    values = np.array(sorted(["C4.E4.G4", "C4", "C5.E5.G5"]))
+    wanted = np.array(["C4.E4", "B4", "C5.E5.G5"])
+    assert values[events.nearest_chord(values, wanted)].tolist() == ["C4.E4.G4", "C4", "C5.E5.G5"]
+
+
+def test_a_vocabulary_goes_through_json():
+    for chords in ("split", "class"):
+        vocabulary = events.build_vocabulary(
+            [events.from_piece(random_piece(1), chords=chords)], STREAMS, 2, 12, chords, 16
+        )
+        again = events.Vocabulary.from_json(vocabulary.to_json())
+        assert again.to_json() == vocabulary.to_json()
+        assert again.values["note"].dtype.kind == vocabulary.values["note"].dtype.kind

@@ -1,0 +1,184 @@
+"""MIDI file <-> Piece, and files that are none."""
+
+import io
+import os
+from pathlib import Path
+
+import mido
+import numpy as np
+import pytest
+from conftest import make_piece, random_piece, save
+from hypothesis import given
+from hypothesis import strategies as st
+
+from utils import midi
+from utils.errors import UserError
+
+
+def notes(piece: midi.Piece) -> list[tuple]:
+    return sorted(zip(*(getattr(piece, name).tolist() for name in midi.COLUMNS), strict=True))
+
+
+def back(piece: midi.Piece) -> midi.Piece:
+    data = io.BytesIO()
+    midi.write(piece, data)
+    return midi.parse(data.getvalue())
+
+
+note = st.tuples(
+    st.integers(0, 5000), st.integers(0, 127), st.integers(1, 3000), st.integers(1, 127), st.integers(0, 3)
+)
+
+
+@given(st.lists(note, min_size=1, max_size=60), st.sampled_from([1, 96, 480, 10080, 32767]))
+def test_what_is_written_is_read_back(rows: list[tuple], ticks: int):
+    """Whatever overlaps: each note has its own end."""
+    few_lanes = make_piece([row for i, row in enumerate(rows) if rows.index(row) == i][:14], ticks)
+    assert notes(back(few_lanes)) == notes(few_lanes)
+
+
+def test_tempo_metre_key_ticks_and_instruments_survive():
+    piece = make_piece(
+        [(0, 60, 100, 77, 40), (0, 64, 96, 1, 0), (96, 67, 1, 127, 127)],
+        96,
+        tempos=[(0, 500_001), (96, 333_333)],
+        time_signatures=[(0, 3, 8), (144, 7, 16)],
+        key_signatures=[(0, -3, 1), (96, 7, 0)],
+    )
+    same = back(piece)
+    assert notes(same) == notes(piece)
+    for name in ("ticks_per_quarter", "tempos", "time_signatures", "key_signatures"):
+        assert getattr(same, name) == getattr(piece, name)
+
+
+def test_a_written_file_has_one_track():
+    data = io.BytesIO()
+    midi.write(make_piece([(0, 60, 100, 80, 40), (0, 60, 50, 80, 0), (10, 60, 5, 80, 0)]), data)
+    data.seek(0)
+    file = mido.MidiFile(file=data)
+    assert (file.type, len(file.tracks)) == (0, 1)
+
+
+@pytest.mark.parametrize("kind", [0, 1, 2])
+def test_all_tracks_are_read_and_drums_left_out(kind: int):
+    file = mido.MidiFile(type=kind, ticks_per_beat=120)
+    tracks = [mido.MidiTrack() for _ in range(3)] if kind else [mido.MidiTrack()] * 3
+    for i, track in enumerate(tracks):
+        channel = 9 if i == 2 else i
+        track.append(mido.Message("note_on", note=60 + i, velocity=70 + i, channel=channel, time=0))
+        track.append(mido.Message("note_on", note=60 + i, velocity=0, channel=channel, time=60))
+    file.tracks.extend(tracks if kind else tracks[:1])
+    data = io.BytesIO()
+    file.save(file=data)
+    piece = midi.parse(data.getvalue())
+    later = 0 if kind else 60  # in a single track the notes follow one another
+    assert notes(piece) == [(0, 60, 60, 70, 0), (later, 61, 60, 71, 0)]
+
+
+def test_pitches_0_and_127_and_a_note_of_no_length():
+    track = mido.MidiTrack()
+    for pitch in (0, 127):
+        track.append(mido.Message("note_on", note=pitch, velocity=64, time=0))
+        track.append(mido.Message("note_off", note=pitch, time=0 if pitch else 10))
+    data = io.BytesIO()
+    mido.MidiFile(tracks=[track]).save(file=data)
+    assert sorted(midi.parse(data.getvalue()).pitch.tolist()) == [0, 127]
+
+
+def whole_file() -> bytes:
+    data = io.BytesIO()
+    midi.write(random_piece(1), data)
+    return data.getvalue()
+
+
+def test_every_cut_short_file_is_refused():
+    """symusic may crash the interpreter on these, which no `except` would catch."""
+    data = whole_file()
+    for size in range(0, len(data), 7):
+        with pytest.raises(ValueError):
+            midi.parse(data[:size])
+
+
+def test_damaged_bytes_never_crash():
+    rng = np.random.default_rng(1)
+    data = whole_file()
+    for _ in range(2000):
+        broken = bytearray(data)
+        for place in rng.integers(0, len(data), rng.integers(1, 20)):
+            broken[place] = rng.integers(0, 256)
+        try:
+            midi.parse(bytes(broken))
+        except ValueError as error:
+            assert str(error)
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        (b"", "not a MIDI file"),
+        (b"Dear diary, today I wrote no music.", "not a MIDI file"),
+        (whole_file()[:200], "cut short"),
+        (whole_file()[:12] + b"\xe7\x28" + whole_file()[14:], "SMPTE"),
+        (whole_file()[:12] + b"\x00\x00" + whole_file()[14:], "0 ticks"),
+        (b"MThd\0\0\0\6\0\0\0\1\0\x60MTrk\0\0\0\4\0\xff\x2f\0", "no notes"),
+        (b"MThd\0\0\0\6\0\0\0\1\0\x60MTrk\0\0\0\x0b\0\x99\x28\x40\x30\x28\0\0\xff\x2f\0", "only drums"),
+    ],
+)
+def test_bad_files_are_named_with_the_reason(content: bytes, reason: str, tmp_path: Path):
+    path = tmp_path / "bad.mid"
+    path.write_bytes(content)
+    with pytest.raises(UserError, match=reason) as error:
+        midi.read(path)
+    assert str(path) in str(error.value)
+
+
+def test_files_are_found_by_any_ending_in_any_folder(tmp_path: Path):
+    names = ["a.mid", "B.MID", "c.midi", "d.KAR", "with spaces é/ünïcode ♪.mid", "deep/er/e.Mid"]
+    for name in names:
+        save(make_piece([(0, 60, 10)]), tmp_path / name)
+    (tmp_path / "notes.txt").write_text("no")
+    assert sorted(path.relative_to(tmp_path).as_posix() for path in midi.find(tmp_path)) == sorted(names)
+    assert all(len(midi.read(path)) == 1 for path in midi.find(tmp_path))
+    with pytest.raises(UserError, match="does not exist"):
+        midi.find(tmp_path / "nowhere")
+
+
+def test_a_file_without_permission_is_named(tmp_path: Path, monkeypatch):
+    path = save(make_piece([(0, 60, 10)]), tmp_path / "secret.mid")
+    if os.geteuid() == 0:  # root may read everything, so the refusal is made here
+
+        def refuse(self):
+            raise PermissionError(13, "Permission denied")
+
+        monkeypatch.setattr(Path, "read_bytes", refuse)
+    else:
+        path.chmod(0)
+    with pytest.raises(UserError, match="secret.mid cannot be read: Permission denied"):
+        midi.read(path)
+
+
+def test_span_keeps_what_is_in_force():
+    piece = make_piece(
+        [(0, 60, 10), (480, 61, 10), (960, 62, 10)],
+        tempos=[(0, 500_000), (400, 600_000), (900, 700_000)],
+        time_signatures=[(0, 3, 4)],
+    )
+    part = piece.span(480)
+    assert part.onset.tolist() == [0, 480]
+    assert part.tempos == [(0, 600_000), (420, 700_000)]
+    assert part.time_signatures == [(0, 3, 4)]
+    assert piece.span(0, 481).tempos == [(0, 500_000), (400, 600_000)]
+
+
+def test_nothing_is_overwritten(tmp_path: Path):
+    piece = make_piece([(0, 60, 10)])
+    paths = [midi.save_new(piece, tmp_path, "a") for _ in range(3)]
+    assert [path.name for path in paths] == ["a-001.mid", "a-002.mid", "a-003.mid"]
+    (tmp_path / "file").write_text("")
+    with pytest.raises(UserError, match="cannot be written"):
+        midi.save_new(piece, tmp_path / "file", "a")
+
+
+def test_playing_time():
+    piece = make_piece([(0, 60, 480), (480 * 60, 60, 480)], tempos=[(0, 1_000_000), (480 * 31, 500_000)])
+    assert midi.clock(piece) == "0:46"

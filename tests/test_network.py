@@ -1,0 +1,122 @@
+"""The NumPy sampler and the Keras network are the same network."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from conftest import random_piece
+
+from utils import checkpoint, dataset, events, network, sampler
+from utils.events import END_STREAM
+
+CASES = [
+    ("split", "chained", 1, ("offset", "note", "duration")),
+    ("split", "chained", 3, ("offset", "note", "duration")),
+    ("split", "parallel", 2, ("offset", "note", "duration")),
+    ("class", "chained", 2, ("offset", "note", "duration")),
+    ("class", "parallel", 1, ("offset", "note", "duration")),
+    ("split", "chained", 1, ("offset", "note", "duration", "velocity")),
+]
+
+
+def build(chords: str, heads: str, layers: int, streams: tuple[str, ...], path: Path):
+    """A small network with random weights, its weights file read back, and two pieces."""
+    sources = [
+        dataset.Source(str(seed), seed / 9, events.from_piece(random_piece(seed), chords=chords)) for seed in range(2)
+    ]
+    vocabulary = events.build_vocabulary([s.events for s in sources], streams, 3, 12, chords, 16)
+    shape = {"layers": layers, "units": 24, "embedding": 6, "hidden": 20, "dropout": 0.5}
+    shape["sees"] = network.head_inputs(streams, heads)
+    network.keras.utils.set_random_seed(layers)
+    trainer, scorer = network.build(vocabulary, shape)
+    for weight in trainer.trainable_variables:  # larger than they start, so that mistakes show
+        weight.assign(np.random.default_rng(1).normal(0, 0.5, weight.shape))
+    checkpoint.save(path, scorer, {"vocabulary": vocabulary.to_json(), "shape": shape, "history": []})
+    return trainer, scorer, shape, dataset.encode(sources, vocabulary), sampler.Stepper(checkpoint.load(path))
+
+
+@pytest.mark.parametrize(("chords", "heads", "layers", "streams"), CASES)
+def test_stepping_gives_the_same_distributions(chords, heads, layers, streams, tmp_path: Path):
+    _, scorer, shape, corpus, stepper = build(chords, heads, layers, streams, tmp_path / "a.weights.h5")
+    length = int(np.diff(corpus.first).min()) - 1
+    pieces = np.arange(2)
+    inputs, weights = dataset.cut(corpus, pieces, corpus.first[:-1], length)
+    nats, _ = scorer.predict_on_batch({**inputs, "state": network.zero_state(2, shape)})
+    state = stepper.start(2, (4, 4))
+    for t in range(1, length + 1):
+        output, state = stepper.step(state)
+        chosen = {}
+        for k, stream in enumerate(streams):
+            logits = stepper.logits(stream, output, state, chosen)
+            probability = np.exp(logits - logits.max(axis=1, keepdims=True))
+            probability /= probability.sum(axis=1, keepdims=True)
+            target = inputs[stream][:, t]
+            valid = weights[:, t - 1, k] > 0
+            expected = np.exp(-nats[:, t - 1, k])
+            got = probability[pieces, np.minimum(target, logits.shape[1] - 1)]
+            np.testing.assert_allclose(got[valid], expected[valid], atol=1e-4)
+            if not valid.all():
+                break
+            chosen |= stepper.known(stream, target, state)
+        if t == length:  # the shorter piece ends: it has no next note
+            break
+        # What the stepper derives is what the corpus has.
+        assert all((chosen[name] == inputs[name][:, t]).all() for name in inputs)
+        state = stepper.append(state, chosen)
+
+
+def test_all_classes_have_the_probability_that_keras_gives_them(tmp_path: Path):
+    """The whole distribution of one step, class by class."""
+    _, scorer, shape, corpus, stepper = build(*CASES[0], tmp_path / "a.weights.h5")
+    inputs, _ = dataset.cut(corpus, np.array([0]), corpus.first[:1], 3)
+    state = stepper.start(1, (4, 4))
+    for t in (1, 2):
+        _, state = stepper.step(state)
+        state = stepper.append(state, {name: values[:, t] for name, values in inputs.items()})
+    output, state = stepper.step(state)
+    logits = stepper.logits("offset", output, state, {})[0]
+    for klass in range(len(logits)):
+        inputs["offset"][0, 3] = klass
+        nats, _ = scorer.predict_on_batch({**inputs, "state": network.zero_state(1, shape)})
+        probability = np.exp(logits[klass] - np.logaddexp.reduce(logits.astype(float)))
+        assert abs(np.exp(-nats[0, 2, 0]) - probability) < 1e-4
+
+
+def test_the_state_is_carried_from_chunk_to_chunk(tmp_path: Path, monkeypatch):
+    _, scorer, shape, corpus, _ = build(*CASES[1], tmp_path / "a.weights.h5")
+    whole = network.held_out_nats(scorer, corpus, shape)
+    monkeypatch.setattr(network, "CHUNK", 7)
+    np.testing.assert_allclose(network.held_out_nats(scorer, corpus, shape, most=1), whole, rtol=1e-4)
+
+
+def test_the_loss_counts_real_events_only(tmp_path: Path):
+    trainer, scorer, shape, corpus, _ = build(*CASES[0], tmp_path / "a.weights.h5")
+    length = int(np.diff(corpus.first).max()) + 30  # every window is padded
+    inputs, weights = dataset.cut(corpus, np.arange(2), corpus.first[:-1], length)
+    nats = trainer.predict_on_batch({**inputs, "state": network.zero_state(2, shape)})
+    loss = float(network.nats_per_event(weights, nats))
+    assert loss * weights[..., 0].sum() == pytest.approx(
+        (network.held_out_nats(scorer, corpus, shape) * corpus.events).sum(), rel=1e-4
+    )
+
+
+def test_the_ancestors_configuration_learns(tmp_path: Path):
+    """Parallel heads, chords as classes: the loss falls."""
+    trainer, _, shape, corpus, _ = build("class", "parallel", 2, CASES[0][3], tmp_path / "a.weights.h5")
+    network.compile_trainer(trainer, corpus.vocabulary.streams, 0.01, 1.0)
+    inputs, weights = dataset.cut(corpus, np.arange(2), corpus.first[:-1], 32)
+    batch = {**inputs, "state": network.zero_state(2, shape)}
+    losses = [trainer.train_on_batch(batch, weights, return_dict=True) for _ in range(30)]
+    assert losses[-1]["loss"] < 0.7 * losses[0]["loss"]
+    assert sum(losses[-1][stream] for stream in CASES[0][3]) == pytest.approx(losses[-1]["loss"], rel=1e-4)
+
+
+def test_heads_see_what_was_chosen_before_them():
+    streams = ("offset", "note", "duration")
+    assert network.head_inputs(streams, "parallel") == {"offset": (), "note": (), "duration": ()}
+    assert network.head_inputs(streams, "chained") == {
+        "offset": (),
+        "note": ("offset", "phase"),
+        "duration": ("offset", "note", "phase", "interval"),
+    }
+    assert streams[0] == END_STREAM

@@ -1,0 +1,95 @@
+"""Choosing, and what must not be chosen."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from utils import checkpoint, sampler
+from utils.errors import UserError
+
+
+@pytest.fixture(scope="module")
+def stepper(weights: Path) -> sampler.Stepper:
+    return sampler.Stepper(checkpoint.load(weights))
+
+
+def generate(stepper: sampler.Stepper, events: int, count: int = 1, more: tuple = (), **kwargs) -> list[dict]:
+    how = sampler.Sampling(**{"seed": 1, **kwargs})
+    state = stepper.start(count, (4, 4))
+    how.constraints = sampler.usual_constraints(stepper, state.length + events) + list(more)
+    return sampler.generate(stepper, state, events, how)
+
+
+def test_choose_follows_the_probabilities():
+    logits = np.log(np.tile([0.5, 0.3, 0.15, 0.05], (20_000, 1)))
+    uniform = np.random.default_rng(1).random(len(logits))
+    share = np.bincount(sampler.choose(logits, 1.0, 1.0, uniform), minlength=4) / len(logits)
+    np.testing.assert_allclose(share, [0.5, 0.3, 0.15, 0.05], atol=0.02)
+    cool = np.bincount(sampler.choose(logits, 0.5, 1.0, uniform), minlength=4) / len(logits)
+    squares = np.array([0.25, 0.09, 0.0225, 0.0025])
+    np.testing.assert_allclose(cool, squares / squares.sum(), atol=0.02)
+    nucleus = np.bincount(sampler.choose(logits, 1.0, 0.7, uniform), minlength=4) / len(logits)
+    np.testing.assert_allclose(nucleus, [0.625, 0.375, 0, 0], atol=0.02)
+    assert set(sampler.choose(logits, 0, 1.0, uniform)) == {0}
+    # Even at the edges nothing impossible is chosen.
+    edge = np.array([[-np.inf, 0.0, -np.inf, 0.0, -np.inf]] * 2)
+    assert set(sampler.choose(edge, 1.0, 1.0, np.array([0.0, 1 - 1e-17]))) <= {1, 3}
+
+
+def test_a_seed_gives_the_same_piece_alone_or_among_others(stepper: sampler.Stepper):
+    one = generate(stepper, 50)[0]
+    again, other, _ = generate(stepper, 50, 3)
+    assert all((one[stream] == again[stream]).all() for stream in one)
+    assert any((one[stream] != other[stream]).any() for stream in one)
+    assert any((one[stream] != generate(stepper, 50, seed=2)[0][stream]).any() for stream in one)
+
+
+def test_exactly_as_many_events_as_asked_for(stepper: sampler.Stepper):
+    for made in generate(stepper, 200, 4):
+        assert {len(classes) for classes in made.values()} == {200}
+        assert made["offset"].max() < stepper.vocabulary.end
+
+
+def test_pieces_may_end_by_themselves(stepper: sampler.Stepper):
+    """With nothing against it, a class that has probability is met sooner or later."""
+    state = stepper.start(64, (4, 4))
+    made = sampler.generate(stepper, state, 400, sampler.Sampling(1.0, 1.0, 1))
+    lengths = [len(classes["offset"]) for classes in made]
+    assert min(lengths) < 400
+    assert all(classes["offset"].max(initial=0) < stepper.vocabulary.end for classes in made)
+
+
+def test_chords_are_built_from_the_lowest_note_up(stepper: sampler.Stepper):
+    for temperature in (1.0, 5.0):
+        for made in generate(stepper, 300, 4, temperature=temperature):
+            together = stepper.steps(made["offset"][1:]) == 0
+            assert (np.diff(made["note"])[together] > 0).all()
+
+
+def test_keys_that_are_held_are_not_struck(stepper: sampler.Stepper):
+    until = np.zeros(128)
+    until[50:90] = 96
+    for made in generate(stepper, 100, 4, [sampler.no_note_still_held(stepper, until)], temperature=2.0):
+        onset = np.cumsum(stepper.steps(made["offset"]))
+        pitch = stepper.vocabulary.values["note"][made["note"]]
+        assert not ((onset < 96) & (pitch >= 50) & (pitch < 90)).any()
+
+
+def test_no_onset_before(stepper: sampler.Stepper):
+    for made in generate(stepper, 5, 8, [sampler.no_onset_before(stepper, 5.5)], temperature=2.0):
+        assert stepper.steps(made["offset"])[0] >= 6
+
+
+def test_a_row_that_would_lose_every_class_keeps_them():
+    logits = np.zeros((2, 3))
+    got = sampler.forbid(logits, np.array([[True, True, True], [True, False, True]]))
+    assert got.tolist() == [[0, 0, 0], [-np.inf, 0, -np.inf]]
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"temperature": -1}, {"temperature": np.nan}, {"top_p": 0}, {"top_p": 2}, {"seed": -1}]
+)
+def test_numbers_that_make_no_sense(wrong: dict):
+    with pytest.raises(UserError, match="must be|share"):
+        sampler.Sampling(**wrong)

@@ -1,0 +1,310 @@
+"""generate_music.py, predict_with_prior.py and convertmidis.py, run as a user runs them."""
+
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import mido
+import numpy as np
+import pytest
+from conftest import ROOT, make_piece, one_line_error, random_piece, run, save
+
+from utils import events, instruments, midi
+from utils.errors import UserError
+
+
+def rows(piece: midi.Piece) -> list[tuple]:
+    return sorted(zip(*(getattr(piece, name).tolist() for name in midi.COLUMNS), strict=True))
+
+
+def generate(weights: Path, out: Path, *flags: object, script: str = "generate_music.py") -> list[midi.Piece]:
+    result = run(script, "--weights", weights, "--out", out, *flags)
+    assert result.returncode == 0, result.stderr
+    paths = re.findall(r"^Wrote (.*?\.mid):", result.stdout, re.MULTILINE)
+    assert paths, result.stdout
+    return [midi.read(path) for path in paths]
+
+
+def test_a_new_piece(weights: Path, tmp_path: Path):
+    (piece,) = generate(weights, tmp_path, "--notes", 50, "--tempo", 90, "--instrument", "church organ", "--seed", 1)
+    assert len(piece) == 50
+    assert set(piece.program) == {instruments.program("Church Organ")} == {19}
+    assert piece.tempos == [(0, 666_667)]
+    assert piece.time_signatures == [(0, 4, 4)]
+    assert piece.onset[0] < 1920
+    # On a keyboard a key is up before it is struck again.
+    assert rows(events.let_go(piece)) == rows(piece)
+
+
+def test_seeds_numbers_and_batches(weights: Path, tmp_path: Path):
+    one = generate(weights, tmp_path, "--notes", 40, "--seed", 5)[0]
+    three = generate(weights, tmp_path, "--notes", 40, "--seed", 5, "--count", 3)
+    assert rows(one) == rows(three[0]) != rows(three[1])
+    assert sorted(path.name for path in tmp_path.iterdir()) == [f"tiny-{n:03d}.mid" for n in range(1, 5)]
+    result = run("generate_music.py", "--weights", weights, "--out", tmp_path, "--notes", 40)
+    seed = re.search(r"seed (\d+)", result.stdout)[1]
+    again = generate(weights, tmp_path, "--notes", 40, "--seed", seed)[0]
+    assert rows(again) == rows(midi.read(tmp_path / "tiny-005.mid"))
+
+
+@pytest.mark.parametrize("flags", [["--opening", "none"], ["--notes", "0"], ["--temperature", "0"], ["--top-p", "0.5"]])
+def test_other_ways_to_generate(weights: Path, tmp_path: Path, flags: list[str]):
+    (piece,) = generate(weights, tmp_path, "--notes", 60, "--seed", 1, *flags)
+    assert len(piece) == 60 or flags == ["--notes", "0"]
+
+
+def test_the_opening_is_left_out_unless_asked_for(weights: Path, tmp_path: Path):
+    (without,) = generate(weights, tmp_path, "--notes", 30, "--seed", 3)
+    (with_opening,) = generate(weights, tmp_path, "--notes", 30, "--seed", 3, "--include-opening")
+    assert len(with_opening) == 30 + 16
+    shift = with_opening.onset[-1] - without.onset[-1]
+    assert shift % 1920 == 0  # whole bars, so what followed the opening still falls on its beat
+    tail = {(onset + shift, pitch) for onset, pitch, *_ in rows(without)}
+    assert tail <= {(onset, pitch) for onset, pitch, *_ in rows(with_opening)}
+
+
+def test_music_is_made_without_tensorflow_and_the_training_music(weights: Path, tmp_path: Path):
+    code = (
+        "import sys; sys.modules.update(tensorflow=None, keras=None, music21=None, matplotlib=None)\n"
+        "from utils import settings; import generate_music, predict_with_prior\n"
+        f"flags = ['--notes', '10', '--weights', r'{weights}', '--out', r'{tmp_path}']\n"
+        "generate_music.main(settings.parse('generate_music.py', flags))\n"
+        "predict_with_prior.main(settings.parse('predict_with_prior.py', flags))"
+    )
+    result = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
+    assert result.returncode == 0, result.stderr
+    assert len(list(tmp_path.iterdir())) == 2
+
+
+def off_grid_prior(path: Path) -> midi.Piece:
+    """A fragment played by hand: nothing on the grid, two instruments, changes of tempo and metre, a held note."""
+    rng = np.random.default_rng(1)
+    onset = np.cumsum(rng.integers(1, 200, 40))
+    notes = [(int(o), int(rng.integers(40, 80)), int(rng.integers(1, 300)), int(rng.integers(1, 128)), i % 2 * 40)
+             for i, o in enumerate(onset)]  # fmt: skip
+    notes.append((int(onset[-1]) - 7, 84, 5000, 99, 0))
+    piece = make_piece(
+        notes, 220, tempos=[(0, 600_000), (1000, 400_000)], time_signatures=[(0, 3, 4)], key_signatures=[(0, 2, 0)]
+    )
+    save(events.let_go(piece), path)
+    return midi.read(path)
+
+
+def test_the_prior_stands_before_its_continuation_exactly_as_it_is(weights: Path, tmp_path: Path):
+    prior = off_grid_prior(tmp_path / "prior.mid")
+    flags = ["--prior", tmp_path / "prior.mid", "--prior-notes", 0, "--notes", 60, "--seed", 2, "--count", 4]
+    pieces = generate(weights, tmp_path / "out", *flags, script="predict_with_prior.py")
+    continuations = []
+    for piece in pieces:
+        everything, given = rows(piece), rows(prior)
+        assert set(given) <= set(everything)
+        assert piece.ticks_per_quarter == prior.ticks_per_quarter
+        for name in ("tempos", "time_signatures", "key_signatures"):
+            assert getattr(piece, name) == getattr(prior, name)
+        new = sorted(set(everything) - set(given))
+        assert len(new) == 60
+        continuations.append(tuple(new))
+        # No overlap at the seam: nothing comes before the last note of the prior, and no key is struck that it holds.
+        assert new[0][0] >= prior.onset[-1]
+        held = {pitch: onset + duration for onset, pitch, duration, _, _ in given}
+        assert all(onset >= held.get(pitch, 0) for onset, pitch, *_ in new)
+        # No gap: the first new note is as far from the last as the training music has notes apart.
+        assert new[0][0] - prior.onset[-1] <= 2 * prior.ticks_per_quarter
+        # On the grid.
+        steps = np.array([onset for onset, *_ in new]) * 12 / prior.ticks_per_quarter
+        assert np.abs(steps - steps.round()).max() <= 12 / prior.ticks_per_quarter / 2 + 1e-9
+    assert len(set(continuations)) == 4
+
+
+@pytest.mark.parametrize("length", [1, 5, 500])
+def test_a_prior_of_any_length(weights: Path, tmp_path: Path, length: int):
+    save(make_piece([(i * 240, 60 + i % 12, 240) for i in range(length)]), tmp_path / "prior.mid")
+    flags = ["--prior", tmp_path / "prior.mid", "--prior-notes", 0, "--notes", 20]
+    (piece,) = generate(weights, tmp_path / "out", *flags, script="predict_with_prior.py")
+    assert len(piece) == length + 20
+
+
+def test_a_part_of_the_prior(weights: Path, tmp_path: Path):
+    save(make_piece([(i * 240, 40 + i, 240) for i in range(40)]), tmp_path / "prior.mid")
+    flags = ["--prior", tmp_path / "prior.mid", "--notes", 20, "--prior-start", 5, "--prior-notes", 8, "--seed", 1]
+    (piece,) = generate(weights, tmp_path / "out", *flags, script="predict_with_prior.py")
+    assert len(piece) == 28
+    assert {(i * 240, 50 + i, 240) for i in range(8)} <= {row[:3] for row in rows(piece)}
+    (alone,) = generate(weights, tmp_path / "out", *flags, "--no-prepend", script="predict_with_prior.py")
+    assert len(alone) == 20 and alone.onset[0] < 1920
+    shift = piece.onset[-1] - alone.onset[-1]
+    assert {(onset + shift, pitch) for onset, pitch, *_ in rows(alone)} <= {row[:2] for row in rows(piece)}
+    result = run("predict_with_prior.py", "--weights", weights, *flags[:4], "--prior-start", 100)
+    assert "no notes from beat 100 on" in one_line_error(result)
+
+
+def test_values_never_seen_are_moved_for_the_network_and_said(weights: Path, tmp_path: Path):
+    save(make_piece([(0, 0, 7), (480, 127, 480 * 99), (960, 60, 480)]), tmp_path / "odd.mid")
+    result = run("predict_with_prior.py", "--weights", weights, "--prior", tmp_path / "odd.mid", "--out", tmp_path)
+    assert result.returncode == 0, result.stderr
+    assert "2 of 3 values of note in" in result.stdout and "longer than 16 beats" in result.stdout
+    piece = midi.read(tmp_path / "odd-continued-001.mid")
+    assert {(0, 0, 7), (480, 127, 480 * 99)} <= {row[:3] for row in rows(piece)}
+
+
+@pytest.mark.parametrize(
+    ("script", "flags", "sentence"),
+    [
+        ("generate_music.py", ["--weights", "none.weights.h5"], "run 'python train.py' first"),
+        ("generate_music.py", ["--instrument", "violine"], "such as Violin"),
+        ("generate_music.py", ["--temperature", "-1"], "--temperature"),
+        ("generate_music.py", ["--opening", "maybe"], "choose one of: random, none"),
+        ("generate_music.py", ["--tempo", "0"], "from 4 to 1000"),
+        ("generate_music.py", ["--out", __file__], "cannot be written"),
+        ("predict_with_prior.py", ["--prior", "none.mid"], "none.mid cannot be read"),
+        ("predict_with_prior.py", ["--prior", __file__], "not a MIDI file"),
+        ("predict_with_prior.py", ["--notes", "0"], "at least 1"),
+        ("convertmidis.py", [], "--source FOLDER"),
+        ("convertmidis.py", ["--source", "/no/such/folder"], "does not exist"),
+        ("convertmidis.py", ["--corpus", "nobody"], "no scores by 'nobody'"),
+        ("convertmidis.py", ["--source", "."], "lies inside"),
+    ],
+)
+def test_wrong_input_is_one_sentence(weights: Path, script: str, flags: list[str], sentence: str):
+    if script != "convertmidis.py" and "--weights" not in flags:
+        flags = ["--weights", weights, *flags]
+    assert sentence in one_line_error(run(script, *flags))
+
+
+def test_instruments():
+    assert len(instruments.INSTRUMENTS) == len(set(instruments.INSTRUMENTS)) == 128
+    assert [instruments.program(name) for name in ("Acoustic Grand Piano", "GUNSHOT", "56", "flute")] == [
+        0,
+        127,
+        56,
+        73,
+    ]
+    for wrong in ("128", "", "kazoo"):
+        with pytest.raises(UserError, match="General MIDI"):
+            instruments.program(wrong)
+
+
+ABC = "X:1\nT:One\nM:3/4\nL:1/4\nQ:1/4=90\nK:Dm\n[DA]E(3F/G/A/|D2z|\n\nX:2\nT:Two\nM:4/4\nL:1/4\nK:C\nCDEF|\n"
+KERN = "**kern\t**kern\n*M4/4\t*M4/4\n=1\t=1\n4C\t4e\n4D\t4f\n2E\t2g\n==\t==\n*-\t*-\n"
+
+
+def two_tracks(kind: int, path: Path) -> None:
+    """Two instruments and drums in three tracks, overlapping on the same key, with all that should survive."""
+    file = mido.MidiFile(type=kind, ticks_per_beat=100)
+    meta = [
+        mido.MetaMessage("set_tempo", tempo=400_000),
+        mido.MetaMessage("time_signature", numerator=6, denominator=8),
+        mido.MetaMessage("key_signature", key="Ebm"),
+        mido.MetaMessage("set_tempo", tempo=600_000, time=90),
+    ]
+    for channel, program in ((0, 0), (1, 40), (9, 0)):
+        track = mido.MidiTrack(meta if channel == 0 else [])
+        meta_time = 90 if channel == 0 else 0
+        track.append(mido.Message("program_change", channel=channel, program=program))
+        track.append(mido.Message("note_on", channel=channel, note=60, velocity=50 + channel, time=100 - meta_time))
+        track.append(mido.Message("note_off", channel=channel, note=60, time=100 * (3 - channel % 8)))
+        file.tracks.append(track)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    file.save(path)
+
+
+def test_everything_is_converted_to_one_track(tmp_path: Path):
+    source, out = tmp_path / "source", tmp_path / "out"
+    for kind in (1, 2):
+        two_tracks(kind, source / "sub folder" / f"type {kind}.MID")
+    save(random_piece(1), source / "type 0.midi")
+    (source / "tunes.abc").write_text(ABC)
+    (source / "voices.krn").write_text(KERN)
+    (source / "broken.mid").write_text("no music")
+    (source / "broken.xml").write_text("<no music")
+    (source / "readme.txt").write_text("not music, and no failure")
+    result = run("convertmidis.py", "--source", source, "--out", out)
+    assert result.returncode == 0, result.stderr
+    assert "5 converted, 0 skipped (already there), 2 failed" in result.stdout.splitlines()[-1]
+    assert "broken.mid cannot be used: it is not a MIDI file" in result.stderr
+    assert "broken.xml" in result.stderr
+    names = sorted(path.relative_to(out).as_posix() for path in out.rglob("*.mid"))
+    assert names == ["sub folder/type 1.mid", "sub folder/type 2.mid", "tunes-001.mid", "tunes-002.mid", "type 0.mid",
+                     "voices.mid"]  # fmt: skip
+    assert all(len(mido.MidiFile(out / name).tracks) == 1 for name in names)
+    for kind in (1, 2):
+        piece = midi.read(out / "sub folder" / f"type {kind}.mid")
+        assert rows(piece) == [(100, 60, 200, 51, 40), (100, 60, 300, 50, 0)]
+        assert piece.ticks_per_quarter == 100
+        assert piece.tempos == [(0, 400_000), (90, 600_000)]
+        assert piece.time_signatures == [(0, 6, 8)]
+        assert piece.key_signatures == [(0, -6, 1)]
+    tune = midi.read(out / "tunes-001.mid")
+    quarter = tune.ticks_per_quarter
+    assert [(o / quarter, p, d / quarter) for o, p, d, *_ in rows(tune)] == [
+        (0, 62, 1), (0, 69, 1), (1, 64, 1), (2, 65, 1 / 3), (2 + 1 / 3, 67, 1 / 3), (2 + 2 / 3, 69, 1 / 3), (3, 62, 2)
+    ]  # fmt: skip
+    assert tune.tempos[0] == (0, 666_667) and tune.time_signatures == [(0, 3, 4)]
+    assert tune.key_signatures == [(0, -1, 1)]
+    voices = midi.read(out / "voices.mid")
+    assert [(o / quarter, p) for o, p, *_ in rows(voices)] == [(0, 48), (0, 64), (1, 50), (1, 65), (2, 52), (2, 67)]
+
+    # Again: nothing is touched, unless asked for.
+    stamps = {path: path.stat().st_mtime_ns for path in out.rglob("*.mid")}
+    result = run("convertmidis.py", "--source", source, "--out", out)
+    assert "0 converted, 5 skipped (already there), 2 failed" in result.stdout
+    assert result.returncode == 0
+    assert stamps == {path: path.stat().st_mtime_ns for path in out.rglob("*.mid")}
+    result = run("convertmidis.py", "--source", source, "--out", out, "--overwrite")
+    assert "5 converted, 0 skipped" in result.stdout
+    assert all(stamp != path.stat().st_mtime_ns for path, stamp in stamps.items())
+
+
+def test_nothing_convertible_is_a_failure(tmp_path: Path):
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / "a.mid").write_text("no music")
+    result = run("convertmidis.py", "--source", tmp_path / "in", "--out", tmp_path / "out")
+    assert result.returncode == 1 and "1 failed" in result.stdout
+
+
+def test_two_sources_of_one_name_both_survive(tmp_path: Path):
+    save(random_piece(1), tmp_path / "in" / "a.mid")
+    (tmp_path / "in" / "a.abc").write_text(ABC.split("\n\n")[0])
+    result = run("convertmidis.py", "--source", tmp_path / "in", "--out", tmp_path / "out")
+    assert "2 converted" in result.stdout, result.stderr
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["a.mid", "a.mid.mid"]
+
+
+def test_an_upbeat_keeps_its_place_in_the_bar(tmp_path: Path):
+    """Two chorales of music21's corpus: the bar lines fall where the score has them."""
+    from music21 import corpus
+
+    from utils import score
+
+    for name in ("bach/bwv66.6", "bach/bwv269"):
+        path = corpus.getWork(name)
+        piece = score.read(path)[0]
+        first = corpus.parse(name).parts[0].measure(0) or corpus.parse(name).parts[0].measures(0, 1)[0]
+        upbeat = first.paddingLeft if first is not None else 0
+        assert piece.onset[0] == round(upbeat * score.TICKS_PER_QUARTER)
+        found = events.from_piece(piece)
+        assert found.streams["note"].dtype.kind == "i" and len(found) > 100
+        # Chorales move in quarters: most onsets are on a beat.
+        assert (found.phase % 12 == 0).mean() > 0.6
+
+
+@pytest.mark.parametrize("part", ["read", "train", "sample", "prior", "memory"])
+def test_the_benchmark_measures_each_part(part: str):
+    """At toy size: what it prints is there and is above 0. How fast is no business of a test."""
+    flags = (
+        "--updates 2 --ancestor-updates 1 --ancestor-notes 1 --files 1 --repeat 1 --large 20000 --small 5000".split()
+    )
+    result = run("benchmark.py", "--quick", "--part", part, *flags)
+    assert result.returncode == 0, result.stderr
+    measured = json.loads(result.stdout.splitlines()[-1])
+    expected = {
+        "read": {"read_ratio", "read_limit_share"},
+        "train": {"train_ratio", "train_targets_per_second", "train_limit_share"},
+        "sample": {"notes_per_second", "notes_per_second_64", "notes_per_second_limit_share"},
+        "prior": {"prior_seconds", "prior_ratio", "prior_limit_share"},
+        "memory": {"train_peak_gb", "train_update_ratio"},
+    }
+    assert expected[part] <= set(measured)
+    assert all(value > 0 for value in measured.values())

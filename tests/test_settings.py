@@ -1,0 +1,52 @@
+"""Constants at the top of a script become its flags."""
+
+import re
+from pathlib import Path
+
+import pytest
+from conftest import ROOT, one_line_error, run
+
+from utils import settings
+
+SCRIPTS = ["train.py", "generate_music.py", "predict_with_prior.py", "convertmidis.py", "benchmark.py"]
+
+
+def test_defaults_types_and_flags(tmp_path: Path):
+    script = tmp_path / "script.py"
+    script.write_text(
+        '"""What it does."""\n# ---- first\nSOME_DIR = "a"  # folder\nCOUNT = 3  # how many\n# ---- second\n'
+        'SHARE = 0.5  # of 100%\nDEEP = False  # or not\nWORDS = ("a", "b")  # some\nSEED: int | None = None  # any\n'
+        "computed = 1\nLATER = len(WORDS)  # no literal\n"
+    )
+    found = settings.parse(script, [])
+    assert vars(found) == {
+        "some_dir": "a", "count": 3, "share": 0.5, "deep": False, "words": ("a", "b"), "seed": None
+    }  # fmt: skip
+    flags = "--some-dir b --count 4 --share 1 --deep --words x,y --seed 5".split()
+    assert vars(settings.parse(script, flags)) == {
+        "some_dir": "b", "count": 4, "share": 1.0, "deep": True, "words": ("x", "y"), "seed": 5
+    }  # fmt: skip
+    assert settings.parse(script, ["--seed", "none", "--no-deep"]).seed is None
+    assert [(group, name) for group, name, *_ in settings.constants(script.read_text())][:3] == [
+        ("first", "SOME_DIR"), ("first", "COUNT"), ("second", "SHARE")
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("script", SCRIPTS)
+def test_help_names_every_constant_with_its_comment(script: str):
+    result = run(script, "--help")
+    assert result.returncode == 0
+    text = re.sub(r"\s+", " ", result.stdout)
+    for group, name, default, _, _, comment in settings.constants((ROOT / script).read_text()):
+        assert f"--{name.lower().replace('_', '-')}" in text
+        assert comment, f"{name} has no comment"
+        # A long word may be broken over two lines at its hyphen.
+        assert comment.replace(" ", "") in text.replace(" ", "")
+        assert group in text
+        assert default is None or isinstance(default, (tuple, bool)) or f"[{default}]" in text or default == ""
+
+
+@pytest.mark.parametrize("script", SCRIPTS)
+@pytest.mark.parametrize("flags", [["--no-such-flag"], ["--seed", "many"], ["--workers", "x"], ["--n", "x"]])
+def test_wrong_flags_are_one_line(script: str, flags: list[str]):
+    assert "--help" in one_line_error(run(script, *flags))

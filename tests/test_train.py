@@ -1,0 +1,243 @@
+"""train.py: save, kill, resume; early ends; bad input."""
+
+import csv
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from conftest import ROOT, TINY, make_piece, one_line_error, random_piece, run, save
+
+import train
+from utils import checkpoint, settings, training
+from utils.errors import UserError
+
+
+def learn(*flags: object) -> None:
+    """train.py in this process: Keras is started already."""
+    train.main(settings.parse(ROOT / "train.py", [*TINY, *map(str, flags)]))
+
+
+def arrays(path: Path) -> dict[str, np.ndarray]:
+    return {f"{name}/{i}": a for name, layer in checkpoint.load(path).arrays.items() for i, a in enumerate(layer)}
+
+
+def assert_same(one: Path, other: Path) -> None:
+    first, second = arrays(one), arrays(other)
+    assert first.keys() == second.keys()
+    for name in first:
+        np.testing.assert_array_equal(first[name], second[name], err_msg=name)
+
+
+def test_what_a_run_leaves_behind(weights: Path, music: Path):
+    stem = weights.name.removesuffix(".weights.h5")
+    names = {path.name for path in weights.parent.iterdir()}
+    assert {f"{stem}.{e}" for e in ("weights.h5", "last.weights.h5", "log.csv", "curve.png")} <= names
+    assert "model_plot.png" in names
+    assert (weights.parent / "model_plot.png").read_bytes()[:4] == b"\x89PNG"
+    rows = list(csv.DictReader((weights.parent / f"{stem}.log.csv").open()))
+    assert [row["epoch"] for row in rows] == ["1", "2"]
+    for row in rows:
+        for part in ("train", "held_out"):
+            shares = [float(row[f"{part}_{stream}"]) for stream in ("offset", "note", "duration")]
+            assert sum(shares) == pytest.approx(float(row[part]), rel=1e-3)
+
+
+@pytest.mark.parametrize("more", [[], ["--chords", "class", "--heads", "parallel", "--layers", 2, "--dropout", 0.2]])
+def test_in_two_parts_the_weights_are_the_same(music: Path, tmp_path: Path, more: list):
+    common = ["--midi-dir", music, *more]
+    learn(*common, "--weights", tmp_path / "straight.weights.h5", "--epochs", 4)
+    learn(*common, "--weights", tmp_path / "parts.weights.h5", "--epochs", 2)
+    learn(*common, "--weights", tmp_path / "parts.weights.h5", "--epochs", 4, "--resume")
+    assert_same(tmp_path / "straight.weights.h5", tmp_path / "parts.weights.h5")
+    assert_same(tmp_path / "straight.last.weights.h5", tmp_path / "parts.last.weights.h5")
+    logs = [list(csv.DictReader((tmp_path / f"{name}.log.csv").open())) for name in ("straight", "parts")]
+    for one, other in zip(*logs, strict=True):
+        assert {**one, "seconds": 0} == {**other, "seconds": 0}
+
+
+def test_resuming_needs_the_same_network(music: Path, tmp_path: Path):
+    path = tmp_path / "a.weights.h5"
+    learn("--midi-dir", music, "--weights", path, "--epochs", 1)
+    with pytest.raises(UserError, match="--layers 1, not 2"):
+        learn("--midi-dir", music, "--weights", path, "--epochs", 2, "--layers", 2, "--resume")
+
+
+def test_an_earlier_run_is_kept(music: Path, tmp_path: Path):
+    path = tmp_path / "a.weights.h5"
+    for seed in range(3):
+        learn("--midi-dir", music, "--weights", path, "--epochs", 1, "--seed", seed)
+    kept = [checkpoint.load(tmp_path / name).about["settings"]["seed"] for name in
+            ("a.old-1.weights.h5", "a.old-2.weights.h5", "a.weights.h5")]  # fmt: skip
+    assert kept == [0, 1, 2]
+
+
+def test_kill_9_at_any_moment_leaves_weights_that_load(music: Path, tmp_path: Path):
+    path = tmp_path / "a.weights.h5"
+    command = [
+        sys.executable,
+        "train.py",
+        "--midi-dir",
+        music,
+        "--weights",
+        path,
+        "--epochs",
+        "3000",
+        "--patience",
+        "0",
+    ]
+    process = subprocess.Popen([*map(str, command), *TINY], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+    for line in process.stdout:
+        if line.startswith(b"epoch   5"):
+            break
+    rng = np.random.default_rng()
+    time.sleep(rng.random() / 2)
+    process.kill()
+    process.wait()
+    for name in ("a.weights.h5", "a.last.weights.h5"):
+        assert len(checkpoint.load(tmp_path / name).about["history"]) >= 1
+    epochs = len(checkpoint.load(tmp_path / "a.last.weights.h5").about["history"])
+    learn("--midi-dir", music, "--weights", path, "--epochs", epochs + 1, "--patience", 0, "--resume")
+    assert len(checkpoint.load(tmp_path / "a.last.weights.h5").about["history"]) == epochs + 1
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no SIGINT for one process")
+def test_ctrl_c_ends_cleanly_and_keeps_what_was_learnt(music: Path, tmp_path: Path):
+    path = tmp_path / "a.weights.h5"
+    command = [
+        sys.executable,
+        "train.py",
+        "--midi-dir",
+        music,
+        "--weights",
+        path,
+        "--epochs",
+        "3000",
+        "--patience",
+        "0",
+    ]
+    process = subprocess.Popen(
+        [*map(str, command), *TINY], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    for line in process.stdout:
+        if line.startswith("epoch   2"):
+            break
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=60)
+    assert process.returncode == 0, err
+    assert "Traceback" not in err
+    assert f"Wrote {path}" in out
+    assert checkpoint.load(path).about["history"]
+
+
+def test_a_loss_that_is_not_finite_stops_and_keeps_the_last_good_weights(music: Path, tmp_path: Path):
+    path = tmp_path / "a.weights.h5"
+    learn("--midi-dir", music, "--weights", path, "--epochs", 1)
+    good = arrays(path)
+    with pytest.raises(UserError, match="no longer a finite number .* last good weights are in"):
+        learn("--midi-dir", music, "--weights", path, "--epochs", 3, "--resume", "--learning-rate", 1e38)
+    again = arrays(path)
+    assert all((good[name] == again[name]).all() for name in good)
+    with pytest.raises(UserError, match="no weights were written"):
+        learn("--midi-dir", music, "--weights", tmp_path / "b.weights.h5", "--learning-rate", 1e38, "--warm-up", 0)
+
+
+def test_training_stops_when_held_out_pieces_stop_improving(music: Path, tmp_path: Path, capsys):
+    path = tmp_path / "a.weights.h5"
+    learn("--midi-dir", music, "--weights", path, "--patience", 2, "--learning-rate", 0.05, "--epochs", 200)
+    history = checkpoint.load(tmp_path / "a.last.weights.h5").about["history"]
+    best = min(row["held_out"] for row in history)
+    assert [row["held_out"] for row in history].index(best) == len(history) - 3
+    assert checkpoint.load(path).about["history"][-1]["held_out"] == best
+    assert "have not improved for 2 epochs" in capsys.readouterr().out
+
+
+def test_the_learning_rate_ends_at_nothing_when_the_time_is_limited():
+    args = settings.parse(ROOT / "train.py", ["--minutes", "3", "--learning-rate", "1", "--warm-up", "10"])
+    rates = [training.learning_rate(args, progress, 100, []) for progress in (0, 0.5, 1, 2)]
+    assert rates == pytest.approx([1, 0.5, 0, 0])
+    assert training.learning_rate(args, 0, 0, []) == pytest.approx(0.1)
+    args.minutes, args.patience = 0, 4
+    scores = [3, 2, 2.5, 2.5, 1, 1.5]
+    rates = [training.learning_rate(args, 0, 100, [{"score": s} for s in scores[:n]]) for n in range(7)]
+    assert rates == [1, 1, 1, 0.5, 0.25, 0.25, 0.125]
+
+
+def test_the_time_limit_is_kept(music: Path, tmp_path: Path):
+    path = tmp_path / "a.weights.h5"
+    learn("--midi-dir", music, "--weights", path, "--minutes", 0.1, "--epochs", 100_000, "--patience", 0)
+    history = checkpoint.load(path).about["history"]
+    last = checkpoint.load(tmp_path / "a.last.weights.h5").about["history"][-1]
+    assert history and last["learning_rate"] < 0.002
+    with pytest.raises(UserError, match="before its first update"):
+        learn("--midi-dir", music, "--weights", tmp_path / "b.weights.h5", "--minutes", 1e-9)
+
+
+def test_one_piece_and_windows_longer_than_it(tmp_path: Path, capsys):
+    save(make_piece([(0, 60, 480), (480, 62, 480), (960, 64, 480)]), tmp_path / "midi" / "one.mid")
+    path = tmp_path / "a.weights.h5"
+    learn("--midi-dir", tmp_path / "midi", "--weights", path, "--epochs", 2, "--sequence-length", 500)
+    assert "only one piece" in capsys.readouterr().out
+    result = run("generate_music.py", "--weights", path, "--out", tmp_path / "out", "--notes", 20)
+    assert result.returncode == 0, result.stderr
+
+
+def test_nothing_held_out(music: Path, tmp_path: Path):
+    path = tmp_path / "a.weights.h5"
+    learn("--midi-dir", music, "--weights", path, "--epochs", 2, "--validation", 0)
+    about = checkpoint.load(path).about
+    assert about["split"]["held_out"] == [] and len(about["history"]) == 2
+
+
+def test_a_folder_of_bad_and_odd_files(tmp_path: Path):
+    folder = tmp_path / "müsic"
+    save(random_piece(1), folder / "sub folder" / "gööd 1.MID")
+    save(random_piece(2), folder / "good.kar")
+    save(make_piece([(0, 0, 1), (480, 127, 480), (480 * 7200, 60, 480)]), folder / "edges.midi")
+    (folder / "bad.mid").write_text("no music")
+    path = tmp_path / "a.weights.h5"
+    result = run("train.py", "--midi-dir", folder, "--weights", path, "--epochs", 1, *TINY)
+    assert result.returncode == 0, result.stderr
+    assert "3 read, 1 skipped" in result.stdout
+    assert "bad.mid: it is not a MIDI file" in result.stdout
+    assert "1 rests or notes longer than 16 beats were clipped" in result.stdout
+    assert f"python generate_music.py --weights {path}" in result.stdout.splitlines()[-1]
+    assert "Traceback" not in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("flags", "sentence"),
+    [
+        (["--midi-dir", "/no/such/folder"], "does not exist"),
+        (["--heads", "five"], "choose one of: chained, parallel"),
+        (["--layers", "0"], "--layers is 0; it must be at least 1"),
+        (["--dropout", "1"], "below 1"),
+        (["--weights", "music.h5"], "must end in .weights.h5"),
+        (["--streams", "note,duration"], "--streams begins with offset"),
+    ],
+)
+def test_wrong_settings_are_one_sentence(music: Path, flags: list[str], sentence: str):
+    """And they are said before Keras is started."""
+    assert sentence in one_line_error(run("train.py", "--midi-dir", music, *flags))
+
+
+def test_weights_that_cannot_be_written(music: Path, tmp_path: Path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(UserError, match="cannot be written"):
+        learn("--midi-dir", music, "--weights", tmp_path / "file" / "a.weights.h5")
+
+
+def test_music_is_not_needed_twice(music: Path, tmp_path: Path):
+    """Adding pieces between two parts of a run is allowed; what the vocabulary lacks moves to the nearest."""
+    folder = tmp_path / "midi"
+    shutil.copytree(music, folder)
+    path = tmp_path / "a.weights.h5"
+    learn("--midi-dir", folder, "--weights", path, "--epochs", 1)
+    save(make_piece([(0, 20, 7 * 480), (480, 110, 480)]), folder / "new.mid")
+    learn("--midi-dir", folder, "--weights", path, "--epochs", 2, "--resume")
+    assert len(checkpoint.load(tmp_path / "a.last.weights.h5").about["history"]) == 2

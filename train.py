@@ -1,0 +1,170 @@
+"""Learn from a folder of MIDI files and write weights that generate_music.py and predict_with_prior.py play from.
+
+python train.py                                  learn from midis/ until the held-out pieces stop improving
+python train.py --minutes 3                      a first result after three minutes
+python train.py --resume                         go on where the last run stopped
+"""
+
+import time
+from collections import Counter
+from pathlib import Path
+
+from utils import checkpoint, dataset, render, settings
+from utils.checkpoint import beside
+from utils.errors import UserError
+from utils.events import STREAMS as KNOWN_STREAMS
+from utils.events import build_vocabulary
+
+# ---- data
+MIDI_DIR = "midis"  # folder of MIDI files to learn from, sub-folders included
+WEIGHTS = "weights/music.weights.h5"  # file to write; its log and pictures stand beside it
+GRID = 12  # steps to a quarter note: 12 holds sixteenths and triplets, 48 suits recorded performances
+CHORDS = "split"  # split: each note of a chord is an event; class: a chord is one class, as in the ancestors
+MAX_BEATS = 16  # beats; longer rests and notes are clipped to this
+STREAMS = ("offset", "note", "duration")  # what an event is, in the order it is chosen; velocity can be added
+TRANSPOSE = 6  # semitones up and down by which pieces are moved at random while training
+VALIDATION = 0.1  # share of the pieces held out; they choose which weights are kept
+SPLIT = 0  # another number holds out other pieces
+# ---- network
+HEADS = "chained"  # chained: the note sees the chosen offset, the duration both; parallel: each is chosen alone
+LAYERS = 1  # LSTM layers
+UNITS = 384  # in each LSTM layer
+EMBEDDING = 32  # numbers by which a class of any stream is represented
+HIDDEN = 256  # units between the LSTM and each softmax
+DROPOUT = 0.4  # share of inputs and of layers' outputs dropped while training; less for more music
+# ---- training
+SEQUENCE_LENGTH = 64  # events in a window; the weights can be used with priors of any length
+BATCH_SIZE = 16  # windows in an update; small batches learn most in a few minutes, 64 or more use a GPU better
+EPOCHS = 200  # times through the training pieces, at the most
+MINUTES = 0.0  # end after so long, with the learning rate annealed to that end (0: no limit)
+LEARNING_RATE = 0.004  # of AdamW; halved when the held-out pieces stop improving, if there is no time limit
+WARM_UP = 50  # updates in which the learning rate rises to its value
+CLIP_NORM = 1.0  # gradients longer than this are shortened to it
+WEIGHT_DECAY = 0.1  # of AdamW: weights shrink by this share of the learning rate in each update
+PATIENCE = 20  # epochs without improvement on the held-out pieces before training stops (0: never)
+OPENINGS = 32  # passages of the training music kept in the weights file, for generate_music.py to start from
+RESUME = False  # go on where the last run with these weights stopped
+SEED = 1  # of all random choices: the same seed gives the same weights on a CPU
+
+
+def check(args) -> None:
+    """Raises UserError for a setting that cannot work."""
+    settings.choice("heads", args.heads, ("chained", "parallel"))
+    settings.choice("chords", args.chords, ("split", "class"))
+    if args.streams[:1] != ("offset",) or not {"note", "duration"} < set(args.streams) <= set(KNOWN_STREAMS):
+        raise UserError("--streams begins with offset and names note, duration and, if wanted, velocity.")
+    if not args.weights.endswith(".weights.h5"):
+        raise UserError(f"--weights {args.weights} must end in .weights.h5.")
+    for name in "grid max_beats layers units embedding hidden sequence_length batch_size epochs".split():
+        settings.at_least(name, getattr(args, name), 1)
+    for name in "transpose validation dropout weight_decay minutes patience warm_up openings seed".split():
+        settings.at_least(name, getattr(args, name), 0)
+    for name in ("validation", "dropout"):
+        if getattr(args, name) >= 1:
+            raise UserError(f"--{name} is a share: it must be below 1.")
+
+
+# What a network was built for; --resume cannot change it.
+FIXED = "grid chords max_beats streams transpose heads layers units embedding hidden".split()
+
+
+def set_aside(weights: str) -> None:
+    """Rename the files of an earlier run, so that nothing is overwritten."""
+    endings = [e for e in ("weights.h5", "last.weights.h5", "log.csv", "curve.png") if beside(weights, e).exists()]
+    number = 1
+    while beside(weights, f"old-{number}.log.csv").exists():
+        number += 1
+    for ending in endings:
+        beside(weights, ending).rename(beside(weights, f"old-{number}.{ending}"))
+    if endings:
+        print(f"The files of an earlier run are now called {beside(weights, f'old-{number}')}.*")
+
+
+def resumable(args, path: Path) -> checkpoint.Checkpoint | None:
+    """The checkpoint to go on from. Raises UserError if its network is not the one that `args` describe."""
+    if not args.resume:
+        return None
+    if not path.exists():
+        print(f"There is no {path} to resume from: starting anew.")
+        return None
+    resumed = checkpoint.load(path)
+    for name in FIXED:
+        then, now = resumed.about["settings"][name], getattr(args, name)
+        if then != (list(now) if isinstance(now, tuple) else now):
+            flag = "--" + name.replace("_", "-")
+            raise UserError(f"{path} was trained with {flag} {then}, not {now}: resume with that, or start anew.")
+    return resumed
+
+
+def describe(sources: list, corpus: dataset.Corpus, test: dataset.Corpus, parameters: int, devices: str) -> None:
+    """Print what was found and what is trained on it."""
+    vocabulary = corpus.vocabulary
+    sizes = ", ".join(f"{stream} {vocabulary.size(stream)}" for stream in vocabulary.streams)
+    clipped = sum(source.events.clipped for source in sources)
+    print(f"learning from {corpus.pieces} pieces, {corpus.events:,} events; held out: {test.pieces} pieces")
+    if len({source.place for source in sources}) == 1:
+        print("There is only one piece, so it is its own held-out piece: the score says how well it is known by heart.")
+    print(f"vocabulary: {sizes}; {clipped} rests or notes longer than {vocabulary.max_beats} beats were clipped")
+    if any(test.moved.values()):
+        moved = ", ".join(f"{count} of {stream}" for stream, count in test.moved.items() if count)
+        print(f"values in held-out pieces that no other piece has, moved to the nearest: {moved}")
+    print(f"{parameters:,} parameters on {devices}")
+
+
+def main(args) -> None:
+    check(args)
+    began = time.monotonic()
+    sources, skipped = dataset.read_folder(
+        args.midi_dir, args.streams, args.grid, args.chords, args.max_beats, args.split
+    )
+    for name, reason in skipped:
+        print(f"skipped: {name}: {reason}")
+    train, held_out = dataset.split(sources, args.validation)
+    # Keras takes seconds to start; a wrong flag or folder has been reported before.
+    print(f"{len(sources) + len(skipped)} files: {len(sources)} read, {len(skipped)} skipped; starting Keras ...")
+    from utils import network, training
+
+    network.keras.utils.set_random_seed(args.seed)
+    last = beside(args.weights, "last.weights.h5")
+    checkpoint.check_writable(args.weights)
+    resumed = resumable(args, last)
+    if resumed:
+        vocabulary, history = resumed.vocabulary, resumed.about["history"]
+        began -= history[-1]["seconds"]
+    else:
+        set_aside(args.weights)
+        described = (args.streams, args.transpose, args.grid, args.chords, args.max_beats)
+        vocabulary, history = build_vocabulary([source.events for source in train], *described), []
+    corpus, test = dataset.encode(train, vocabulary, args.transpose), dataset.encode(held_out, vocabulary)
+    shape = {name: getattr(args, name) for name in ("layers", "units", "embedding", "hidden", "dropout")}
+    shape["sees"] = network.head_inputs(args.streams, args.heads)
+    trainer, scorer = network.build(vocabulary, shape)
+    network.compile_trainer(trainer, args.streams, args.learning_rate, args.clip_norm, args.weight_decay)
+    if resumed:
+        trainer.load_weights(last)
+    describe(sources, corpus, test, trainer.count_params(), network.DEVICES)
+    render.network_diagram(vocabulary, shape, Path(args.weights).with_name("model_plot.png"))
+    about = {
+        "settings": vars(args),
+        "shape": shape,
+        "vocabulary": vocabulary.to_json(),
+        "metre": Counter(source.events.metre for source in train).most_common(1)[0][0],
+        "split": {"train": [source.name for source in train], "held_out": [source.name for source in held_out]},
+        "openings": dataset.passages(train, vocabulary, args.sequence_length, args.openings, args.seed),
+        "versions": network.versions(),
+        "history": history,
+    }
+    problem = training.learn(args, trainer, scorer, corpus, test, about, began)
+    if history:
+        render.learning_curve(history, beside(args.weights, "curve.png"))
+    if problem:
+        kept = f"the last good weights are in {args.weights}" if history else "no weights were written"
+        raise UserError(f"{problem}; {kept}. Try a lower --learning-rate or more --minutes.")
+    best = min(history, key=lambda row: row["score"])
+    score = f" of epoch {best['epoch']}: {best['score']:.3f} nats a note on held-out pieces" if held_out else ""
+    print(f"Wrote {args.weights}{score}; its log and pictures are beside it.")
+    print(f"Hear it: python generate_music.py --weights {args.weights}")
+
+
+if __name__ == "__main__":
+    settings.run(main, __file__)

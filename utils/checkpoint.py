@@ -1,0 +1,118 @@
+"""One HDF5 file that holds all that is needed to use a network.
+
+Layout: the Keras weights format at the root (it loads with `model.load_weights`); `network/LAYER/N`, links to the same
+arrays by the names that `network.py` gives its layers; `about`, a JSON text with everything else. Nothing is pickled,
+so loading runs no code from the file.
+"""
+
+import json
+import os
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import h5py
+import numpy as np
+
+from utils.errors import UserError
+from utils.events import Vocabulary
+
+if TYPE_CHECKING:
+    import keras
+
+FORMAT = 1  # raised when an older program could not read the file
+
+
+@dataclass
+class Checkpoint:
+    """What a weights file says; `arrays[layer]` are the layer's weights, float32, in the order that Keras has them."""
+
+    about: dict  # settings, shape, split, openings, history, versions
+    vocabulary: Vocabulary
+    arrays: dict[str, list[np.ndarray]]
+
+
+def beside(weights: str, ending: str) -> Path:
+    """music.weights.h5 -> music.ENDING, in the same folder."""
+    return Path(weights.removesuffix("weights.h5") + ending)
+
+
+def keras_paths(model: "keras.Model") -> dict[str, list[str]]:
+    """Layer name -> paths of its weights in a file that `model.save_weights` wrote.
+
+    Keras names a layer in the file by its class in snake case and its number among the layers of that class.
+    """
+    from keras.src.utils.naming import to_snake_case
+
+    paths, counts = {}, {}
+    for layer in model.layers:
+        kind = to_snake_case(layer.__class__.__name__)
+        number = counts[kind] = counts.get(kind, -1) + 1
+        group = f"layers/{kind}" + (f"_{number}" if number else "")
+        if layer.weights:
+            inner = "cell/vars" if kind == "lstm" else "vars"
+            paths[layer.name] = [f"{group}/{inner}/{i}" for i in range(len(layer.weights))]
+    return paths
+
+
+def check_writable(path: str | Path) -> None:
+    """Raises UserError if a file cannot be made at `path`, which is better said before hours of training than after."""
+    try:
+        Path(path).parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=Path(path).parent):
+            pass
+    except OSError as error:
+        raise UserError(f"{path} cannot be written ({error.strerror}): name another place with --weights.") from None
+
+
+def save(path: str | Path, model: "keras.Model", about: dict) -> None:
+    """Write the weights of `model` (with its optimizer, if it is compiled) and `about`, JSON, to `path`.
+
+    The file is written beside `path`, flushed to the disk and renamed, so that a kill at any moment leaves either the
+    old or the new file whole. Raises UserError if it cannot be written.
+    """
+    path = Path(path)
+    scratch = path.with_name(f".{path.name.split('.')[0]}.{os.getpid()}.weights.h5")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        model.save_weights(scratch, overwrite=True)
+        with h5py.File(scratch, "r+") as file:
+            for layer in model.layers:
+                for i, place in enumerate(keras_paths(model).get(layer.name, [])):
+                    if file[place].shape != tuple(layer.weights[i].shape):
+                        raise RuntimeError(f"Keras keeps {layer.name} elsewhere than at {place} in its weights files")
+                    file[f"network/{layer.name}/{i}"] = h5py.SoftLink(f"/{place}")
+            file["about"] = json.dumps({"format": FORMAT, **about})
+        with open(scratch, "rb+") as file:
+            os.fsync(file.fileno())
+        os.replace(scratch, path)
+    except OSError as error:
+        raise UserError(f"{path} cannot be written: {error.strerror or error}.") from None
+    finally:
+        scratch.unlink(missing_ok=True)
+
+
+def load(path: str | Path) -> Checkpoint:
+    """Read a weights file. Raises UserError that says what is wrong with it and what to do."""
+    if not Path(path).exists():
+        raise UserError(f"There are no weights at {path}: run 'python train.py' first, or name others with --weights.")
+    try:
+        with h5py.File(path, "r") as file:
+            if "about" not in file or "network" not in file:
+                raise UserError(f"{path} was not written by this train.py: train again, or name others with --weights.")
+            about = json.loads(file["about"][()])
+            if about["format"] > FORMAT:
+                raise UserError(
+                    f"{path} was written by a newer version of this program (format {about['format']}, this one reads "
+                    f"{FORMAT}): update it."
+                )
+            arrays = {
+                name: [np.asarray(layer[str(i)], np.float32) for i in range(len(layer))]
+                for name, layer in file["network"].items()
+            }
+        return Checkpoint(about, Vocabulary.from_json(about["vocabulary"]), arrays)
+    except PermissionError:
+        raise UserError(f"{path} cannot be read: permission denied.") from None
+    except (OSError, KeyError, ValueError, TypeError, RuntimeError):
+        raise UserError(f"{path} is damaged or no weights file at all: train again, or take a copy.") from None

@@ -1,0 +1,198 @@
+"""A folder of pieces: read, split by piece, encoded; cut into windows and batches on the fly.
+
+Shapes: B windows, T events a window, P pieces, E events of all pieces, each piece with a start token before its events
+and an end after them.
+"""
+
+import hashlib
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from tqdm import tqdm
+
+from utils import midi
+from utils.errors import UserError
+from utils.events import END_STREAM, REACH, Events, Vocabulary, from_piece, room
+
+
+@dataclass
+class Source:
+    """A piece of a folder: its name, the number in 0..1 that its content hashes to, and its events."""
+
+    name: str
+    place: float
+    events: Events
+
+
+def place(data: bytes, salt: int) -> float:
+    """A number in 0..1 that depends on the content of a file and on `salt` alone."""
+    digest = hashlib.sha256(f"{salt}:".encode() + data).digest()
+    return int.from_bytes(digest[:8], "big") / 2**64
+
+
+def read_folder(
+    folder: str, streams: tuple[str, ...], grid: int, chords: str, max_beats: int, salt: int = 0
+) -> tuple[list[Source], list[tuple[str, str]]]:
+    """All pieces below `folder`, and what was skipped as (name, reason). Only the `streams` named are kept.
+
+    Raises UserError if the folder does not exist, or holds no file that can be used.
+    """
+    paths = midi.find(folder)
+    if not paths:
+        raise UserError(
+            f"No MIDI file (.mid, .midi, .kar) in {folder}: put some there, or run "
+            "'python convertmidis.py --corpus bach' to learn from Bach's chorales."
+        )
+    sources, skipped = [], []
+    for path in tqdm(paths, desc="reading", unit="file", delay=2, leave=False):
+        name = path.relative_to(folder).as_posix()
+        try:
+            data = midi.read_bytes(path)
+            events = from_piece(midi.parse(data), grid, chords, max_beats)
+        except (UserError, ValueError) as error:
+            skipped.append((name, str(error)))
+            continue
+        # Four bytes a value: seven million notes must fit a laptop.
+        kept = {stream: events.streams[stream] for stream in streams}
+        events.streams = {s: v if v.dtype.kind == "U" else v.astype(np.int32) for s, v in kept.items()}
+        events.phase = events.phase.astype(np.int32)
+        sources.append(Source(name, place(data, salt), events))
+    if not sources:
+        reasons = "; ".join(f"{reason} ({count})" for reason, count in Counter(r for _, r in skipped).most_common(3))
+        raise UserError(f"None of the {len(paths)} MIDI files in {folder} can be used: {reasons}.")
+    return sources, skipped
+
+
+def split(sources: list[Source], held_out: float) -> tuple[list[Source], list[Source]]:
+    """(training, held-out) pieces: those whose place is below `held_out` are held out.
+
+    Files of equal content have equal places, so they stand on the same side. With two different pieces or more neither
+    side is empty; a single piece stands on both.
+    """
+    places = sorted({source.place for source in sources})
+    if len(places) == 1:
+        return sources, sources
+    border = min(max(held_out, places[0] + 1e-12), places[-1]) if held_out > 0 else 0.0
+    train = [source for source in sources if source.place >= border]
+    return train, [source for source in sources if source.place < border]
+
+
+@dataclass
+class Corpus:
+    """Encoded pieces one after another in flat arrays, so that millions of notes take a few bytes each."""
+
+    inputs: dict[str, np.ndarray]  # stream, 'phase' or 'interval' -> (E,) classes
+    first: np.ndarray  # (P + 1,) index of each piece's start token; the last entry is E
+    room: np.ndarray  # (P, 2) semitones that each piece can be transposed down and up
+    moved: dict[str, int]  # stream -> values that the vocabulary lacked
+    vocabulary: Vocabulary
+
+    @property
+    def pieces(self) -> int:
+        return len(self.first) - 1
+
+    @property
+    def events(self) -> int:
+        """Events without the start and the end of each piece."""
+        return int(self.first[-1]) - 2 * self.pieces
+
+
+def encode(sources: list[Source], vocabulary: Vocabulary, transpose: int = 0) -> Corpus:
+    """The corpus of some pieces. `transpose` is how far, in semitones, they may be moved later."""
+    size = np.array([len(source.events) + 2 for source in sources], np.int64)
+    first = np.concatenate([[0], np.cumsum(size)])
+    inputs = {stream: np.full(first[-1], vocabulary.size(stream), np.int32) for stream in vocabulary.streams}
+    inputs["phase"] = np.zeros(first[-1], np.int32)
+    inputs["interval"] = np.full(first[-1], REACH, np.int32)
+    moved = dict.fromkeys(vocabulary.streams, 0)
+    for source, start, stop in zip(sources, first + 1, first[1:] - 1, strict=False):
+        encoded, changed = vocabulary.encode(source.events)
+        for stream, values in encoded.items():
+            inputs[stream][start:stop] = values
+            moved[stream] += changed[stream]
+        inputs[END_STREAM][stop] = vocabulary.end
+        inputs["phase"][start:stop] = source.events.phase
+        notes = inputs["note"][start - 1 : stop]
+        inputs["interval"][start:stop] = vocabulary.intervals(notes[1:], notes[:-1])
+    rooms = np.array([room(source.events.streams["note"], transpose) for source in sources])
+    return Corpus(inputs, first, rooms, moved, vocabulary)
+
+
+def window_starts(corpus: Corpus, length: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+    """(piece, index of the first event) of enough windows to cover each piece about once, in random order.
+
+    A piece's windows lie end to end from a random origin, pushed inside at both ends, so that beginnings and ends are
+    learnt too. A window reads `length` + 1 events and predicts `length`.
+    """
+    targets = np.diff(corpus.first) - 1
+    count = -(-targets // length)
+    piece = np.repeat(np.arange(len(targets)), count)
+    nth = np.arange(len(piece)) - np.repeat(np.cumsum(count) - count, count)
+    shift = rng.random(len(targets))[piece] - 0.5
+    start = ((nth + shift) * length).astype(np.int64).clip(0, np.maximum(targets - length, 0)[piece])
+    order = rng.permutation(len(piece))
+    return piece[order], (corpus.first[piece] + start)[order]
+
+
+def cut(corpus: Corpus, piece: np.ndarray, start: np.ndarray, length: int) -> tuple[dict[str, np.ndarray], np.ndarray]:
+    """Windows of `length` + 1 events of the pieces (B,) from the indices (B,).
+
+    Returns the inputs, name -> (B, T + 1), and the weight of each target, (B, T, streams): 0 beyond the
+    end of the piece, and at its end for every stream but the one that says so.
+    """
+    index = start[:, None] + np.arange(length + 1)
+    last = corpus.first[piece + 1][:, None] - 1
+    inside = index <= last
+    index = np.minimum(index, last)
+    inputs = {name: classes[index] for name, classes in corpus.inputs.items()}
+    is_event = inside & (index < last)
+    weights = [inside if stream == END_STREAM else is_event for stream in corpus.vocabulary.streams]
+    return inputs, np.stack(weights, axis=-1)[:, 1:].astype(np.float32)
+
+
+def batches(
+    corpus: Corpus, length: int, size: int, transpose: int, rng: np.random.Generator
+) -> Iterator[tuple[dict[str, np.ndarray], np.ndarray]]:
+    """One epoch: batches of `size` windows, each transposed at random within its piece's room. See `cut`."""
+    piece, start = window_starts(corpus, length, rng)
+    table = corpus.vocabulary.transpositions(transpose)
+    # The last batch is filled up with windows from the beginning: a batch of another size would be compiled anew.
+    fill = np.arange(batch_count(corpus, length, size) * size) % len(piece)
+    for rows in fill.reshape(-1, size):
+        inputs, weights = cut(corpus, piece[rows], start[rows], length)
+        low, high = corpus.room[piece[rows]].T
+        shift = rng.integers(np.maximum(low, -transpose), np.minimum(high, transpose) + 1)
+        inputs["note"] = table[shift[:, None] + transpose, inputs["note"]]
+        yield inputs, weights
+
+
+def batch_count(corpus: Corpus, length: int, size: int) -> int:
+    """How many batches `batches` yields."""
+    windows = int((-(-(np.diff(corpus.first) - 1) // length)).sum())
+    return -(-windows // size)
+
+
+def passages(sources: list[Source], vocabulary: Vocabulary, length: int, count: int, seed: int) -> list[dict]:
+    """`count` real passages of up to `length` events, from different pieces as far as they go, as openings.
+
+    Each is a dict: classes (stream -> list), phase (list), metre, name (of the piece), event (index of the first).
+    """
+    rng = np.random.default_rng(seed)
+    chosen = []
+    for i in np.resize(rng.permutation(len(sources)), count):
+        source = sources[i]
+        begin = int(rng.integers(0, max(len(source.events) - length, 0) + 1))
+        part = slice(begin, begin + length)
+        encoded, _ = vocabulary.encode(source.events)
+        chosen.append(
+            {
+                "name": source.name,
+                "event": begin,
+                "metre": source.events.metre,
+                "classes": {stream: values[part].tolist() for stream, values in encoded.items()},
+                "phase": source.events.phase[part].tolist(),
+            }
+        )
+    return chosen

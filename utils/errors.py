@@ -1,0 +1,5 @@
+"""The one exception that a user's input may cause."""
+
+
+class UserError(Exception):
+    """What the user gave cannot be used. The message is one sentence: what was found, where, and what to do."""

@@ -1,0 +1,159 @@
+"""The three-headed LSTM and its loss, in Keras 3 operations only, so that any backend trains it.
+
+Shapes: B pieces or windows, T events, S streams, U units, L layers. Inputs hold T + 1 events: the network reads events
+0..T-1 and predicts events 1..T.
+"""
+
+import contextlib
+import os
+from collections.abc import Iterator
+
+import numpy as np
+
+from utils.dataset import Corpus, cut
+from utils.events import DERIVED, REACH, Vocabulary
+
+os.environ.setdefault("KERAS_BACKEND", "tensorflow")
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # its warnings, at this level or below, say nothing to a user
+
+
+@contextlib.contextmanager
+def quiet_start() -> Iterator[None]:
+    """Keep TensorFlow's notices on start, which no setting of its own turns off, from burying what train.py says."""
+    kept = os.dup(2)
+    with open(os.devnull, "wb") as nowhere:
+        os.dup2(nowhere.fileno(), 2)
+        try:
+            yield
+        finally:
+            os.dup2(kept, 2)
+            os.close(kept)
+
+
+with quiet_start():
+    import keras
+    from keras import layers, ops
+
+    # The first look at the devices is not silent either.
+    DEVICES = f"{', '.join(keras.distribution.list_devices())} (Keras with {keras.backend.backend()})"
+
+CHUNK = 256  # events that are scored at once; the state is carried from one chunk to the next
+
+
+def head_inputs(streams: tuple[str, ...], heads: str) -> dict[str, tuple[str, ...]]:
+    """What each head sees beside the LSTM's output: the streams chosen before it, and what follows from them. Parallel
+    heads see nothing more."""
+    if heads == "parallel":
+        return dict.fromkeys(streams, ())
+    seen = {}
+    for i, stream in enumerate(streams):
+        before = streams[:i]
+        seen[stream] = (*before, *(name for name, source in DERIVED.items() if source in before))
+    return seen
+
+
+def build(vocabulary: Vocabulary, shape: dict) -> tuple[keras.Model, keras.Model]:
+    """(trainer, scorer), two models that share their layers.
+
+    `shape`: sees (see `head_inputs`), layers, units, embedding and hidden (sizes), dropout (0..1).
+    Inputs: the vocabulary's inputs, (B, T + 1) integers, and 'state' (B, 2 L, U), each layer's h and c before event 0.
+    The trainer gives the nats of each event in each stream, (B, T, S); the scorer the same and the state after it.
+    """
+    inputs = {name: keras.Input((None,), dtype="int32", name=name) for name in vocabulary.inputs}
+    initial = keras.Input((2 * shape["layers"], shape["units"]), name="state")
+    embedded = {
+        name: layers.Embedding(size, shape["embedding"], name=f"embed_{name}")(inputs[name])
+        for name, size in vocabulary.inputs.items()
+    }
+    x = layers.Concatenate(name="events")([vector[:, :-1] for vector in embedded.values()])
+    x = layers.Dropout(shape["dropout"], name="dropout_events")(x)
+    state = []
+    for i in range(shape["layers"]):
+        # tanh, sigmoid, no recurrent dropout, no masking: what cuDNN runs.
+        lstm = layers.LSTM(shape["units"], return_sequences=True, return_state=True, name=f"lstm_{i}")
+        x, h, c = lstm(x, initial_state=[initial[:, 2 * i], initial[:, 2 * i + 1]])
+        state += [h, c]
+        x = layers.Dropout(shape["dropout"], name=f"dropout_{i}")(x)
+    nats = []
+    for stream, seen in shape["sees"].items():
+        context = layers.Concatenate(name=f"context_{stream}")([x, *(embedded[name][:, 1:] for name in seen)])
+        hidden = layers.Dense(shape["hidden"], activation="relu", name=f"hidden_{stream}")(context)
+        hidden = layers.Dropout(shape["dropout"], name=f"dropout_{stream}")(hidden)
+        size = vocabulary.size(stream)
+        logits = layers.Dense(size, name=f"head_{stream}")(hidden)
+        if stream == "note":
+            # A note's logit is one for its pitch plus one for its interval to the note before, so that what was learnt
+            # in one key serves in all.
+            relative = layers.Dense(2 * REACH + 1, name="relative_note")(hidden)
+            before = ops.take(vocabulary.top.astype("int32"), inputs["note"][:, :-1, None], axis=0)
+            interval = ops.subtract(vocabulary.top[:-1].astype("int32") + REACH, before)
+            logits = logits + ops.take_along_axis(relative, interval, axis=-1)
+        # A start token, or the end of a piece, is no class of every head; such targets have no weight.
+        target = ops.minimum(inputs[stream][:, 1:], size - 1)
+        nats.append(ops.sparse_categorical_crossentropy(target, logits, from_logits=True))
+    nats = ops.stack(nats, axis=-1)
+    inputs["state"] = initial
+    return keras.Model(inputs, nats, name="trainer"), keras.Model(inputs, [nats, ops.stack(state, axis=1)])
+
+
+def versions() -> dict[str, str]:
+    """What trained a network, for its weights file."""
+    return {"keras": keras.__version__, "backend": keras.backend.backend(), "numpy": np.__version__}
+
+
+def reseed(model: keras.Model, rng: np.random.Generator) -> None:
+    """Draw the random state of the dropout layers anew; Keras does not keep it in weights files."""
+    for layer in model.layers:
+        if isinstance(layer, layers.Dropout):
+            layer.seed_generator.state.assign(rng.integers(2**31, size=2))
+
+
+def zero_state(count: int, shape: dict) -> np.ndarray:
+    """The state of `count` pieces before their first event, (B, 2 L, U)."""
+    return np.zeros((count, 2 * shape["layers"], shape["units"]), np.float32)
+
+
+def nats_per_event(weights, nats):
+    """The loss: nats summed over the streams, a mean over events; `weights` and `nats` are (B, T, S)."""
+    return ops.sum(weights * nats) / ops.maximum(ops.sum(weights[..., 0]), 1)
+
+
+def nats_in_stream(stream: int):
+    """A metric: the share of one stream in the loss."""
+
+    def metric(weights, nats):
+        return ops.sum((weights * nats)[..., stream]) / ops.maximum(ops.sum(weights[..., 0]), 1)
+
+    return metric
+
+
+def compile_trainer(
+    trainer: keras.Model, streams: tuple[str, ...], learning_rate: float, clip_norm: float, weight_decay: float = 0
+) -> None:
+    """AdamW on the mean nats of an event, with the share of each stream as a metric of its name."""
+    metrics = [keras.metrics.MeanMetricWrapper(nats_in_stream(i), name=stream) for i, stream in enumerate(streams)]
+    # XLA makes TensorFlow's LSTM loop two to four times slower on a CPU, and cuDNN's layers do without it.
+    compiled = keras.backend.backend() == "jax"
+    optimizer = keras.optimizers.AdamW(learning_rate, weight_decay=weight_decay, global_clipnorm=clip_norm or None)
+    trainer.compile(optimizer, loss=nats_per_event, metrics=metrics, jit_compile=compiled)
+    optimizer.build(trainer.trainable_variables)
+
+
+def held_out_nats(scorer: keras.Model, corpus: Corpus, shape: dict, most: int = 64) -> np.ndarray:
+    """Nats a note in each stream, (S,), over whole pieces from start to end with the state carried through.
+
+    `most` pieces are scored side by side; the longest first, so that those of a group end at about the same time.
+    """
+    longest_first = np.argsort(-np.diff(corpus.first), kind="stable")
+    size = min(most, len(longest_first))
+    chunk = int(min(CHUNK, np.diff(corpus.first).max() - 1))
+    total = np.zeros(len(corpus.vocabulary.streams))
+    for begin in range(0, len(longest_first), size):
+        group = longest_first[begin : begin + size]
+        piece = np.resize(group, size)  # the last group is filled up, so that every batch has one shape
+        state = zero_state(size, shape)
+        for start in range(0, int(corpus.first[group[0] + 1] - corpus.first[group[0]]) - 1, chunk):
+            inputs, weights = cut(corpus, piece, corpus.first[piece] + start, chunk)
+            nats, state = scorer.predict_on_batch({**inputs, "state": state})
+            total += (weights * nats)[: len(group)].sum(axis=(0, 1))
+    return total / corpus.events

@@ -1,0 +1,71 @@
+"""Pictures: the learning curve and the diagram of the network."""
+
+from pathlib import Path
+
+from matplotlib.figure import Figure  # not pyplot: no screen is needed
+from matplotlib.patches import FancyBboxPatch
+
+from utils.events import Vocabulary
+
+
+def learning_curve(history: list[dict], path: Path) -> None:
+    """A PNG of nats a note against epochs, for the training and the held-out pieces; see train.py for the rows."""
+    figure = Figure(figsize=(8, 4.5), layout="constrained")
+    axes = figure.add_subplot()
+    epochs = [row["epoch"] for row in history]
+    axes.plot(epochs, [row["train"] for row in history], ".-", color="tab:blue", label="training pieces (with dropout)")
+    scored = [row for row in history if row["score"] == row.get("held_out")]
+    if scored:
+        best = min(scored, key=lambda row: row["held_out"])
+        axes.plot(*zip(*((row["epoch"], row["held_out"]) for row in scored), strict=True), ".-", color="tab:orange")
+        axes.lines[-1].set_label("held-out pieces")
+        axes.plot(best["epoch"], best["held_out"], "o", ms=9, mfc="none", color="black")
+        axes.lines[-1].set_label(f"kept: epoch {best['epoch']}, {best['held_out']:.3f}")
+    axes.set(xlabel="epoch", ylabel="nats a note (lower is better)", title=path.name.removesuffix(".png"))
+    axes.grid(alpha=0.3)
+    axes.legend()
+    figure.savefig(path, dpi=100)
+
+
+def network_diagram(vocabulary: Vocabulary, shape: dict, path: Path) -> None:
+    """A PNG of the network: what it reads of an event above, its heads below, shapes of arrays at the arrows."""
+    inputs, heads = vocabulary.inputs, shape["sees"]
+    figure = Figure(figsize=(2.1 * len(inputs), 5.2 + 0.9 * shape["layers"]), layout="constrained")
+    axes = figure.add_subplot()
+    axes.axis("off")
+
+    def box(x: float, y: float, text: str, color: str, width: float = 0.86) -> None:
+        style = "round,pad=0,rounding_size=0.08"
+        axes.add_patch(FancyBboxPatch((x - width / 2, y - 0.27), width, 0.54, fc=color, ec="gray", boxstyle=style))
+        axes.text(x, y, text, ha="center", va="center", fontsize=9)
+
+    def arrow(x0: float, y0: float, x1: float, y1: float, text: str = "") -> None:
+        axes.annotate("", (x1, y1 + 0.27), (x0, y0 - 0.27), arrowprops={"arrowstyle": "-|>", "color": "gray"})
+        axes.text((x0 + x1) / 2 + 0.04, (y0 + y1) / 2, text, fontsize=7.5, color="dimgray", va="center")
+
+    middle, wide = (len(inputs) - 1) / 2, 0.62 * len(inputs)
+    for x, (name, classes) in enumerate(inputs.items()):
+        box(x, 0, f"{name}\n{classes} classes", "#e8f0fe")
+        arrow(x, 0, x, -1, "(B, T)")
+        box(x, -1, f"Embedding\n{shape['embedding']}", "#d2e3fc")
+        arrow(x, -1, middle + (x - middle) * 0.55, -2)
+    y, features = -2, f"{shape['embedding'] * len(inputs)}"
+    for layer in range(shape["layers"]):
+        box(middle, y, f"LSTM {shape['units']}, then dropout {shape['dropout']}", "#fce8b2", wide)
+        axes.text(middle + wide / 2 + 0.05, y + 0.33, f"(B, T, {features})", fontsize=7.5, color="dimgray")
+        features = f"{shape['units']}"
+        y -= 1
+        if layer + 1 < shape["layers"]:
+            arrow(middle, y + 1, middle, y)
+    blank = {"fc": "white", "ec": "none", "pad": 1}
+    for k, (stream, seen) in enumerate(heads.items()):
+        x = middle + (k - (len(heads) - 1) / 2) * 1.4
+        arrow(middle + (x - middle) * 0.55, y + 1, x, y - 0.2, f"(B, T, {features})" if k == 0 else "")
+        if seen:
+            axes.text(x, y + 0.16, "+ next " + ", ".join(seen), fontsize=7.5, ha="center", style="italic", bbox=blank)
+        box(x, y - 0.2, f"Dense {shape['hidden']}, ReLU", "#e6f4ea", 1.1)
+        arrow(x, y - 0.2, x, y - 1.2, f"(B, T, {shape['hidden']})")
+        by = "pitch + interval, " if stream == "note" else ""
+        box(x, y - 1.2, f"next {stream}\n{by}softmax {vocabulary.size(stream)}", "#ceead6", 1.3)
+    axes.set(xlim=(-0.6, len(inputs) - 0.4), ylim=(y - 1.6, 0.4))
+    figure.savefig(path, dpi=110)

@@ -1,0 +1,312 @@
+"""New events, one LSTM step each, in NumPy: the same distributions as the Keras network, without starting it.
+
+Shapes: B pieces stepped together, U units, V classes.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+from tqdm import tqdm
+
+from utils.checkpoint import Checkpoint
+from utils.errors import UserError
+from utils.events import END_STREAM, REACH, Vocabulary, bar_steps, keyboard
+
+Classes = dict[str, np.ndarray]  # stream -> (B,)
+
+
+@dataclass
+class State:
+    """Where B pieces stand after some events."""
+
+    h: list[np.ndarray]  # one (B, U) for each layer
+    c: list[np.ndarray]
+    last: Classes  # what the network reads of the last event: its streams, 'phase' and 'interval'
+    bar: np.ndarray  # (B,) steps in a bar
+    onset: np.ndarray  # (B,) steps since the beginning, at the last event
+    length: int  # events so far
+
+
+def layer_shapes(vocabulary: Vocabulary, shape: dict) -> dict[str, list[tuple[int, ...]]]:
+    """Layer -> the shapes of its weights, as `network.build` makes them."""
+    size, units, hidden = shape["embedding"], shape["units"], shape["hidden"]
+    shapes = {f"embed_{name}": [(classes, size)] for name, classes in vocabulary.inputs.items()}
+    for i in range(shape["layers"]):
+        read = units if i else size * len(vocabulary.inputs)
+        shapes[f"lstm_{i}"] = [(read, 4 * units), (units, 4 * units), (4 * units,)]
+    for stream, seen in shape["sees"].items():
+        classes = vocabulary.size(stream)
+        shapes[f"hidden_{stream}"] = [(units + size * len(seen), hidden), (hidden,)]
+        shapes[f"head_{stream}"] = [(hidden, classes), (classes,)]
+    return shapes | {"relative_note": [(hidden, 2 * REACH + 1), (2 * REACH + 1,)]}
+
+
+class Stepper:
+    """The network of a weights file, stepped event by event.
+
+    Embeddings meet only linear maps, so each table is multiplied by its map once, here: an event then costs a row of
+    each table, one recurrent product for a layer, and the heads.
+    """
+
+    def __init__(self, checkpoint: Checkpoint):
+        self.vocabulary = checkpoint.vocabulary
+        self.streams = self.vocabulary.streams
+        self.shape = checkpoint.about["shape"]
+        arrays = checkpoint.arrays
+        expected = layer_shapes(self.vocabulary, self.shape)
+        if {name: [a.shape for a in arrays[name]] for name in expected if name in arrays} != expected:
+            raise UserError("These weights are of another network than the one that they describe: train again.")
+        self.lstm = [self._fold_gates(arrays[f"lstm_{i}"]) for i in range(self.shape["layers"])]
+        size, units = self.shape["embedding"], self.shape["units"]
+        tables = {name: arrays[f"embed_{name}"][0] for name in self.vocabulary.inputs}
+        self.events = {
+            name: table @ self.lstm[0][0][i * size : (i + 1) * size] for i, (name, table) in enumerate(tables.items())
+        }
+        self.heads = {}
+        for stream, seen in self.shape["sees"].items():
+            kernel, bias = arrays[f"hidden_{stream}"]
+            context = {
+                name: tables[name] @ kernel[units + i * size : units + (i + 1) * size] for i, name in enumerate(seen)
+            }
+            self.heads[stream] = (kernel[:units], bias, context, *arrays[f"head_{stream}"])
+        self.relative, self.relative_bias = arrays["relative_note"]
+
+    @staticmethod
+    def _fold_gates(weights: list[np.ndarray]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Kernel, recurrent kernel and bias with the sigmoid gates halved: sigmoid(x) = (tanh(x / 2) + 1) / 2, so that
+        one tanh serves all four gates. Keras keeps them in the order input, forget, cell, output."""
+        kernel, recurrent, bias = weights
+        units = recurrent.shape[0]
+        scale = np.full(4 * units, 0.5, np.float32)
+        scale[2 * units : 3 * units] = 1
+        return kernel * scale, recurrent * scale, bias * scale
+
+    def start(self, count: int, metre: tuple[int, int]) -> State:
+        """`count` pieces before their first event."""
+        bar = bar_steps(metre, self.vocabulary.grid)
+        zeros = [np.zeros((count, self.shape["units"]), np.float32) for _ in self.lstm]
+        token = {stream: np.full(count, self.vocabulary.size(stream)) for stream in self.streams}
+        token |= {"phase": np.zeros(count, int), "interval": np.full(count, REACH)}
+        return State(zeros, list(zeros), token, np.full(count, bar), np.zeros(count, int), 0)
+
+    def step(self, state: State) -> tuple[np.ndarray, State]:
+        """Read the last event: the output of the LSTM stack, (B, U), and the state with the layers moved on."""
+        gates = sum(table[state.last[name]] for name, table in self.events.items())
+        h, c = [], []
+        for layer, (kernel, recurrent, bias) in enumerate(self.lstm):
+            if layer:
+                gates = h[-1] @ kernel
+            units = recurrent.shape[0]
+            gates = np.tanh(gates + state.h[layer] @ recurrent + bias)
+            i, f, g, o = (gates[:, k * units : (k + 1) * units] for k in range(4))
+            c.append((0.5 * f + 0.5) * state.c[layer] + (0.5 * i + 0.5) * g)
+            h.append((0.5 * o + 0.5) * np.tanh(c[-1]))
+        return h[-1], State(h, c, state.last, state.bar, state.onset, state.length)
+
+    def logits(self, stream: str, output: np.ndarray, state: State, chosen: Classes) -> np.ndarray:
+        """(B, V) unnormalised log-probabilities of the next event's class in `stream`, given the output of `step`, the
+        state before the event, and what was chosen of it so far (see `known`)."""
+        kernel, bias, tables, head, head_bias = self.heads[stream]
+        hidden = output @ kernel + bias
+        for name, table in tables.items():
+            hidden = hidden + table[chosen[name]]
+        hidden = np.maximum(hidden, 0)
+        logits = hidden @ head + head_bias
+        if stream == "note":
+            relative = hidden @ self.relative + self.relative_bias
+            top = self.vocabulary.top
+            interval = top[:-1] - top[state.last["note"]][:, None] + REACH
+            logits += np.take_along_axis(relative, interval, axis=1)
+        return logits
+
+    def known(self, stream: str, classes: np.ndarray, state: State) -> Classes:
+        """What choosing the classes (B,) of `stream` tells of the next event: them, and what follows from them."""
+        if stream == "offset":
+            return {stream: classes, "phase": (state.last["phase"] + self.steps(classes)) % state.bar}
+        if stream == "note":
+            return {stream: classes, "interval": self.vocabulary.intervals(classes, state.last["note"])}
+        return {stream: classes}
+
+    def append(self, state: State, event: Classes) -> State:
+        """The state with an event, all that is `known` of it, after it; not yet read."""
+        return State(state.h, state.c, event, state.bar, state.onset + self.steps(event[END_STREAM]), state.length + 1)
+
+    def steps(self, offset: np.ndarray) -> np.ndarray:
+        """Classes of the offset stream -> grid steps; 0 for the end of a piece."""
+        values = self.vocabulary.values[END_STREAM]
+        return np.where(offset < len(values), values[np.minimum(offset, len(values) - 1)], 0)
+
+    def read(self, state: State, classes: dict[str, Sequence[int]], phase: Sequence[int]) -> State:
+        """The state after the events (E,) with their phases (E,), of which the last is not yet read: `step` does that.
+        All pieces of the batch read the same events."""
+        for i in range(len(classes[END_STREAM])):
+            _, before = self.step(state)
+            event = {}
+            for stream in self.streams:
+                event |= self.known(stream, np.full(len(before.onset), classes[stream][i]), before)
+            # The metre may have changed on the way, so the phase is not always what follows from the offset.
+            event["phase"] = np.full(len(before.onset), phase[i])
+            state = self.append(before, event)
+        return state
+
+
+def stack(states: list[State]) -> State:
+    """Several states as one batch."""
+
+    def join(part: Callable[[State], np.ndarray]) -> np.ndarray:
+        return np.concatenate([part(state) for state in states])
+
+    layers = range(len(states[0].h))
+    return State(
+        [join(lambda state, i=i: state.h[i]) for i in layers],
+        [join(lambda state, i=i: state.c[i]) for i in layers],
+        {name: join(lambda state, name=name: state.last[name]) for name in states[0].last},
+        join(lambda state: state.bar),
+        join(lambda state: state.onset),
+        states[0].length,
+    )
+
+
+def choose(logits: np.ndarray, temperature: float, top_p: float, uniform: np.ndarray) -> np.ndarray:
+    """A class for each row of `logits` (B, V), by a number in 0..1 for each row (B,).
+
+    Temperature divides the logits (0: the likeliest class). `top_p` keeps the fewest classes that hold at least that
+    share of the probability (nucleus sampling, Holtzman et al. 2020).
+    """
+    if temperature == 0:
+        return logits.argmax(axis=1)
+    scaled = (logits.astype(np.float64) - logits.max(axis=1, keepdims=True)) / temperature
+    probability = np.exp(scaled)
+    probability /= probability.sum(axis=1, keepdims=True)
+    if top_p < 1:
+        order = np.argsort(-probability, axis=1, kind="stable")
+        ranked = np.take_along_axis(probability, order, axis=1)
+        ranked[np.cumsum(ranked, axis=1) - ranked >= top_p] = 0
+        np.put_along_axis(probability, order, ranked, axis=1)
+    cumulative = np.cumsum(probability, axis=1)
+    total = cumulative[:, -1:]
+    # Classes of no probability are stepped over at both ends.
+    return np.minimum((cumulative <= uniform[:, None] * total).sum(axis=1), (cumulative < total).sum(axis=1))
+
+
+# A constraint takes the stream, its logits (B, V), the state after the last event and what was chosen for the next one,
+# and gives the logits back with what must not be chosen at minus infinity.
+Constraint = Callable[[str, np.ndarray, State, Classes], np.ndarray]
+
+
+def forbid(logits: np.ndarray, forbidden: np.ndarray) -> np.ndarray:
+    """Logits with the `forbidden` classes (B, V) at minus infinity; a row that would lose them all stays as it is."""
+    forbidden = forbidden & ~forbidden.all(axis=1, keepdims=True)
+    return np.where(forbidden, -np.inf, logits)
+
+
+def no_end_before(stepper: Stepper, length: int) -> Constraint:
+    """A piece goes on until it has `length` events."""
+
+    def constrain(stream: str, logits: np.ndarray, state: State, chosen: Classes) -> np.ndarray:
+        if stream == END_STREAM and state.length < length:
+            logits = logits.copy()
+            logits[:, stepper.vocabulary.end] = -np.inf
+        return logits
+
+    return constrain
+
+
+def no_note_below_previous_in_chord(stepper: Stepper) -> Constraint:
+    """Notes struck together come from the lowest up, as in the training music, so none comes twice."""
+    notes = stepper.vocabulary.size("note")
+
+    def constrain(stream: str, logits: np.ndarray, state: State, chosen: Classes) -> np.ndarray:
+        if stream == END_STREAM:
+            # Above the highest note of the vocabulary nothing can be struck together with it.
+            at_top = (state.last["note"] == notes - 1)[:, None]
+            here = (stepper.steps(np.arange(logits.shape[1])) == 0) & (np.arange(logits.shape[1]) < logits.shape[1] - 1)
+            logits = forbid(logits, at_top & here)
+        elif stream == "note":
+            # A piece has not begun while its last event is the start token, class `notes`.
+            together = (stepper.steps(chosen[END_STREAM]) == 0) & (state.last["note"] < notes)
+            logits = forbid(logits, together[:, None] & (np.arange(notes) <= state.last["note"][:, None]))
+        return logits
+
+    return constrain
+
+
+def no_note_still_held(stepper: Stepper, until: np.ndarray) -> Constraint:
+    """No key is struck before `until` (128,), in steps since the beginning: a prior still holds it down."""
+    keys = keyboard(stepper.vocabulary.values["note"]).astype(np.float32)
+
+    def constrain(stream: str, logits: np.ndarray, state: State, chosen: Classes) -> np.ndarray:
+        if stream != "note":
+            return logits
+        onset = state.onset + stepper.steps(chosen[END_STREAM])
+        held = (onset[:, None] < until).astype(np.float32)  # (B, 128)
+        return forbid(logits, held @ keys.T > 0)
+
+    return constrain
+
+
+def no_onset_before(stepper: Stepper, steps: float) -> Constraint:
+    """No event comes before `steps` since the beginning."""
+    gaps = stepper.steps(np.arange(stepper.vocabulary.end + 1))
+
+    def constrain(stream: str, logits: np.ndarray, state: State, chosen: Classes) -> np.ndarray:
+        if stream != END_STREAM:
+            return logits
+        return forbid(logits, state.onset[:, None] + gaps < steps)
+
+    return constrain
+
+
+def usual_constraints(stepper: Stepper, length: int) -> list[Constraint]:
+    """What holds for all music: it has `length` events, and chords in the order of the training music."""
+    constraints = [no_end_before(stepper, length)]
+    if stepper.vocabulary.chords == "split":
+        constraints.append(no_note_below_previous_in_chord(stepper))
+    return constraints
+
+
+@dataclass
+class Sampling:
+    """How to choose. Raises UserError for a number that makes no sense."""
+
+    temperature: float = 1.0
+    top_p: float = 1.0
+    seed: int | None = None  # None: a new one, to be found here
+    constraints: list[Constraint] = field(default_factory=list)
+
+    def __post_init__(self):
+        if not 0 <= self.temperature < np.inf:
+            raise UserError(f"--temperature is {self.temperature}; it must be 0 (the likeliest note) or above.")
+        if not 0 < self.top_p <= 1:
+            raise UserError(f"--top-p is {self.top_p}; it is a share of the probability, above 0 and at most 1.")
+        if self.seed is None:
+            self.seed = int(np.random.default_rng().integers(2**31))
+        if self.seed < 0:
+            raise UserError(f"--seed is {self.seed}; it must be 0 or above.")
+
+
+def generate(stepper: Stepper, state: State, events: int, sampling: Sampling) -> list[Classes]:
+    """`events` new events after `state` for each of its B pieces, or fewer where a piece ends by itself.
+
+    Each piece has its own random numbers, so the first piece of a seed is the same however many are made. Returns, for
+    each piece, stream -> (E,) classes.
+    """
+    count = len(state.onset)
+    uniform = np.stack([np.random.default_rng([sampling.seed, i]).random((events, 8)) for i in range(count)], axis=1)
+    made = {stream: np.zeros((events, count), np.int64) for stream in stepper.streams}
+    length = np.full(count, events)
+    for n in tqdm(range(events), desc="composing", unit="event", delay=2, leave=False):
+        output, state = stepper.step(state)
+        chosen = {}
+        for k, stream in enumerate(stepper.streams):
+            logits = stepper.logits(stream, output, state, chosen)
+            for constrain in sampling.constraints:
+                logits = constrain(stream, logits, state, chosen)
+            made[stream][n] = choose(logits, sampling.temperature, sampling.top_p, uniform[n, :, k])
+            chosen |= stepper.known(stream, made[stream][n], state)
+        length = np.where((chosen[END_STREAM] == stepper.vocabulary.end) & (length == events), n, length)
+        if (length <= n).all():
+            break
+        state = stepper.append(state, chosen)
+    return [{stream: made[stream][: length[i], i] for stream in stepper.streams} for i in range(count)]

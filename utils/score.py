@@ -1,0 +1,96 @@
+"""Score formats that music21 reads (MusicXML, ABC, Humdrum kern, MEI, ...) -> Piece.
+
+Repeats are not played out, grace notes and chord symbols are left out, and transposing instruments sound as they do.
+"""
+
+from pathlib import Path
+
+import numpy as np
+from music21 import chord, converter, corpus, harmony, instrument, note, stream
+
+from utils.errors import UserError
+from utils.midi import SCORE_ENDINGS, Piece
+
+TICKS_PER_QUARTER = 10080  # 2^5 * 3^2 * 5 * 7: triplets, quintuplets and septuplets fall on whole ticks
+VELOCITY = 80  # of a note that has none
+
+
+def ticks(quarters: float) -> int:
+    return round(quarters * TICKS_PER_QUARTER)
+
+
+def part_notes(part: stream.Stream) -> list[tuple[int, int, int, int, int]]:
+    """(onset, pitch, duration, velocity, program) of the notes of a part, ties joined."""
+    player = part.getInstrument(returnDefault=True)
+    if isinstance(player, instrument.UnpitchedPercussion):
+        return []
+    program = player.midiProgram or 0
+    found = []
+    for element in part.toSoundingPitch().stripTies().flatten().notes:
+        if isinstance(element, harmony.Harmony) or element.duration.isGrace:
+            continue
+        if not isinstance(element, (note.Note, chord.Chord)):  # unpitched percussion in a pitched part
+            continue
+        length = ticks(element.quarterLength)
+        if length < 1:
+            continue
+        velocity = min(max(element.volume.velocity or VELOCITY, 1), 127)
+        found += [(ticks(element.offset), pitch.midi, length, velocity, program) for pitch in element.pitches]
+    return [row for row in found if 0 <= row[1] <= 127]
+
+
+def to_piece(score: stream.Stream) -> Piece:
+    """The notes of a music21 score. Raises ValueError if there is none."""
+    parts = list(score.parts) if isinstance(score, stream.Score) and score.parts else [score]
+    rows = [row for part in parts for row in part_notes(part)]
+    if not rows:
+        raise ValueError("it has no notes")
+    # An upbeat is a first measure that lacks its beginning: with that in front, bar lines fall where they are written.
+    first = next(iter(parts[0].getElementsByClass(stream.Measure)), None)
+    upbeat = ticks(first.paddingLeft) if first is not None else 0
+    flat = parts[0].flatten()
+    marks = [(start, mark.getQuarterBPM()) for start, _, mark in score.metronomeMarkBoundaries()]
+
+    def moved(quarters: float) -> int:
+        return ticks(quarters) + upbeat if quarters else 0
+
+    onset, pitch, duration, velocity, program = np.array(rows).T
+    return Piece(
+        onset + upbeat,
+        pitch,
+        duration,
+        velocity,
+        program,
+        TICKS_PER_QUARTER,
+        tempos=list({moved(start): (moved(start), round(60e6 / bpm)) for start, bpm in marks if bpm}.values()),
+        time_signatures=[
+            (moved(t.offset), t.numerator, t.denominator) for t in flat.getElementsByClass("TimeSignature")
+        ],
+        key_signatures=[
+            (moved(k.offset), k.sharps, int(getattr(k, "mode", None) == "minor"))
+            for k in flat.getElementsByClass("KeySignature")
+            if k.sharps is not None and -7 <= k.sharps <= 7
+        ],
+    ).sorted()
+
+
+def read(path: Path) -> list[Piece]:
+    """The pieces in a file, usually one; an ABC tune book has many. Raises UserError that names the file."""
+    try:
+        # From the file itself: music21 would otherwise read a pickle that an earlier run left in a temporary folder.
+        parsed = converter.parse(path, forceSource=True)
+        return [to_piece(score) for score in (parsed.scores if isinstance(parsed, stream.Opus) else [parsed])]
+    except OSError as error:
+        raise UserError(f"{path} cannot be read: {error.strerror or error}.") from None
+    except ValueError as error:
+        raise UserError(f"{path} cannot be used: {error}.") from None
+    except Exception as error:  # music21's parsers raise whatever a damaged file makes them stumble over
+        raise UserError(f"{path} cannot be read by music21: {type(error).__name__}: {error}.") from None
+
+
+def corpus_files(composer: str) -> list[Path]:
+    """Paths of a composer's scores in music21's own corpus. Raises UserError if it has none."""
+    found = [Path(path) for path in corpus.getComposer(composer) if Path(path).suffix in SCORE_ENDINGS]
+    if not found:
+        raise UserError(f"music21's corpus has no scores by {composer!r}: try bach, mozart, beethoven or palestrina.")
+    return sorted(found)

@@ -47,7 +47,8 @@ def main(args) -> None:
 
     if args.opening == "random":
         kept = weights.about["openings"]
-        openings = [kept[np.random.default_rng([how.seed, i]).integers(len(kept))] for i in range(args.count)]
+        order = np.random.default_rng(how.seed).permutation(len(kept))
+        openings = [kept[order[i % len(kept)]] for i in range(args.count)]
         state = sampler.stack([open_with(stepper, opening) for opening in openings])
     else:
         openings = [{"metre": weights.about["metre"], "classes": {}, "phase": []}] * args.count

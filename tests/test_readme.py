@@ -1,0 +1,82 @@
+"""The commands of the README, executed as written, in a copy of the repository with little music and small constants."""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from conftest import ROOT, random_piece, save
+
+from utils import score
+
+BLOCK = re.compile(r"```(sh|powershell)\n(.*?)```", re.DOTALL)
+# What is not run: this very test, what makes an environment (there is one), and what needs a GPU.
+NOT_RUN = ("make test", "python -m venv", ".venv", "pip install")
+TOY = {"UNITS": 16, "EMBEDDING": 8, "HIDDEN": 16, "EPOCHS": 2, "SEQUENCE_LENGTH": 16, "NOTES": 40, "LARGE": 20_000,
+       "SMALL": 5_000, "UPDATES": 2, "ANCESTOR_UPDATES": 1, "ANCESTOR_NOTES": 1, "FILES": 1, "REPEAT": 1}  # fmt: skip
+
+
+def commands() -> list[str]:
+    """The lines of the README's shell blocks, without their comments."""
+    lines = [line for _, block in BLOCK.findall((ROOT / "README.md").read_text("utf-8")) for line in block.splitlines()]
+    found = [re.sub(r"\s+#.*", "", line).strip() for line in lines]
+    return list(dict.fromkeys(line for line in found if line and not line.startswith(NOT_RUN)))
+
+
+@pytest.fixture(scope="module")
+def clone(tmp_path_factory) -> Path:
+    """What git tracks, with the constants edited as a user would edit them, a few pieces and a ready environment."""
+    folder = tmp_path_factory.mktemp("clone")
+    tracked = subprocess.run(["git", "ls-files", "-co", "--exclude-standard"], cwd=ROOT, capture_output=True, text=True)
+    for name in tracked.stdout.splitlines():
+        if (ROOT / name).exists():
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(ROOT / name, folder / name)
+    for script in folder.glob("*.py"):
+        source = script.read_text("utf-8")
+        for name, value in TOY.items():
+            source = re.sub(rf"^{name} = \S+", f"{name} = {value}", source, flags=re.MULTILINE)
+        script.write_text(source, "utf-8")
+    for seed in range(4):
+        save(random_piece(seed), folder / "my-music" / f"{seed}.mid")
+        save(random_piece(seed + 9), folder / "midis" / f"{seed}.mid")
+    # All chorales but two are there already: four hundred would take a minute.
+    for path in score.corpus_files("bach")[2:]:
+        shutil.copy(folder / "my-music" / "1.mid", folder / "midis" / f"{path.stem}.mid")
+    (folder / ".venv" / "bin").mkdir(parents=True)
+    (folder / ".venv" / "bin" / "python").write_text(f'#!/bin/sh\nexec {sys.executable} "$@"\n')
+    (folder / ".venv" / "bin" / "python").chmod(0o755)
+    for ready in ("ready", "ready-dev"):
+        (folder / ".venv" / ready).touch()
+    return folder
+
+
+@pytest.mark.skipif(os.name == "nt", reason="the commands are written for a POSIX shell")
+@pytest.mark.parametrize("command", commands())
+def test_a_command_of_the_readme_works_as_written(command: str, clone: Path):
+    # In the order of the README, so that the weights of one command are there for the next.
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    environment = {**os.environ, "PATH": path, "PYTHONPATH": ""}
+    result = subprocess.run(command, shell=True, cwd=clone, env=environment, capture_output=True, text=True, timeout=200)
+    assert result.returncode == 0, result.stderr[-3000:]
+    assert "Traceback" not in result.stderr
+    if command == "make demo":
+        assert len(re.findall(r"^    samples/\S+\.mid$", result.stdout, re.MULTILINE)) == 4
+        again = subprocess.run(command, shell=True, cwd=clone, env=environment, capture_output=True, text=True)
+        assert again.returncode == 0 and "not training again" in again.stdout
+
+
+def test_every_file_that_the_readme_names_is_there():
+    text = (ROOT / "README.md").read_text("utf-8")
+    for target in re.findall(r"\]\(([^)#]+)\)", text):
+        assert target.startswith("http") or (ROOT / target).exists(), target
+
+
+def test_every_setting_that_the_readme_names_is_there():
+    text = (ROOT / "README.md").read_text("utf-8")
+    sources = "".join(path.read_text("utf-8") for path in ROOT.glob("*.py"))
+    for name in re.findall(r"`([A-Z][A-Z_]+)`", text):
+        assert re.search(rf"^{name}( =|:)", sources, re.MULTILINE) or name == "KERAS_BACKEND", name

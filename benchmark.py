@@ -83,11 +83,10 @@ def event_products(vocabulary: events.Vocabulary, shape: dict, rows: int, steps:
     units, size, hidden = shape["units"], shape["embedding"], shape["hidden"]
     many = rows * steps
     shapes = [(many, units, 4 * units)] * (shape["layers"] - 1) + [(rows, units, 4 * units)] * shape["layers"] * steps
-    if not folded:
-        shapes.append((many, size * len(vocabulary.inputs), 4 * units))
+    shapes.append((many, events.MEMORY + (0 if folded else size * len(vocabulary.inputs)), 4 * units))
     for stream, seen in shape["sees"].items():
         outputs = vocabulary.size(stream) + (2 * events.REACH + 1 if stream == "note" else 0)
-        shapes += [(many, units + (0 if folded else size * len(seen)), hidden), (many, hidden, outputs)]
+        shapes += [(many, units + events.MEMORY + (0 if folded else size * len(seen)), hidden), (many, hidden, outputs)]
     return shapes
 
 
@@ -178,11 +177,11 @@ def measure_train(args, folder: Path) -> dict:
     from utils import network
 
     trainer, _, shape, train = default_network(corpus.vocabulary)
-    state = network.zero_state(train.batch_size, shape)
+    before = network.silence(train.batch_size, shape)
 
     def update(batches) -> float:
         inputs, weights = next(batches)
-        trainer.train_on_batch({**inputs, "state": state}, weights)
+        trainer.train_on_batch({**inputs, **before}, weights)
         return weights[..., 0].sum()
 
     rng = np.random.default_rng(1)
@@ -278,14 +277,14 @@ def update_seconds(args, notes: int) -> float:
     from utils import network
 
     trainer, _, shape, train = default_network(corpus.vocabulary)
-    state = network.zero_state(train.batch_size, shape)
+    before = network.silence(train.batch_size, shape)
     rng = np.random.default_rng(1)
     batches = dataset.batches(corpus, train.sequence_length, train.batch_size, train.transpose, rng)
     times = []
     for _ in range(args.updates):
         start = time.perf_counter()
         inputs, weights = next(batches)
-        trainer.train_on_batch({**inputs, "state": state}, weights)
+        trainer.train_on_batch({**inputs, **before}, weights)
         times.append(time.perf_counter() - start)
     return float(np.median(times[len(times) // 4 :]))
 

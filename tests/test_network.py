@@ -41,7 +41,7 @@ def test_stepping_gives_the_same_distributions(chords, heads, layers, streams, t
     length = int(np.diff(corpus.first).min()) - 1
     pieces = np.arange(2)
     inputs, weights = dataset.cut(corpus, pieces, corpus.first[:-1], length)
-    nats, _ = scorer.predict_on_batch({**inputs, "state": network.zero_state(2, shape)})
+    nats, *_ = scorer.predict_on_batch({**inputs, **network.silence(2, shape)})
     state = stepper.start(2, (4, 4))
     for t in range(1, length + 1):
         output, state = stepper.step(state)
@@ -77,7 +77,7 @@ def test_all_classes_have_the_probability_that_keras_gives_them(tmp_path: Path):
     logits = stepper.logits("offset", output, state, {})[0]
     for klass in range(len(logits)):
         inputs["offset"][0, 3] = klass
-        nats, _ = scorer.predict_on_batch({**inputs, "state": network.zero_state(1, shape)})
+        nats, *_ = scorer.predict_on_batch({**inputs, **network.silence(1, shape)})
         probability = np.exp(logits[klass] - np.logaddexp.reduce(logits.astype(float)))
         assert abs(np.exp(-nats[0, 2, 0]) - probability) < 1e-4
 
@@ -93,7 +93,7 @@ def test_the_loss_counts_real_events_only(tmp_path: Path):
     trainer, scorer, shape, corpus, _ = build(*CASES[0], tmp_path / "a.weights.h5")
     length = int(np.diff(corpus.first).max()) + 30  # every window is padded
     inputs, weights = dataset.cut(corpus, np.arange(2), corpus.first[:-1], length)
-    nats = trainer.predict_on_batch({**inputs, "state": network.zero_state(2, shape)})
+    nats = trainer.predict_on_batch({**inputs, **network.silence(2, shape)})
     loss = float(network.nats_per_event(weights, nats))
     assert loss * weights[..., 0].sum() == pytest.approx(
         (network.held_out_nats(scorer, corpus, shape) * corpus.events).sum(), rel=1e-4
@@ -105,7 +105,7 @@ def test_the_ancestors_configuration_learns(tmp_path: Path):
     trainer, _, shape, corpus, _ = build("class", "parallel", 2, CASES[0][3], tmp_path / "a.weights.h5")
     network.compile_trainer(trainer, corpus.vocabulary.streams, 0.01, 1.0)
     inputs, weights = dataset.cut(corpus, np.arange(2), corpus.first[:-1], 32)
-    batch = {**inputs, "state": network.zero_state(2, shape)}
+    batch = {**inputs, **network.silence(2, shape)}
     losses = [trainer.train_on_batch(batch, weights, return_dict=True) for _ in range(30)]
     assert losses[-1]["loss"] < 0.7 * losses[0]["loss"]
     assert sum(losses[-1][stream] for stream in CASES[0][3]) == pytest.approx(losses[-1]["loss"], rel=1e-4)

@@ -1,4 +1,4 @@
-"""The commands of the README, executed as written, in a copy of the repository with little music and small constants."""
+"""The commands of the README, executed as written, in a copy of the repository with little music and tiny networks."""
 
 import os
 import re
@@ -60,7 +60,9 @@ def test_a_command_of_the_readme_works_as_written(command: str, clone: Path):
     # In the order of the README, so that the weights of one command are there for the next.
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     environment = {**os.environ, "PATH": path, "PYTHONPATH": ""}
-    result = subprocess.run(command, shell=True, cwd=clone, env=environment, capture_output=True, text=True, timeout=200)
+    result = subprocess.run(
+        command, shell=True, cwd=clone, env=environment, capture_output=True, text=True, timeout=200
+    )
     assert result.returncode == 0, result.stderr[-3000:]
     assert "Traceback" not in result.stderr
     if command == "make demo":

@@ -18,6 +18,13 @@ NAMES = ("C", "C#", "D", "D#", "E", "F", "F#", "G", "G#", "A", "A#", "B")
 # What the network is also told of an event, each known as soon as the stream it follows from is chosen.
 DERIVED = {"phase": "offset", "interval": "note"}
 REACH = 127  # the largest interval between two pitches; class of the interval 0
+# The memory: a trace of each key that is 1 when it is struck and fades by these factors with every event. The network
+# reads it relative to the last note, so that a melody and a harmony look the same in every key.
+FADING = (0.75, 0.9, 0.97)
+NEAR = 12  # semitones above and below the last note whose keys are read one by one
+MEMORY = len(FADING) * (
+    12 + 2 * NEAR + 1
+)  # numbers read: the twelve pitch classes and the keys nearby, for each fading
 LONGEST_BAR = 8  # quarter notes; the phase starts again after so many in a longer bar
 VELOCITY_STEP = 8  # velocities are kept in bins of this width: 16 classes
 
@@ -188,9 +195,11 @@ class Vocabulary:
     chords: str = "split"
     max_beats: int = 16
     top: np.ndarray = field(init=False)  # (V + 1,) highest pitch of each note class; 60 for the start token
+    keys: np.ndarray = field(init=False)  # (V + 1, 128) 1 for the keys of each note class; none for the start token
 
     def __post_init__(self):
         self.top = np.array([max(pitches(value)) for value in self.values["note"].tolist()] + [60])
+        self.keys = np.concatenate([keyboard(self.values["note"]), np.zeros((1, 128), bool)]).astype(np.float32)
 
     @property
     def streams(self) -> tuple[str, ...]:

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from utils.dataset import Corpus, cut
-from utils.events import DERIVED, REACH, Vocabulary
+from utils.events import DERIVED, FADING, MEMORY, NEAR, REACH, Vocabulary
 
 os.environ.setdefault("KERAS_BACKEND", "tensorflow")
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # its warnings, at this level or below, say nothing to a user
@@ -52,12 +52,44 @@ def head_inputs(streams: tuple[str, ...], heads: str) -> dict[str, tuple[str, ..
     return seen
 
 
+class Memory(layers.Layer):
+    """The traces of the keys (see `events.FADING`) after each note, and what the network reads of them. No weights."""
+
+    def __init__(self, vocabulary: Vocabulary, **kwargs):
+        super().__init__(**kwargs)
+        self.keys, self.top = vocabulary.keys, vocabulary.top.astype("int32")
+
+    def call(self, note, before):
+        """`note` (B, T) classes, `before` (B, F, 128) the traces before the first of them. Returns what is read, (B, T,
+        MEMORY), and the traces after the last, (B, F, 128)."""
+        step = ops.arange(ops.shape(note)[1], dtype="float32")
+        fading = ops.reshape(ops.convert_to_tensor(FADING, dtype="float32"), (-1, 1, 1))
+        age = step[:, None] - step[None, :]
+        weight = ops.where(age >= 0, ops.power(fading, ops.maximum(age, 0.0)), 0.0)  # (F, T, T)
+        struck = ops.take(ops.convert_to_tensor(self.keys), note, axis=0)  # (B, T, 128)
+        old = ops.power(fading[:, :, 0], step + 1)  # (F, T)
+        traces = ops.einsum("fts,bsp->btfp", weight, struck) + ops.einsum("ft,bfp->btfp", old, before)
+        top = ops.take(ops.convert_to_tensor(self.top), note, axis=0)[:, :, None, None]
+        # The keyboard in octaves, summed: pitch classes. 128 keys are ten octaves and eight keys.
+        octaves = ops.pad(traces, [[0, 0], [0, 0], [0, 0], [0, 4]])
+        octaves = ops.sum(ops.reshape(octaves, (-1, *ops.shape(traces)[1:3], 11, 12)), axis=-2)
+        classes = ops.take_along_axis(octaves, (top + np.arange(12)) % 12, axis=-1)
+        margin = ops.pad(traces, [[0, 0], [0, 0], [0, 0], [NEAR, NEAR]])
+        near = ops.take_along_axis(margin, top + np.arange(2 * NEAR + 1), axis=-1)
+        read = ops.concatenate([classes, near], axis=-1) * (1 - fading[None, None, :, 0])
+        return ops.reshape(read, (-1, ops.shape(note)[1], MEMORY)), traces[:, -1]
+
+    def compute_output_shape(self, note_shape, before_shape):
+        return (*note_shape, MEMORY), before_shape
+
+
 def build(vocabulary: Vocabulary, shape: dict) -> tuple[keras.Model, keras.Model]:
     """(trainer, scorer), two models that share their layers.
 
     `shape`: sees (see `head_inputs`), layers, units, embedding and hidden (sizes), dropout (0..1).
-    Inputs: the vocabulary's inputs, (B, T + 1) integers, and 'state' (B, 2 L, U), each layer's h and c before event 0.
-    The trainer gives the nats of each event in each stream, (B, T, S); the scorer the same and the state after it.
+    Inputs: the vocabulary's inputs, (B, T + 1) integers; 'state' (B, 2 L, U), each layer's h and c before event 0; and
+    'memory' (B, F, 128), the traces before it. The trainer gives the nats of each event in each stream, (B, T, S); the
+    scorer the same, and the state and the memory after the last event.
     """
     inputs = {name: keras.Input((None,), dtype="int32", name=name) for name in vocabulary.inputs}
     initial = keras.Input((2 * shape["layers"], shape["units"]), name="state")
@@ -65,7 +97,9 @@ def build(vocabulary: Vocabulary, shape: dict) -> tuple[keras.Model, keras.Model
         name: layers.Embedding(size, shape["embedding"], name=f"embed_{name}")(inputs[name])
         for name, size in vocabulary.inputs.items()
     }
-    x = layers.Concatenate(name="events")([vector[:, :-1] for vector in embedded.values()])
+    memory = keras.Input((len(FADING), 128), name="memory")
+    heard, traces = Memory(vocabulary, name="heard")(inputs["note"][:, :-1], memory)
+    x = layers.Concatenate(name="events")([*(vector[:, :-1] for vector in embedded.values()), heard])
     x = layers.Dropout(shape["dropout"], name="dropout_events")(x)
     state = []
     for i in range(shape["layers"]):
@@ -76,7 +110,7 @@ def build(vocabulary: Vocabulary, shape: dict) -> tuple[keras.Model, keras.Model
         x = layers.Dropout(shape["dropout"], name=f"dropout_{i}")(x)
     nats = []
     for stream, seen in shape["sees"].items():
-        context = layers.Concatenate(name=f"context_{stream}")([x, *(embedded[name][:, 1:] for name in seen)])
+        context = layers.Concatenate(name=f"context_{stream}")([x, heard, *(embedded[name][:, 1:] for name in seen)])
         hidden = layers.Dense(shape["hidden"], activation="relu", name=f"hidden_{stream}")(context)
         hidden = layers.Dropout(shape["dropout"], name=f"dropout_{stream}")(hidden)
         size = vocabulary.size(stream)
@@ -92,8 +126,8 @@ def build(vocabulary: Vocabulary, shape: dict) -> tuple[keras.Model, keras.Model
         target = ops.minimum(inputs[stream][:, 1:], size - 1)
         nats.append(ops.sparse_categorical_crossentropy(target, logits, from_logits=True))
     nats = ops.stack(nats, axis=-1)
-    inputs["state"] = initial
-    return keras.Model(inputs, nats, name="trainer"), keras.Model(inputs, [nats, ops.stack(state, axis=1)])
+    inputs |= {"state": initial, "memory": memory}
+    return keras.Model(inputs, nats, name="trainer"), keras.Model(inputs, [nats, ops.stack(state, axis=1), traces])
 
 
 def versions() -> dict[str, str]:
@@ -108,9 +142,10 @@ def reseed(model: keras.Model, rng: np.random.Generator) -> None:
             layer.seed_generator.state.assign(rng.integers(2**31, size=2))
 
 
-def zero_state(count: int, shape: dict) -> np.ndarray:
-    """The state of `count` pieces before their first event, (B, 2 L, U)."""
-    return np.zeros((count, 2 * shape["layers"], shape["units"]), np.float32)
+def silence(count: int, shape: dict) -> dict[str, np.ndarray]:
+    """The inputs 'state' (B, 2 L, U) and 'memory' (B, F, 128) of `count` pieces before their first event."""
+    state = np.zeros((count, 2 * shape["layers"], shape["units"]), np.float32)
+    return {"state": state, "memory": np.zeros((count, len(FADING), 128), np.float32)}
 
 
 def nats_per_event(weights, nats):
@@ -151,9 +186,9 @@ def held_out_nats(scorer: keras.Model, corpus: Corpus, shape: dict, most: int = 
     for begin in range(0, len(longest_first), size):
         group = longest_first[begin : begin + size]
         piece = np.resize(group, size)  # the last group is filled up, so that every batch has one shape
-        state = zero_state(size, shape)
+        before = silence(size, shape)
         for start in range(0, int(corpus.first[group[0] + 1] - corpus.first[group[0]]) - 1, chunk):
             inputs, weights = cut(corpus, piece, corpus.first[piece] + start, chunk)
-            nats, state = scorer.predict_on_batch({**inputs, "state": state})
+            nats, before["state"], before["memory"] = scorer.predict_on_batch({**inputs, **before})
             total += (weights * nats)[: len(group)].sum(axis=(0, 1))
     return total / corpus.events

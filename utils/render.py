@@ -5,7 +5,7 @@ from pathlib import Path
 from matplotlib.figure import Figure  # not pyplot: no screen is needed
 from matplotlib.patches import FancyBboxPatch
 
-from utils.events import Vocabulary
+from utils.events import FADING, MEMORY, Vocabulary
 
 
 def learning_curve(history: list[dict], path: Path) -> None:
@@ -29,8 +29,8 @@ def learning_curve(history: list[dict], path: Path) -> None:
 
 def network_diagram(vocabulary: Vocabulary, shape: dict, path: Path) -> None:
     """A PNG of the network: what it reads of an event above, its heads below, shapes of arrays at the arrows."""
-    inputs, heads = vocabulary.inputs, shape["sees"]
-    figure = Figure(figsize=(2.1 * len(inputs), 5.2 + 0.9 * shape["layers"]), layout="constrained")
+    heads, columns = shape["sees"], len(vocabulary.inputs) + 1
+    figure = Figure(figsize=(2.1 * columns, 5.2 + 0.9 * shape["layers"]), layout="constrained")
     axes = figure.add_subplot()
     axes.axis("off")
 
@@ -43,13 +43,17 @@ def network_diagram(vocabulary: Vocabulary, shape: dict, path: Path) -> None:
         axes.annotate("", (x1, y1 + 0.27), (x0, y0 - 0.27), arrowprops={"arrowstyle": "-|>", "color": "gray"})
         axes.text((x0 + x1) / 2 + 0.04, (y0 + y1) / 2, text, fontsize=7.5, color="dimgray", va="center")
 
-    middle, wide = (len(inputs) - 1) / 2, 0.62 * len(inputs)
-    for x, (name, classes) in enumerate(inputs.items()):
+    middle, wide = (columns - 1) / 2, 0.62 * columns
+    for x, (name, classes) in enumerate(vocabulary.inputs.items()):
         box(x, 0, f"{name}\n{classes} classes", "#e8f0fe")
         arrow(x, 0, x, -1, "(B, T)")
         box(x, -1, f"Embedding\n{shape['embedding']}", "#d2e3fc")
+    box(columns - 1, 0, f"keys struck lately\n{len(FADING)} fading traces", "#e8f0fe")
+    arrow(columns - 1, 0, columns - 1, -1, f"(B, T, {len(FADING)}, 128)")
+    box(columns - 1, -1, "heard from the\nlast note", "#d2e3fc")
+    for x in range(columns):
         arrow(x, -1, middle + (x - middle) * 0.55, -2)
-    y, features = -2, f"{shape['embedding'] * len(inputs)}"
+    y, features = -2, f"{shape['embedding'] * (columns - 1)} + {MEMORY}"
     for layer in range(shape["layers"]):
         box(middle, y, f"LSTM {shape['units']}, then dropout {shape['dropout']}", "#fce8b2", wide)
         axes.text(middle + wide / 2 + 0.05, y + 0.33, f"(B, T, {features})", fontsize=7.5, color="dimgray")
@@ -59,13 +63,13 @@ def network_diagram(vocabulary: Vocabulary, shape: dict, path: Path) -> None:
             arrow(middle, y + 1, middle, y)
     blank = {"fc": "white", "ec": "none", "pad": 1}
     for k, (stream, seen) in enumerate(heads.items()):
-        x = middle + (k - (len(heads) - 1) / 2) * 1.4
+        x = middle + (k - (len(heads) - 1) / 2) * 1.8
         arrow(middle + (x - middle) * 0.55, y + 1, x, y - 0.2, f"(B, T, {features})" if k == 0 else "")
-        if seen:
-            axes.text(x, y + 0.16, "+ next " + ", ".join(seen), fontsize=7.5, ha="center", style="italic", bbox=blank)
+        also = f"+ heard + next {', '.join(seen)}" if seen else "+ heard"
+        axes.text(x, y + 0.16, also, fontsize=7.5, ha="center", style="italic", bbox=blank)
         box(x, y - 0.2, f"Dense {shape['hidden']}, ReLU", "#e6f4ea", 1.1)
         arrow(x, y - 0.2, x, y - 1.2, f"(B, T, {shape['hidden']})")
         by = "pitch + interval, " if stream == "note" else ""
         box(x, y - 1.2, f"next {stream}\n{by}softmax {vocabulary.size(stream)}", "#ceead6", 1.3)
-    axes.set(xlim=(-0.6, len(inputs) - 0.4), ylim=(y - 1.6, 0.4))
+    axes.set(xlim=(-0.6, columns - 0.4), ylim=(y - 1.6, 0.4))
     figure.savefig(path, dpi=110)

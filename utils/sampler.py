@@ -11,7 +11,7 @@ from tqdm import tqdm
 
 from utils.checkpoint import Checkpoint
 from utils.errors import UserError
-from utils.events import END_STREAM, REACH, Vocabulary, bar_steps, keyboard
+from utils.events import END_STREAM, FADING, MEMORY, NEAR, REACH, Vocabulary, bar_steps, keyboard
 
 Classes = dict[str, np.ndarray]  # stream -> (B,)
 
@@ -24,6 +24,7 @@ class State:
     c: list[np.ndarray]
     last: Classes  # what the network reads of the last event: its streams, 'phase' and 'interval'
     bar: np.ndarray  # (B,) steps in a bar
+    memory: np.ndarray  # (B, F, 128) traces of the keys before the last event
     onset: np.ndarray  # (B,) steps since the beginning, at the last event
     length: int  # events so far
 
@@ -33,11 +34,11 @@ def layer_shapes(vocabulary: Vocabulary, shape: dict) -> dict[str, list[tuple[in
     size, units, hidden = shape["embedding"], shape["units"], shape["hidden"]
     shapes = {f"embed_{name}": [(classes, size)] for name, classes in vocabulary.inputs.items()}
     for i in range(shape["layers"]):
-        read = units if i else size * len(vocabulary.inputs)
+        read = units if i else size * len(vocabulary.inputs) + MEMORY
         shapes[f"lstm_{i}"] = [(read, 4 * units), (units, 4 * units), (4 * units,)]
     for stream, seen in shape["sees"].items():
         classes = vocabulary.size(stream)
-        shapes[f"hidden_{stream}"] = [(units + size * len(seen), hidden), (hidden,)]
+        shapes[f"hidden_{stream}"] = [(units + MEMORY + size * len(seen), hidden), (hidden,)]
         shapes[f"head_{stream}"] = [(hidden, classes), (classes,)]
     return shapes | {"relative_note": [(hidden, 2 * REACH + 1), (2 * REACH + 1,)]}
 
@@ -63,13 +64,13 @@ class Stepper:
         self.events = {
             name: table @ self.lstm[0][0][i * size : (i + 1) * size] for i, (name, table) in enumerate(tables.items())
         }
+        self.heard = self.lstm[0][0][size * len(tables) :]
         self.heads = {}
         for stream, seen in self.shape["sees"].items():
             kernel, bias = arrays[f"hidden_{stream}"]
-            context = {
-                name: tables[name] @ kernel[units + i * size : units + (i + 1) * size] for i, name in enumerate(seen)
-            }
-            self.heads[stream] = (kernel[:units], bias, context, *arrays[f"head_{stream}"])
+            rows = np.split(kernel[units + MEMORY :], len(seen)) if seen else []
+            context = {name: tables[name] @ part for name, part in zip(seen, rows, strict=True)}
+            self.heads[stream] = (kernel[: units + MEMORY], bias, context, *arrays[f"head_{stream}"])
         self.relative, self.relative_bias = arrays["relative_note"]
 
     @staticmethod
@@ -88,11 +89,28 @@ class Stepper:
         zeros = [np.zeros((count, self.shape["units"]), np.float32) for _ in self.lstm]
         token = {stream: np.full(count, self.vocabulary.size(stream)) for stream in self.streams}
         token |= {"phase": np.zeros(count, int), "interval": np.full(count, REACH)}
-        return State(zeros, list(zeros), token, np.full(count, bar), np.zeros(count, int), 0)
+        memory = np.zeros((count, len(FADING), 128), np.float32)
+        return State(zeros, list(zeros), token, np.full(count, bar), memory, np.zeros(count, int), 0)
+
+    def hear(self, state: State) -> tuple[np.ndarray, np.ndarray]:
+        """What is read of the memory after the last event, (B, MEMORY), and the memory, (B, F, 128); as the Keras layer
+        `Memory` has it."""
+        fading = np.array(FADING, np.float32)[:, None]
+        memory = state.memory * fading + self.vocabulary.keys[state.last["note"]][:, None]
+        top = self.vocabulary.top[state.last["note"]][:, None, None]
+        octaves = np.pad(memory, ((0, 0), (0, 0), (0, 4))).reshape(*memory.shape[:2], 11, 12).sum(axis=2)
+        classes = np.take_along_axis(octaves, (top + np.arange(12)) % 12, axis=2)
+        margin = np.pad(memory, ((0, 0), (0, 0), (NEAR, NEAR)))
+        near = np.take_along_axis(margin, top + np.arange(2 * NEAR + 1), axis=2)
+        read = np.concatenate([classes, near], axis=2) * (1 - fading)
+        return read.reshape(len(memory), MEMORY), memory
 
     def step(self, state: State) -> tuple[np.ndarray, State]:
-        """Read the last event: the output of the LSTM stack, (B, U), and the state with the layers moved on."""
-        gates = sum(table[state.last[name]] for name, table in self.events.items())
+        """Read the last event: what the heads see, (B, U + MEMORY), and the state with layers and memory moved on."""
+        heard, memory = self.hear(state)
+        gates = heard @ self.heard
+        for name, table in self.events.items():
+            gates = gates + table[state.last[name]]
         h, c = [], []
         for layer, (kernel, recurrent, bias) in enumerate(self.lstm):
             if layer:
@@ -102,7 +120,8 @@ class Stepper:
             i, f, g, o = (gates[:, k * units : (k + 1) * units] for k in range(4))
             c.append((0.5 * f + 0.5) * state.c[layer] + (0.5 * i + 0.5) * g)
             h.append((0.5 * o + 0.5) * np.tanh(c[-1]))
-        return h[-1], State(h, c, state.last, state.bar, state.onset, state.length)
+        output = np.concatenate([h[-1], heard], axis=1)
+        return output, State(h, c, state.last, state.bar, memory, state.onset, state.length)
 
     def logits(self, stream: str, output: np.ndarray, state: State, chosen: Classes) -> np.ndarray:
         """(B, V) unnormalised log-probabilities of the next event's class in `stream`, given the output of `step`, the
@@ -130,7 +149,15 @@ class Stepper:
 
     def append(self, state: State, event: Classes) -> State:
         """The state with an event, all that is `known` of it, after it; not yet read."""
-        return State(state.h, state.c, event, state.bar, state.onset + self.steps(event[END_STREAM]), state.length + 1)
+        return State(
+            state.h,
+            state.c,
+            event,
+            state.bar,
+            state.memory,
+            state.onset + self.steps(event[END_STREAM]),
+            state.length + 1,
+        )
 
     def steps(self, offset: np.ndarray) -> np.ndarray:
         """Classes of the offset stream -> grid steps; 0 for the end of a piece."""
@@ -163,6 +190,7 @@ def stack(states: list[State]) -> State:
         [join(lambda state, i=i: state.c[i]) for i in layers],
         {name: join(lambda state, name=name: state.last[name]) for name in states[0].last},
         join(lambda state: state.bar),
+        join(lambda state: state.memory),
         join(lambda state: state.onset),
         states[0].length,
     )

@@ -49,7 +49,7 @@ def write_log(history: list[dict], path: Path) -> None:
 
 
 def one_epoch(
-    args: SimpleNamespace, trainer: keras.Model, corpus: Corpus, state: np.ndarray, history: list[dict], began: float
+    args: SimpleNamespace, trainer: keras.Model, corpus: Corpus, before: dict, history: list[dict], began: float
 ) -> tuple[Counter, int, bool]:
     """Train for an epoch, or until the time is over, the loss is not finite, or somebody presses Ctrl-C.
 
@@ -71,7 +71,7 @@ def one_epoch(
                     return sums, count, True
                 progress = max(spent, (epoch - 1 + count / total) / args.epochs)
                 trainer.optimizer.learning_rate = learning_rate(args, progress, updates + count, history)
-                losses = trainer.train_on_batch({**inputs, "state": state}, weights, return_dict=True)
+                losses = trainer.train_on_batch({**inputs, **before}, weights, return_dict=True)
                 sums.update({name: float(loss) for name, loss in losses.items()})
                 count += 1
                 if not math.isfinite(sums["loss"]):
@@ -99,11 +99,11 @@ def learn(
     NAME.last.weights.h5 what resuming needs. Returns why training went wrong, or ''.
     """
     history, shape = about["history"], about["shape"]
-    state = network.zero_state(args.batch_size, shape)
+    before = network.silence(args.batch_size, shape)
     best = min((row["score"] for row in history), default=math.inf)
     stop = len(history) >= args.epochs
     while not stop:
-        sums, count, stop = one_epoch(args, trainer, corpus, state, history, began)
+        sums, count, stop = one_epoch(args, trainer, corpus, before, history, began)
         if not count:
             break
         if not math.isfinite(sums["loss"]):

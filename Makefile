@@ -7,13 +7,14 @@ WEIGHTS := weights/music.weights.h5
 .PHONY: demo test
 
 demo: $(VENV)/ready
-	@if ! find midis -iname '*.mid' -o -iname '*.midi' -o -iname '*.kar' | grep -q .; then \
+	@if [ -e midis/.filling ] || ! find midis -iname '*.mid' -o -iname '*.midi' -o -iname '*.kar' | grep -q .; then \
 		echo "midis/ is empty: filling it with the Bach chorales of music21's corpus (once)"; \
-		$(RUN) convertmidis.py --corpus bach; fi
+		touch midis/.filling && $(RUN) convertmidis.py --corpus bach && rm midis/.filling; fi
 	@if [ -e $(WEIGHTS) ]; then echo "$(WEIGHTS) is there already: not training again"; \
 		else $(RUN) train.py --minutes 3; fi
-	@$(RUN) generate_music.py --count 3 | tee $(VENV)/demo
-	@$(RUN) predict_with_prior.py | tee -a $(VENV)/demo
+	@$(RUN) generate_music.py --count 3 > $(VENV)/demo
+	@$(RUN) predict_with_prior.py >> $(VENV)/demo
+	@cat $(VENV)/demo
 	@echo; echo "Open these in any music player or notation program:"; \
 		sed -n 's/^Wrote \(.*\.mid\):.*/    \1/p' $(VENV)/demo
 

@@ -14,7 +14,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -36,7 +36,6 @@ REPEAT = 5  # times that short measurements are taken; the best counts
 NOTES = 600  # in a made-up piece
 WINDOW = 100  # events in an ancestors' window
 PRIOR_NOTES = 700  # new notes of the continuation
-STREAMS = ("offset", "note", "duration")  # what an event is
 
 
 def made_up(notes: int, seed: int) -> midi.Piece:
@@ -102,9 +101,25 @@ def default_network(vocabulary: events.Vocabulary):
     return trainer, scorer, shape, args
 
 
+def read(folder: Path) -> list[dataset.Source]:
+    """The pieces of a folder with train.py's defaults."""
+    args = settings.parse("train.py", [])
+    return dataset.read_folder(folder, args.streams, args.grid, args.chords, args.max_beats)[0]
+
+
 def corpus_of(sources: list[dataset.Source]) -> dataset.Corpus:
-    vocabulary = events.build_vocabulary([source.events for source in sources], STREAMS, 6, 12, "split", 16)
-    return dataset.encode(sources, vocabulary, 6)
+    """All of them encoded, with train.py's defaults."""
+    args = settings.parse("train.py", [])
+    described = (args.streams, args.transpose, args.grid, args.chords, args.max_beats)
+    vocabulary = events.build_vocabulary([source.events for source in sources], *described)
+    return dataset.encode(sources, vocabulary, args.transpose)
+
+
+def endless(corpus: dataset.Corpus, args) -> Iterator[tuple]:
+    """Batches with train.py's defaults, epoch after epoch."""
+    rng = np.random.default_rng(1)
+    while True:
+        yield from dataset.batches(corpus, args.sequence_length, args.batch_size, args.transpose, rng)
 
 
 # ---- the ancestors' way ----
@@ -126,12 +141,12 @@ def ancestors_read(path: Path) -> list[tuple[str, float, float]]:
     return found
 
 
-def ancestors_network(sizes: list[int]):
+def ancestors_network(sizes: list[int], window: int):
     """The ancestors' layers: three branches over scalars, one target for each window and head."""
     from utils.network import keras
 
     layers = keras.layers
-    inputs, branches = [keras.Input((WINDOW, 1)) for _ in sizes], []
+    inputs, branches = [keras.Input((window, 1)) for _ in sizes], []
     for scalar in inputs:
         branches.append(layers.Dropout(0.2)(layers.LSTM(256, return_sequences=True)(scalar)))
     x = layers.Concatenate()(branches)
@@ -154,7 +169,7 @@ def measure_read(args, folder: Path) -> dict:
     """Files read and quantised a second."""
     paths = midi.find(folder)
     data = [path.read_bytes() for path in paths]
-    seconds = best_time(args.repeat, lambda: dataset.read_folder(folder, STREAMS, 12, "split", 16))
+    seconds = best_time(args.repeat, lambda: read(folder))
     import symusic  # the limit: its parser alone, on bytes that are in memory already
 
     limit = best_time(args.repeat, lambda: [symusic.Score.from_midi(whole) for whole in data])
@@ -172,31 +187,31 @@ def measure_read(args, folder: Path) -> dict:
 
 def measure_train(args, folder: Path) -> dict:
     """Training targets (events predicted) a second, with the making of the batches."""
-    sources, _ = dataset.read_folder(folder, STREAMS, 12, "split", 16)
+    sources = read(folder)
     corpus = corpus_of(sources)
     from utils import network
 
     trainer, _, shape, train = default_network(corpus.vocabulary)
     before = network.silence(train.batch_size, shape)
 
-    def update(batches) -> float:
+    batches = endless(corpus, train)
+
+    def update() -> float:
         inputs, weights = next(batches)
         trainer.train_on_batch({**inputs, **before}, weights)
         return weights[..., 0].sum()
 
-    rng = np.random.default_rng(1)
-    batches = dataset.batches(corpus, train.sequence_length, train.batch_size, train.transpose, rng)
-    update(batches)  # compiles
+    update()  # compiles
     start = time.perf_counter()
-    targets = sum(update(batches) for _ in range(args.updates))
+    targets = sum(update() for _ in range(args.updates))
     seconds = time.perf_counter() - start
     # The backward pass takes two products for each one of the forward pass.
     forward = event_products(corpus.vocabulary, shape, train.batch_size, train.sequence_length)
     limit = 3 * products(forward, args.repeat)
 
-    sizes = [corpus.vocabulary.size(stream) for stream in STREAMS]
-    model = ancestors_network(sizes)
-    inputs = [np.random.default_rng(1).random((64, WINDOW, 1)).astype(np.float32) for _ in sizes]
+    sizes = [corpus.vocabulary.size(stream) for stream in corpus.vocabulary.streams]
+    model = ancestors_network(sizes, args.window)
+    inputs = [np.random.default_rng(1).random((64, args.window, 1)).astype(np.float32) for _ in sizes]
     one_hot = [np.eye(size, dtype=np.float32)[np.arange(64) % size] for size in sizes]
     model.train_on_batch(inputs, one_hot)
     ancestors = best_time(args.ancestor_updates, lambda: model.train_on_batch(inputs, one_hot))
@@ -211,7 +226,7 @@ def measure_train(args, folder: Path) -> dict:
 
 def save_network(folder: Path, path: Path) -> None:
     """Weights of the default network, untrained."""
-    sources, _ = dataset.read_folder(folder, STREAMS, 12, "split", 16)
+    sources = read(folder)
     corpus = corpus_of(sources)
     _, scorer, shape, train = default_network(corpus.vocabulary)
     about = {"vocabulary": corpus.vocabulary.to_json(), "shape": shape, "history": [], "metre": (4, 4)}
@@ -236,16 +251,18 @@ def measure_prior(args, weights: Path, folder: Path) -> dict:
     """A continuation of 700 notes, the whole command from a cold start."""
     with tempfile.TemporaryDirectory() as out:
         command = [sys.executable, "predict_with_prior.py", "--weights", weights, "--out", out]
-        command = [*map(str, command), "--notes", str(PRIOR_NOTES)]
+        command = [*map(str, command), "--notes", str(args.prior_notes)]
         seconds = best_time(args.repeat, lambda: subprocess.run(command, check=True, capture_output=True))
     stepper = sampler.Stepper(checkpoint.load(weights))
-    model = ancestors_network([stepper.vocabulary.size(stream) for stream in STREAMS])
-    window = [np.zeros((1, WINDOW, 1), np.float32) for _ in STREAMS]
+    model = ancestors_network([stepper.vocabulary.size(stream) for stream in stepper.streams], args.window)
+    window = [np.zeros((1, args.window, 1), np.float32) for _ in stepper.streams]
     reading = best_time(1, lambda: ancestors_read(midi.find(folder)[0]))
     model.predict(window, verbose=0)
     notes = args.ancestor_notes
-    ancestors = best_time(1, lambda: [model.predict(window, verbose=0) for _ in range(notes)]) / notes * PRIOR_NOTES
-    limit = products(event_products(stepper.vocabulary, stepper.shape, 1, 1, True) * PRIOR_NOTES, args.repeat)
+    ancestors = (
+        best_time(1, lambda: [model.predict(window, verbose=0) for _ in range(notes)]) / notes * args.prior_notes
+    )
+    limit = products(event_products(stepper.vocabulary, stepper.shape, 1, 1, True) * args.prior_notes, args.repeat)
     return {
         "prior_seconds": seconds,
         "prior_ancestors_seconds": reading + ancestors,
@@ -272,14 +289,13 @@ def update_seconds(args, notes: int) -> float:
     pieces = max(notes // 5_500, 1)
     with tempfile.TemporaryDirectory() as folder:
         write_music(Path(folder), pieces, 5_500, 8)
-        sources, _ = dataset.read_folder(folder, STREAMS, 12, "split", 16)
+        sources = read(folder)
     corpus = corpus_of(sources)
     from utils import network
 
     trainer, _, shape, train = default_network(corpus.vocabulary)
     before = network.silence(train.batch_size, shape)
-    rng = np.random.default_rng(1)
-    batches = dataset.batches(corpus, train.sequence_length, train.batch_size, train.transpose, rng)
+    batches = endless(corpus, train)
     times = []
     for _ in range(args.updates):
         start = time.perf_counter()
@@ -321,7 +337,7 @@ def main(args) -> None:
     with tempfile.TemporaryDirectory() as scratch:
         folder, weights = Path(args.midi_dir or scratch), Path(scratch) / "benchmark.weights.h5"
         if not args.midi_dir:
-            write_music(folder, 200, NOTES, args.files)
+            write_music(folder, 200, args.notes, args.files)
         for part in wanted:
             print(f"measuring: {part} ...", flush=True)
             if part in ("sample", "prior") and not weights.exists():

@@ -24,8 +24,13 @@ OVERWRITE = False  # replace files that are already there
 WORKERS = 0  # processes (0: one for each core)
 
 
+def numbered(target: Path, number: int) -> Path:
+    """Where a tune book's tune goes: into a folder of its name, so that no other file can be in its way."""
+    return target.with_suffix("") / f"{number:03d}.mid"
+
+
 def convert(source: Path, target: Path) -> int:
-    """Write the music of `source` to `target` (a tune book: to numbered files beside it); returns how many files.
+    """Write the music of `source` to `target` (a tune book: to numbered files in a folder of its name); returns how many files.
 
     Raises UserError that says why it cannot be done.
     """
@@ -35,12 +40,13 @@ def convert(source: Path, target: Path) -> int:
         from utils import score  # music21 takes a second to start
 
         pieces = score.read(source)
-    targets = [target]
-    if len(pieces) > 1:
-        targets = [target.with_name(f"{target.stem}-{n:03d}.mid") for n in range(1, len(pieces) + 1)]
+    targets = [target] if len(pieces) == 1 else [numbered(target, n + 1) for n in range(len(pieces))]
     for piece, path in zip(pieces, targets, strict=True):
         data = io.BytesIO()
-        midi.write(piece, data)
+        try:
+            midi.write(piece, data)
+        except ValueError as error:
+            raise UserError(f"{source} holds what a MIDI file cannot: {error}.") from None
         scratch = path.with_name(f".{path.name}.{os.getpid()}")
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -58,7 +64,9 @@ def plan(source: str, corpus: str, out: Path) -> dict[Path, Path]:
     if corpus:
         from utils import score
 
-        files = {path: Path(path.name) for path in score.corpus_files(corpus)}
+        # A multi-movement work has its movements in a folder of its own.
+        paths = score.corpus_files(corpus)
+        files = {path: path.relative_to(os.path.commonpath([p.parent for p in paths])) for path in paths}
     elif Path(source).is_file():
         files = {Path(source): Path(Path(source).name)}
     else:
@@ -74,11 +82,17 @@ def plan(source: str, corpus: str, out: Path) -> dict[Path, Path]:
     taken = set()
     for path, relative in files.items():
         target = relative.with_suffix(".mid")
-        if target in taken:
+        while target in taken:
             target = relative.with_name(relative.name + ".mid")
+            relative = target
         taken.add(target)
         targets[path] = out / target
     return targets
+
+
+def reason(path: Path, error: Exception) -> str:
+    """The sentence for a file that failed."""
+    return str(error) if isinstance(error, UserError) else f"{path} failed: {type(error).__name__}: {error}."
 
 
 def convert_all(targets: dict[Path, Path], workers: int) -> tuple[int, dict[Path, str]]:
@@ -91,11 +105,11 @@ def convert_all(targets: dict[Path, Path], workers: int) -> tuple[int, dict[Path
                 try:
                     job.result()
                     done += 1
-                except UserError as error:
-                    failed[jobs[job]] = str(error)
                 except BrokenProcessPool:
                     crashed.append(jobs[job])
                     continue
+                except Exception as error:  # whatever is wrong with one file, the others go on
+                    failed[jobs[job]] = reason(jobs[job], error)
                 bar.update()
         # A file that brought its process down took the others in the pool with it: each gets a process of its own.
         for path in crashed:
@@ -103,28 +117,26 @@ def convert_all(targets: dict[Path, Path], workers: int) -> tuple[int, dict[Path
                 try:
                     pool.submit(convert, path, targets[path]).result()
                     done += 1
-                except UserError as error:
-                    failed[path] = str(error)
                 except BrokenProcessPool:
                     failed[path] = f"{path} made its reader crash: it is damaged."
+                except Exception as error:
+                    failed[path] = reason(path, error)
             bar.update()
     return done, failed
 
 
 def main(args) -> None:
+    settings.at_least("workers", args.workers, 0)
     out = Path(args.out)
     targets = plan(args.source, args.corpus, out)
-    # A tune book writes numbered files, so its first number shows that it was converted before.
-    present = {
-        path: target
-        for path, target in targets.items()
-        if target.exists() or target.with_name(f"{target.stem}-001.mid").exists()
-    }
+    # The first tune of a tune book shows that it was converted before.
+    present = {path: target for path, target in targets.items() if target.exists() or numbered(target, 1).exists()}
     if not args.overwrite:
         targets = {path: target for path, target in targets.items() if path not in present}
-    done, failed = convert_all(targets, args.workers or os.cpu_count() or 1)
-    for reason in failed.values():
-        print(f"failed: {reason}", file=sys.stderr)
+    # Windows can wait for 61 processes at the most.
+    done, failed = convert_all(targets, min(args.workers or os.cpu_count() or 1, 61))
+    for sentence in failed.values():
+        print(f"failed: {sentence}", file=sys.stderr)
     skipped = 0 if args.overwrite else len(present)
     print(f"{done} converted, {skipped} skipped (already there), {len(failed)} failed; the MIDI files are in {out}/")
     if failed and not done and not skipped:

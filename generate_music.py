@@ -38,7 +38,8 @@ def open_with(stepper: sampler.Stepper, opening: dict) -> sampler.State:
 def main(args) -> None:
     settings.choice("opening", args.opening, ("random", "none"))
     settings.at_least("notes", args.notes, 0)
-    settings.at_least("count", args.count, 1)
+    for name in ("count", "least_events", "most_events"):
+        settings.at_least(name, getattr(args, name), 1)
     program = instruments.program(args.instrument)
     tempo = midi.microseconds(args.tempo)
     weights = checkpoint.load(args.weights)
@@ -53,9 +54,9 @@ def main(args) -> None:
     else:
         openings = [{"metre": weights.about["metre"], "classes": {}, "phase": []}] * args.count
         state = stepper.start(args.count, weights.about["metre"])
-    how.constraints = sampler.usual_constraints(stepper, state.length + (args.notes or LEAST_EVENTS))
+    how.constraints = sampler.usual_constraints(stepper, state.length + (args.notes or args.least_events))
 
-    for i, classes in enumerate(sampler.generate(stepper, state, args.notes or MOST_EVENTS, how)):
+    for i, classes in enumerate(sampler.generate(stepper, state, args.notes or args.most_events, how)):
         opening = openings[i]
         phase = (state.last["phase"][i] + stepper.steps(classes["offset"][0])) % state.bar[i]
         if args.include_opening and opening["phase"]:
@@ -65,8 +66,8 @@ def main(args) -> None:
         # The first note falls on the place in the bar that it was made for.
         piece = events.to_piece(values, stepper.vocabulary.grid, start=phase - values["offset"][0], program=program)
         piece = events.let_go(piece)
-        if args.notes:  # an event of weights with --chords class may hold several notes
-            piece = piece.take(slice(args.notes + (len(piece) - args.notes if args.include_opening else 0)))
+        if args.notes and not args.include_opening:  # with --chords class an event may hold several notes
+            piece = piece.take(slice(args.notes))
         piece.tempos = [(0, tempo)]
         piece.time_signatures = [(0, *opening["metre"])]
         path = midi.save_new(piece, args.out, Path(args.weights).name.removesuffix(".weights.h5"))

@@ -70,16 +70,17 @@ def main(args) -> None:
         print(f"{heard.clipped} rests or notes in {args.prior} are longer than {vocabulary.max_beats} beats; "
               "the network hears them as so long")  # fmt: skip
 
-    state = stepper.read(stepper.start(1, heard.metre), classes, heard.phase)
+    state = stepper.read(stepper.start(1, heard.metre()), classes, heard.phase)
     seam = int(events.to_steps(prior.onset[-1:], ticks, grid)[0])
     state.onset[:] = seam  # where the fragment really stands, whatever was clipped or moved for the network
     held = np.zeros(128)
     np.maximum.at(held, prior.pitch, (prior.onset + prior.duration) * grid / ticks)
     how = sampler.Sampling(args.temperature, args.top_p, args.seed)
-    how.constraints = sampler.usual_constraints(stepper, state.length + args.notes)
-    how.constraints += [
+    # Where they cannot all hold, those that stand first do.
+    how.constraints = [
         sampler.no_onset_before(stepper, prior.onset[-1] * grid / ticks),
         sampler.no_note_still_held(stepper, held),
+        *sampler.usual_constraints(stepper, state.length + args.notes),
     ]
     made = sampler.generate(stepper, sampler.stack([state] * args.count), args.notes, how)
 

@@ -5,6 +5,7 @@ python train.py --minutes 3                      a first result after three minu
 python train.py --resume                         go on where the last run stopped
 """
 
+import shutil
 import time
 from collections import Counter
 from pathlib import Path
@@ -55,29 +56,34 @@ def check(args) -> None:
         raise UserError("--streams begins with offset and names note, duration and, if wanted, velocity.")
     if not args.weights.endswith(".weights.h5"):
         raise UserError(f"--weights {args.weights} must end in .weights.h5.")
-    for name in "grid max_beats layers units embedding hidden sequence_length batch_size epochs".split():
+    for name in "grid max_beats layers units embedding hidden sequence_length batch_size epochs openings".split():
         settings.at_least(name, getattr(args, name), 1)
-    for name in "transpose validation dropout weight_decay minutes patience warm_up openings seed".split():
+    for name in "transpose validation dropout weight_decay minutes patience warm_up seed".split():
         settings.at_least(name, getattr(args, name), 0)
     for name in ("validation", "dropout"):
         if getattr(args, name) >= 1:
             raise UserError(f"--{name} is a share: it must be below 1.")
 
 
-# What a network was built for; --resume cannot change it.
-FIXED = "grid chords max_beats streams transpose heads layers units embedding hidden".split()
+# What a network was built for and what it has not seen; --resume cannot change it.
+FIXED = "grid chords max_beats streams transpose heads layers units embedding hidden split validation".split()
 
 
 def set_aside(weights: str) -> None:
-    """Rename the files of an earlier run, so that nothing is overwritten."""
-    endings = [e for e in ("weights.h5", "last.weights.h5", "log.csv", "curve.png") if beside(weights, e).exists()]
+    """Copy the weights of an earlier run, which stay until there are new ones, and rename what stands beside them."""
+    endings = ("weights.h5", "last.weights.h5", "log.csv", "curve.png")
+    there = [ending for ending in endings if beside(weights, ending).exists()]
     number = 1
-    while beside(weights, f"old-{number}.log.csv").exists():
+    while any(beside(weights, f"old-{number}.{ending}").exists() for ending in endings):
         number += 1
-    for ending in endings:
-        beside(weights, ending).rename(beside(weights, f"old-{number}.{ending}"))
-    if endings:
-        print(f"The files of an earlier run are now called {beside(weights, f'old-{number}')}.*")
+    try:
+        for ending in there:
+            move = shutil.copy2 if ending == "weights.h5" else shutil.move
+            move(beside(weights, ending), beside(weights, f"old-{number}.{ending}"))
+    except OSError as error:
+        raise UserError(f"{error.filename} of an earlier run cannot be set aside: {error.strerror}.") from None
+    if there:
+        print(f"The files of an earlier run are kept as {beside(weights, f'old-{number}')}.*")
 
 
 def resumable(args, path: Path) -> checkpoint.Checkpoint | None:
@@ -142,19 +148,24 @@ def main(args) -> None:
     network.compile_trainer(trainer, args.streams, args.learning_rate, args.clip_norm, args.weight_decay)
     if resumed:
         trainer.load_weights(last)
-    describe(sources, corpus, test, trainer.count_params(), network.DEVICES)
+    devices = f"{network.DEVICES} (Keras with {network.keras.backend.backend()})"
+    describe(sources, corpus, test, trainer.count_params(), devices)
     render.network_diagram(vocabulary, shape, Path(args.weights).with_name("model_plot.png"))
     about = {
         "settings": vars(args),
         "shape": shape,
         "vocabulary": vocabulary.to_json(),
-        "metre": Counter(source.events.metre for source in train).most_common(1)[0][0],
+        "metre": Counter(source.events.metre() for source in train).most_common(1)[0][0],
         "split": {"train": [source.name for source in train], "held_out": [source.name for source in held_out]},
         "openings": dataset.passages(train, vocabulary, args.sequence_length, args.openings, args.seed),
         "versions": network.versions(),
         "history": history,
     }
-    problem = training.learn(args, trainer, scorer, corpus, test, about, began)
+    earlier = len(history)
+    with training.asked_to_stop() as asked:
+        problem = training.learn(args, trainer, scorer, corpus, test, about, began, asked)
+    if len(history) == earlier and not problem:
+        print(f"Nothing to do: {earlier} epochs and {history[-1]['seconds'] / 60:.1f} minutes are behind; name more.")
     if history:
         render.learning_curve(history, beside(args.weights, "curve.png"))
     if problem:

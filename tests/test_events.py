@@ -96,7 +96,7 @@ def test_the_phase_follows_the_metre_of_the_file():
     piece = make_piece([(480 * i, 60, 480) for i in range(8)], time_signatures=[(0, 3, 4), (480 * 3, 4, 4)])
     found = events.from_piece(piece)
     assert found.phase.tolist() == [0, 12, 24, 0, 12, 24, 36, 0]
-    assert found.metre == (4, 4)
+    assert [found.metre(event) for event in (0, 2, 3, -1)] == [(3, 4), (3, 4), (4, 4), (4, 4)]
 
 
 def test_a_key_struck_again_is_let_go_first():

@@ -78,8 +78,9 @@ def save(path: str | Path, model: "keras.Model", about: dict) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         model.save_weights(scratch, overwrite=True)
         with h5py.File(scratch, "r+") as file:
+            paths = keras_paths(model)
             for layer in model.layers:
-                for i, place in enumerate(keras_paths(model).get(layer.name, [])):
+                for i, place in enumerate(paths.get(layer.name, [])):
                     if file[place].shape != tuple(layer.weights[i].shape):
                         raise RuntimeError(f"Keras keeps {layer.name} elsewhere than at {place} in its weights files")
                     file[f"network/{layer.name}/{i}"] = h5py.SoftLink(f"/{place}")

@@ -190,7 +190,7 @@ def passages(sources: list[Source], vocabulary: Vocabulary, length: int, count: 
             {
                 "name": source.name,
                 "event": begin,
-                "metre": source.events.metre,
+                "metre": source.events.metre(min(begin + length, len(source.events)) - 1),
                 "classes": {stream: values[part].tolist() for stream, values in encoded.items()},
                 "phase": source.events.phase[part].tolist(),
             }

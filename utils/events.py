@@ -35,11 +35,15 @@ class Events:
 
     streams: dict[str, np.ndarray]
     phase: np.ndarray  # steps since the bar began
-    metre: tuple[int, int]  # (numerator, denominator) of the last bar
+    metres: np.ndarray  # (E, 2) numerator and denominator
     clipped: int = 0  # offsets and durations that were longer than allowed
 
     def __len__(self) -> int:
         return len(self.phase)
+
+    def metre(self, event: int = -1) -> tuple[int, int]:
+        """(numerator, denominator) of the bar that an event is in."""
+        return tuple(self.metres[event].tolist())
 
 
 def note_name(pitch: int) -> str:
@@ -79,14 +83,14 @@ def bar_steps(metre: tuple[int, int], grid: int) -> int:
     return int(np.clip(round(4 * grid * numerator / denominator), 1, LONGEST_BAR * grid))
 
 
-def phases(onset: np.ndarray, piece: Piece, grid: int) -> tuple[np.ndarray, tuple[int, int]]:
-    """Steps since the bar began for onsets (E,) in steps, by the piece's own metre (4/4 if it names none), and the
-    metre at the last onset."""
+def phases(onset: np.ndarray, piece: Piece, grid: int) -> tuple[np.ndarray, np.ndarray]:
+    """Steps since the bar began (E,), and the metre (E, 2), for onsets (E,) in steps, by the piece's own metre; it is
+    4/4 where the piece names none."""
     changes = [(0, 4, 4), *piece.time_signatures]
     begins = to_steps(np.array([tick for tick, *_ in changes]), piece.ticks_per_quarter, grid)
     bars = np.array([bar_steps(metre, grid) for _, *metre in changes])
     which = np.searchsorted(begins, onset, side="right") - 1
-    return (onset - begins[which]) % bars[which], tuple(changes[which[-1]][1:])
+    return (onset - begins[which]) % bars[which], np.array(changes)[which, 1:].astype(np.uint8)
 
 
 def from_piece(piece: Piece, grid: int = 12, chords: str = "split", max_beats: int = 16) -> Events:
@@ -112,14 +116,14 @@ def from_piece(piece: Piece, grid: int = 12, chords: str = "split", max_beats: i
     offset = np.diff(onset, prepend=0)
     longest = max_beats * grid
     clipped = int((offset > longest).sum() + (duration > longest).sum())
-    phase, metre = phases(onset, piece, grid)
+    phase, metres = phases(onset, piece, grid)
     streams = {
         "offset": np.minimum(offset, longest),
         "note": pitch,
         "duration": np.minimum(duration, longest),
         "velocity": velocity // VELOCITY_STEP * VELOCITY_STEP + VELOCITY_STEP // 2,
     }
-    return Events(streams, phase, metre, clipped)
+    return Events(streams, phase, metres, clipped)
 
 
 def to_piece(
@@ -151,13 +155,13 @@ def to_piece(
 
 
 def let_go(piece: Piece) -> Piece:
-    """The piece with each note ended where the same key is struck again, as on a keyboard."""
-    order = np.lexsort((piece.onset, piece.pitch))
-    onset, pitch, duration = piece.onset[order], piece.pitch[order], piece.duration[order].copy()
-    same = np.flatnonzero((np.diff(pitch) == 0) & (np.diff(onset) > 0))
-    duration[same] = np.minimum(duration[same], np.diff(onset)[same])
-    released = piece.take(order)
-    released.duration = duration
+    """The piece as a keyboard can play it: a key struck twice at once is struck once, for the longer of the two, and a
+    note ends where its key is struck again."""
+    released = piece.take(np.lexsort((-piece.duration, piece.onset, piece.pitch)))
+    new = np.r_[True, (np.diff(released.pitch) != 0) | (np.diff(released.onset) != 0)][: len(piece)]
+    released = released.take(np.flatnonzero(new))
+    same = np.flatnonzero(np.diff(released.pitch) == 0)
+    released.duration[same] = np.minimum(released.duration[same], np.diff(released.onset)[same])
     return released.sorted()
 
 
@@ -245,7 +249,7 @@ class Vocabulary:
     def transpositions(self, semitones: int) -> np.ndarray:
         """(2 * semitones + 1, V + 1) table: class of each note class, moved by row - semitones; the start token stays.
 
-        Where the vocabulary lacks a value the nearest stands; a piece moved within its `room` never meets one.
+        It holds for pieces of the training music moved within their `room`; other entries mean nothing.
         """
         notes = self.values["note"]
         table = np.empty((2 * semitones + 1, len(notes) + 1), np.int64)

@@ -52,11 +52,20 @@ class Piece:
         both = {name: np.concatenate([getattr(self, name), getattr(other, name)]) for name in COLUMNS}
         return replace(self, **both).sorted()
 
+    def bar_line(self, tick: int) -> int:
+        """The last bar line at or before `tick`."""
+        changes = [(0, 4, 4), *sorted(self.time_signatures)]
+        begin, numerator, denominator = [change for change in changes if change[0] <= tick][-1]
+        bar = max(4 * self.ticks_per_quarter * numerator // denominator, 1)
+        return begin + (tick - begin) // bar * bar
+
     def span(self, start: int, end: int | None = None) -> "Piece":
-        """The notes with start <= onset (< end), ticks, moved so that `start` is 0; what was in force there holds."""
+        """The notes with start <= onset (< end), ticks, moved so that the last bar line at or before `start` is 0; the
+        tempo, metre and key in force there hold."""
+        origin = self.bar_line(start)
 
         def inside(changes: list[tuple]) -> list[tuple]:
-            kept = [(max(tick - start, 0), *rest) for tick, *rest in changes if end is None or tick < end]
+            kept = [(max(tick - origin, 0), *rest) for tick, *rest in changes if end is None or tick < end]
             # Of the changes before the start only the last holds.
             return [change for i, change in enumerate(kept) if i + 1 == len(kept) or kept[i + 1][0] > 0]
 
@@ -65,7 +74,7 @@ class Piece:
             chosen &= self.onset < end
         return replace(
             self.take(chosen),
-            onset=self.onset[chosen] - start,
+            onset=self.onset[chosen] - origin,
             tempos=inside(self.tempos),
             time_signatures=inside(self.time_signatures),
             key_signatures=inside(self.key_signatures),

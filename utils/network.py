@@ -34,8 +34,9 @@ with quiet_start():
     import keras
     from keras import layers, ops
 
-    # The first look at the devices is not silent either.
-    DEVICES = f"{', '.join(keras.distribution.list_devices())} (Keras with {keras.backend.backend()})"
+    # The first look at the devices is not silent either; with PyTorch Keras has no list of them.
+    torch = keras.backend.backend() == "torch"
+    DEVICES = "PyTorch" if torch else ", ".join(keras.distribution.list_devices())
 
 CHUNK = 256  # events that are scored at once; the state is carried from one chunk to the next
 
@@ -138,7 +139,7 @@ def versions() -> dict[str, str]:
 def reseed(model: keras.Model, rng: np.random.Generator) -> None:
     """Draw the random state of the dropout layers anew; Keras does not keep it in weights files."""
     for layer in model.layers:
-        if isinstance(layer, layers.Dropout):
+        if isinstance(layer, layers.Dropout) and layer.rate:
             layer.seed_generator.state.assign(rng.integers(2**31, size=2))
 
 

@@ -8,6 +8,14 @@ from matplotlib.patches import FancyBboxPatch
 from utils.events import FADING, MEMORY, Vocabulary
 
 
+def save(figure: Figure, path: Path) -> None:
+    """Write a picture. That it cannot be written (it may be open elsewhere) costs the picture and nothing else."""
+    try:
+        figure.savefig(path, dpi=110)
+    except OSError as error:
+        print(f"{path} could not be written: {error.strerror}.")
+
+
 def learning_curve(history: list[dict], path: Path) -> None:
     """A PNG of nats a note against epochs, for the training and the held-out pieces; see train.py for the rows."""
     figure = Figure(figsize=(8, 4.5), layout="constrained")
@@ -24,7 +32,7 @@ def learning_curve(history: list[dict], path: Path) -> None:
     axes.set(xlabel="epoch", ylabel="nats a note (lower is better)", title=path.name.removesuffix(".png"))
     axes.grid(alpha=0.3)
     axes.legend()
-    figure.savefig(path, dpi=100)
+    save(figure, path)
 
 
 def network_diagram(vocabulary: Vocabulary, shape: dict, path: Path) -> None:
@@ -72,4 +80,4 @@ def network_diagram(vocabulary: Vocabulary, shape: dict, path: Path) -> None:
         by = "pitch + interval, " if stream == "note" else ""
         box(x, y - 1.2, f"next {stream}\n{by}softmax {vocabulary.size(stream)}", "#ceead6", 1.3)
     axes.set(xlim=(-0.6, columns - 0.4), ylim=(y - 1.6, 0.4))
-    figure.savefig(path, dpi=110)
+    save(figure, path)

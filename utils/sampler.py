@@ -4,7 +4,7 @@ Shapes: B pieces stepped together, U units, V classes.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from tqdm import tqdm
@@ -121,7 +121,7 @@ class Stepper:
             c.append((0.5 * f + 0.5) * state.c[layer] + (0.5 * i + 0.5) * g)
             h.append((0.5 * o + 0.5) * np.tanh(c[-1]))
         output = np.concatenate([h[-1], heard], axis=1)
-        return output, State(h, c, state.last, state.bar, memory, state.onset, state.length)
+        return output, replace(state, h=h, c=c, memory=memory)
 
     def logits(self, stream: str, output: np.ndarray, state: State, chosen: Classes) -> np.ndarray:
         """(B, V) unnormalised log-probabilities of the next event's class in `stream`, given the output of `step`, the
@@ -149,15 +149,8 @@ class Stepper:
 
     def append(self, state: State, event: Classes) -> State:
         """The state with an event, all that is `known` of it, after it; not yet read."""
-        return State(
-            state.h,
-            state.c,
-            event,
-            state.bar,
-            state.memory,
-            state.onset + self.steps(event[END_STREAM]),
-            state.length + 1,
-        )
+        steps = self.steps(event[END_STREAM])
+        return replace(state, last=event, onset=state.onset + steps, length=state.length + 1)
 
     def steps(self, offset: np.ndarray) -> np.ndarray:
         """Classes of the offset stream -> grid steps; 0 for the end of a piece."""
@@ -224,9 +217,9 @@ Constraint = Callable[[str, np.ndarray, State, Classes], np.ndarray]
 
 
 def forbid(logits: np.ndarray, forbidden: np.ndarray) -> np.ndarray:
-    """Logits with the `forbidden` classes (B, V) at minus infinity; a row that would lose them all stays as it is."""
-    forbidden = forbidden & ~forbidden.all(axis=1, keepdims=True)
-    return np.where(forbidden, -np.inf, logits)
+    """Logits with the `forbidden` classes (B, V) at minus infinity; a row that would lose its last stays as it is."""
+    nothing_left = (forbidden | np.isneginf(logits)).all(axis=1, keepdims=True)
+    return np.where(forbidden & ~nothing_left, -np.inf, logits)
 
 
 def no_end_before(stepper: Stepper, length: int) -> Constraint:

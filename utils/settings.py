@@ -98,11 +98,10 @@ def parse(script: str | Path, argv: list[str] | None = None) -> SimpleNamespace:
     return SimpleNamespace(**vars(parser.parse_args(argv)))
 
 
-def choice(name: str, value: str, allowed: tuple[str, ...]) -> str:
-    """`value` if it is one of `allowed`. Raises UserError that names the setting and the choices."""
+def choice(name: str, value: str, allowed: tuple[str, ...]) -> None:
+    """Raises UserError that names the setting and the choices if `value` is none of `allowed`."""
     if value not in allowed:
         raise UserError(f"--{name} is {value!r}; choose one of: {', '.join(allowed)}.")
-    return value
 
 
 def at_least(name: str, value: float, least: float) -> None:

@@ -1,9 +1,12 @@
 """The training loop: epochs until an end is reached, the best weights on held-out pieces kept after each."""
 
+import contextlib
 import csv
 import math
+import signal
 import time
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -42,16 +45,43 @@ def report(row: dict, streams: tuple[str, ...], kept: bool) -> None:
 
 
 def write_log(history: list[dict], path: Path) -> None:
-    with path.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, history[0])
-        writer.writeheader()
-        writer.writerows(history)
+    """The history as CSV. A log that cannot be written (it may be open in a spreadsheet) is no reason to stop."""
+    try:
+        with path.open("w", newline="", encoding="utf-8") as file:
+            writer = csv.DictWriter(file, history[0])
+            writer.writeheader()
+            writer.writerows(history)
+    except OSError as error:
+        print(f"{path} could not be written ({error.strerror}); training goes on.")
+
+
+@contextlib.contextmanager
+def asked_to_stop() -> Iterator[list]:
+    """A list that is empty until somebody presses Ctrl-C; pressed again, it interrupts as usual."""
+    asked = []
+
+    def note(number, frame) -> None:
+        asked.append(number)
+        signal.signal(signal.SIGINT, usual)
+        print("\nStopping after this update (Ctrl-C again leaves at once) ...")
+
+    usual = signal.signal(signal.SIGINT, note)
+    try:
+        yield asked
+    finally:
+        signal.signal(signal.SIGINT, usual)
 
 
 def one_epoch(
-    args: SimpleNamespace, trainer: keras.Model, corpus: Corpus, before: dict, history: list[dict], began: float
+    args: SimpleNamespace,
+    trainer: keras.Model,
+    corpus: Corpus,
+    before: dict[str, np.ndarray],
+    history: list[dict],
+    began: float,
+    asked: list,
 ) -> tuple[Counter, int, bool]:
-    """Train for an epoch, or until the time is over, the loss is not finite, or somebody presses Ctrl-C.
+    """Train for an epoch, or until the time is over, the loss is not finite, or `asked` is no longer empty.
 
     Returns the sums of the losses ('loss' and each stream), the number of updates they were summed over, and whether
     training ends here.
@@ -64,23 +94,20 @@ def one_epoch(
     total = batch_count(corpus, args.sequence_length, args.batch_size)
     sums, count = Counter(), 0
     with tqdm(windows, f"epoch {epoch}", total, leave=False, unit="update", mininterval=0.5) as bar:
-        try:
-            for inputs, weights in bar:
-                spent = (time.monotonic() - began) / 60 / args.minutes if args.minutes else 0
-                if spent >= 1:
-                    return sums, count, True
-                progress = max(spent, (epoch - 1 + count / total) / args.epochs)
-                trainer.optimizer.learning_rate = learning_rate(args, progress, updates + count, history)
-                losses = trainer.train_on_batch({**inputs, **before}, weights, return_dict=True)
-                sums.update({name: float(loss) for name, loss in losses.items()})
-                count += 1
-                if not math.isfinite(sums["loss"]):
-                    return sums, count, True
-                bar.set_postfix({name: f"{value / count:.3f}" for name, value in sums.items()}, refresh=False)
-        except KeyboardInterrupt:
-            print("\nStopping: the held-out pieces are scored once more (Ctrl-C again leaves at once) ...")
-            return sums, count, True
-    return sums, count, epoch >= args.epochs
+        for inputs, weights in bar:
+            spent = (time.monotonic() - began) / 60 / args.minutes if args.minutes else 0
+            if spent >= 1 or asked:
+                return sums, count, True
+            progress = max(spent, (epoch - 1 + count / total) / args.epochs)
+            trainer.optimizer.learning_rate = learning_rate(args, progress, updates + count, history)
+            trainer.reset_metrics()  # some versions of Keras 3 do so by themselves, some give means over all updates
+            losses = trainer.train_on_batch({**inputs, **before}, weights, return_dict=True)
+            sums.update({name: float(loss) for name, loss in losses.items()})
+            count += 1
+            if not math.isfinite(sums["loss"]):
+                return sums, count, True
+            bar.set_postfix({name: f"{value / count:.3f}" for name, value in sums.items()}, refresh=False)
+    return sums, count, bool(asked) or epoch >= args.epochs
 
 
 def learn(
@@ -91,9 +118,10 @@ def learn(
     held_out: Corpus,
     about: dict,
     began: float,
+    asked: list,
 ) -> str:
     """Train until an end is reached; `args` are the settings of train.py, `began` the monotonic time of its start, less
-    the seconds of earlier runs.
+    the seconds of earlier runs, `asked` a list that is no longer empty when somebody wants it to stop.
 
     After each epoch `about["history"]` has a row more, the weights file has the best weights so far, and
     NAME.last.weights.h5 what resuming needs. Returns why training went wrong, or ''.
@@ -103,7 +131,7 @@ def learn(
     best = min((row["score"] for row in history), default=math.inf)
     stop = len(history) >= args.epochs
     while not stop:
-        sums, count, stop = one_epoch(args, trainer, corpus, before, history, began)
+        sums, count, stop = one_epoch(args, trainer, corpus, before, history, began, asked)
         if not count:
             break
         if not math.isfinite(sums["loss"]):
@@ -113,6 +141,8 @@ def learn(
         row |= {"train": sums["loss"] / count, **{f"train_{s}": sums[s] / count for s in args.streams}}
         if held_out.pieces:
             nats = network.held_out_nats(scorer, held_out, shape).tolist()
+            if not math.isfinite(sum(nats)):
+                return f"The score of the held-out pieces is no longer a finite number (epoch {row['epoch']})"
             row |= {"held_out": sum(nats), **{f"held_out_{s}": n for s, n in zip(args.streams, nats, strict=True)}}
         # With nothing held out there is nothing to choose by: the latest weights stay.
         row["score"] = row.get("held_out", -row["epoch"])

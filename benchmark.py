@@ -326,7 +326,10 @@ def in_its_own_process(args, part: str) -> dict:
 
 
 def main(args) -> None:
+    args.midi_dir = args.midi_dir and os.path.abspath(args.midi_dir)
     os.chdir(Path(__file__).parent)
+    for name in ("files", "updates", "ancestor_updates", "ancestor_notes", "repeat"):
+        settings.at_least(name, getattr(args, name), 1)
     settings.choice("part", args.part, ("all", "read", "train", "sample", "prior", "memory"))
     if args.quick:
         args.files, args.updates, args.ancestor_updates, args.ancestor_notes, args.repeat = 1, 12, 2, 5, 2

@@ -4,9 +4,12 @@ python convertmidis.py --source downloads        every MIDI, MusicXML, ABC, kern
 python convertmidis.py --corpus bach             Bach's chorales, which come with music21
 """
 
+import contextlib
 import io
 import os
+import signal
 import sys
+from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
@@ -24,13 +27,13 @@ OVERWRITE = False  # replace files that are already there
 WORKERS = 0  # processes (0: one for each core)
 
 
-def numbered(target: Path, number: int) -> Path:
-    """Where a tune book's tune goes: into a folder of its name, so that no other file can be in its way."""
-    return target.with_suffix("") / f"{number:03d}.mid"
+def tune_folder(source: Path, target: Path) -> Path:
+    """Where the tunes of a tune book go: a folder named as the book, so that no other file can be in the way."""
+    return target.with_name(source.name)
 
 
-def convert(source: Path, target: Path) -> int:
-    """Write the music of `source` to `target` (a tune book: to numbered files in a folder of its name); returns how many files.
+def convert(source: Path, target: Path) -> None:
+    """Write the music of `source` to `target` (a tune book: to numbered files in its folder).
 
     Raises UserError that says why it cannot be done.
     """
@@ -40,7 +43,9 @@ def convert(source: Path, target: Path) -> int:
         from utils import score  # music21 takes a second to start
 
         pieces = score.read(source)
-    targets = [target] if len(pieces) == 1 else [numbered(target, n + 1) for n in range(len(pieces))]
+    targets = [target]
+    if len(pieces) > 1:
+        targets = [tune_folder(source, target) / f"{n:03d}.mid" for n in range(1, len(pieces) + 1)]
     for piece, path in zip(pieces, targets, strict=True):
         data = io.BytesIO()
         try:
@@ -54,7 +59,6 @@ def convert(source: Path, target: Path) -> int:
             os.replace(scratch, path)
         except OSError as error:
             raise UserError(f"{path} cannot be written: {error.strerror}.") from None
-    return len(pieces)
 
 
 def plan(source: str, corpus: str, out: Path) -> dict[Path, Path]:
@@ -87,6 +91,8 @@ def plan(source: str, corpus: str, out: Path) -> dict[Path, Path]:
             relative = target
         taken.add(target)
         targets[path] = out / target
+        if targets[path].resolve() == path.resolve():
+            raise UserError(f"{path} would be overwritten by its own conversion: choose another folder with --out.")
     return targets
 
 
@@ -95,11 +101,27 @@ def reason(path: Path, error: Exception) -> str:
     return str(error) if isinstance(error, UserError) else f"{path} failed: {type(error).__name__}: {error}."
 
 
+def ignore_ctrl_c() -> None:
+    """Ctrl-C reaches the workers too; it is the main process that ends them."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
+@contextlib.contextmanager
+def cancelled_by_ctrl_c(pool: ProcessPoolExecutor) -> Iterator[ProcessPoolExecutor]:
+    """A pool that finishes the files in hand, and no more, when it is interrupted."""
+    try:
+        yield pool
+    except KeyboardInterrupt:
+        pool.shutdown(wait=False, cancel_futures=True)
+        raise
+    pool.shutdown()
+
+
 def convert_all(targets: dict[Path, Path], workers: int) -> tuple[int, dict[Path, str]]:
     """Convert in parallel; returns how many succeeded, and the reason for each that failed."""
     done, failed, crashed = 0, {}, []
     with tqdm(total=len(targets), desc="converting", unit="file", delay=2) as bar:
-        with ProcessPoolExecutor(workers) as pool:
+        with cancelled_by_ctrl_c(ProcessPoolExecutor(workers, initializer=ignore_ctrl_c)) as pool:
             jobs = {pool.submit(convert, *item): item[0] for item in targets.items()}
             for job in as_completed(jobs):
                 try:
@@ -129,8 +151,9 @@ def main(args) -> None:
     settings.at_least("workers", args.workers, 0)
     out = Path(args.out)
     targets = plan(args.source, args.corpus, out)
-    # The first tune of a tune book shows that it was converted before.
-    present = {path: target for path, target in targets.items() if target.exists() or numbered(target, 1).exists()}
+    present = {
+        path: target for path, target in targets.items() if target.exists() or tune_folder(path, target).is_dir()
+    }
     if not args.overwrite:
         targets = {path: target for path, target in targets.items() if path not in present}
     # Windows can wait for 61 processes at the most.

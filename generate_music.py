@@ -40,6 +40,7 @@ def main(args) -> None:
     settings.at_least("notes", args.notes, 0)
     for name in ("count", "least_events", "most_events"):
         settings.at_least(name, getattr(args, name), 1)
+    settings.at_most("notes", args.notes, 1_000_000)
     program = instruments.program(args.instrument)
     tempo = midi.microseconds(args.tempo)
     weights = checkpoint.load(args.weights)

@@ -34,6 +34,7 @@ OUT = "samples"  # folder for the MIDI files; nothing there is overwritten
 def fragment(path: str, start: float, notes: int) -> midi.Piece:
     """The first `notes` notes (0: all) of a MIDI file from the beat `start` on. Raises UserError if there is none."""
     settings.at_least("prior-start", start, 0)
+    settings.at_most("prior-start", start, 1e6)
     settings.at_least("prior-notes", notes, 0)
     whole = midi.read(path)
     piece = whole.span(round(start * whole.ticks_per_quarter))
@@ -51,6 +52,7 @@ def fragment(path: str, start: float, notes: int) -> midi.Piece:
 
 def main(args) -> None:
     settings.at_least("notes", args.notes, 1)
+    settings.at_most("notes", args.notes, 1_000_000)
     settings.at_least("count", args.count, 1)
     prior = fragment(args.prior, args.prior_start, args.prior_notes)
     if args.tempo:
@@ -58,6 +60,8 @@ def main(args) -> None:
     program = instruments.program(args.instrument) if args.instrument else int(np.bincount(prior.program).argmax())
     weights = checkpoint.load(args.weights)
     stepper = sampler.Stepper(weights)
+    if prior.ticks_per_quarter < 4 * stepper.vocabulary.grid:  # too coarse for the new notes
+        prior = prior.finer(stepper.vocabulary.grid)
     vocabulary, grid, ticks = stepper.vocabulary, stepper.vocabulary.grid, prior.ticks_per_quarter
 
     heard = vocabulary.events(prior)

@@ -52,7 +52,11 @@ def check(args) -> None:
     """Raises UserError for a setting that cannot work."""
     settings.choice("heads", args.heads, ("chained", "parallel"))
     settings.choice("chords", args.chords, ("split", "class"))
-    if args.streams[:1] != ("offset",) or not {"note", "duration"} < set(args.streams) <= set(KNOWN_STREAMS):
+    if (
+        args.streams[:1] != ("offset",)
+        or not {"note", "duration"} < set(args.streams) <= set(KNOWN_STREAMS)
+        or (len(set(args.streams)) < len(args.streams))
+    ):
         raise UserError("--streams begins with offset and names note, duration and, if wanted, velocity.")
     if not args.weights.endswith(".weights.h5"):
         raise UserError(f"--weights {args.weights} must end in .weights.h5.")
@@ -60,6 +64,9 @@ def check(args) -> None:
         settings.at_least(name, getattr(args, name), 1)
     for name in "transpose validation dropout weight_decay minutes patience warm_up seed".split():
         settings.at_least(name, getattr(args, name), 0)
+    settings.at_most("seed", args.seed, 2**32 - 1)
+    settings.at_least("learning_rate", args.learning_rate, 0)
+    settings.at_least("clip_norm", args.clip_norm, 0)
     for name in ("validation", "dropout"):
         if getattr(args, name) >= 1:
             raise UserError(f"--{name} is a share: it must be below 1.")
@@ -165,7 +172,9 @@ def main(args) -> None:
     with training.asked_to_stop() as asked:
         problem = training.learn(args, trainer, scorer, corpus, test, about, began, asked)
     if len(history) == earlier and not problem:
-        print(f"Nothing to do: {earlier} epochs and {history[-1]['seconds'] / 60:.1f} minutes are behind; name more.")
+        minutes = history[-1]["seconds"] / 60
+        print(f"Nothing to do: {earlier} epochs, {minutes:.1f} minutes are done; raise --epochs or --minutes.")
+        return
     if history:
         render.learning_curve(history, beside(args.weights, "curve.png"))
     if problem:

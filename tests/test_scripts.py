@@ -227,8 +227,8 @@ def test_everything_is_converted_to_one_track(tmp_path: Path):
     assert "broken.mid cannot be used: it is not a MIDI file" in result.stderr
     assert "broken.xml" in result.stderr
     names = sorted(path.relative_to(out).as_posix() for path in out.rglob("*.mid"))
-    assert names == ["sub folder/type 1.mid", "sub folder/type 2.mid", "tunes/001.mid", "tunes/002.mid", "type 0.mid",
-                     "voices.mid"]  # fmt: skip
+    assert names == ["sub folder/type 1.mid", "sub folder/type 2.mid", "tunes.abc/001.mid", "tunes.abc/002.mid",
+                     "type 0.mid", "voices.mid"]  # fmt: skip
     assert all(len(mido.MidiFile(out / name).tracks) == 1 for name in names)
     for kind in (1, 2):
         piece = midi.read(out / "sub folder" / f"type {kind}.mid")
@@ -237,7 +237,7 @@ def test_everything_is_converted_to_one_track(tmp_path: Path):
         assert piece.tempos == [(0, 400_000), (90, 600_000)]
         assert piece.time_signatures == [(0, 6, 8)]
         assert piece.key_signatures == [(0, -6, 1)]
-    tune = midi.read(out / "tunes" / "001.mid")
+    tune = midi.read(out / "tunes.abc" / "001.mid")
     quarter = tune.ticks_per_quarter
     assert [(o / quarter, p, d / quarter) for o, p, d, *_ in rows(tune)] == [
         (0, 62, 1), (0, 69, 1), (1, 64, 1), (2, 65, 1 / 3), (2 + 1 / 3, 67, 1 / 3), (2 + 2 / 3, 69, 1 / 3), (3, 62, 2)

@@ -4,6 +4,7 @@ symusic reads (thousands of files a second); mido writes, because a single track
 channel for each, which symusic cannot place. Shapes: N notes.
 """
 
+import io
 import os
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
@@ -17,6 +18,7 @@ ENDINGS = (".mid", ".midi", ".kar")
 # Scores that convertmidis.py hands to music21, which also reads analyses, scales and .md: those are not music.
 SCORE_ENDINGS = tuple(".xml .mxl .musicxml .abc .krn .mei .capx .nwc .nwctxt .musedata .vp .tntxt".split())
 COLUMNS = ("onset", "pitch", "duration", "velocity", "program")
+SHARED_CHANNEL = 15
 DRUM_CHANNEL = 9  # "channel 10" of the General MIDI standard, counted from 0
 MAJOR = "Cb Gb Db Ab Eb Bb F C G D A E B F# C#".split()  # by sharps, from -7 to 7
 MINOR = "Abm Ebm Bbm Fm Cm Gm Dm Am Em Bm F#m C#m G#m D#m A#m".split()
@@ -51,6 +53,22 @@ class Piece:
         """The piece with the notes of `other`, which counts the same ticks, among its own."""
         both = {name: np.concatenate([getattr(self, name), getattr(other, name)]) for name in COLUMNS}
         return replace(self, **both).sorted()
+
+    def finer(self, times: int) -> "Piece":
+        """The same music with `times` as many ticks to a quarter."""
+
+        def later(changes: list[tuple]) -> list[tuple]:
+            return [(tick * times, *rest) for tick, *rest in changes]
+
+        return replace(
+            self,
+            onset=self.onset * times,
+            duration=self.duration * times,
+            ticks_per_quarter=self.ticks_per_quarter * times,
+            tempos=later(self.tempos),
+            time_signatures=later(self.time_signatures),
+            key_signatures=later(self.key_signatures),
+        )
 
     def bar_line(self, tick: int) -> int:
         """The last bar line at or before `tick`."""
@@ -100,7 +118,56 @@ def whole_chunks(data: bytes) -> bytes:
         raise ValueError("its time is in SMPTE frames instead of beats: export it again with ticks per quarter note")
     if data[12:14] == b"\0\0":
         raise ValueError("its header gives 0 ticks per quarter note")
+    if may_be_damaged(data[:end]) and not events_are_whole(data[:end]):
+        raise ValueError("its contents are damaged")
     return data[:end]
+
+
+def may_be_damaged(data: bytes) -> bool:
+    """Whether a MIDI file's bytes could hold an event with which symusic 0.5 crashes: a key above 127, or a text or
+    system message longer than its track. Only a status byte before a byte above 127 can begin one; the same bytes may
+    be part of a tempo, which is looked for here, or of a long text or rest: `events_are_whole` tells."""
+    found = np.frombuffer(data, np.uint8)
+    suspect = (found[:-1] >= 0x80) & (found[:-1] < 0xF8) & (found[1:] >= 0x80)
+    suspect[:-1] |= (found[:-2] == 0xFF) & (found[1:-1] < 0x80) & (found[2:] >= 0x80)
+    return any(
+        b"\xff\x51\x03" not in (data[at - 3 : at], data[at - 4 : at - 1], data[at - 5 : at - 2])
+        for at in np.flatnonzero(suspect).tolist()
+    )
+
+
+def events_are_whole(data: bytes) -> bool:
+    """Walk all events of a complete MIDI file (layout: Standard MIDI Files 1.0); False if one cannot be."""
+
+    def number(at: int) -> tuple[int, int]:
+        """A variable-length number and where it ends."""
+        value = 0
+        while data[at] > 127:
+            value, at = (value | data[at] & 127) << 7, at + 1
+        return value | data[at], at + 1
+
+    at = 8 + int.from_bytes(data[4:8], "big")
+    try:
+        while at < len(data):
+            end = at + 8 + int.from_bytes(data[at + 4 : at + 8], "big")
+            at, status = at + 8, 0
+            while at < end:
+                _, at = number(at)
+                if data[at] > 127:
+                    status, at = data[at], at + 1
+                if status == 0xFF or status in (0xF0, 0xF7):  # text and the like have a type; both have a length
+                    length, at = number(at + (status == 0xFF))
+                    at += length
+                else:
+                    size = 1 if 0xC0 <= status < 0xE0 else 2
+                    if not 0x80 <= status < 0xF0 or max(data[at : at + size]) > 127:
+                        return False
+                    at += size
+            if at != end:
+                return False
+    except (IndexError, ValueError):  # beyond the end of the file
+        return False
+    return True
 
 
 def parse(data: bytes) -> Piece:
@@ -123,7 +190,7 @@ def parse(data: bytes) -> Piece:
         onset=joined("time"),
         pitch=joined("pitch"),
         duration=joined("duration"),
-        velocity=joined("velocity"),
+        velocity=joined("velocity").clip(1, 127),
         program=np.concatenate([np.full(len(notes["time"]), program) for notes, program in tracks]),
         ticks_per_quarter=score.ticks_per_quarter,
         tempos=[(t.time, t.mspq) for t in score.tempos if t.mspq > 0],
@@ -153,10 +220,16 @@ def read(path: Path) -> Piece:
 def find(folder: Path, endings: Iterable[str] = ENDINGS) -> list[Path]:
     """Files below `folder`, sub-folders included, whose name ends so (in any case), sorted. Raises UserError."""
     if not Path(folder).is_dir():
-        raise UserError(f"The folder {folder} does not exist: make it and put music into it.")
-    walk = os.walk(folder, followlinks=False)
-    paths = (Path(parent, name) for parent, _, names in walk for name in names)
-    return sorted(path for path in paths if path.name.lower().endswith(tuple(endings)) and path.name[0] != ".")
+        what = "is a file, not a folder" if Path(folder).exists() else "does not exist: make it and put music into it"
+        raise UserError(f"The folder {folder} {what}.")
+    paths, seen = [], set()
+    for parent, folders, names in os.walk(folder, followlinks=True):
+        if os.path.realpath(parent) in seen:  # a link that leads back
+            folders.clear()
+            continue
+        seen.add(os.path.realpath(parent))
+        paths += [Path(parent, name) for name in names if name.lower().endswith(tuple(endings)) and name[0] != "."]
+    return sorted(path for path in paths if path.is_file())
 
 
 def messages(piece: Piece) -> Iterator[tuple[int, int, object]]:
@@ -173,7 +246,7 @@ def messages(piece: Piece) -> Iterator[tuple[int, int, object]]:
         yield tick, 0, MetaMessage("time_signature", numerator=numerator, denominator=denominator)
     for tick, sharps, minor in piece.key_signatures:
         yield tick, 0, MetaMessage("key_signature", key=(MINOR if minor else MAJOR)[sharps + 7])
-    free = [channel for channel in range(15, -1, -1) if channel != DRUM_CHANNEL]
+    free = [channel for channel in range(SHARED_CHANNEL - 1, -1, -1) if channel != DRUM_CHANNEL]
     channels: dict[tuple[int, int], int] = {}  # (program, lane) -> channel
     ends: dict[tuple[int, int], list[int]] = {}  # (program, pitch) -> tick at which each lane is free again
     columns = (piece.onset, piece.pitch, piece.duration, piece.velocity, piece.program)
@@ -183,10 +256,12 @@ def messages(piece: Piece) -> Iterator[tuple[int, int, object]]:
         lane = next((i for i, until in enumerate(lanes) if until <= onset), len(lanes))
         lanes[lane : lane + 1] = [end]
         if (program, lane) not in channels:
-            # With more than fifteen instruments at once the last channel is shared.
-            channels[program, lane] = free.pop() if free else 15
-            yield 0, 1, Message("program_change", program=program, channel=channels[program, lane])
+            channels[program, lane] = free.pop() if free else SHARED_CHANNEL
+            if channels[program, lane] != SHARED_CHANNEL:
+                yield 0, 1, Message("program_change", program=program, channel=channels[program, lane])
         channel = channels[program, lane]
+        if channel == SHARED_CHANNEL:  # with the fifteenth instrument and later ones: it changes with every note
+            yield onset, 3, Message("program_change", program=program, channel=channel)
         yield onset, 3, Message("note_on", note=pitch, velocity=velocity, channel=channel)
         yield end, 2, Message("note_off", note=pitch, velocity=0, channel=channel)
 
@@ -225,17 +300,20 @@ def save_new(piece: Piece, folder: Path, stem: str) -> Path:
 
     Raises UserError if the folder cannot be made or written.
     """
+    data = io.BytesIO()
+    write(piece, data)
+    number, path = 1, None
     try:
         Path(folder).mkdir(parents=True, exist_ok=True)
-        number = 1
         while True:
             try:
                 with open(Path(folder, f"{stem}-{number:03d}.mid"), "xb") as file:
-                    write(piece, file)
-                return Path(file.name)
+                    path = Path(file.name)
+                    file.write(data.getvalue())
+                return path
             except FileExistsError:
                 number += 1
     except OSError as error:
-        raise UserError(
-            f"The folder {folder} cannot be written ({error.strerror}): choose another with --out."
-        ) from None
+        if path:
+            path.unlink(missing_ok=True)
+        raise UserError(f"The folder {folder} cannot be written ({error.strerror}): name another with --out.") from None

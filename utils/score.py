@@ -11,7 +11,7 @@ from music21 import chord, converter, corpus, harmony, instrument, note, stream
 from utils.errors import UserError
 from utils.midi import SCORE_ENDINGS, Piece
 
-TICKS_PER_QUARTER = 10080  # 2^5 * 3^2 * 5 * 7: triplets, quintuplets and septuplets fall on whole ticks
+TICKS_PER_QUARTER = 3360  # 2^5 * 3 * 5 * 7: triplets, quintuplets and septuplets fall on whole ticks
 VELOCITY = 80  # of a note that has none
 
 
@@ -49,7 +49,7 @@ def to_piece(score: stream.Stream) -> Piece:
     first = next(iter(parts[0].getElementsByClass(stream.Measure)), None)
     upbeat = ticks(first.paddingLeft) if first is not None else 0
     flat = parts[0].flatten()
-    marks = [(start, mark.getQuarterBPM()) for start, _, mark in score.metronomeMarkBoundaries()]
+    marks = [(start, mark.getQuarterBPM() or 120) for start, _, mark in score.metronomeMarkBoundaries()]
 
     def moved(quarters: float) -> int:
         return ticks(quarters) + upbeat if quarters else 0
@@ -62,9 +62,14 @@ def to_piece(score: stream.Stream) -> Piece:
         velocity,
         program,
         TICKS_PER_QUARTER,
-        tempos=list({moved(start): (moved(start), round(60e6 / bpm)) for start, bpm in marks if bpm}.values()),
+        tempos=list(
+            {moved(start): (moved(start), round(60e6 / bpm)) for start, bpm in marks if 4 <= bpm <= 1000}.values()
+        ),
+        # A MIDI file holds a denominator as a power of two.
         time_signatures=[
-            (moved(t.offset), t.numerator, t.denominator) for t in flat.getElementsByClass("TimeSignature")
+            (moved(t.offset), t.numerator, t.denominator)
+            for t in flat.getElementsByClass("TimeSignature")
+            if t.numerator < 256 and t.denominator in (1, 2, 4, 8, 16, 32, 64)
         ],
         key_signatures=[
             (moved(k.offset), k.sharps, int(getattr(k, "mode", None) == "minor"))
@@ -79,7 +84,9 @@ def read(path: Path) -> list[Piece]:
     try:
         # From the file itself: music21 would otherwise read a pickle that an earlier run left in a temporary folder.
         parsed = converter.parse(path, forceSource=True)
-        return [to_piece(score) for score in (parsed.scores if isinstance(parsed, stream.Opus) else [parsed])]
+        scores = list(parsed.scores) if isinstance(parsed, stream.Opus) else [parsed]
+        # A tune book may have an empty tune; a file of nothing else is an error.
+        return [to_piece(score) for score in scores if score.recurse().notes] or [to_piece(scores[0])]
     except OSError as error:
         raise UserError(f"{path} cannot be read: {error.strerror or error}.") from None
     except ValueError as error:

@@ -110,6 +110,12 @@ def at_least(name: str, value: float, least: float) -> None:
         raise UserError(f"--{name.replace('_', '-')} is {value}; it must be at least {least}.")
 
 
+def at_most(name: str, value: float, most: float) -> None:
+    """Raises UserError that names the setting if `value` is above `most` or not a number."""
+    if not value <= most:
+        raise UserError(f"--{name.replace('_', '-')} is {value}; it must be at most {most}.")
+
+
 def run(main: Callable[[SimpleNamespace], None], script: str) -> None:
     """Call `main` with the settings of `script`; a user's error becomes one line on stderr and exit status 1."""
     settings = parse(script)

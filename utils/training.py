@@ -129,6 +129,8 @@ def learn(
     history, shape = about["history"], about["shape"]
     before = network.silence(args.batch_size, shape)
     best = min((row["score"] for row in history), default=math.inf)
+    if not Path(args.weights).exists():  # somebody moved the best weights away
+        best = math.inf
     stop = len(history) >= args.epochs
     while not stop:
         sums, count, stop = one_epoch(args, trainer, corpus, before, history, began, asked)

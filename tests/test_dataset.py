@@ -145,3 +145,12 @@ def test_openings_are_real_passages(music: Path):
         for stream, classes in passage["classes"].items():
             assert classes == by_name[passage["name"]][stream][part].tolist()
             assert len(classes) == 20
+
+
+def test_an_opening_has_the_metre_that_it_is_in():
+    piece = make_piece([(480 * i, 60, 480) for i in range(60)], time_signatures=[(0, 3, 4), (480 * 48, 4, 4)])
+    source = dataset.Source("one", 0.5, events.from_piece(piece))
+    vocabulary = events.build_vocabulary([source.events], STREAMS, 0, 12, "split", 16)
+    for passage in dataset.passages([source], vocabulary, 8, 40, seed=1):
+        last = passage["event"] + len(passage["phase"]) - 1
+        assert passage["metre"] == ((3, 4) if last < 48 else (4, 4))

@@ -77,62 +77,61 @@ def test_an_earlier_run_is_kept(music: Path, tmp_path: Path):
     assert kept == [0, 1, 2]
 
 
+def started(music: Path, weights: Path, line: str) -> subprocess.Popen:
+    """train.py in a process of its own, once it has printed a line that begins so; its errors go to `errors.txt`."""
+    flags = ["--midi-dir", music, "--weights", weights, "--epochs", 3000, "--patience", 0, *TINY]
+    command = [sys.executable, "train.py", *map(str, flags)]
+    with (weights.parent / "errors.txt").open("w") as errors:
+        process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=errors, text=True)
+    while not process.stdout.readline().startswith(line):
+        assert process.poll() is None
+    return process
+
+
 def test_kill_9_at_any_moment_leaves_weights_that_load(music: Path, tmp_path: Path):
     path = tmp_path / "a.weights.h5"
-    command = [
-        sys.executable,
-        "train.py",
-        "--midi-dir",
-        music,
-        "--weights",
-        path,
-        "--epochs",
-        "3000",
-        "--patience",
-        "0",
-    ]
-    process = subprocess.Popen([*map(str, command), *TINY], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
-    for line in process.stdout:
-        if line.startswith(b"epoch   5"):
-            break
-    rng = np.random.default_rng()
-    time.sleep(rng.random() / 2)
+    process = started(music, path, "epoch   5")
+    time.sleep(np.random.default_rng().random() / 2)
     process.kill()
-    process.wait()
+    process.communicate()
     for name in ("a.weights.h5", "a.last.weights.h5"):
         assert len(checkpoint.load(tmp_path / name).about["history"]) >= 1
     epochs = len(checkpoint.load(tmp_path / "a.last.weights.h5").about["history"])
     learn("--midi-dir", music, "--weights", path, "--epochs", epochs + 1, "--patience", 0, "--resume")
     assert len(checkpoint.load(tmp_path / "a.last.weights.h5").about["history"]) == epochs + 1
 
+    # A new run that is killed before its first epoch leaves the weights of the one before.
+    process = started(music, path, "The files of an earlier run")
+    process.kill()
+    process.communicate()
+    assert len(checkpoint.load(path).about["history"]) >= 1
+
 
 @pytest.mark.skipif(os.name == "nt", reason="Windows has no SIGINT for one process")
 def test_ctrl_c_ends_cleanly_and_keeps_what_was_learnt(music: Path, tmp_path: Path):
     path = tmp_path / "a.weights.h5"
-    command = [
-        sys.executable,
-        "train.py",
-        "--midi-dir",
-        music,
-        "--weights",
-        path,
-        "--epochs",
-        "3000",
-        "--patience",
-        "0",
-    ]
-    process = subprocess.Popen(
-        [*map(str, command), *TINY], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    )
-    for line in process.stdout:
-        if line.startswith("epoch   2"):
-            break
+    process = started(music, path, "epoch   2")
     process.send_signal(signal.SIGINT)
-    out, err = process.communicate(timeout=60)
-    assert process.returncode == 0, err
-    assert "Traceback" not in err
+    out, _ = process.communicate(timeout=60)
+    errors = (tmp_path / "errors.txt").read_text()
+    assert process.returncode == 0, errors
+    assert "Traceback" not in errors
     assert f"Wrote {path}" in out
     assert checkpoint.load(path).about["history"]
+
+
+def test_a_score_that_is_not_finite_stops_before_anything_is_written(tmp_path: Path):
+    """One update an epoch: the loss is measured before the weights go wrong."""
+    save(make_piece([(0, 60, 480), (480, 62, 480)]), tmp_path / "midi" / "one.mid")
+    path = tmp_path / "a.weights.h5"
+    flags = ["--midi-dir", tmp_path / "midi", "--weights", path, "--learning-rate", 1e38, "--warm-up", 0]
+    with pytest.raises(UserError, match="no longer a finite number"):
+        learn(*flags)
+    assert not path.exists() and not (tmp_path / "a.last.weights.h5").exists()
+
+
+def test_training_without_dropout(music: Path, tmp_path: Path):
+    learn("--midi-dir", music, "--weights", tmp_path / "a.weights.h5", "--epochs", 1, "--dropout", 0)
 
 
 def test_a_loss_that_is_not_finite_stops_and_keeps_the_last_good_weights(music: Path, tmp_path: Path):

@@ -151,6 +151,7 @@ def silence(count: int, shape: dict) -> dict[str, np.ndarray]:
 
 def nats_per_event(weights, nats):
     """The loss: nats summed over the streams, a mean over events; `weights` and `nats` are (B, T, S)."""
+    weights = ops.convert_to_tensor(weights)
     return ops.sum(weights * nats) / ops.maximum(ops.sum(weights[..., 0]), 1)
 
 
@@ -158,6 +159,7 @@ def nats_in_stream(stream: int):
     """A metric: the share of one stream in the loss."""
 
     def metric(weights, nats):
+        weights = ops.convert_to_tensor(weights)
         return ops.sum((weights * nats)[..., stream]) / ops.maximum(ops.sum(weights[..., 0]), 1)
 
     return metric

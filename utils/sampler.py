@@ -24,7 +24,7 @@ class State:
     c: list[np.ndarray]
     last: Classes  # what the network reads of the last event: its streams, 'phase' and 'interval'
     bar: np.ndarray  # (B,) steps in a bar
-    memory: np.ndarray  # (B, F, 128) traces of the keys before the last event
+    memory: np.ndarray  # (B, F, numbers) traces of pitch classes and keys before the last event; see `Stepper.hear`
     onset: np.ndarray  # (B,) steps since the beginning, at the last event
     length: int  # events so far
 
@@ -72,6 +72,14 @@ class Stepper:
             context = {name: tables[name] @ part for name, part in zip(seen, rows, strict=True)}
             self.heads[stream] = (kernel[: units + MEMORY], bias, context, *arrays[f"head_{stream}"])
         self.relative, self.relative_bias = arrays["relative_note"]
+        # A trace has a number for each pitch class and one for each key, with a margin so that none nearby is missing.
+        keys = self.vocabulary.keys
+        octaves = np.pad(keys, ((0, 0), (0, 4))).reshape(len(keys), 11, 12).sum(axis=1)
+        self.struck = np.concatenate([octaves, np.pad(keys, ((0, 0), (NEAR, NEAR)))], axis=1)  # what a note adds
+        pitch = np.arange(128)[:, None]
+        near = 12 + pitch + np.arange(2 * NEAR + 1)
+        self.places = np.concatenate([(pitch + np.arange(12)) % 12, near], axis=1)  # what is read from each last note
+        self.fading = np.array(FADING, np.float32)[:, None]
 
     @staticmethod
     def _fold_gates(weights: list[np.ndarray]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -89,21 +97,16 @@ class Stepper:
         zeros = [np.zeros((count, self.shape["units"]), np.float32) for _ in self.lstm]
         token = {stream: np.full(count, self.vocabulary.size(stream)) for stream in self.streams}
         token |= {"phase": np.zeros(count, int), "interval": np.full(count, REACH)}
-        memory = np.zeros((count, len(FADING), 128), np.float32)
+        memory = np.zeros((count, len(FADING), self.struck.shape[1]), np.float32)
         return State(zeros, list(zeros), token, np.full(count, bar), memory, np.zeros(count, int), 0)
 
     def hear(self, state: State) -> tuple[np.ndarray, np.ndarray]:
-        """What is read of the memory after the last event, (B, MEMORY), and the memory, (B, F, 128); as the Keras layer
-        `Memory` has it."""
-        fading = np.array(FADING, np.float32)[:, None]
-        memory = state.memory * fading + self.vocabulary.keys[state.last["note"]][:, None]
-        top = self.vocabulary.top[state.last["note"]][:, None, None]
-        octaves = np.pad(memory, ((0, 0), (0, 0), (0, 4))).reshape(*memory.shape[:2], 11, 12).sum(axis=2)
-        classes = np.take_along_axis(octaves, (top + np.arange(12)) % 12, axis=2)
-        margin = np.pad(memory, ((0, 0), (0, 0), (NEAR, NEAR)))
-        near = np.take_along_axis(margin, top + np.arange(2 * NEAR + 1), axis=2)
-        read = np.concatenate([classes, near], axis=2) * (1 - fading)
-        return read.reshape(len(memory), MEMORY), memory
+        """What is read of the traces after the last event, (B, MEMORY), and the traces; as the Keras layer `Memory`."""
+        note = state.last["note"]
+        memory = state.memory * self.fading + self.struck[note][:, None]
+        here = self.places[self.vocabulary.top[note]]  # (B, numbers read of each trace)
+        read = np.take_along_axis(memory, here[:, None], axis=2) * (1 - self.fading)
+        return read.reshape(len(note), MEMORY), memory
 
     def step(self, state: State) -> tuple[np.ndarray, State]:
         """Read the last event: what the heads see, (B, U + MEMORY), and the state with layers and memory moved on."""

@@ -94,8 +94,7 @@ def default_network(vocabulary: events.Vocabulary):
     from utils import network
 
     args = settings.parse("train.py", [])
-    shape = {name: getattr(args, name) for name in ("layers", "units", "embedding", "hidden", "dropout")}
-    shape["sees"] = network.head_inputs(args.streams, args.heads)
+    shape = network.shape_of(args)
     trainer, scorer = network.build(vocabulary, shape)
     network.compile_trainer(trainer, args.streams, args.learning_rate, args.clip_norm, args.weight_decay)
     return trainer, scorer, shape, args

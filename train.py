@@ -114,7 +114,8 @@ def describe(sources: list, corpus: dataset.Corpus, test: dataset.Corpus, parame
     vocabulary = corpus.vocabulary
     sizes = ", ".join(f"{stream} {vocabulary.size(stream)}" for stream in vocabulary.streams)
     clipped = sum(source.events.clipped for source in sources)
-    print(f"learning from {corpus.pieces} pieces, {corpus.events:,} events; held out: {test.pieces} pieces")
+    size = f"{corpus.notes:,} notes ({corpus.events:,} events)"
+    print(f"learning from {corpus.pieces} pieces, {size}; held out: {test.pieces} pieces")
     if len({source.place for source in sources}) == 1:
         print("There is only one piece, so it is its own held-out piece: the score says how well it is known by heart.")
     print(f"vocabulary: {sizes}; {clipped} rests or notes longer than {vocabulary.max_beats} beats were clipped")
@@ -149,8 +150,7 @@ def main(args) -> None:
         described = (args.streams, args.transpose, args.grid, args.chords, args.max_beats)
         vocabulary, history = build_vocabulary([source.events for source in train], *described), []
     corpus, test = dataset.encode(train, vocabulary, args.transpose), dataset.encode(held_out, vocabulary)
-    shape = {name: getattr(args, name) for name in ("layers", "units", "embedding", "hidden", "dropout")}
-    shape["sees"] = network.head_inputs(args.streams, args.heads)
+    shape = network.shape_of(args)
     trainer, scorer = network.build(vocabulary, shape)
     network.compile_trainer(trainer, args.streams, args.learning_rate, args.clip_norm, args.weight_decay)
     if resumed:

@@ -129,7 +129,7 @@ def test_a_million_notes_and_an_hour_of_silence(tmp_path: Path):
     assert source.events.clipped == 1
     vocabulary = events.build_vocabulary([source.events], STREAMS, 0, 12, "split", 16)
     corpus = dataset.encode([source], vocabulary)
-    assert corpus.events == 1_000_000
+    assert corpus.events == corpus.notes == 1_000_000
     # A few bytes a note: seven million fit a laptop.
     assert sum(values.nbytes for values in corpus.inputs.values()) <= 24 * corpus.events
 
@@ -154,3 +154,10 @@ def test_an_opening_has_the_metre_that_it_is_in():
     for passage in dataset.passages([source], vocabulary, 8, 40, seed=1):
         last = passage["event"] + len(passage["phase"]) - 1
         assert passage["metre"] == ((3, 4) if last < 48 else (4, 4))
+
+
+def test_notes_and_events_are_counted():
+    piece = make_piece([(0, 60, 480), (0, 64, 480), (0, 67, 480), (480, 60, 480)])
+    assert (corpus_of([piece]).events, corpus_of([piece]).notes) == (4, 4)
+    classes = corpus_of([piece], chords="class")
+    assert (classes.events, classes.notes) == (2, 4)

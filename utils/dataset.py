@@ -98,6 +98,11 @@ class Corpus:
         """Events without the start and the end of each piece."""
         return int(self.first[-1]) - 2 * self.pieces
 
+    @property
+    def notes(self) -> int:
+        """Notes: as many as events, unless a chord is one event."""
+        return int(self.vocabulary.keys.sum(axis=1, dtype=np.int64)[self.inputs["note"]].sum())
+
 
 def encode(sources: list[Source], vocabulary: Vocabulary, transpose: int = 0) -> Corpus:
     """The corpus of some pieces. `transpose` is how far, in semitones, they may be moved later."""

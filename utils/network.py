@@ -7,6 +7,7 @@ Shapes: B pieces or windows, T events, S streams, U units, L layers. Inputs hold
 import contextlib
 import os
 from collections.abc import Iterator
+from types import SimpleNamespace
 
 import numpy as np
 
@@ -51,6 +52,12 @@ def head_inputs(streams: tuple[str, ...], heads: str) -> dict[str, tuple[str, ..
         before = streams[:i]
         seen[stream] = (*before, *(name for name, source in DERIVED.items() if source in before))
     return seen
+
+
+def shape_of(args: SimpleNamespace) -> dict:
+    """The shape of the network that the settings of train.py describe; see `build`."""
+    shape = {name: getattr(args, name) for name in ("layers", "units", "embedding", "hidden", "dropout")}
+    return {**shape, "sees": head_inputs(args.streams, args.heads)}
 
 
 class Memory(layers.Layer):

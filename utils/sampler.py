@@ -192,6 +192,19 @@ def stack(states: list[State]) -> State:
     )
 
 
+def take(state: State, which: np.ndarray | slice) -> State:
+    """Some pieces of a batch: `which` holds their indices, a mask or a slice."""
+    return replace(
+        state,
+        h=[h[which] for h in state.h],
+        c=[c[which] for c in state.c],
+        last={name: classes[which] for name, classes in state.last.items()},
+        bar=state.bar[which],
+        memory=state.memory[which],
+        onset=state.onset[which],
+    )
+
+
 def choose(logits: np.ndarray, temperature: float, top_p: float, uniform: np.ndarray) -> np.ndarray:
     """A class for each row of `logits` (B, V), by a number in 0..1 for each row (B,).
 

@@ -21,7 +21,7 @@ from utils.hashing import mix
 ORDER = 5  # events that an n-gram spans: the one predicted and four before it
 DISCOUNTS = (0.1, 0.3, 0.5, 0.7, 0.9, 0.97)  # what is taken from each count and given to the shorter context
 STRENGTHS = (0, 1, 4, 16, 64, 256)  # how often the shorter context counts beside what was counted
-CHUNK = 4096  # distributions that are written out at once
+CHUNK = 2**20  # probabilities that are written out at once
 
 Smoothing = tuple[float, float] | None  # discount and strength; None: this context is passed over
 
@@ -142,8 +142,7 @@ def tune(counts: list[Counts], symbol: np.ndarray, symbols: int) -> list[Smoothi
             own = np.where(level.pair[where] == asked, level.count[where], 0)
         total, kinds = level.total[level.context], level.kinds[level.context]
         tried = {how: blend(own, probability, total, kinds, how) for how in grid()}
-        # A smoothing that makes a target impossible is none.
-        best = min(tried, key=lambda how: -np.log(np.maximum(tried[how], 1e-300)).sum())
+        best = max(tried, key=lambda how: np.log(tried[how]).sum())
         probability = tried[best]
         chosen.append(best)
     return chosen
@@ -193,12 +192,11 @@ def baselines(train: Corpus, scored: Corpus, transpose: int) -> dict[str, np.nda
         asked = np.flatnonzero(targets(scored, stream))
         counts = count(train, scored, stream, transpose)
         smoothing = tune(counts, view[stream][asked], symbols)
-        for begin in range(0, len(asked), CHUNK):
-            rows = np.arange(begin, min(begin + CHUNK, len(asked)))
+        for rows in np.array_split(np.arange(len(asked)), -(-len(asked) * symbols // CHUNK)):
             index = asked[rows]
-            levels = list(distributions(counts, smoothing, rows, symbols))
-            for name, level in zip(names, (levels[0], levels[-1]), strict=True):
-                probability = over_vocabulary(level, stream, scored.inputs["note"][index - 1], vocabulary)
+            unigram, *_, longest = distributions(counts, smoothing, rows, symbols)
+            for name, probability in zip(names, (unigram, longest), strict=True):
+                probability = over_vocabulary(probability, stream, scored.inputs["note"][index - 1], vocabulary)
                 nats[name][k] -= np.log(probability[np.arange(len(rows)), scored.inputs[stream][index]]).sum()
     return nats
 

@@ -59,12 +59,16 @@ def read(args, about: dict) -> tuple[list[Source], list[Source], Path]:
 
 
 def known(train: list[Source], scored: list[Source], split: dict) -> np.ndarray:
-    """Mask of the scored pieces that were trained on: by their content, or where the training music is not there by
-    their names."""
-    if train:
-        places = {source.place for source in train}
-        return np.array([source.place in places for source in scored])
-    return np.array([source.name in set(split["train"]) for source in scored])
+    """Mask of the scored pieces that were trained on: by their notes, or where the training music is not there by their
+    names."""
+    if not train:
+        return np.array([source.name in split["train"] for source in scored])
+
+    def notes(source: Source) -> tuple:
+        return tuple(values.tobytes() for values in source.events.streams.values())
+
+    learnt = {notes(source) for source in train}
+    return np.array([notes(source) in learnt for source in scored])
 
 
 def summary(nats: np.ndarray, corpus: dataset.Corpus, beats: int) -> dict:

@@ -58,19 +58,6 @@ def read(args, about: dict) -> tuple[list[Source], list[Source], Path]:
     return train, held_out, Path(training)
 
 
-def known(train: list[Source], scored: list[Source], split: dict) -> np.ndarray:
-    """Mask of the scored pieces that were trained on: by their notes, or where the training music is not there by their
-    names."""
-    if not train:
-        return np.array([source.name in split["train"] for source in scored])
-
-    def notes(source: Source) -> tuple:
-        return tuple(values.tobytes() for values in source.events.streams.values())
-
-    learnt = {notes(source) for source in train}
-    return np.array([notes(source) in learnt for source in scored])
-
-
 def summary(nats: np.ndarray, corpus: dataset.Corpus, beats: int) -> dict:
     """Nats in each stream, (S,), as they are reported."""
     heads = dict(zip(corpus.vocabulary.streams, (nats / corpus.events).tolist(), strict=True))
@@ -85,7 +72,7 @@ def likelihoods(args, weights: Checkpoint, stepper: sampler.Stepper, train: list
     corpus = dataset.encode(scored, vocabulary)
     score = likelihood.score(stepper, corpus)
     beats = np.array([likelihood.beats(midi.read(folder / source.name), vocabulary.grid) for source in scored])
-    trained_on = known(train, scored, weights.about["split"])
+    trained_on = copying.trained_on(weights.about, train, scored)
     found = summary(score.nats.sum(axis=0), corpus, int(beats.sum()))
     baselines = {}
     if args.baselines:

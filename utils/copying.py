@@ -101,7 +101,7 @@ def summary(training: Notes, names: list[str], made: list[Piece]) -> dict:
     runs = longest_shared(training, Notes.of(made))
     if not runs:
         return {}
-    rows = [{"notes": run.notes, "name": names[run.piece], "beat": run.beat} for run in runs]
+    rows = [{"notes": run.notes, "name": names[run.piece] if run.notes else "", "beat": run.beat} for run in runs]
     lengths = [run.notes for run in runs]
     return {"median": float(np.median(lengths)), "max": max(lengths), "per_piece": rows}
 
@@ -114,6 +114,19 @@ def read_split(about: dict, folder: str = "") -> tuple[list[Source], list[Source
     sources, _ = dataset.read_folder(folder or then["midi_dir"], *described)
     train, held_out = (set(about["split"][side]) for side in ("train", "held_out"))
     return [s for s in sources if s.name in train], [s for s in sources if s.name in held_out]
+
+
+def trained_on(about: dict, train: list[Source], others: list[Source]) -> np.ndarray:
+    """Mask of the pieces that were trained on: by their notes, or where the training pieces are not there (`train` is
+    empty) by their names."""
+    if not train:
+        return np.array([source.name in about["split"]["train"] for source in others])
+
+    def notes(source: Source) -> tuple:
+        return tuple(values.tobytes() for values in source.events.streams.values())
+
+    learnt = {notes(source) for source in train}
+    return np.array([notes(source) in learnt for source in others])
 
 
 def in_steps(sources: list[Source], grid: int) -> list[Piece]:
@@ -135,5 +148,5 @@ def report(weights: Checkpoint, paths: list[Path], made: list[dict[str, np.ndarr
     runs = longest_shared(Notes.of(in_steps(train, grid)), Notes.of(new))
     path, run = max(zip(paths, runs, strict=True), key=lambda item: item[1].notes)
     where = f" in {path}" if len(paths) > 1 else ""
-    there = f"{train[run.piece].name}, beat {run.beat:g}"
-    print(f"longest run shared with the training music{where}: {run.notes} notes ({there})")
+    there = f" ({train[run.piece].name}, beat {run.beat:g})" if run.notes else ""
+    print(f"longest run shared with the training music{where}: {run.notes} notes{there}")

@@ -249,7 +249,7 @@ def measure_sample(args, weights: Path) -> dict:
 def measure_prior(args, weights: Path, folder: Path) -> dict:
     """A continuation of 700 notes, the whole command from a cold start."""
     with tempfile.TemporaryDirectory() as out:
-        command = [sys.executable, "predict_with_prior.py", "--weights", weights, "--out", out]
+        command = [sys.executable, "predict_with_prior.py", "--weights", weights, "--out", out, "--no-copying"]
         command = [*map(str, command), "--notes", str(args.prior_notes)]
         seconds = best_time(args.repeat, lambda: subprocess.run(command, check=True, capture_output=True))
     stepper = sampler.Stepper(checkpoint.load(weights))

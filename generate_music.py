@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from utils import checkpoint, events, instruments, midi, sampler, settings
+from utils import checkpoint, copying, events, instruments, midi, sampler, settings
 
 # ---- the music
 WEIGHTS = "weights/music.weights.h5"  # file that train.py wrote
@@ -25,6 +25,7 @@ SEED: int | None = None  # the same seed makes the same piece (none: a new one e
 TEMPO = 120.0  # quarter notes a minute
 INSTRUMENT = "Acoustic Grand Piano"  # any General MIDI name, or its number from 0 to 127
 OUT = "samples"  # folder for the MIDI files; nothing there is overwritten
+COPYING = True  # say how many notes in a row stand in the training music too, in any key, if that is still there
 # ---- pieces that end by themselves (--notes 0)
 LEAST_EVENTS = 32  # events before a piece may end
 MOST_EVENTS = 5000  # events after which it is cut off
@@ -57,7 +58,8 @@ def main(args) -> None:
         state = stepper.start(args.count, weights.about["metre"])
     how.constraints = sampler.usual_constraints(stepper, state.length + (args.notes or args.least_events))
 
-    for i, classes in enumerate(sampler.generate(stepper, state, args.notes or args.most_events, how)):
+    new, paths = sampler.generate(stepper, state, args.notes or args.most_events, how), []
+    for i, classes in enumerate(new):
         opening = openings[i]
         phase = (state.last["phase"][i] + stepper.steps(classes["offset"][0])) % state.bar[i]
         if args.include_opening and opening["phase"]:
@@ -74,6 +76,9 @@ def main(args) -> None:
         path = midi.save_new(piece, args.out, Path(args.weights).name.removesuffix(".weights.h5"))
         after = f", after a passage of {opening['name']}" if opening["phase"] else ""
         print(f"Wrote {path}: {len(piece)} notes, {midi.clock(piece)} minutes, seed {how.seed}{after}")
+        paths.append(path)
+    if args.copying:
+        copying.report(weights, paths, new)
 
 
 if __name__ == "__main__":

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from utils import checkpoint, events, instruments, midi, sampler, settings
+from utils import checkpoint, copying, events, instruments, midi, sampler, settings
 from utils.errors import UserError
 
 # ---- the fragment
@@ -29,6 +29,7 @@ SEED: int | None = None  # the same seed makes the same piece (none: a new one e
 TEMPO = 0.0  # quarter notes a minute (0: as in the fragment)
 INSTRUMENT = ""  # of the new notes: any General MIDI name, or its number ('': as in the fragment)
 OUT = "samples"  # folder for the MIDI files; nothing there is overwritten
+COPYING = True  # say how many new notes in a row stand in the training music too, in any key, if that is still there
 
 
 def fragment(path: str, start: float, notes: int) -> midi.Piece:
@@ -89,6 +90,7 @@ def main(args) -> None:
     made = sampler.generate(stepper, sampler.stack([state] * args.count), args.notes, how)
 
     velocity = round(float(prior.velocity.mean()))
+    paths = []
     for new in made:
         values = vocabulary.decode(new)
         before, start = prior, seam
@@ -103,6 +105,9 @@ def main(args) -> None:
             f"Wrote {path}: {len(before)} notes of {args.prior} and {args.notes} new ones, {midi.clock(piece)} "
             f"minutes, seed {how.seed}"
         )
+        paths.append(path)
+    if args.copying:
+        copying.report(weights, paths, made)
 
 
 if __name__ == "__main__":

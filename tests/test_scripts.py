@@ -68,10 +68,11 @@ def test_the_opening_is_left_out_unless_asked_for(weights: Path, tmp_path: Path)
 def test_music_is_made_without_tensorflow_and_the_training_music(weights: Path, tmp_path: Path):
     code = (
         "import sys; sys.modules.update(tensorflow=None, keras=None, music21=None, matplotlib=None)\n"
-        "from utils import settings; import generate_music, predict_with_prior\n"
+        "from utils import settings; import evaluate, generate_music, predict_with_prior\n"
         f"flags = ['--notes', '10', '--weights', r'{weights}', '--out', r'{tmp_path}']\n"
         "generate_music.main(settings.parse('generate_music.py', flags))\n"
-        "predict_with_prior.main(settings.parse('predict_with_prior.py', flags))"
+        "predict_with_prior.main(settings.parse('predict_with_prior.py', flags))\n"
+        "evaluate.main(settings.parse('evaluate.py', flags[2:4]))"
     )
     result = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
     assert result.returncode == 0, result.stderr

@@ -1,19 +1,27 @@
-"""Pictures: the learning curve and the diagram of the network."""
+"""Pictures: the learning curve, the diagram of the network, and new music beside real music."""
 
+from fractions import Fraction
 from pathlib import Path
 
+import numpy as np
 from matplotlib.figure import Figure  # not pyplot: no screen is needed
 from matplotlib.patches import FancyBboxPatch
 
-from utils.events import FADING, MEMORY, Vocabulary
+from utils.events import FADING, MEMORY, NAMES, Vocabulary
+from utils.statistics import LENGTHS, Features
+
+COLORS = ("tab:blue", "tab:orange")
 
 
-def save(figure: Figure, path: Path) -> None:
-    """Write a picture. That it cannot be written (it may be open elsewhere) costs the picture and nothing else."""
+def save(figure: Figure, path: Path) -> bool:
+    """Write a picture. That it cannot be written (it may be open elsewhere) costs the picture and nothing else; returns
+    whether it was."""
     try:
         figure.savefig(path, dpi=110)
     except OSError as error:
         print(f"{path} could not be written: {error.strerror}.")
+        return False
+    return True
 
 
 def learning_curve(history: list[dict], path: Path) -> None:
@@ -81,3 +89,38 @@ def network_diagram(vocabulary: Vocabulary, shape: dict, path: Path) -> None:
         box(x, y - 1.2, f"next {stream}\n{by}softmax {vocabulary.size(stream)}", "#ceead6", 1.3)
     axes.set(xlim=(-0.6, columns - 0.4), ylim=(y - 1.6, 0.4))
     save(figure, path)
+
+
+def comparison(made: list[Features], real: list[Features], path: Path) -> bool:
+    """A PNG of what `statistics.describe` counts, in new pieces beside training pieces: a bar for each share of a
+    histogram, and for every other number how the pieces are spread over its range. Returns whether it was written."""
+    titles = {"pitch_classes": "pitch classes", "range": "range", "notes_per_beat": "notes a beat"}
+    titles |= {"polyphony": "notes sounding together", "note_lengths": "note lengths", "on_beat": "onsets on a beat"}
+    titles |= {"repeated_figures": "repeated figures", "key_clarity": "key clarity"}
+    lengths = [str(Fraction(length).limit_denominator(8)) for length in LENGTHS]
+    labels = {"pitch_classes": ("", NAMES), "note_lengths": ("quarter notes", lengths)}
+    units = {"range": "semitones", "key_clarity": "correlation", "repeated_figures": "share", "on_beat": "share"}
+    figure = Figure(figsize=(14, 6.4), layout="constrained")
+    grid = figure.add_gridspec(2, 5)
+    # A row is a histogram, two places wide, and three of the numbers.
+    free = {True: [grid[0, :2], grid[1, :2]], False: [grid[row, column] for row in (0, 1) for column in (2, 3, 4)]}
+    for name, title in titles.items():
+        axes = figure.add_subplot(free[name in labels].pop(0))
+        values = [np.array([features[name] for features in some], float) for some in (real, made)]
+        names = ("training pieces", "new pieces")
+        if name in labels:
+            unit, ticks = labels[name]
+            for side, (shares, label, color) in enumerate(zip(values, names, COLORS, strict=True)):
+                axes.bar(np.arange(len(ticks)) + 0.4 * side - 0.2, shares.mean(axis=0), 0.4, label=label, color=color)
+            axes.set_xticks(range(len(ticks)), ticks)
+            axes.set(xlabel=unit, ylabel="share of the notes")
+        else:
+            bins = np.histogram_bin_edges(np.concatenate(values), 12)
+            even = [np.full(len(each), 1 / len(each)) for each in values]
+            axes.hist(values, bins, weights=even, color=COLORS, label=names)
+            axes.set(xlabel=units.get(name, ""), ylabel="share of the pieces")
+        axes.set_title(title)
+        axes.grid(axis="y", alpha=0.3)
+    figure.legend(*axes.get_legend_handles_labels(), loc="outside lower center", ncols=2, frameon=False)
+    figure.suptitle(f"{len(made)} new pieces and {len(real)} passages of the training music")
+    return save(figure, path)

@@ -14,7 +14,7 @@ from tqdm import tqdm
 
 from utils import midi, recall
 from utils.errors import UserError
-from utils.events import END_STREAM, REACH, Events, Vocabulary, from_piece, room
+from utils.events import END_STREAM, REACH, Events, Vocabulary, bar_steps, from_piece, room
 
 
 @dataclass
@@ -85,7 +85,7 @@ class Corpus:
 
     inputs: dict[str, np.ndarray]  # stream, 'phase' or 'interval' -> (E,) classes
     first: np.ndarray  # (P + 1,) index of each piece's start token; the last entry is E
-    back: np.ndarray  # (E, K) events since the last time; see `recall.last_times`
+    memories: recall.Memories  # what is recalled after each event
     room: np.ndarray  # (P, 2) semitones that each piece can be transposed down and up
     moved: dict[str, int]  # stream -> values that the vocabulary lacked
     vocabulary: Vocabulary
@@ -112,6 +112,7 @@ def encode(sources: list[Source], vocabulary: Vocabulary, transpose: int = 0) ->
     inputs = {stream: np.full(first[-1], vocabulary.size(stream), np.int32) for stream in vocabulary.streams}
     inputs["phase"] = np.zeros(first[-1], np.int32)
     inputs["interval"] = np.full(first[-1], REACH, np.int32)
+    bar = np.full(first[-1], bar_steps((4, 4), vocabulary.grid), np.int32)
     moved = dict.fromkeys(vocabulary.streams, 0)
     for source, start, stop in zip(sources, first + 1, first[1:] - 1, strict=False):
         encoded, changed = vocabulary.encode(source.events)
@@ -120,10 +121,12 @@ def encode(sources: list[Source], vocabulary: Vocabulary, transpose: int = 0) ->
             moved[stream] += changed[stream]
         inputs[END_STREAM][stop] = vocabulary.end
         inputs["phase"][start:stop] = source.events.phase
+        metres, which = np.unique(source.events.metres, axis=0, return_inverse=True)
+        bar[start:stop] = np.array([bar_steps(metre, vocabulary.grid) for metre in metres.tolist()])[which.ravel()]
         notes = inputs["note"][start - 1 : stop]
         inputs["interval"][start:stop] = vocabulary.intervals(notes[1:], notes[:-1])
     rooms = np.array([room(source.events.streams["note"], transpose) for source in sources])
-    return Corpus(inputs, first, recall.last_times(inputs, first), rooms, moved, vocabulary)
+    return Corpus(inputs, first, recall.Memories(inputs, first, bar, vocabulary), rooms, moved, vocabulary)
 
 
 def window_starts(corpus: Corpus, length: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
@@ -153,9 +156,7 @@ def cut(corpus: Corpus, piece: np.ndarray, start: np.ndarray, length: int) -> tu
     inside = index <= last
     index = np.minimum(index, last)
     inputs = {name: classes[index] for name, classes in corpus.inputs.items()}
-    told = {name: corpus.inputs[name] for name in corpus.vocabulary.recalled}
-    for name, classes in recall.what_followed(told, index, corpus.back[index]).items():
-        inputs[f"recall_{name}"] = classes
+    inputs |= {f"recall_{name}": classes for name, classes in corpus.memories.tell(index).items()}
     is_event = inside & (index < last)
     weights = [inside if stream == END_STREAM else is_event for stream in corpus.vocabulary.streams]
     return inputs, np.stack(weights, axis=-1)[:, 1:].astype(np.float32)

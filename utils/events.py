@@ -21,7 +21,7 @@ REACH = 127  # the largest interval between two pitches; class of the interval 0
 # The memory: traces of each key that grow by 1 when it is struck and fade by the first factor with every event and by
 # the second with every beat. The network reads them relative to a note, so that a melody and a harmony look the same
 # in every key.
-FADING = ((0.75, 1), (0.9, 1), (0.97, 1), (1, 0.14), (1, 0.6), (1, 0.88))
+FADING = ((0.8, 1), (0.97, 1), (1, 0.3))
 NEAR = 12  # semitones above and below a note whose keys are read one by one
 MEMORY = len(FADING) * (12 + 2 * NEAR + 1)  # numbers read: the pitch classes and the keys nearby, for each fading
 LONGEST_BAR = 8  # quarter notes; the phase starts again after so many in a longer bar

@@ -3,7 +3,7 @@
 Shapes: P pieces, S streams, B pieces side by side.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from tqdm import tqdm
@@ -45,11 +45,11 @@ def score(stepper: sampler.Stepper, corpus: Corpus) -> Score:
 def score_group(stepper: sampler.Stepper, corpus: Corpus, piece: np.ndarray, result: Score, bar: tqdm) -> None:
     """Add what the pieces (B,), the longest first, cost to `result`. A piece that has ended leaves the batch."""
     first, size = corpus.first[piece], np.diff(corpus.first)[piece] - 1
-    # The metre plays no part: the place in the bar is read from the corpus, as all else that the network reads.
     state = stepper.start(len(piece), (4, 4))
     for t in range(size[0]):
         rows = np.count_nonzero(size > t)
-        state = sampler.take(state, slice(rows))
+        # The metre may change on the way: the bar and the place in it are read from the corpus, as all else.
+        state = replace(sampler.take(state, slice(rows)), bar=corpus.memories.bar[first[:rows] + t])
         output, state = stepper.step(state)
         event = {name: classes[first[:rows] + t + 1] for name, classes in corpus.inputs.items()}
         for k, stream in enumerate(stepper.streams):

@@ -13,7 +13,7 @@ import numpy as np
 
 from utils.dataset import Corpus, cut
 from utils.events import DERIVED, END_STREAM, FADING, MEMORY, NEAR, REACH, Vocabulary
-from utils.recall import CONTEXTS, NOTHING
+from utils.recall import NOTHING, K
 
 os.environ.setdefault("KERAS_BACKEND", "tensorflow")
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # its warnings, at this level or below, say nothing to a user
@@ -40,7 +40,6 @@ with quiet_start():
     torch = keras.backend.backend() == "torch"
     DEVICES = "PyTorch" if torch else ", ".join(keras.distribution.list_devices())
 
-K = len(CONTEXTS)
 CHUNK = 256  # events that are scored at once; the state is carried from one chunk to the next
 
 
@@ -121,6 +120,25 @@ class Memory(layers.Layer):
         return (*note_shape, MEMORY), (*note_shape, keys, len(FADING) + 1), before_shape
 
 
+class Gains(layers.Layer):
+    """What each of `classes` classes gains by being recalled. No weights."""
+
+    def __init__(self, classes: int, **kwargs):
+        super().__init__(**kwargs)
+        self.classes = classes
+
+    def call(self, gain, recalled):
+        """(B, T, classes): the gains (B, T, K) of the recalled classes (B, T, K) summed; those of NOTHING must be 0."""
+        count, steps, _ = ops.shape(gain)
+        place = ops.arange(count * steps)[:, None] * self.classes
+        place = place + ops.reshape(ops.maximum(recalled, 0), (-1, K))
+        total = ops.segment_sum(ops.reshape(gain, (-1,)), ops.reshape(place, (-1,)), count * steps * self.classes)
+        return ops.reshape(total, (-1, steps, self.classes))
+
+    def compute_output_shape(self, gain_shape, recalled_shape):
+        return (*gain_shape[:-1], self.classes)
+
+
 def build(vocabulary: Vocabulary, shape: dict) -> tuple[keras.Model, keras.Model]:
     """(trainer, scorer), two models that share their layers.
 
@@ -173,7 +191,7 @@ def build(vocabulary: Vocabulary, shape: dict) -> tuple[keras.Model, keras.Model
             # A note's logit is one for its pitch, one for its interval to the note before, and one for what lies around
             # its key: so what was learnt in one key serves in all.
             relative = layers.Dense(2 * REACH + 1, name="relative_note")(hidden)
-            relative += ops.sum(ops.one_hot(recalled["interval"][:, :-1], 2 * REACH + 1) * trust[..., None], axis=-2)
+            relative += Gains(2 * REACH + 1, name="gains_note")(trust, recalled["interval"][:, :-1])
             before = ops.take(vocabulary.top.astype("int32"), read["note"][..., None], axis=0)
             top = vocabulary.top[:-1].astype("int32")
             logits += ops.take_along_axis(relative, ops.subtract(top + REACH, before), axis=-1)
@@ -181,7 +199,7 @@ def build(vocabulary: Vocabulary, shape: dict) -> tuple[keras.Model, keras.Model
             each = ops.einsum("btpd,btd->btp", keys, wanted)
             logits += ops.take(each, top - vocabulary.lowest, axis=-1)
         else:
-            logits += ops.sum(ops.one_hot(recalled[stream][:, :-1], size) * trust[..., None], axis=-2)
+            logits += Gains(size, name=f"gains_{stream}")(trust, recalled[stream][:, :-1])
         # A start token, or the end of a piece, is no class of every head; such targets have no weight.
         target = ops.minimum(following[stream], size - 1)
         nats.append(ops.sparse_categorical_crossentropy(target, logits, from_logits=True))

@@ -1,10 +1,11 @@
-"""What came next the last time: literal repeats, found in the whole piece so far.
+"""What came next the last time: repeats, found in the whole piece so far.
 
 Music repeats itself, in the same key or another, after a bar or after a page: longer ago than a network that was
 trained on short windows remembers. So after each event it is told what followed the last time that the last few events,
-or their rhythm, were the same. (Compressors of text have such a 'match model', for instance in Mahoney's PAQ.)
+or their rhythm, were the same (compressors of text have such a 'match model', for instance in Mahoney's PAQ), and what
+stood a bar, two, four and eight ago where the next event is to come.
 
-Shapes: E events of all pieces, B pieces side by side, K contexts, S streams.
+Shapes: E events of all pieces, B pieces side by side, K contexts, of which the last bars, S streams.
 """
 
 from collections.abc import Callable
@@ -12,11 +13,15 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from utils.events import END_STREAM, REACH, Vocabulary
+
 STREAMS = ("offset", "interval", "duration")  # by which events are compared
 MELODY, RHYTHM = STREAMS, ("offset",)
 # Looked for after each event: the last time that the last n events were the same in these streams.
-CONTEXTS = ((MELODY, 2), (MELODY, 4), (MELODY, 8), (MELODY, 16), (RHYTHM, 4), (RHYTHM, 8), (RHYTHM, 16))
-LENGTH = np.array([length for _, length in CONTEXTS])  # (K,)
+REPEATS = tuple((MELODY, n) for n in (1, 2, 3, 4, 6, 8, 12, 16, 24)) + tuple((RHYTHM, n) for n in (2, 4, 8, 16))
+LENGTH = np.array([length for _, length in REPEATS])
+BARS = np.array([1, 2, 4, 8])  # so many bars ago
+K = len(REPEATS) + len(BARS)
 REMEMBERED = 4096  # events back that the last time may lie
 NOTHING = -1  # the class of what is recalled where nothing is
 
@@ -26,23 +31,23 @@ FACTORS = np.random.default_rng(0).integers(2**63, size=(LENGTH.max(), len(STREA
 LOWER = np.uint64(32)
 
 
-def weights() -> np.ndarray:
-    """(longest context, S, K): the factor of the class of each stream so many events ago in each context's hash."""
-    used = np.array([[stream in streams for streams, _ in CONTEXTS] for stream in STREAMS])  # (S, K)
+def factors() -> np.ndarray:
+    """(longest context * S, repeats): the factor of the class of each stream so many events ago in each hash."""
+    used = np.array([[stream in streams for streams, _ in REPEATS] for stream in STREAMS])
     ago = np.arange(len(FACTORS))[:, None, None]
-    return np.where(used & (ago < LENGTH), FACTORS[:, :, None], np.uint64(0))
+    return np.where(used & (ago < LENGTH), FACTORS[:, :, None], np.uint64(0)).reshape(FACTORS.size, -1)
 
 
 def last_times(classes: dict[str, np.ndarray], first: np.ndarray) -> np.ndarray:
-    """How many events before each event (E,) its context ended the last time, (E, K); 0 where it is new.
+    """How many events before each event (E,) its context ended the last time, (E, repeats); 0 where it is new.
 
     `classes` are those of pieces one after another; `first` (P + 1,) is where each begins, with a start token, which is
     part of no context.
     """
     count = int(first[-1])
     place = np.arange(count) - np.repeat(first[:-1], np.diff(first))
-    back = np.zeros((count, len(CONTEXTS)), np.int32)
-    for k, (streams, length) in enumerate(CONTEXTS):
+    back = np.zeros((count, len(REPEATS)), np.int16)
+    for k, (streams, length) in enumerate(REPEATS):
         code = np.zeros(count, np.uint64)
         for stream in streams:
             column = classes[stream].astype(np.uint64) + np.uint64(1)
@@ -59,11 +64,73 @@ def last_times(classes: dict[str, np.ndarray], first: np.ndarray) -> np.ndarray:
     return back
 
 
-def what_followed(classes: dict[str, np.ndarray], index: np.ndarray, back: np.ndarray) -> dict[str, np.ndarray]:
-    """Classes (..., K) of the events that followed the contexts `back` (..., K) events before the events `index` (...),
-    NOTHING where that is 0."""
-    at = index[..., None] - np.maximum(back - 1, 0)
-    return {name: np.where(back > 0, column[at], NOTHING) for name, column in classes.items()}
+class Teller:
+    """Knows from a vocabulary when events sound, and names what is recalled as the network hears events: its offset and
+    its interval, from the event that is the last now, and its other streams."""
+
+    def __init__(self, vocabulary: Vocabulary):
+        self.names = vocabulary.recalled
+        self.steps = np.zeros(vocabulary.size(END_STREAM) + 1, np.int32)  # of each offset class
+        self.steps[: vocabulary.end] = vocabulary.values[END_STREAM]
+        self.top = vocabulary.top.astype(np.int32)
+        self.of_steps = np.full(int(self.steps.max()) + 1, NOTHING)  # offset class of each number of steps
+        self.of_steps[vocabulary.values[END_STREAM]] = np.arange(vocabulary.end)
+        # The notes of a chord stand in the order of their pitch, unless they are one event.
+        self.by_pitch = vocabulary.chords == "split"
+
+    def order(self, onset: np.ndarray, top: np.ndarray) -> np.ndarray:
+        """A number that rises from event to event of a piece."""
+        return onset.astype(np.int64) * 128 + (top if self.by_pitch else 0)
+
+    def tell(
+        self, read: Callable[[str, np.ndarray], np.ndarray], at: np.ndarray, now: np.ndarray, bar: np.ndarray
+    ) -> dict[str, np.ndarray]:
+        """Classes (..., K) of the events `at` (..., K), below 0 for none. `read` gives a column, by its name, at some
+        events: a stream, 'interval', or 'onset' and 'top'; `now` (..., 1) are the last events, `bar` (..., 1) the steps
+        of their bars."""
+        there = at >= 0
+        at = np.maximum(at, 0)
+        told = {name: np.where(there, read(name, at), NOTHING) for name in self.names}
+        bars = at[..., len(REPEATS) :]
+        steps = read("onset", bars) + BARS * bar - read("onset", now)
+        known = (steps >= 0) & (steps < len(self.of_steps)) & there[..., len(REPEATS) :]
+        told["offset"][..., len(REPEATS) :] = np.where(known, self.of_steps[np.where(known, steps, 0)], NOTHING)
+        told["interval"][..., len(REPEATS) :] = np.where(known, read("top", bars) - read("top", now) + REACH, NOTHING)
+        return told
+
+
+class Memories:
+    """What is recalled in whole pieces, which stand one after another."""
+
+    def __init__(self, classes: dict[str, np.ndarray], first: np.ndarray, bar: np.ndarray, vocabulary: Vocabulary):
+        """`classes` and `first` as for `last_times`; `bar` (E,) the steps of the bar that each event is in."""
+        self.teller = Teller(vocabulary)
+        # Onsets are counted through all pieces; a search in one must not end in another.
+        onset = np.cumsum(self.teller.steps[classes[END_STREAM]], dtype=np.int64)
+        self.columns = {**classes, "onset": onset, "top": self.teller.top[classes["note"]]}
+        self.bar = bar
+        self.back = np.zeros((len(onset), K), np.int16)  # events back to the one that is recalled, plus 1; 0 for none
+        self.back[:, : len(REPEATS)] = last_times(classes, first)
+        start = np.repeat(first[:-1], np.diff(first))
+        order = self.teller.order(onset, self.columns["top"])
+        for k, bars in enumerate(BARS, len(REPEATS)):
+            found = np.empty(len(onset), np.int64)
+            for begin, end in zip(first[:-1], first[1:], strict=True):
+                piece = order[begin + 1 : end]
+                found[begin:end] = (
+                    begin + 1 + np.searchsorted(piece, order[begin:end] - bars * 128 * bar[begin:end], "right")
+                )
+            back = np.arange(len(onset)) - found + 1
+            early = onset - bars * bar < onset[start]
+            self.back[:, k] = np.where(early | (back > REMEMBERED) | (back < 0), 0, back)
+
+    def tell(self, index: np.ndarray) -> dict[str, np.ndarray]:
+        """Classes (..., K) of what is recalled after the events `index` (...)."""
+        back = self.back[index]
+        at = np.where(back > 0, index[..., None] - back + 1, NOTHING)
+        return self.teller.tell(
+            lambda name, at: self.columns[name][at], at, index[..., None], self.bar[index][..., None]
+        )
 
 
 def pad(row: np.ndarray, before: int, after: int) -> np.ndarray:
@@ -73,42 +140,55 @@ def pad(row: np.ndarray, before: int, after: int) -> np.ndarray:
 
 @dataclass
 class Past:
-    """The events of B pieces so far, searched again after each: the same as `last_times` finds in whole pieces.
+    """The events of B pieces so far, searched again after each: what is recalled is the same as in whole pieces.
 
     Arrays have room for events to come and are filled in place: only one of several continuations of a Past may go on.
     """
 
-    classes: dict[str, np.ndarray]  # name -> (B, room)
-    codes: np.ndarray  # (B, K, room) hashes of the contexts that end with each event; 0 before a context is whole
+    teller: Teller
+    columns: dict[str, np.ndarray]  # streams, 'interval', 'onset' and 'top' -> (B, room)
+    codes: np.ndarray  # (B, repeats, room) hashes of the contexts that end with each event; 0 before one is whole
     recent: np.ndarray  # (B, longest context * S) classes of the last events, the latest first; 0 before the first
+    onset: np.ndarray  # (B,) steps since the beginning
     length: int = 0  # places that are filled; pieces with fewer events begin later
 
     @classmethod
-    def empty(cls, count: int, names: tuple[str, ...], room: int = 512) -> "Past":
-        classes = {name: np.zeros((count, room), np.int32) for name in names}
+    def empty(cls, count: int, vocabulary: Vocabulary, room: int = 512) -> "Past":
+        teller = Teller(vocabulary)
+        columns = {name: np.zeros((count, room), np.int32) for name in (*teller.names, "onset", "top")}
         recent = np.zeros((count, FACTORS.size), np.uint64)
-        return cls(classes, np.zeros((count, len(CONTEXTS), room), np.uint32), recent)
+        codes = np.zeros((count, len(REPEATS), room), np.uint32)
+        return cls(teller, columns, codes, recent, np.zeros(count, np.int32))
 
-    def add(self, event: dict[str, np.ndarray]) -> tuple["Past", dict[str, np.ndarray]]:
-        """The past with an event, name -> (B,), after it, and what followed the last time, name -> (B, K)."""
-        past = self.with_room(self.length + 1)
-        classes, codes, now = past.classes, past.codes, past.length
-        for name, row in classes.items():
-            row[:, now] = event[name]
+    def add(self, event: dict[str, np.ndarray], bar: np.ndarray) -> tuple["Past", dict[str, np.ndarray]]:
+        """The past with an event, name -> (B,), in a bar of so many steps (B,), after it, and what is recalled of it,
+        name -> (B, K)."""
+        now = self.length
+        past = self.with_room(now + 1)
+        onset, top = self.onset + self.teller.steps[event[END_STREAM]], self.teller.top[event["note"]]
+        for name, value in {**event, "onset": onset, "top": top}.items():
+            if name in past.columns:
+                past.columns[name][:, now] = value
         latest = np.stack([event[stream] for stream in STREAMS], axis=1).astype(np.uint64) + np.uint64(1)
         recent = np.concatenate([latest, self.recent[:, : -len(STREAMS)]], axis=1)
         code = ((recent @ WEIGHTS) >> LOWER).astype(np.uint32)
         code[recent[:, (LENGTH - 1) * len(STREAMS)] == 0] = 0
-        codes[:, :, now] = code
+        past.codes[:, :, now] = code
         # From the latest event backwards, so that the first that is found is the last time.
-        same = codes[:, :, max(now - REMEMBERED, 0) : now + 1][:, :, ::-1] == code[:, :, None]
+        same = past.codes[:, :, max(now - REMEMBERED, 0) : now + 1][:, :, ::-1] == code[:, :, None]
         same[:, :, 0] = False
         back = same.argmax(axis=-1)
-        back[code == 0] = 0
-        at = now - np.maximum(back - 1, 0)
+        repeats = np.where((back > 0) & (code > 0), now - back + 1, NOTHING)
+        order = self.teller.order(past.columns["onset"][:, : now + 1], past.columns["top"][:, : now + 1])
+        ago = BARS * bar[:, None]  # (B, bars)
+        wanted = self.teller.order(onset[:, None] - ago, top[:, None])
+        bars = (order[:, None] <= wanted[:, :, None]).sum(axis=-1)
+        bars = np.where((onset[:, None] < ago) | (now - bars + 1 > REMEMBERED), NOTHING, bars)
         rows = np.arange(len(code))[:, None]
-        recalled = {name: np.where(back > 0, row[rows, at], NOTHING) for name, row in classes.items()}
-        return replace(past, recent=recent, length=now + 1), recalled
+        here = np.full((len(code), 1), now)
+        at = np.concatenate([repeats, bars], axis=1)
+        told = self.teller.tell(lambda name, at: past.columns[name][rows, at], at, here, bar[:, None])
+        return replace(past, recent=recent, onset=onset, length=now + 1), told
 
     def with_room(self, events: int) -> "Past":
         """The same, with room for `events` or more."""
@@ -117,12 +197,12 @@ class Past:
 
     def reshaped(self, change: Callable[[np.ndarray], np.ndarray]) -> "Past":
         """The same, with the arrays that have room changed."""
-        classes = {name: change(row) for name, row in self.classes.items()}
-        return replace(self, classes=classes, codes=change(self.codes))
+        columns = {name: change(row) for name, row in self.columns.items()}
+        return replace(self, columns=columns, codes=change(self.codes))
 
     def take(self, which: np.ndarray | slice) -> "Past":
         """Some of the pieces."""
-        return replace(self.reshaped(lambda row: row[which]), recent=self.recent[which])
+        return replace(self.reshaped(lambda row: row[which]), recent=self.recent[which], onset=self.onset[which])
 
 
 def stack(pasts: list[Past]) -> Past:
@@ -131,12 +211,9 @@ def stack(pasts: list[Past]) -> Past:
     pasts = [
         past.reshaped(lambda row, past=past: pad(row[..., : past.length], length - past.length, 0)) for past in pasts
     ]
-    return Past(
-        {name: np.concatenate([past.classes[name] for past in pasts]) for name in pasts[0].classes},
-        np.concatenate([past.codes for past in pasts]),
-        np.concatenate([past.recent for past in pasts]),
-        length,
-    )
+    columns = {name: np.concatenate([past.columns[name] for past in pasts]) for name in pasts[0].columns}
+    codes, recent, onset = (np.concatenate([getattr(p, name) for p in pasts]) for name in ("codes", "recent", "onset"))
+    return replace(pasts[0], columns=columns, codes=codes, recent=recent, onset=onset, length=length)
 
 
-WEIGHTS = weights().reshape(FACTORS.size, len(CONTEXTS))
+WEIGHTS = factors()

@@ -13,9 +13,9 @@ from utils import recall
 from utils.checkpoint import Checkpoint
 from utils.errors import UserError
 from utils.events import END_STREAM, FADING, MEMORY, NEAR, REACH, Vocabulary, bar_steps, keyboard
+from utils.recall import K
 
 Classes = dict[str, np.ndarray]  # stream -> (B,)
-K = len(recall.CONTEXTS)
 
 
 @dataclass
@@ -122,7 +122,7 @@ class Stepper:
         token |= {"phase": np.zeros(count, int), "interval": np.full(count, REACH)}
         memory = np.zeros((count, len(FADING), self.struck.shape[1]), np.float32)
         held = np.zeros((count, self.keys.shape[1]), np.float32)
-        past = recall.Past.empty(count, self.vocabulary.recalled)
+        past = recall.Past.empty(count, self.vocabulary)
         recalled = {name: np.full((count, K), recall.NOTHING) for name in self.vocabulary.recalled}
         onset = np.zeros(count, int)
         return State(zeros, list(zeros), token, np.full(count, bar), memory, held, past, recalled, onset, 0)
@@ -141,7 +141,7 @@ class Stepper:
     def step(self, state: State) -> tuple[np.ndarray, State]:
         """Read the last event: what all heads see, (B, U + MEMORY), and the state with everything moved on."""
         heard, memory, held = self.hear(state)
-        past, recalled = state.past.add(state.last) if state.length else (state.past, state.recalled)
+        past, recalled = state.past.add(state.last, state.bar) if state.length else (state.past, state.recalled)
         gates = heard @ self.heard
         for name, table in self.events.items():
             gates = gates + table[state.last[name]]

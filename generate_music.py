@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from utils import checkpoint, events, instruments, midi, sampler, settings
+from utils import checkpoint, events, instruments, midi, output, sampler, settings
 
 # ---- the music
 WEIGHTS = "weights/music.weights.h5"  # file that train.py wrote
@@ -24,7 +24,12 @@ SEED: int | None = None  # the same seed makes the same piece (none: a new one e
 # ---- how it sounds
 TEMPO = 120.0  # quarter notes a minute
 INSTRUMENT = "Acoustic Grand Piano"  # any General MIDI name, or its number from 0 to 127
-OUT = "samples"  # folder for the MIDI files; nothing there is overwritten
+OUT = "samples"  # folder for all that is written; nothing there is overwritten
+# ---- beside each MIDI file, under its name
+WAV = True  # its sound
+PICTURE = True  # its piano roll (PNG)
+NOTATION = False  # its score for notation programs (MusicXML)
+SOUNDFONT = ""  # .sf2 or .sf3 file that plays the sound ('': the one that comes with pretty_midi)
 # ---- pieces that end by themselves (--notes 0)
 LEAST_EVENTS = 32  # events before a piece may end
 MOST_EVENTS = 5000  # events after which it is cut off
@@ -72,8 +77,9 @@ def main(args) -> None:
         piece.tempos = [(0, tempo)]
         piece.time_signatures = [(0, *opening["metre"])]
         path = midi.save_new(piece, args.out, Path(args.weights).name.removesuffix(".weights.h5"))
+        beside = output.write_beside(path, piece, args, how.seed)
         after = f", after a passage of {opening['name']}" if opening["phase"] else ""
-        print(f"Wrote {path}: {len(piece)} notes, {midi.clock(piece)} minutes, seed {how.seed}{after}")
+        print(f"Wrote {path}: {len(piece)} notes, {midi.clock(piece)} minutes, seed {how.seed}{after}{beside}")
 
 
 if __name__ == "__main__":

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from utils import checkpoint, events, instruments, midi, sampler, settings
+from utils import checkpoint, events, instruments, midi, output, sampler, settings
 from utils.errors import UserError
 
 # ---- the fragment
@@ -28,7 +28,12 @@ SEED: int | None = None  # the same seed makes the same piece (none: a new one e
 # ---- how it sounds
 TEMPO = 0.0  # quarter notes a minute (0: as in the fragment)
 INSTRUMENT = ""  # of the new notes: any General MIDI name, or its number ('': as in the fragment)
-OUT = "samples"  # folder for the MIDI files; nothing there is overwritten
+OUT = "samples"  # folder for all that is written; nothing there is overwritten
+# ---- beside each MIDI file, under its name
+WAV = True  # its sound
+PICTURE = True  # its piano roll (PNG)
+NOTATION = False  # its score for notation programs (MusicXML)
+SOUNDFONT = ""  # .sf2 or .sf3 file that plays the sound ('': the one that comes with pretty_midi)
 
 
 def fragment(path: str, start: float, notes: int) -> midi.Piece:
@@ -99,9 +104,10 @@ def main(args) -> None:
         piece = events.let_go(events.to_piece(values, grid, ticks, start, velocity, program)).take(slice(args.notes))
         piece = before.joined(piece)
         path = midi.save_new(piece, args.out, f"{Path(args.prior).stem}-continued")
+        beside = output.write_beside(path, piece, args, how.seed, before)
         print(
             f"Wrote {path}: {len(before)} notes of {args.prior} and {args.notes} new ones, {midi.clock(piece)} "
-            f"minutes, seed {how.seed}"
+            f"minutes, seed {how.seed}{beside}"
         )
 
 

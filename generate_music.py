@@ -52,7 +52,7 @@ def main(args) -> None:
     for piece, opening in zip(pieces, begun, strict=True):
         piece.tempos = [(0, tempo)]
         path = midi.save_new(piece, args.out, Path(args.weights).name.removesuffix(".weights.h5"))
-        beside = output.write_beside(path, piece, args, how.seed)
+        beside = output.write_beside(path, piece, args, output.about(args, how.seed))
         after = f", after a passage of {opening['name']}" if opening["phase"] else ""
         print(f"Wrote {path}: {len(piece)} notes, {midi.clock(piece)} minutes, seed {how.seed}{after}{beside}")
 

@@ -48,7 +48,7 @@ def main(args) -> None:
     pieces, before = compose.continuations(stepper, prior, how, args.notes, args.count, program, args.prepend)
     for piece in pieces:
         path = midi.save_new(piece, args.out, f"{Path(args.prior).stem}-continued")
-        beside = output.write_beside(path, piece, args, how.seed, before)
+        beside = output.write_beside(path, piece, args, output.about(args, how.seed), before)
         print(
             f"Wrote {path}: {len(before)} notes of {args.prior} and {args.notes} new ones, {midi.clock(piece)} "
             f"minutes, seed {how.seed}{beside}"

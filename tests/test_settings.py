@@ -8,7 +8,7 @@ from conftest import ROOT, one_line_error, run
 
 from utils import settings
 
-SCRIPTS = ["train.py", "generate_music.py", "predict_with_prior.py", "convertmidis.py", "benchmark.py"]
+SCRIPTS = ["train.py", "generate_music.py", "predict_with_prior.py", "convertmidis.py", "benchmark.py", "app.py"]
 
 
 def test_defaults_types_and_flags(tmp_path: Path):

@@ -9,7 +9,7 @@ from utils.errors import UserError
 from utils.midi import BESIDE, Piece
 
 
-def write_one(piece: Piece, path: Path, args: SimpleNamespace, about: str, prior: Piece | None) -> None:
+def write_one(piece: Piece, path: Path, args: SimpleNamespace, line: str, prior: Piece | None) -> None:
     """Write the file that the ending of `path` names."""
     if path.suffix == ".wav":
         from utils import sound
@@ -18,29 +18,34 @@ def write_one(piece: Piece, path: Path, args: SimpleNamespace, about: str, prior
     elif path.suffix == ".png":
         from utils import render
 
-        render.piano_roll(piece, path, about, prior)
+        render.piano_roll(piece, path, line, prior)
     else:
         from utils import notation
 
         notation.write(piece, path, path.stem)
 
 
-def write_beside(path: Path, piece: Piece, args: SimpleNamespace, seed: int, prior: Piece | None = None) -> str:
+def about(args: SimpleNamespace, seed: int) -> str:
+    """How a piece was made, in a line: by which weights, seed, temperature and top-p."""
+    weights = Path(args.weights).name.removesuffix(".weights.h5")
+    nucleus = f" · top-p {args.top_p:g}" if args.top_p < 1 else ""
+    return f"weights {weights} · seed {seed} · temperature {args.temperature:g}{nucleus}"
+
+
+def write_beside(path: Path, piece: Piece, args: SimpleNamespace, line: str, prior: Piece | None = None) -> str:
     """Write beside the MIDI file `path` what `args` (wav, picture, notation, soundfont) ask for; returns '; also .wav,
-    .png' for the line that says what was written. `prior`: see `render.piano_roll`.
+    .png' for the message that says what was written. `line` stands in the picture, and `prior`, see
+    `render.piano_roll`.
 
     A failure is a line on stderr and costs that file only: the MIDI file is there already.
     """
-    weights = Path(args.weights).name.removesuffix(".weights.h5")
-    about = f"weights {weights} · seed {seed} · temperature {args.temperature:g}"
-    about += f" · top-p {args.top_p:g}" if args.top_p < 1 else ""
     written = []
     for ending, wanted in zip(BESIDE, (args.wav, args.picture, args.notation), strict=True):
         target = path.with_suffix(ending)
         if not wanted:
             continue
         try:
-            write_one(piece, target, args, about, prior)
+            write_one(piece, target, args, line, prior)
             written.append(ending)
         except Exception as error:
             target.unlink(missing_ok=True)

@@ -155,8 +155,8 @@ def piano_roll(piece: Piece, path: Path, about: str, prior: Piece | None = None)
         page.notes(prior, shades(prior.velocity, loudest, "prior"))
         page.upright(np.sort(piece.onset)[len(prior) :][:1], colors="#c1121f", linewidths=2, zorder=4)
         for x, kind, name in ((WIDTH - RIGHT - 1.95, "prior", "prior"), (WIDTH - RIGHT - 1.15, "new", "continuation")):
-            page.boxes(x, x + 0.18, 0.3, 0.46, facecolors=shades(np.array([1]), 1, kind))
-            page.text(x + 0.26, 0.38, name, 10.5)
+            page.boxes(x, x + 0.18, 0.64, 0.8, facecolors=shades(np.array([1]), 1, kind))
+            page.text(x + 0.26, 0.72, name, 10.5)
 
     # A number at the first bar of a system, where a metre begins, and where there is room.
     free, before = 0.0, None

@@ -250,7 +250,8 @@ def measure_prior(args, weights: Path, folder: Path) -> dict:
     """A continuation of 700 notes, the whole command from a cold start."""
     with tempfile.TemporaryDirectory() as out:
         command = [sys.executable, "predict_with_prior.py", "--weights", weights, "--out", out]
-        command = [*map(str, command), "--notes", str(args.prior_notes), "--no-wav", "--no-picture"]
+        command = [*map(str, command), "--notes", str(args.prior_notes)]
+        command += ["--no-wav", "--no-picture", "--no-copying"]
         seconds = best_time(args.repeat, lambda: subprocess.run(command, check=True, capture_output=True))
     stepper = sampler.Stepper(checkpoint.load(weights))
     model = ancestors_network([stepper.vocabulary.size(stream) for stream in stepper.streams], args.window)
@@ -326,9 +327,9 @@ def measure_render(args) -> dict:
 
         sound.write(piece, Path(folder, "piece.wav"))
         middle = time.perf_counter()
-        from utils import render
+        from utils import pianoroll
 
-        render.piano_roll(piece, Path(folder, "piece.png"), "two minutes")
+        pianoroll.write(piece, Path(folder, "piece.png"), "two minutes")
         end = time.perf_counter()
     return {"wav_seconds": middle - start, "picture_seconds": end - middle}
 

@@ -2,6 +2,8 @@
 
 python convertmidis.py --source downloads        every MIDI, MusicXML, ABC, kern ... file below downloads/
 python convertmidis.py --corpus bach             Bach's chorales, which come with music21
+python convertmidis.py --source JSB.json --out jsb
+                                                 a benchmark in frames (JSON, MAT): jsb/train, jsb/valid ...
 """
 
 import contextlib
@@ -16,15 +18,18 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from utils import midi, settings
+from utils import frames, midi, settings
 from utils.errors import UserError
 
 # ---- what to convert
 SOURCE = ""  # folder of music (or one file), sub-folders included
 CORPUS = ""  # instead of a folder: a composer in music21's own corpus, such as bach
 OUT = "midis"  # folder for the MIDI files; a file keeps its place below SOURCE
+FRAME = 1.0  # quarter notes in a frame of a benchmark file (JSON, MAT)
 OVERWRITE = False  # replace files that are already there
 WORKERS = 0  # processes (0: one for each core)
+
+ENDINGS = (*midi.ENDINGS, *midi.SCORE_ENDINGS, *frames.ENDINGS)
 
 
 def tune_folder(source: Path, target: Path) -> Path:
@@ -32,21 +37,31 @@ def tune_folder(source: Path, target: Path) -> Path:
     return target.with_name(source.name)
 
 
-def convert(source: Path, target: Path) -> None:
-    """Write the music of `source` to `target` (a tune book: to numbered files in its folder).
+def is_there(source: Path, target: Path) -> bool:
+    """Whether an earlier run has converted `source`."""
+    if frames.is_named(source):
+        return any(next(target.glob(place), None) for place in frames.PLACES)
+    return target.exists() or tune_folder(source, target).is_dir()
+
+
+def convert(source: Path, target: Path, frame: float) -> None:
+    """Write the music of `source` to `target` (a tune book: to numbered files in its folder; a benchmark file, in which
+    a frame is so many quarter notes: into the folder `target`).
 
     Raises UserError that says why it cannot be done.
     """
-    if source.name.lower().endswith(midi.ENDINGS):
-        pieces = [midi.read(source)]
+    if frames.is_named(source):
+        pieces = {target / place: piece for place, piece in frames.read(source, frame).items()}
+    elif source.name.lower().endswith(midi.ENDINGS):
+        pieces = {target: midi.read(source)}
     else:
         from utils import score  # music21 takes a second to start
 
-        pieces = score.read(source)
-    targets = [target]
-    if len(pieces) > 1:
-        targets = [tune_folder(source, target) / f"{n:03d}.mid" for n in range(1, len(pieces) + 1)]
-    for piece, path in zip(pieces, targets, strict=True):
+        tunes = score.read(source)
+        pieces = {target: tunes[0]}
+        if len(tunes) > 1:
+            pieces = {tune_folder(source, target) / f"{n:03d}.mid": tune for n, tune in enumerate(tunes, 1)}
+    for path, piece in tqdm(pieces.items(), desc=source.name, unit="piece", delay=2, leave=False, position=1):
         data = io.BytesIO()
         try:
             midi.write(piece, data)
@@ -62,7 +77,10 @@ def convert(source: Path, target: Path) -> None:
 
 
 def plan(source: str, corpus: str, out: Path) -> dict[Path, Path]:
-    """Source file -> target file. Two sources never share a target. Raises UserError if there is nothing to do."""
+    """Source file -> target file (of a benchmark file: folder). Two sources never share a target.
+
+    Raises UserError if there is nothing to do.
+    """
     if bool(source) == bool(corpus):
         raise UserError("Name what to convert: --source FOLDER, or --corpus bach for the chorales in music21's corpus.")
     if corpus:
@@ -71,34 +89,29 @@ def plan(source: str, corpus: str, out: Path) -> dict[Path, Path]:
         # A multi-movement work has its movements in a folder of its own.
         paths = score.corpus_files(corpus)
         files = {path: path.relative_to(os.path.commonpath([p.parent for p in paths])) for path in paths}
+    elif Path(source).is_file() and frames.is_named(Path(source)):
+        return {Path(source): out}
     elif Path(source).is_file():
         files = {Path(source): Path(Path(source).name)}
     else:
         if out.resolve().is_relative_to(Path(source).resolve()):
             raise UserError(f"--out {out} lies inside --source {source}: converted files would be converted again.")
-        found = midi.find(source, (*midi.ENDINGS, *midi.SCORE_ENDINGS))
+        found = midi.find(source, (*ENDINGS, *frames.PICKLES))
         files = {path: path.relative_to(source) for path in found}
     if not files:
-        raise UserError(
-            f"No music in {source}: no file there ends in {' '.join((*midi.ENDINGS, *midi.SCORE_ENDINGS))}."
-        )
+        raise UserError(f"No music in {source}: no file there ends in {' '.join(ENDINGS)}.")
     targets = {}
-    taken = set()
+    taken = {folder for relative in files.values() for folder in relative.parents}
     for path, relative in files.items():
-        target = relative.with_suffix(".mid")
-        while target in taken:
-            target = relative.with_name(relative.name + ".mid")
-            relative = target
+        ending = "" if frames.is_named(path) else ".mid"
+        target = relative.with_suffix(ending)
+        while target in taken:  # the own name of a benchmark file is no other file's and no other folder's
+            target = relative = relative.with_name(relative.name + ending)
         taken.add(target)
         targets[path] = out / target
         if targets[path].resolve() == path.resolve():
             raise UserError(f"{path} would be overwritten by its own conversion: choose another folder with --out.")
     return targets
-
-
-def reason(path: Path, error: Exception) -> str:
-    """The sentence for a file that failed."""
-    return str(error) if isinstance(error, UserError) else f"{path} failed: {type(error).__name__}: {error}."
 
 
 def ignore_ctrl_c() -> None:
@@ -117,12 +130,12 @@ def cancelled_by_ctrl_c(pool: ProcessPoolExecutor) -> Iterator[ProcessPoolExecut
     pool.shutdown()
 
 
-def convert_all(targets: dict[Path, Path], workers: int) -> tuple[int, dict[Path, str]]:
-    """Convert in parallel; returns how many succeeded, and the reason for each that failed."""
+def convert_all(targets: dict[Path, Path], workers: int, frame: float) -> tuple[int, dict[Path, Exception]]:
+    """Convert in parallel; returns how many succeeded, and the error of each that failed."""
     done, failed, crashed = 0, {}, []
     with tqdm(total=len(targets), desc="converting", unit="file", delay=2) as bar:
         with cancelled_by_ctrl_c(ProcessPoolExecutor(workers, initializer=ignore_ctrl_c)) as pool:
-            jobs = {pool.submit(convert, *item): item[0] for item in targets.items()}
+            jobs = {pool.submit(convert, *item, frame): item[0] for item in targets.items()}
             for job in as_completed(jobs):
                 try:
                     job.result()
@@ -131,38 +144,41 @@ def convert_all(targets: dict[Path, Path], workers: int) -> tuple[int, dict[Path
                     crashed.append(jobs[job])
                     continue
                 except Exception as error:  # whatever is wrong with one file, the others go on
-                    failed[jobs[job]] = reason(jobs[job], error)
+                    failed[jobs[job]] = error
                 bar.update()
         # A file that brought its process down took the others in the pool with it: each gets a process of its own.
         for path in crashed:
             with ProcessPoolExecutor(1) as pool:
                 try:
-                    pool.submit(convert, path, targets[path]).result()
+                    pool.submit(convert, path, targets[path], frame).result()
                     done += 1
                 except BrokenProcessPool:
-                    failed[path] = f"{path} made its reader crash: it is damaged."
+                    failed[path] = UserError(f"{path} made its reader crash: it is damaged.")
                 except Exception as error:
-                    failed[path] = reason(path, error)
+                    failed[path] = error
             bar.update()
     return done, failed
 
 
 def main(args) -> None:
     settings.at_least("workers", args.workers, 0)
+    settings.at_least("frame", args.frame, 0.01)
+    settings.at_most("frame", args.frame, 64)
     out = Path(args.out)
     targets = plan(args.source, args.corpus, out)
-    present = {
-        path: target for path, target in targets.items() if target.exists() or tune_folder(path, target).is_dir()
-    }
-    if not args.overwrite:
-        targets = {path: target for path, target in targets.items() if path not in present}
+    present = {path for path, target in targets.items() if is_there(path, target) and not args.overwrite}
+    targets = {path: target for path, target in targets.items() if path not in present}
     # Windows can wait for 61 processes at the most.
-    done, failed = convert_all(targets, min(args.workers or os.cpu_count() or 1, 61))
-    for sentence in failed.values():
-        print(f"failed: {sentence}", file=sys.stderr)
-    skipped = 0 if args.overwrite else len(present)
-    print(f"{done} converted, {skipped} skipped (already there), {len(failed)} failed; the MIDI files are in {out}/")
-    if failed and not done and not skipped:
+    done, errors = convert_all(targets, min(args.workers or os.cpu_count() or 1, 61), args.frame)
+    other = sum(isinstance(error, frames.NoFrames) for error in errors.values())
+    for path, error in errors.items():
+        sentence = error if isinstance(error, UserError) else f"{path}: {type(error).__name__}: {error}."
+        print(f"{'skipped' if isinstance(error, frames.NoFrames) else 'failed'}: {sentence}", file=sys.stderr)
+    print(
+        f"{done} converted, {len(present)} skipped (already there), {len(errors) - other} failed, "
+        f"{other} skipped (no music); the MIDI files are in {out}/"
+    )
+    if errors and not done and not present:
         raise SystemExit(1)
 
 

@@ -7,7 +7,7 @@ python generate_music.py --temperature 0.8 --seed 7        calmer, and the same 
 
 from pathlib import Path
 
-from utils import checkpoint, compose, instruments, midi, output, sampler, settings
+from utils import checkpoint, compose, copying, instruments, midi, output, sampler, settings
 
 # ---- the music
 WEIGHTS = "weights/music.weights.h5"  # file that train.py wrote
@@ -23,6 +23,7 @@ SEED: int | None = None  # the same seed makes the same piece (none: a new one e
 TEMPO = 120.0  # quarter notes a minute
 INSTRUMENT = "Acoustic Grand Piano"  # any General MIDI name, or its number from 0 to 127
 OUT = "samples"  # folder for all that is written; nothing there is overwritten
+COPYING = True  # say how many notes in a row stand in the training music too, in any key, if that is still there
 # ---- beside each MIDI file, under its name
 WAV = True  # its sound
 PICTURE = True  # its piano roll (PNG)
@@ -48,13 +49,17 @@ def main(args) -> None:
     if args.opening == "random":
         begun = compose.openings(weights, args.count, how.seed)
     ends = (args.least_events, args.most_events)
-    pieces = compose.new_pieces(stepper, begun, how, args.notes, program, args.include_opening, ends)
+    pieces, made = compose.new_pieces(stepper, begun, how, args.notes, program, args.include_opening, ends)
+    paths = []
     for piece, opening in zip(pieces, begun, strict=True):
         piece.tempos = [(0, tempo)]
         path = midi.save_new(piece, args.out, Path(args.weights).name.removesuffix(".weights.h5"))
         beside = output.write_beside(path, piece, args, output.about(args, how.seed))
         after = f", after a passage of {opening['name']}" if opening["phase"] else ""
         print(f"Wrote {path}: {len(piece)} notes, {midi.clock(piece)} minutes, seed {how.seed}{after}{beside}")
+        paths.append(path)
+    if args.copying:
+        copying.report(weights, paths, made)
 
 
 if __name__ == "__main__":

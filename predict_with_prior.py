@@ -7,7 +7,7 @@ python predict_with_prior.py --prior mine.mid --prior-start 16 --prior-notes 0
 
 from pathlib import Path
 
-from utils import checkpoint, compose, instruments, midi, output, sampler, settings
+from utils import checkpoint, compose, copying, instruments, midi, output, sampler, settings
 
 # ---- the fragment
 PRIOR = "samples/prior.mid"  # MIDI file to continue
@@ -26,6 +26,7 @@ SEED: int | None = None  # the same seed makes the same piece (none: a new one e
 TEMPO = 0.0  # quarter notes a minute (0: as in the fragment)
 INSTRUMENT = ""  # of the new notes: any General MIDI name, or its number ('': as in the fragment)
 OUT = "samples"  # folder for all that is written; nothing there is overwritten
+COPYING = True  # say how many new notes in a row stand in the training music too, in any key, if that is still there
 # ---- beside each MIDI file, under its name
 WAV = True  # its sound
 PICTURE = True  # its piano roll (PNG)
@@ -41,11 +42,13 @@ def main(args) -> None:
     if args.tempo:
         prior.tempos = [(0, midi.microseconds(args.tempo))]
     program = instruments.program(args.instrument) if args.instrument else None
-    stepper = sampler.Stepper(checkpoint.load(args.weights))
+    weights = checkpoint.load(args.weights)
+    stepper = sampler.Stepper(weights)
     for remark in compose.remarks(stepper.vocabulary, prior, args.prior):
         print(remark)
     how = sampler.Sampling(args.temperature, args.top_p, args.seed)
-    pieces, before = compose.continuations(stepper, prior, how, args.notes, args.count, program, args.prepend)
+    pieces, before, made = compose.continuations(stepper, prior, how, args.notes, args.count, program, args.prepend)
+    paths = []
     for piece in pieces:
         path = midi.save_new(piece, args.out, f"{Path(args.prior).stem}-continued")
         beside = output.write_beside(path, piece, args, output.about(args, how.seed), before)
@@ -53,6 +56,9 @@ def main(args) -> None:
             f"Wrote {path}: {len(before)} notes of {args.prior} and {args.notes} new ones, {midi.clock(piece)} "
             f"minutes, seed {how.seed}{beside}"
         )
+        paths.append(path)
+    if args.copying:
+        copying.report(weights, paths, made)
 
 
 if __name__ == "__main__":

@@ -32,6 +32,7 @@ LAYERS = 1  # LSTM layers
 UNITS = 384  # in each LSTM layer
 EMBEDDING = 32  # numbers by which a class of any stream is represented
 HIDDEN = 256  # units between the LSTM and each softmax
+SURROUNDINGS = 32  # numbers by which each key is described: what was struck around it, and what is held
 DROPOUT = 0.4  # share of inputs and of layers' outputs dropped while training; less for more music
 # ---- training
 SEQUENCE_LENGTH = 64  # events in a window; the weights can be used with priors of any length
@@ -60,7 +61,9 @@ def check(args) -> None:
         raise UserError("--streams begins with offset and names note, duration and, if wanted, velocity.")
     if not args.weights.endswith(".weights.h5"):
         raise UserError(f"--weights {args.weights} must end in .weights.h5.")
-    for name in "grid max_beats layers units embedding hidden sequence_length batch_size epochs openings".split():
+    for (
+        name
+    ) in "grid max_beats layers units embedding hidden surroundings sequence_length batch_size epochs openings".split():
         settings.at_least(name, getattr(args, name), 1)
     for name in "transpose validation dropout weight_decay minutes patience warm_up seed".split():
         settings.at_least(name, getattr(args, name), 0)
@@ -73,7 +76,9 @@ def check(args) -> None:
 
 
 # What a network was built for and what it has not seen; --resume cannot change it.
-FIXED = "grid chords max_beats streams transpose heads layers units embedding hidden split validation".split()
+FIXED = (
+    "grid chords max_beats streams transpose heads layers units embedding hidden surroundings split validation".split()
+)
 
 
 def set_aside(weights: str) -> None:

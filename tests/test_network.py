@@ -25,7 +25,7 @@ def build(chords: str, heads: str, layers: int, streams: tuple[str, ...], path: 
         dataset.Source(str(seed), seed / 9, events.from_piece(random_piece(seed), chords=chords)) for seed in range(2)
     ]
     vocabulary = events.build_vocabulary([s.events for s in sources], streams, 3, 12, chords, 16)
-    shape = {"layers": layers, "units": 24, "embedding": 6, "hidden": 20, "dropout": 0.5}
+    shape = {"layers": layers, "units": 24, "embedding": 6, "hidden": 20, "surroundings": 5, "dropout": 0.5}
     shape["sees"] = network.head_inputs(streams, heads)
     network.keras.utils.set_random_seed(layers)
     trainer, scorer = network.build(vocabulary, shape)
@@ -61,7 +61,7 @@ def test_stepping_gives_the_same_distributions(chords, heads, layers, streams, t
         if t == length:  # the shorter piece ends: it has no next note
             break
         # What the stepper derives is what the corpus has.
-        assert all((chosen[name] == inputs[name][:, t]).all() for name in inputs)
+        assert all((chosen[name] == inputs[name][:, t]).all() for name in chosen)
         state = stepper.append(state, chosen)
 
 
@@ -72,7 +72,7 @@ def test_all_classes_have_the_probability_that_keras_gives_them(tmp_path: Path):
     state = stepper.start(1, (4, 4))
     for t in (1, 2):
         _, state = stepper.step(state)
-        state = stepper.append(state, {name: values[:, t] for name, values in inputs.items()})
+        state = stepper.append(state, {name: inputs[name][:, t] for name in corpus.inputs})
     output, state = stepper.step(state)
     logits = stepper.logits("offset", output, state, {})[0]
     for klass in range(len(logits)):

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from matplotlib.image import imread
 from music21 import chord, converter, stream
 
-from utils import midi, notation, render, sound
+from utils import midi, notation, pianoroll, sound
 from utils.errors import UserError
 
 STEP = 40  # ticks in a step of the grid, at 480 to a quarter note
@@ -23,7 +23,7 @@ STEP = 40  # ticks in a step of the grid, at 480 to a quarter note
 def test_a_script_writes_all_that_is_wanted(weights: Path, tmp_path: Path, script: str):
     result = run(script, "--weights", weights, "--out", tmp_path, "--notes", 30, "--seed", 1, "--notation")
     assert result.returncode == 0 and not result.stderr
-    path = Path(re.match(r"Wrote (.*?\.mid): .*; also \.wav, \.png, \.musicxml$", result.stdout.splitlines()[-1])[1])
+    path = Path(re.search(r"^Wrote (.*?\.mid): .*; also \.wav, \.png, \.musicxml$", result.stdout, re.MULTILINE)[1])
     assert sorted(file.name for file in tmp_path.iterdir()) == sorted(
         path.stem + ending for ending in (".mid", *midi.BESIDE)
     )
@@ -44,7 +44,7 @@ def test_a_failure_costs_one_file_and_one_line(weights: Path, tmp_path: Path):
     assert result.returncode == 0
     (line,) = result.stderr.splitlines()
     assert "tiny-001.wav was not written" in line and "is no soundfont" in line
-    assert result.stdout.rstrip().endswith("; also .png")
+    assert re.search("^Wrote .*; also .png$", result.stdout, re.MULTILINE)
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["tiny-001.mid", "tiny-001.png"]
 
 
@@ -105,32 +105,32 @@ def colours(path: Path) -> set[tuple]:
 
 def full(kind: str) -> tuple:
     """The colour of the loudest notes."""
-    return tuple((render.shades(np.array([1]), 1, kind)[0] * 255).round().astype(int))
+    return tuple((pianoroll.shades(np.array([1]), 1, kind)[0] * 255).round().astype(int))
 
 
 def test_the_picture_tells_the_prior_from_its_continuation(tmp_path: Path):
     piece = random_piece(1)
     prior = piece.take(slice(20))
     red = (0xC1, 0x12, 0x1F)
-    render.piano_roll(piece, tmp_path / "seam.png", "about", prior)
+    pianoroll.write(piece, tmp_path / "seam.png", "about", prior)
     assert {full("prior"), full("new"), red} <= colours(tmp_path / "seam.png")
-    render.piano_roll(piece, tmp_path / "$x^{.png", "$ 音楽", None)  # neither a formula nor a reason to fail
+    pianoroll.write(piece, tmp_path / "$x^{.png", "$ 音楽", None)  # neither a formula nor a reason to fail
     found = colours(tmp_path / "$x^{.png")
     assert full("new") in found and not {full("prior"), red} & found
 
 
 def test_a_note_is_drawn_where_it_sounds():
-    page = render.Page(render.Figure().add_axes((0, 0, 1, 1)), np.array([0, 1000, 1500]), 1000.0, 60, 72)
+    page = pianoroll.Page(pianoroll.Figure().add_axes((0, 0, 1, 1)), np.array([0, 1000, 1500]), 1000.0, 60, 72)
     piece = make_piece([(900, 64, 200), (1200, 70, 100)])
     page.notes(piece, np.zeros((2, 3)))
     boxes = page.axes.collections[-1].get_paths()
     assert len(boxes) == 3  # the first note is held into the second system
     across = [(box.vertices[:4, 0].min(), box.vertices[:4, 0].max()) for box in boxes]
-    width = render.WIDTH - render.LEFT - render.RIGHT
+    width = pianoroll.WIDTH - pianoroll.LEFT - pianoroll.RIGHT
     expected = [(900, 1000), (0, 100), (200, 300)]
     for (x0, x1), (begin, end) in zip(across, expected, strict=True):
-        assert x0 == pytest.approx(render.LEFT + begin / 1000 * width)
-        assert x1 == pytest.approx(render.LEFT + end / 1000 * width, abs=0.02)
+        assert x0 == pytest.approx(pianoroll.LEFT + begin / 1000 * width)
+        assert x1 == pytest.approx(pianoroll.LEFT + end / 1000 * width, abs=0.02)
     tops = [box.vertices[:4, 1].min() for box in boxes]
     assert tops[2] < tops[1] and tops[0] < page.y(60, 0) < tops[1]  # downwards; higher notes are above
 
@@ -138,7 +138,7 @@ def test_a_note_is_drawn_where_it_sounds():
 @pytest.mark.parametrize(("bars", "most"), [(1, 1), (8, 1), (9, 2), (60, 8), (2000, 16)])
 def test_systems_hold_eight_bars_or_more_in_a_long_piece(bars: int, most: int):
     lines = np.arange(bars + 1) * 1920
-    edges = render.systems(lines, 32 * 480)
+    edges = pianoroll.systems(lines, 32 * 480)
     assert edges[0] == 0 and edges[-1] == lines[-1] and len(edges) - 1 == most
     assert set(edges) <= set(lines)
 
@@ -150,7 +150,7 @@ def test_pictures_of_odd_pieces(tmp_path: Path):
         "endless bar": make_piece([(10**5, 60, 10)], time_signatures=[(0, 255, 1), (7, 3, 4)]),
     }
     for name, piece in odd.items():
-        render.piano_roll(piece, tmp_path / f"{name}.png", "about")
+        pianoroll.write(piece, tmp_path / f"{name}.png", "about")
         assert max(imread(tmp_path / f"{name}.png").shape) < 12_000
 
 
@@ -224,7 +224,7 @@ def test_the_last_note_is_not_lost_at_the_edge(tmp_path: Path, metre: tuple[int,
     piece = make_piece([(0, 100, 480), (1919, 60, 1)], time_signatures=[(0, *metre)])
     notation.write(piece, tmp_path / "a.musicxml", "a")
     assert len(re.findall("<pitch>", (tmp_path / "a.musicxml").read_text())) >= 2
-    render.piano_roll(piece, tmp_path / "a.png", "about")
+    pianoroll.write(piece, tmp_path / "a.png", "about")
 
 
 def test_notes_off_the_grid_move_to_it(tmp_path: Path):

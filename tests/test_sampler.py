@@ -17,7 +17,8 @@ def stepper(weights: Path) -> sampler.Stepper:
 def generate(stepper: sampler.Stepper, events: int, count: int = 1, more: tuple = (), **kwargs) -> list[dict]:
     how = sampler.Sampling(**{"seed": 1, **kwargs})
     state = stepper.start(count, (4, 4))
-    how.constraints = sampler.usual_constraints(stepper, state.length + events) + list(more)
+    # Where they cannot all hold, those that stand first do: the order of predict_with_prior.py.
+    how.constraints = [*more, *sampler.usual_constraints(stepper, state.length + events)]
     return sampler.generate(stepper, state, events, how)
 
 

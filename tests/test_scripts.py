@@ -14,7 +14,7 @@ from conftest import ROOT, make_piece, one_line_error, random_piece, run, save
 from utils import events, instruments, midi
 from utils.errors import UserError
 
-SILENT = ("--no-wav", "--no-picture")  # what test_output.py tests is left out
+SILENT = ("--no-wav", "--no-picture")  # what test_output.py tests
 
 
 def rows(piece: midi.Piece) -> list[tuple]:
@@ -70,11 +70,12 @@ def test_the_opening_is_left_out_unless_asked_for(weights: Path, tmp_path: Path)
 def test_music_is_made_without_heavy_packages_and_the_training_music(weights: Path, tmp_path: Path):
     code = (
         "import sys; sys.modules.update(dict.fromkeys('tensorflow keras music21 matplotlib symusic'.split()))\n"
-        "from utils import settings; import generate_music, predict_with_prior\n"
-        f"flags = ['--notes', '10', '--weights', r'{weights}', '--out', r'{tmp_path}', '--no-wav', '--no-picture']\n"
-        "generate_music.main(settings.parse('generate_music.py', flags))\n"
-        "del sys.modules['symusic']  # reads the fragment\n"
-        "predict_with_prior.main(settings.parse('predict_with_prior.py', flags))"
+        "from utils import settings; import evaluate, generate_music, predict_with_prior\n"
+        f"flags = ['--notes', '10', '--weights', r'{weights}', '--out', r'{tmp_path}', *{SILENT}]\n"
+        "generate_music.main(settings.parse('generate_music.py', [*flags, '--no-copying']))\n"
+        "del sys.modules['symusic']  # reads the fragment and the training music\n"
+        "predict_with_prior.main(settings.parse('predict_with_prior.py', flags))\n"
+        "evaluate.main(settings.parse('evaluate.py', flags[2:4]))"
     )
     result = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
     assert result.returncode == 0, result.stderr
@@ -299,10 +300,10 @@ def test_an_upbeat_keeps_its_place_in_the_bar(tmp_path: Path):
 @pytest.mark.parametrize("part", ["read", "train", "sample", "prior", "memory", "render"])
 def test_the_benchmark_measures_each_part(part: str):
     """At toy size: what it prints is there and is above 0. How fast is no business of a test."""
-    flags = (
-        "--updates 2 --ancestor-updates 1 --ancestor-notes 1 --files 1 --repeat 1 --large 20000 --small 5000".split()
-    )
-    result = run("benchmark.py", "--quick", "--part", part, *flags)
+    sizes = "--files 1 --updates 2 --ancestor-updates 1 --ancestor-notes 1 --repeat 1 --notes 100 --window 10"
+    flags = f"{sizes} --prior-notes 50 --large 20000 --small 5000".split()
+    # --quick has sizes of its own, which reading can afford.
+    result = run("benchmark.py", "--part", part, *(["--quick"] if part == "read" else []), *flags)
     assert result.returncode == 0, result.stderr
     measured = json.loads(result.stdout.splitlines()[-1])
     expected = {

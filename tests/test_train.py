@@ -27,6 +27,13 @@ def arrays(path: Path) -> dict[str, np.ndarray]:
     return {f"{name}/{i}": a for name, layer in checkpoint.load(path).arrays.items() for i, a in enumerate(layer)}
 
 
+def earlier_run(weights: Path, folder: Path) -> Path:
+    """What the run of two epochs behind `weights` left, copied into `folder` as a.*; returns a.weights.h5."""
+    for path in weights.parent.glob("tiny.*"):
+        shutil.copy(path, folder / path.name.replace("tiny", "a"))
+    return folder / "a.weights.h5"
+
+
 def assert_same(one: Path, other: Path) -> None:
     first, second = arrays(one), arrays(other)
     assert first.keys() == second.keys()
@@ -49,32 +56,38 @@ def test_what_a_run_leaves_behind(weights: Path, music: Path):
 
 
 @pytest.mark.parametrize("more", [[], ["--chords", "class", "--heads", "parallel", "--layers", 2, "--dropout", 0.2]])
-def test_in_two_parts_the_weights_are_the_same(music: Path, tmp_path: Path, more: list):
+def test_in_two_parts_the_weights_are_the_same(music: Path, weights: Path, tmp_path: Path, more: list):
     common = ["--midi-dir", music, *more]
-    learn(*common, "--weights", tmp_path / "straight.weights.h5", "--epochs", 4)
-    learn(*common, "--weights", tmp_path / "parts.weights.h5", "--epochs", 2)
-    learn(*common, "--weights", tmp_path / "parts.weights.h5", "--epochs", 4, "--resume")
-    assert_same(tmp_path / "straight.weights.h5", tmp_path / "parts.weights.h5")
-    assert_same(tmp_path / "straight.last.weights.h5", tmp_path / "parts.last.weights.h5")
-    logs = [list(csv.DictReader((tmp_path / f"{name}.log.csv").open())) for name in ("straight", "parts")]
+    if more:
+        learn(*common, "--weights", tmp_path / "a.weights.h5", "--epochs", 2)
+    else:  # that run is there, made by another process
+        earlier_run(weights, tmp_path)
+    learn(*common, "--weights", tmp_path / "parts.weights.h5", "--epochs", 1)
+    learn(*common, "--weights", tmp_path / "parts.weights.h5", "--epochs", 2, "--resume")
+    assert_same(tmp_path / "a.weights.h5", tmp_path / "parts.weights.h5")
+    assert_same(tmp_path / "a.last.weights.h5", tmp_path / "parts.last.weights.h5")
+    logs = [list(csv.DictReader((tmp_path / f"{name}.log.csv").open())) for name in ("a", "parts")]
     for one, other in zip(*logs, strict=True):
         assert {**one, "seconds": 0} == {**other, "seconds": 0}
 
 
-def test_resuming_needs_the_same_network(music: Path, tmp_path: Path):
-    path = tmp_path / "a.weights.h5"
-    learn("--midi-dir", music, "--weights", path, "--epochs", 1)
+def test_resuming_needs_the_same_network(music: Path, weights: Path, tmp_path: Path):
+    path = earlier_run(weights, tmp_path)
     with pytest.raises(UserError, match="--layers 1, not 2"):
-        learn("--midi-dir", music, "--weights", path, "--epochs", 2, "--layers", 2, "--resume")
+        learn("--midi-dir", music, "--weights", path, "--epochs", 3, "--layers", 2, "--resume")
 
 
-def test_an_earlier_run_is_kept(music: Path, tmp_path: Path):
-    path = tmp_path / "a.weights.h5"
-    for seed in range(3):
+def test_an_earlier_run_is_kept(music: Path, weights: Path, tmp_path: Path):
+    path = earlier_run(weights, tmp_path)
+    before = {file.name: file.read_bytes() for file in tmp_path.iterdir()}
+    for seed in (5, 6):
         learn("--midi-dir", music, "--weights", path, "--epochs", 1, "--seed", seed)
+    assert len(before) == 4
+    for name, content in before.items():
+        assert (tmp_path / name.replace("a.", "a.old-1.", 1)).read_bytes() == content
     kept = [checkpoint.load(tmp_path / name).about["settings"]["seed"] for name in
             ("a.old-1.weights.h5", "a.old-2.weights.h5", "a.weights.h5")]  # fmt: skip
-    assert kept == [0, 1, 2]
+    assert kept == [1, 5, 6]
 
 
 def started(music: Path, weights: Path, line: str) -> subprocess.Popen:
@@ -130,16 +143,11 @@ def test_a_score_that_is_not_finite_stops_before_anything_is_written(tmp_path: P
     assert not path.exists() and not (tmp_path / "a.last.weights.h5").exists()
 
 
-def test_training_without_dropout(music: Path, tmp_path: Path):
-    learn("--midi-dir", music, "--weights", tmp_path / "a.weights.h5", "--epochs", 1, "--dropout", 0)
-
-
-def test_a_loss_that_is_not_finite_stops_and_keeps_the_last_good_weights(music: Path, tmp_path: Path):
-    path = tmp_path / "a.weights.h5"
-    learn("--midi-dir", music, "--weights", path, "--epochs", 1)
+def test_a_loss_that_is_not_finite_stops_and_keeps_the_last_good_weights(music: Path, weights: Path, tmp_path: Path):
+    path = earlier_run(weights, tmp_path)
     good = arrays(path)
     with pytest.raises(UserError, match="no longer a finite number .* last good weights are in"):
-        learn("--midi-dir", music, "--weights", path, "--epochs", 3, "--resume", "--learning-rate", 1e38)
+        learn("--midi-dir", music, "--weights", path, "--epochs", 4, "--resume", "--learning-rate", 1e38)
     again = arrays(path)
     assert all((good[name] == again[name]).all() for name in good)
     with pytest.raises(UserError, match="no weights were written"):
@@ -148,7 +156,7 @@ def test_a_loss_that_is_not_finite_stops_and_keeps_the_last_good_weights(music: 
 
 def test_training_stops_when_held_out_pieces_stop_improving(music: Path, tmp_path: Path, capsys):
     path = tmp_path / "a.weights.h5"
-    learn("--midi-dir", music, "--weights", path, "--patience", 2, "--learning-rate", 0.05, "--epochs", 200)
+    learn("--midi-dir", music, "--weights", path, "--patience", 2, "--learning-rate", 0.1, "--epochs", 200)
     history = checkpoint.load(tmp_path / "a.last.weights.h5").about["history"]
     best = min(row["held_out"] for row in history)
     assert [row["held_out"] for row in history].index(best) == len(history) - 3
@@ -186,9 +194,9 @@ def test_one_piece_and_windows_longer_than_it(tmp_path: Path, capsys):
     assert result.returncode == 0, result.stderr
 
 
-def test_nothing_held_out(music: Path, tmp_path: Path):
+def test_nothing_held_out_and_nothing_dropped(music: Path, tmp_path: Path):
     path = tmp_path / "a.weights.h5"
-    learn("--midi-dir", music, "--weights", path, "--epochs", 2, "--validation", 0)
+    learn("--midi-dir", music, "--weights", path, "--epochs", 2, "--validation", 0, "--dropout", 0)
     about = checkpoint.load(path).about
     assert about["split"]["held_out"] == [] and len(about["history"]) == 2
 
@@ -231,12 +239,11 @@ def test_weights_that_cannot_be_written(music: Path, tmp_path: Path):
         learn("--midi-dir", music, "--weights", tmp_path / "file" / "a.weights.h5")
 
 
-def test_music_is_not_needed_twice(music: Path, tmp_path: Path):
+def test_music_is_not_needed_twice(music: Path, weights: Path, tmp_path: Path):
     """Adding pieces between two parts of a run is allowed; what the vocabulary lacks moves to the nearest."""
     folder = tmp_path / "midi"
     shutil.copytree(music, folder)
-    path = tmp_path / "a.weights.h5"
-    learn("--midi-dir", folder, "--weights", path, "--epochs", 1)
+    path = earlier_run(weights, tmp_path)
     save(make_piece([(0, 20, 7 * 480), (480, 110, 480)]), folder / "new.mid")
-    learn("--midi-dir", folder, "--weights", path, "--epochs", 2, "--resume")
-    assert len(checkpoint.load(tmp_path / "a.last.weights.h5").about["history"]) == 2
+    learn("--midi-dir", folder, "--weights", path, "--epochs", 3, "--resume")
+    assert len(checkpoint.load(tmp_path / "a.last.weights.h5").about["history"]) == 3

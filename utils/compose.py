@@ -7,7 +7,7 @@ from utils.checkpoint import Checkpoint
 from utils.errors import UserError
 from utils.events import Vocabulary
 from utils.midi import Piece
-from utils.sampler import Sampling, Stepper
+from utils.sampler import Classes, Sampling, Stepper
 
 
 def openings(weights: Checkpoint, count: int, seed: int) -> list[dict]:
@@ -30,19 +30,22 @@ def new_pieces(
     program: int,
     include: bool = False,
     ends: tuple[int, int] = (1, 1),
-) -> list[Piece]:
+) -> tuple[list[Piece], list[Classes]]:
     """A piece after each of the openings `begun`, of `notes` notes; or, if that is 0, of as many events, from `ends[0]`
-    to `ends[1]`, as it has when it ends by itself. `include`: the opening itself stands before them."""
+    to `ends[1]`, as it has when it ends by itself. `include`: the opening itself stands before them.
+
+    Returns the pieces and the new events of each, stream -> (E,) classes.
+    """
     states = [stepper.read(stepper.start(1, o["metre"]), o["classes"], o["phase"]) for o in begun]
     state = sampler.stack(states)
     how.constraints = sampler.usual_constraints(stepper, state.length + (notes or ends[0]))
-    pieces = []
-    for i, classes in enumerate(sampler.generate(stepper, state, notes or ends[1], how)):
+    made, pieces = sampler.generate(stepper, state, notes or ends[1], how), []
+    for i, classes in enumerate(made):
         opening = begun[i]
         phase = (state.last["phase"][i] + stepper.steps(classes["offset"][0])) % state.bar[i]
         if include and opening["phase"]:
             phase = opening["phase"][0]
-            classes = {s: np.concatenate([opening["classes"][s], made]).astype(int) for s, made in classes.items()}
+            classes = {s: np.concatenate([opening["classes"][s], new]).astype(int) for s, new in classes.items()}
         values = stepper.vocabulary.decode(classes)
         # The first note falls on the place in the bar that it was made for.
         piece = events.to_piece(values, stepper.vocabulary.grid, start=phase - values["offset"][0], program=program)
@@ -51,7 +54,7 @@ def new_pieces(
             piece = piece.take(slice(notes))
         piece.time_signatures = [(0, *opening["metre"])]
         pieces.append(piece)
-    return pieces
+    return pieces, made
 
 
 def fragment(whole: Piece, start: float, notes: int, name: str) -> Piece:
@@ -93,9 +96,13 @@ def remarks(vocabulary: Vocabulary, prior: Piece, name: str) -> list[str]:
 
 def continuations(
     stepper: Stepper, prior: Piece, how: Sampling, notes: int, count: int, program: int | None, prepend: bool = True
-) -> tuple[list[Piece], Piece]:
-    """`count` pieces in which `notes` new notes follow a fragment, and what of it stands before them: all, or nothing
-    unless `prepend`. `program` plays the new notes; None: the one that plays most of the fragment."""
+) -> tuple[list[Piece], Piece, list[Classes]]:
+    """`count` pieces in which `notes` new notes follow a fragment. `program` plays them; None: the one that plays most
+    of the fragment.
+
+    Returns the pieces; what of the fragment stands before the new notes: all, or nothing unless `prepend`; and the new
+    events of each piece, stream -> (E,) classes.
+    """
     vocabulary, grid = stepper.vocabulary, stepper.vocabulary.grid
     if prior.ticks_per_quarter < 4 * grid:  # too coarse for the new notes
         prior = prior.finer(grid)
@@ -117,10 +124,10 @@ def continuations(
     velocity = round(float(prior.velocity.mean()))
     # Alone, the new notes begin in their first bar, in the tempo and metre that the fragment ended with.
     before = prior if prepend else prior.span(int(prior.onset[-1]) + 1)
-    pieces = []
-    for new in sampler.generate(stepper, sampler.stack([state] * count), notes, how):
+    made, pieces = sampler.generate(stepper, sampler.stack([state] * count), notes, how), []
+    for new in made:
         values = vocabulary.decode(new)
         start = seam if prepend else (heard.phase[-1] + values["offset"][0]) % state.bar[0] - values["offset"][0]
         piece = events.to_piece(values, grid, ticks, start, velocity, program)
         pieces.append(before.joined(events.let_go(piece).take(slice(notes))))
-    return pieces, before
+    return pieces, before, made

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from tqdm import tqdm
 
-from utils import midi
+from utils import midi, recall
 from utils.errors import UserError
 from utils.events import END_STREAM, REACH, Events, Vocabulary, from_piece, room
 
@@ -85,6 +85,7 @@ class Corpus:
 
     inputs: dict[str, np.ndarray]  # stream, 'phase' or 'interval' -> (E,) classes
     first: np.ndarray  # (P + 1,) index of each piece's start token; the last entry is E
+    back: np.ndarray  # (E, K) events since the last time; see `recall.last_times`
     room: np.ndarray  # (P, 2) semitones that each piece can be transposed down and up
     moved: dict[str, int]  # stream -> values that the vocabulary lacked
     vocabulary: Vocabulary
@@ -122,7 +123,7 @@ def encode(sources: list[Source], vocabulary: Vocabulary, transpose: int = 0) ->
         notes = inputs["note"][start - 1 : stop]
         inputs["interval"][start:stop] = vocabulary.intervals(notes[1:], notes[:-1])
     rooms = np.array([room(source.events.streams["note"], transpose) for source in sources])
-    return Corpus(inputs, first, rooms, moved, vocabulary)
+    return Corpus(inputs, first, recall.last_times(inputs, first), rooms, moved, vocabulary)
 
 
 def window_starts(corpus: Corpus, length: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
@@ -144,14 +145,17 @@ def window_starts(corpus: Corpus, length: int, rng: np.random.Generator) -> tupl
 def cut(corpus: Corpus, piece: np.ndarray, start: np.ndarray, length: int) -> tuple[dict[str, np.ndarray], np.ndarray]:
     """Windows of `length` + 1 events of the pieces (B,) from the indices (B,).
 
-    Returns the inputs, name -> (B, T + 1), and the weight of each target, (B, T, streams): 0 beyond the
-    end of the piece, and at its end for every stream but the one that says so.
+    Returns the inputs, name -> (B, T + 1) or, for what is recalled, (B, T + 1, K), and the weight of each target,
+    (B, T, streams): 0 beyond the end of the piece, and at its end for every stream but the one that says so.
     """
     index = start[:, None] + np.arange(length + 1)
     last = corpus.first[piece + 1][:, None] - 1
     inside = index <= last
     index = np.minimum(index, last)
     inputs = {name: classes[index] for name, classes in corpus.inputs.items()}
+    told = {name: corpus.inputs[name] for name in corpus.vocabulary.recalled}
+    for name, classes in recall.what_followed(told, index, corpus.back[index]).items():
+        inputs[f"recall_{name}"] = classes
     is_event = inside & (index < last)
     weights = [inside if stream == END_STREAM else is_event for stream in corpus.vocabulary.streams]
     return inputs, np.stack(weights, axis=-1)[:, 1:].astype(np.float32)

@@ -18,13 +18,12 @@ NAMES = ("C", "C#", "D", "D#", "E", "F", "F#", "G", "G#", "A", "A#", "B")
 # What the network is also told of an event, each known as soon as the stream it follows from is chosen.
 DERIVED = {"phase": "offset", "interval": "note"}
 REACH = 127  # the largest interval between two pitches; class of the interval 0
-# The memory: a trace of each key that is 1 when it is struck and fades by these factors with every event. The network
-# reads it relative to the last note, so that a melody and a harmony look the same in every key.
-FADING = (0.75, 0.9, 0.97)
-NEAR = 12  # semitones above and below the last note whose keys are read one by one
-MEMORY = len(FADING) * (
-    12 + 2 * NEAR + 1
-)  # numbers read: the twelve pitch classes and the keys nearby, for each fading
+# The memory: traces of each key that grow by 1 when it is struck and fade by the first factor with every event and by
+# the second with every beat. The network reads them relative to a note, so that a melody and a harmony look the same
+# in every key.
+FADING = ((0.75, 1), (0.9, 1), (0.97, 1), (1, 0.14), (1, 0.6), (1, 0.88))
+NEAR = 12  # semitones above and below a note whose keys are read one by one
+MEMORY = len(FADING) * (12 + 2 * NEAR + 1)  # numbers read: the pitch classes and the keys nearby, for each fading
 LONGEST_BAR = 8  # quarter notes; the phase starts again after so many in a longer bar
 VELOCITY_STEP = 8  # velocities are kept in bins of this width: 16 classes
 
@@ -209,6 +208,21 @@ class Vocabulary:
     def streams(self) -> tuple[str, ...]:
         return tuple(self.values)
 
+    @property
+    def lowest(self) -> int:
+        """The lowest pitch that the network tells apart, and `highest` the highest."""
+        return int(self.top[:-1].min())
+
+    @property
+    def highest(self) -> int:
+        return int(self.top[:-1].max())
+
+    def quarters(self, stream: str) -> np.ndarray:
+        """Quarter notes that each class of the offset or duration stream lasts; the end and the start token none."""
+        steps = np.zeros(self.size(stream) + 1, np.float32)
+        steps[: len(self.values[stream])] = self.values[stream]
+        return steps / self.grid
+
     def size(self, stream: str) -> int:
         """Number of classes that the stream's head chooses from."""
         return len(self.values[stream]) + (stream == END_STREAM)
@@ -223,6 +237,11 @@ class Vocabulary:
         """Everything that the network reads of an event, and how many classes each has."""
         sizes = {stream: self.size(stream) + 1 for stream in self.streams}
         return {**sizes, "phase": LONGEST_BAR * self.grid, "interval": 2 * REACH + 1}
+
+    @property
+    def recalled(self) -> tuple[str, ...]:
+        """What the network is told of an event that it recalls: its streams, but the interval instead of the note."""
+        return tuple("interval" if stream == "note" else stream for stream in self.streams)
 
     def intervals(self, note: np.ndarray, before: np.ndarray) -> np.ndarray:
         """Classes of the interval from the notes `before` to the notes `note`, all classes of the note stream."""

@@ -1,7 +1,7 @@
 """The three-headed LSTM and its loss, in Keras 3 operations only, so that any backend trains it.
 
-Shapes: B pieces or windows, T events, S streams, U units, L layers. Inputs hold T + 1 events: the network reads events
-0..T-1 and predicts events 1..T.
+Shapes: B pieces or windows, T events, S streams, U units, L layers, F traces, K contexts of recall. Inputs hold T + 1
+events: the network reads events 0..T-1 and predicts events 1..T.
 """
 
 import contextlib
@@ -12,7 +12,8 @@ from types import SimpleNamespace
 import numpy as np
 
 from utils.dataset import Corpus, cut
-from utils.events import DERIVED, FADING, MEMORY, NEAR, REACH, Vocabulary
+from utils.events import DERIVED, END_STREAM, FADING, MEMORY, NEAR, REACH, Vocabulary
+from utils.recall import CONTEXTS, NOTHING
 
 os.environ.setdefault("KERAS_BACKEND", "tensorflow")
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # its warnings, at this level or below, say nothing to a user
@@ -39,6 +40,7 @@ with quiet_start():
     torch = keras.backend.backend() == "torch"
     DEVICES = "PyTorch" if torch else ", ".join(keras.distribution.list_devices())
 
+K = len(CONTEXTS)
 CHUNK = 256  # events that are scored at once; the state is carried from one chunk to the next
 
 
@@ -56,27 +58,52 @@ def head_inputs(streams: tuple[str, ...], heads: str) -> dict[str, tuple[str, ..
 
 def shape_of(args: SimpleNamespace) -> dict:
     """The shape of the network that the settings of train.py describe; see `build`."""
-    shape = {name: getattr(args, name) for name in ("layers", "units", "embedding", "hidden", "dropout")}
+    sizes = ("layers", "units", "embedding", "hidden", "surroundings", "dropout")
+    shape = {name: getattr(args, name) for name in sizes}
     return {**shape, "sees": head_inputs(args.streams, args.heads)}
 
 
 class Memory(layers.Layer):
-    """The traces of the keys (see `events.FADING`) after each note, and what the network reads of them. No weights."""
+    """What lies around the keys: traces of the notes struck (see `events.FADING`), and which are held. No weights."""
 
-    def __init__(self, vocabulary: Vocabulary, **kwargs):
+    def __init__(self, vocabulary: Vocabulary, ahead: bool, **kwargs):
+        """`ahead`: the next onset is known when the next note is chosen."""
         super().__init__(**kwargs)
+        self.ahead = ahead
         self.keys, self.top = vocabulary.keys, vocabulary.top.astype("int32")
+        self.low, self.high = vocabulary.lowest, vocabulary.highest
+        self.offset, self.duration = vocabulary.quarters("offset"), vocabulary.quarters("duration")
 
-    def call(self, note, before):
-        """`note` (B, T) classes, `before` (B, F, 128) the traces before the first of them. Returns what is read, (B, T,
-        MEMORY), and the traces after the last, (B, F, 128)."""
+    def call(self, note, offset, duration, before):
+        """`note` and `duration` (B, T) and `offset` (B, T + 1) are classes; `before` (B, F + 1, 128) are the traces
+        before the first event, and for how many beats more each key is held.
+
+        Returns what is read of the traces relative to each note, (B, T, MEMORY); the surroundings of the keys that may
+        come next, (B, T, keys + 2 NEAR, F + 1): the traces, and 1 where a key is held when the next event comes (unless
+        it is known, after the last one); and `before` for the events after the last.
+        """
+        by_event, by_beat = (np.log(np.array(FADING, "float32")[:, i]) for i in (0, 1))  # (F,)
+        scale = 1 - np.exp(by_event + by_beat / 4)  # a trace of a key struck at each sixteenth grows to about 1
         step = ops.arange(ops.shape(note)[1], dtype="float32")
-        fading = ops.reshape(ops.convert_to_tensor(FADING, dtype="float32"), (-1, 1, 1))
-        age = step[:, None] - step[None, :]
-        weight = ops.where(age >= 0, ops.power(fading, ops.maximum(age, 0.0)), 0.0)  # (F, T, T)
+        onset = ops.cumsum(ops.take(ops.convert_to_tensor(self.offset), offset, axis=0), axis=1)  # (B, T + 1) beats
+        now = onset[:, :-1]
+        then = onset[:, 1:] if self.ahead else now
         struck = ops.take(ops.convert_to_tensor(self.keys), note, axis=0)  # (B, T, 128)
-        old = ops.power(fading[:, :, 0], step + 1)  # (F, T)
-        traces = ops.einsum("fts,bsp->btfp", weight, struck) + ops.einsum("ft,bfp->btfp", old, before)
+        events = step[:, None] - step[None, :]
+        beats = ops.maximum(now[:, :, None] - now[:, None, :], 0)
+        fading = by_event[:, None, None] * ops.maximum(events, 0) + by_beat[:, None, None] * beats[:, None]
+        weight = ops.where(events >= 0, ops.exp(fading), 0.0)  # (B, F, T, T)
+        old = ops.exp(by_event[:, None] * (step + 1) + by_beat[:, None] * now[:, None])  # (B, F, T)
+        traces = ops.einsum("bfts,bsp->btfp", weight, struck) + ops.einsum("bft,bfp->btfp", old, before[:, :-1])
+        end = now + ops.take(ops.convert_to_tensor(self.duration), duration, axis=0)
+        # Half a step of the finest grid tells held from just released, whatever float32 makes of the sum.
+        weight = ops.where(events >= 0, ops.cast(end[:, None, :] > then[:, :, None] + 1e-3, "float32"), 0.0)
+        held = ops.einsum("bts,bsp->btp", weight, struck) > 0
+        held = ops.logical_or(held, before[:, None, -1] > then[:, :, None] + 1e-3)
+        until = ops.maximum(ops.max(struck * end[:, :, None], axis=1), before[:, -1]) - now[:, -1:]
+        after = ops.concatenate([traces[:, -1], until[:, None]], axis=1)
+
+        traces = traces * scale[:, None]
         top = ops.take(ops.convert_to_tensor(self.top), note, axis=0)[:, :, None, None]
         # The keyboard in octaves, summed: pitch classes. 128 keys are ten octaves and eight keys.
         octaves = ops.pad(traces, [[0, 0], [0, 0], [0, 0], [0, 4]])
@@ -84,29 +111,40 @@ class Memory(layers.Layer):
         classes = ops.take_along_axis(octaves, (top + np.arange(12)) % 12, axis=-1)
         margin = ops.pad(traces, [[0, 0], [0, 0], [0, 0], [NEAR, NEAR]])
         near = ops.take_along_axis(margin, top + np.arange(2 * NEAR + 1), axis=-1)
-        read = ops.concatenate([classes, near], axis=-1) * (1 - fading[None, None, :, 0])
-        return ops.reshape(read, (-1, ops.shape(note)[1], MEMORY)), traces[:, -1]
+        heard = ops.reshape(ops.concatenate([classes, near], axis=-1), (-1, ops.shape(note)[1], MEMORY))
+        held = ops.pad(ops.cast(held, "float32"), [[0, 0], [0, 0], [NEAR, NEAR]])
+        around = ops.concatenate([margin, held[:, :, None]], axis=2)[..., self.low : self.high + 2 * NEAR + 1]
+        return heard, ops.transpose(around, (0, 1, 3, 2)), after
 
-    def compute_output_shape(self, note_shape, before_shape):
-        return (*note_shape, MEMORY), before_shape
+    def compute_output_shape(self, note_shape, offset_shape, duration_shape, before_shape):
+        keys = self.high - self.low + 1 + 2 * NEAR
+        return (*note_shape, MEMORY), (*note_shape, keys, len(FADING) + 1), before_shape
 
 
 def build(vocabulary: Vocabulary, shape: dict) -> tuple[keras.Model, keras.Model]:
     """(trainer, scorer), two models that share their layers.
 
-    `shape`: sees (see `head_inputs`), layers, units, embedding and hidden (sizes), dropout (0..1).
-    Inputs: the vocabulary's inputs, (B, T + 1) integers; 'state' (B, 2 L, U), each layer's h and c before event 0; and
-    'memory' (B, F, 128), the traces before it. The trainer gives the nats of each event in each stream, (B, T, S); the
-    scorer the same, and the state and the memory after the last event.
+    `shape`: sees (see `head_inputs`), layers, units, embedding, hidden and surroundings (sizes), dropout (0..1).
+    Inputs: the vocabulary's inputs, (B, T + 1) integers; 'recall_NAME' (B, T + 1, K), what followed the last time (see
+    `recall`); 'state' (B, 2 L, U), each layer's h and c before event 0; and 'memory' (B, F + 1, 128), see `Memory`. The
+    trainer gives the nats of each event in each stream, (B, T, S); the scorer the same, and the state and the memory
+    after the last event.
     """
     inputs = {name: keras.Input((None,), dtype="int32", name=name) for name in vocabulary.inputs}
+    recalled = {name: keras.Input((None, K), dtype="int32", name=f"recall_{name}") for name in vocabulary.recalled}
     initial = keras.Input((2 * shape["layers"], shape["units"]), name="state")
-    embedded = {
-        name: layers.Embedding(size, shape["embedding"], name=f"embed_{name}")(inputs[name])
+    memory = keras.Input((len(FADING) + 1, 128), name="memory")
+    read = {name: classes[:, :-1] for name, classes in inputs.items()}
+    following = {name: classes[:, 1:] for name, classes in inputs.items()}
+    embed = {
+        name: layers.Embedding(size, shape["embedding"], name=f"embed_{name}")
         for name, size in vocabulary.inputs.items()
     }
-    memory = keras.Input((len(FADING), 128), name="memory")
-    heard, traces = Memory(vocabulary, name="heard")(inputs["note"][:, :-1], memory)
+    embedded = {name: layer(inputs[name]) for name, layer in embed.items()}
+    remember = Memory(vocabulary, ahead=END_STREAM in shape["sees"]["note"], name="heard")
+    heard, around, after = remember(read["note"], inputs["offset"], read["duration"], memory)
+    # Each key is described by what lies around it, in the same way for all keys.
+    keys = layers.Conv2D(shape["surroundings"], (1, 2 * NEAR + 1), activation="relu", name="surroundings")(around)
     x = layers.Concatenate(name="events")([*(vector[:, :-1] for vector in embedded.values()), heard])
     x = layers.Dropout(shape["dropout"], name="dropout_events")(x)
     state = []
@@ -118,24 +156,39 @@ def build(vocabulary: Vocabulary, shape: dict) -> tuple[keras.Model, keras.Model
         x = layers.Dropout(shape["dropout"], name=f"dropout_{i}")(x)
     nats = []
     for stream, seen in shape["sees"].items():
-        context = layers.Concatenate(name=f"context_{stream}")([x, heard, *(embedded[name][:, 1:] for name in seen)])
+        # A recalled event that differs in what is chosen already is not to be followed further.
+        followed = ops.not_equal(recalled[END_STREAM][:, :-1], NOTHING)  # (B, T, K)
+        for name in set(seen) & set(recalled):
+            followed = ops.logical_and(followed, ops.equal(recalled[name][:, :-1], following[name][..., None]))
+        followed = ops.cast(followed, "float32")
+        context = [x, heard, followed, *(embedded[name][:, 1:] for name in seen)]
+        context = layers.Concatenate(name=f"context_{stream}")(context)
         hidden = layers.Dense(shape["hidden"], activation="relu", name=f"hidden_{stream}")(context)
         hidden = layers.Dropout(shape["dropout"], name=f"dropout_{stream}")(hidden)
         size = vocabulary.size(stream)
         logits = layers.Dense(size, name=f"head_{stream}")(hidden)
+        # How much what is recalled gains by it.
+        trust = layers.Dense(K, name=f"trust_{stream}")(hidden) * followed
         if stream == "note":
-            # A note's logit is one for its pitch plus one for its interval to the note before, so that what was learnt
-            # in one key serves in all.
+            # A note's logit is one for its pitch, one for its interval to the note before, and one for what lies around
+            # its key: so what was learnt in one key serves in all.
             relative = layers.Dense(2 * REACH + 1, name="relative_note")(hidden)
-            before = ops.take(vocabulary.top.astype("int32"), inputs["note"][:, :-1, None], axis=0)
-            interval = ops.subtract(vocabulary.top[:-1].astype("int32") + REACH, before)
-            logits = logits + ops.take_along_axis(relative, interval, axis=-1)
+            relative += ops.sum(ops.one_hot(recalled["interval"][:, :-1], 2 * REACH + 1) * trust[..., None], axis=-2)
+            before = ops.take(vocabulary.top.astype("int32"), read["note"][..., None], axis=0)
+            top = vocabulary.top[:-1].astype("int32")
+            logits += ops.take_along_axis(relative, ops.subtract(top + REACH, before), axis=-1)
+            wanted = layers.Dense(shape["surroundings"], name="wanted_surroundings")(hidden)
+            each = ops.einsum("btpd,btd->btp", keys, wanted)
+            logits += ops.take(each, top - vocabulary.lowest, axis=-1)
+        else:
+            logits += ops.sum(ops.one_hot(recalled[stream][:, :-1], size) * trust[..., None], axis=-2)
         # A start token, or the end of a piece, is no class of every head; such targets have no weight.
-        target = ops.minimum(inputs[stream][:, 1:], size - 1)
+        target = ops.minimum(following[stream], size - 1)
         nats.append(ops.sparse_categorical_crossentropy(target, logits, from_logits=True))
     nats = ops.stack(nats, axis=-1)
+    inputs |= {f"recall_{name}": classes for name, classes in recalled.items()}
     inputs |= {"state": initial, "memory": memory}
-    return keras.Model(inputs, nats, name="trainer"), keras.Model(inputs, [nats, ops.stack(state, axis=1), traces])
+    return keras.Model(inputs, nats, name="trainer"), keras.Model(inputs, [nats, ops.stack(state, axis=1), after])
 
 
 def versions() -> dict[str, str]:
@@ -151,9 +204,9 @@ def reseed(model: keras.Model, rng: np.random.Generator) -> None:
 
 
 def silence(count: int, shape: dict) -> dict[str, np.ndarray]:
-    """The inputs 'state' (B, 2 L, U) and 'memory' (B, F, 128) of `count` pieces before their first event."""
+    """The inputs 'state' (B, 2 L, U) and 'memory' (B, F + 1, 128) of `count` pieces before their first event."""
     state = np.zeros((count, 2 * shape["layers"], shape["units"]), np.float32)
-    return {"state": state, "memory": np.zeros((count, len(FADING), 128), np.float32)}
+    return {"state": state, "memory": np.zeros((count, len(FADING) + 1, 128), np.float32)}
 
 
 def nats_per_event(weights, nats):

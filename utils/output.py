@@ -16,9 +16,9 @@ def write_one(piece: Piece, path: Path, args: SimpleNamespace, line: str, prior:
 
         sound.write(piece, path, args.soundfont)
     elif path.suffix == ".png":
-        from utils import render
+        from utils import pianoroll
 
-        render.piano_roll(piece, path, line, prior)
+        pianoroll.write(piece, path, line, prior)
     else:
         from utils import notation
 
@@ -35,7 +35,7 @@ def about(args: SimpleNamespace, seed: int) -> str:
 def write_beside(path: Path, piece: Piece, args: SimpleNamespace, line: str, prior: Piece | None = None) -> str:
     """Write beside the MIDI file `path` what `args` (wav, picture, notation, soundfont) ask for; returns '; also .wav,
     .png' for the message that says what was written. `line` stands in the picture, and `prior`, see
-    `render.piano_roll`.
+    `pianoroll.write`.
 
     A failure is a line on stderr and costs that file only: the MIDI file is there already.
     """

@@ -75,10 +75,11 @@ def composed(
     weights, stepper = network(path, path.stat().st_mtime)
     if prior is None:
         begun = compose.openings(weights, count, how.seed)
-        pieces, before, remarks = compose.new_pieces(stepper, begun, how, notes, max(program, 0)), None, []
+        pieces, _ = compose.new_pieces(stepper, begun, how, notes, max(program, 0))
+        before, remarks = None, []
     else:
         remarks = compose.remarks(stepper.vocabulary, prior, "the fragment")
-        pieces, before = compose.continuations(stepper, prior, how, notes, count, program if program >= 0 else None)
+        pieces, before, _ = compose.continuations(stepper, prior, how, notes, count, program if program >= 0 else None)
     if tempo or prior is None:
         for piece in pieces:
             piece.tempos = [(0, midi.microseconds(tempo or 120))]

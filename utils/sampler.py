@@ -1,19 +1,21 @@
 """New events, one LSTM step each, in NumPy: the same distributions as the Keras network, without starting it.
 
-Shapes: B pieces stepped together, U units, V classes.
+Shapes: B pieces stepped together, U units, V classes, F traces, K contexts of recall.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
 from tqdm import tqdm
 
+from utils import recall
 from utils.checkpoint import Checkpoint
 from utils.errors import UserError
 from utils.events import END_STREAM, FADING, MEMORY, NEAR, REACH, Vocabulary, bar_steps, keyboard
 
 Classes = dict[str, np.ndarray]  # stream -> (B,)
+K = len(recall.CONTEXTS)
 
 
 @dataclass
@@ -25,6 +27,9 @@ class State:
     last: Classes  # what the network reads of the last event: its streams, 'phase' and 'interval'
     bar: np.ndarray  # (B,) steps in a bar
     memory: np.ndarray  # (B, F, numbers) traces of pitch classes and keys before the last event; see `Stepper.hear`
+    held: np.ndarray  # (B, keys) steps after the event before the last that each key is held
+    past: recall.Past  # all events but the last
+    recalled: Classes  # (B, K) what followed the last time; see `recall`
     onset: np.ndarray  # (B,) steps since the beginning, at the last event
     length: int  # events so far
 
@@ -38,9 +43,15 @@ def layer_shapes(vocabulary: Vocabulary, shape: dict) -> dict[str, list[tuple[in
         shapes[f"lstm_{i}"] = [(read, 4 * units), (units, 4 * units), (4 * units,)]
     for stream, seen in shape["sees"].items():
         classes = vocabulary.size(stream)
-        shapes[f"hidden_{stream}"] = [(units + MEMORY + size * len(seen), hidden), (hidden,)]
+        shapes[f"hidden_{stream}"] = [(units + MEMORY + K + size * len(seen), hidden), (hidden,)]
         shapes[f"head_{stream}"] = [(hidden, classes), (classes,)]
-    return shapes | {"relative_note": [(hidden, 2 * REACH + 1), (2 * REACH + 1,)]}
+        shapes[f"trust_{stream}"] = [(hidden, K), (K,)]
+    around = shape["surroundings"]
+    return shapes | {
+        "relative_note": [(hidden, 2 * REACH + 1), (2 * REACH + 1,)],
+        "surroundings": [(1, 2 * NEAR + 1, len(FADING) + 1, around), (around,)],
+        "wanted_surroundings": [(hidden, around), (around,)],
+    }
 
 
 class Stepper:
@@ -66,20 +77,32 @@ class Stepper:
         }
         self.heard = self.lstm[0][0][size * len(tables) :]
         self.heads = {}
+        seen_by_all = units + MEMORY + K
         for stream, seen in self.shape["sees"].items():
             kernel, bias = arrays[f"hidden_{stream}"]
-            rows = np.split(kernel[units + MEMORY :], len(seen)) if seen else []
+            rows = np.split(kernel[seen_by_all:], len(seen)) if seen else []
             context = {name: tables[name] @ part for name, part in zip(seen, rows, strict=True)}
-            self.heads[stream] = (kernel[: units + MEMORY], bias, context, *arrays[f"head_{stream}"])
-        self.relative, self.relative_bias = arrays["relative_note"]
+            # What follows from the hidden layer alone is one product.
+            after = [arrays[f"head_{stream}"], arrays[f"trust_{stream}"]]
+            if stream == "note":
+                after += [arrays["relative_note"], arrays["wanted_surroundings"]]
+            ends = np.cumsum([len(bias) for _, bias in after])[:-1]
+            joined = [np.concatenate(parts, axis=-1) for parts in zip(*after, strict=True)]
+            self.heads[stream] = (kernel[:seen_by_all], bias, context, *joined, ends)
+        kernel, self.around_bias = arrays["surroundings"]
+        self.around = kernel.reshape(-1, kernel.shape[-1])
         # A trace has a number for each pitch class and one for each key, with a margin so that none nearby is missing.
         keys = self.vocabulary.keys
         octaves = np.pad(keys, ((0, 0), (0, 4))).reshape(len(keys), 11, 12).sum(axis=1)
-        self.struck = np.concatenate([octaves, np.pad(keys, ((0, 0), (NEAR, NEAR)))], axis=1)  # what a note adds
+        self.keys = np.pad(keys, ((0, 0), (NEAR, NEAR)))
+        self.struck = np.concatenate([octaves, self.keys], axis=1)  # what a note adds
         pitch = np.arange(128)[:, None]
         near = 12 + pitch + np.arange(2 * NEAR + 1)
         self.places = np.concatenate([(pitch + np.arange(12)) % 12, near], axis=1)  # what is read from each last note
-        self.fading = np.array(FADING, np.float32)[:, None]
+        self.candidates = slice(self.vocabulary.lowest, self.vocabulary.highest + 2 * NEAR + 1)
+        self.by_event, self.by_beat = np.array(FADING, np.float32).T
+        self.scale = 1 - self.by_event * self.by_beat**0.25
+        self.quarters, self.lengths = self.vocabulary.quarters("offset"), self.vocabulary.quarters("duration")
 
     @staticmethod
     def _fold_gates(weights: list[np.ndarray]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -98,19 +121,27 @@ class Stepper:
         token = {stream: np.full(count, self.vocabulary.size(stream)) for stream in self.streams}
         token |= {"phase": np.zeros(count, int), "interval": np.full(count, REACH)}
         memory = np.zeros((count, len(FADING), self.struck.shape[1]), np.float32)
-        return State(zeros, list(zeros), token, np.full(count, bar), memory, np.zeros(count, int), 0)
+        held = np.zeros((count, self.keys.shape[1]), np.float32)
+        past = recall.Past.empty(count, self.vocabulary.recalled)
+        recalled = {name: np.full((count, K), recall.NOTHING) for name in self.vocabulary.recalled}
+        onset = np.zeros(count, int)
+        return State(zeros, list(zeros), token, np.full(count, bar), memory, held, past, recalled, onset, 0)
 
-    def hear(self, state: State) -> tuple[np.ndarray, np.ndarray]:
-        """What is read of the traces after the last event, (B, MEMORY), and the traces; as the Keras layer `Memory`."""
-        note = state.last["note"]
-        memory = state.memory * self.fading + self.struck[note][:, None]
+    def hear(self, state: State) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """What is read of the traces after the last event, (B, MEMORY), the traces, and for how many quarter notes more
+        each key is held; as the Keras layer `Memory`."""
+        note, beats = state.last["note"], self.quarters[state.last["offset"]][:, None]
+        fading = self.by_event * self.by_beat**beats
+        memory = state.memory * fading[:, :, None] + self.struck[note][:, None]
         here = self.places[self.vocabulary.top[note]]  # (B, numbers read of each trace)
-        read = np.take_along_axis(memory, here[:, None], axis=2) * (1 - self.fading)
-        return read.reshape(len(note), MEMORY), memory
+        read = np.take_along_axis(memory, here[:, None], axis=2) * self.scale[:, None]
+        length = self.lengths[state.last["duration"]][:, None]
+        return read.reshape(len(note), MEMORY), memory, np.maximum(state.held - beats, self.keys[note] * length)
 
     def step(self, state: State) -> tuple[np.ndarray, State]:
-        """Read the last event: what the heads see, (B, U + MEMORY), and the state with layers and memory moved on."""
-        heard, memory = self.hear(state)
+        """Read the last event: what all heads see, (B, U + MEMORY), and the state with everything moved on."""
+        heard, memory, held = self.hear(state)
+        past, recalled = state.past.add(state.last) if state.length else (state.past, state.recalled)
         gates = heard @ self.heard
         for name, table in self.events.items():
             gates = gates + table[state.last[name]]
@@ -124,23 +155,42 @@ class Stepper:
             c.append((0.5 * f + 0.5) * state.c[layer] + (0.5 * i + 0.5) * g)
             h.append((0.5 * o + 0.5) * np.tanh(c[-1]))
         output = np.concatenate([h[-1], heard], axis=1)
-        return output, replace(state, h=h, c=c, memory=memory)
+        return output, replace(state, h=h, c=c, memory=memory, held=held, past=past, recalled=recalled)
 
     def logits(self, stream: str, output: np.ndarray, state: State, chosen: Classes) -> np.ndarray:
         """(B, V) unnormalised log-probabilities of the next event's class in `stream`, given the output of `step`, the
         state before the event, and what was chosen of it so far (see `known`)."""
-        kernel, bias, tables, head, head_bias = self.heads[stream]
-        hidden = output @ kernel + bias
+        kernel, bias, tables, after, after_bias, ends = self.heads[stream]
+        # A recalled event that differs in what is chosen already is not to be followed further.
+        followed = state.recalled[END_STREAM] != recall.NOTHING
+        for name in tables.keys() & state.recalled.keys():
+            followed &= state.recalled[name] == chosen[name][:, None]
+        hidden = np.concatenate([output, followed], axis=1, dtype=np.float32) @ kernel + bias
         for name, table in tables.items():
             hidden = hidden + table[chosen[name]]
         hidden = np.maximum(hidden, 0)
-        logits = hidden @ head + head_bias
-        if stream == "note":
-            relative = hidden @ self.relative + self.relative_bias
-            top = self.vocabulary.top
-            interval = top[:-1] - top[state.last["note"]][:, None] + REACH
-            logits += np.take_along_axis(relative, interval, axis=1)
-        return logits
+        logits, trust, *relative = np.split(hidden @ after + after_bias, ends, axis=1)
+        rows = np.arange(len(hidden))[:, None]
+        if stream != "note":
+            np.add.at(logits, (rows, state.recalled[stream]), trust * followed)
+            return logits
+        relative, wanted = relative
+        np.add.at(relative, (rows, state.recalled["interval"]), trust * followed)
+        top = self.vocabulary.top
+        logits += np.take_along_axis(relative, top[:-1] - top[state.last["note"]][:, None] + REACH, axis=1)
+        each = self.surroundings(state, chosen) @ wanted[:, :, None]
+        return logits + each[:, top[:-1] - self.vocabulary.lowest, 0]
+
+    def surroundings(self, state: State, chosen: Classes) -> np.ndarray:
+        """(B, keys, numbers) what lies around each key that may come next."""
+        beats = self.quarters[chosen[END_STREAM]] if END_STREAM in self.heads["note"][2] else np.zeros(len(state.onset))
+        traces = state.memory[:, :, 12:][:, :, self.candidates] * self.scale[:, None]
+        # A thousandth of a beat, as in Keras: no matter how the sums were rounded.
+        held = state.held[:, self.candidates] > beats[:, None] + 1e-3
+        around = np.concatenate([traces, held[:, None]], axis=1, dtype=np.float32)  # (B, F + 1, keys + 2 NEAR)
+        windows = np.lib.stride_tricks.sliding_window_view(around, 2 * NEAR + 1, axis=2).transpose(0, 2, 3, 1)
+        windows = windows.reshape(*windows.shape[:2], -1)
+        return np.maximum(windows @ self.around + self.around_bias, 0)
 
     def known(self, stream: str, classes: np.ndarray, state: State) -> Classes:
         """What choosing the classes (B,) of `stream` tells of the next event: them, and what follows from them."""
@@ -177,18 +227,39 @@ class Stepper:
 def stack(states: list[State]) -> State:
     """Several states as one batch."""
 
-    def join(part: Callable[[State], np.ndarray]) -> np.ndarray:
-        return np.concatenate([part(state) for state in states])
+    def join(parts: Iterable[np.ndarray]) -> np.ndarray:
+        return np.concatenate(list(parts))
 
-    layers = range(len(states[0].h))
+    def join_all(parts: Sequence[Classes]) -> Classes:
+        return {name: join(part[name] for part in parts) for name in parts[0]}
+
     return State(
-        [join(lambda state, i=i: state.h[i]) for i in layers],
-        [join(lambda state, i=i: state.c[i]) for i in layers],
-        {name: join(lambda state, name=name: state.last[name]) for name in states[0].last},
-        join(lambda state: state.bar),
-        join(lambda state: state.memory),
-        join(lambda state: state.onset),
+        [join(layer) for layer in zip(*(state.h for state in states), strict=True)],
+        [join(layer) for layer in zip(*(state.c for state in states), strict=True)],
+        join_all([state.last for state in states]),
+        join(state.bar for state in states),
+        join(state.memory for state in states),
+        join(state.held for state in states),
+        recall.stack([state.past for state in states]),
+        join_all([state.recalled for state in states]),
+        join(state.onset for state in states),
         states[0].length,
+    )
+
+
+def take(state: State, which: np.ndarray | slice) -> State:
+    """Some pieces of a batch: `which` holds their indices, a mask or a slice."""
+    return State(
+        [h[which] for h in state.h],
+        [c[which] for c in state.c],
+        {name: classes[which] for name, classes in state.last.items()},
+        state.bar[which],
+        state.memory[which],
+        state.held[which],
+        state.past.take(which),
+        {name: classes[which] for name, classes in state.recalled.items()},
+        state.onset[which],
+        state.length,
     )
 
 

@@ -1,0 +1,305 @@
+"""evaluate.py, run as a user runs it, and what it measures with."""
+
+import json
+from dataclasses import replace
+from itertools import product
+from pathlib import Path
+
+import numpy as np
+import pytest
+from conftest import make_piece, one_line_error, random_piece, run, save
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from utils import checkpoint, copying, dataset, events, likelihood, midi, ngram, sampler, statistics
+
+STREAMS = ("offset", "note", "duration")
+
+
+def evaluate(*flags: object) -> tuple[dict, str]:
+    result = run("evaluate.py", *flags)
+    assert result.returncode == 0, result.stderr
+    return json.loads(result.stdout.splitlines()[-1]), result.stdout
+
+
+def sources_of(*pieces, chords: str = "split") -> list[dataset.Source]:
+    return [dataset.Source(str(i), i / 99, events.from_piece(piece, chords=chords)) for i, piece in enumerate(pieces)]
+
+
+def corpora(train: list, scored: list, chords: str = "split", transpose: int = 2) -> list[dataset.Corpus]:
+    """(training, scored) corpora with the vocabulary of the former."""
+    both = [sources_of(*pieces, chords=chords) for pieces in (train, scored)]
+    vocabulary = events.build_vocabulary([s.events for s in both[0]], STREAMS, transpose, 12, chords, 16)
+    return [dataset.encode(sources, vocabulary, transpose) for sources in both]
+
+
+# ---- the script ----
+
+
+def test_held_out_pieces_baselines_and_samples(weights: Path, music: Path, tmp_path: Path):
+    picture = tmp_path / "samples.png"
+    flags = "--samples 2 --notes 40 --passages 5".split()
+    found, text = evaluate("--weights", weights, *flags, "--picture", picture)
+    about = checkpoint.load(weights).about
+
+    # The same number as training gave these weights, head by head.
+    best = min(about["history"], key=lambda row: row["score"])
+    assert found["nats_per_note"] == pytest.approx(best["held_out"], abs=1e-3)
+    for stream in STREAMS:
+        assert found["heads"][stream] == pytest.approx(best[f"held_out_{stream}"], abs=1e-3)
+        assert 0 <= found["accuracy"][stream] <= 1
+    held_out = {row["name"] for row in found["per_piece"]}
+    assert held_out == set(about["split"]["held_out"])
+    assert found["pieces"] == len(held_out) and found["trained_on"] == 0
+    assert found["nats_total"] == pytest.approx(found["nats_per_note"] * found["notes"])
+    assert found["nats_total"] == pytest.approx(found["nats_per_beat"] * found["beats"])
+    assert {row["beats"] for row in found["per_piece"]} <= {32, 33}  # eight bars; a last note may hang over
+    baselines = found["baselines"]
+    assert baselines["5-gram"]["nats_per_note"] < baselines["unigram"]["nats_per_note"]
+    assert baselines["unigram"]["nats_per_note"] < baselines["uniform"]["nats_per_note"]
+    assert set(found["moved"]) == set(STREAMS)
+
+    assert picture.read_bytes().startswith(b"\x89PNG")
+    table = found["samples"]["statistics"]
+    assert set(table) == set(statistics.describe(make_piece([(0, 60, 480)])))
+    assert len(table["pitch_classes"]["real"]) == 12
+    assert found["copying"]["generated"]["max"] >= 1
+    assert len(found["copying"]["generated"]["per_piece"]) == 2
+    assert {row["name"] for row in found["copying"]["held_out"]["per_piece"]} <= set(about["split"]["train"])
+    assert "longest run shared with the training music" in text and f"Wrote {picture}" in text
+
+
+def test_a_folder_and_what_of_it_was_trained_on(weights: Path, music: Path, tmp_path: Path):
+    names = checkpoint.load(weights).about["split"]["train"]
+    save(midi.read(music / names[0]).finer(2), tmp_path / "under another name.mid")
+    save(random_piece(77), tmp_path / names[1])  # the name of a training piece, but other music
+    found, text = evaluate("--weights", weights, "--midi-dir", tmp_path)
+    assert {row["name"]: row["trained_on"] for row in found["per_piece"]} == {
+        "under another name.mid": True, names[1]: False
+    }  # fmt: skip
+    assert "1 of the pieces were trained on\n" in text
+    # Without the training music guessing is the only baseline, and there is only the name to go by.
+    (tmp_path / "broken.mid").write_text("no music")
+    flags = ["--training-dir", tmp_path / "nowhere", "--samples", 1]
+    found, text = evaluate("--weights", weights, "--midi-dir", tmp_path, *flags)
+    assert set(found["baselines"]) == {"uniform"} and found["trained_on"] == 1
+    assert "samples" not in found and "cannot be compared" in text
+    assert "guessing is the only baseline" in text and "by their names" in text and "skipped: broken.mid" in text
+
+
+@pytest.mark.parametrize(
+    ("flags", "sentence"),
+    [
+        (["--weights", "none.weights.h5"], "run 'python train.py' first"),
+        (["--midi-dir", "none"], "none does not exist"),
+        (["--training-dir", "none"], "see --training-dir"),
+        (["--training-dir", "samples"], "pieces that"),
+        (["--picture", "a.txt"], "must end in .png"),
+    ],
+)
+def test_wrong_input_is_one_sentence(weights: Path, flags: list[str], sentence: str):
+    assert sentence in one_line_error(run("evaluate.py", "--weights", weights, *flags))
+
+
+# ---- likelihood ----
+
+
+def test_a_piece_costs_the_same_alone_and_among_others(weights: Path):
+    kept = checkpoint.load(weights)
+    stepper = sampler.Stepper(kept)
+    sources = sources_of(*(random_piece(seed, bars) for seed, bars in ((1, 2), (2, 6), (3, 1), (4, 6))))
+    together = likelihood.score(stepper, dataset.encode(sources, kept.vocabulary))
+    for i, source in enumerate(sources):
+        alone = likelihood.score(stepper, dataset.encode([source], kept.vocabulary))
+        np.testing.assert_allclose(together.nats[i], alone.nats[0], rtol=1e-4)
+        assert (together.right[i] == alone.right[0]).all()
+        size = len(source.events)
+        assert together.targets[i].tolist() == alone.targets[0].tolist() == [size + 1, size, size]
+
+
+def test_beats_are_the_frames_of_a_benchmark():
+    """A quarter note for each frame: silence before and within a piece counts, and a last note is a whole frame."""
+    assert likelihood.beats(make_piece([(480 * frame, 60, 480) for frame in (2, 3, 7)]), 12) == 8
+    assert likelihood.beats(make_piece([(0, 60, 480 * 3), (480, 64, 480)]), 12) == 3
+    # A note that ends a little before or after a beat ends on it.
+    for nearly in (-9, 9):
+        assert likelihood.beats(make_piece([(0, 60, 960 + nearly)]), 12) == 2
+    assert likelihood.beats(make_piece([(0, 60, 960 + 99)]), 12) == 3
+
+
+# ---- n-gram ----
+
+
+@pytest.mark.parametrize("chords", ["split", "class"])
+def test_the_ngram_is_a_distribution(chords: str):
+    train, scored = corpora([random_piece(seed, 4) for seed in range(4)], [random_piece(9, 2)], chords)
+    total = ngram.baselines(train, scored, 2)["5-gram"]
+    for k, stream in enumerate(STREAMS):
+        asked = np.flatnonzero(ngram.targets(scored, stream))
+        symbols = ngram.symbol_count(scored.vocabulary, stream)
+        counts = ngram.count(train, scored, stream, 2)
+        ((view, _),) = ngram.views(scored, 0)
+        smoothing = ngram.tune(counts, view[stream][asked], symbols)
+        *_, probability = ngram.distributions(counts, smoothing, np.arange(len(asked)), symbols)
+        np.testing.assert_allclose(probability.sum(axis=1), 1)
+        before = scored.inputs["note"][asked - 1]
+        probability = ngram.over_vocabulary(probability, stream, before, scored.vocabulary)
+        np.testing.assert_allclose(probability.sum(axis=1), 1)
+        assert probability.shape == (len(asked), scored.vocabulary.size(stream))
+        nats = -np.log(probability[np.arange(len(asked)), scored.inputs[stream][asked]]).sum()
+        assert nats == pytest.approx(total[k])
+
+
+def test_counts_and_smoothing_by_hand():
+    # Offsets of the training piece: 0, then 12 12 12 24, then the end; of the scored one 0, 12 and the end.
+    onsets = np.cumsum([0, 480, 480, 480, 960])
+    train, scored = corpora([make_piece([(o, 60, 480) for o in onsets])], [make_piece([(0, 60, 480), (480, 60, 480)])])
+    counts = ngram.count(train, scored, "offset", 2)
+    empty, after_offset = counts[0], counts[1]
+    assert (empty.pair.tolist(), empty.count.tolist()) == ([0, 1, 2, 3], [1, 3, 1, 1])
+    assert (empty.total.tolist(), empty.kinds.tolist()) == ([6], [4])
+    # After the start 0 came, after 0 came 12, and after 12 came 12 twice and 24 once.
+    by_target = {
+        target: (after_offset.total[context], after_offset.kinds[context])
+        for target, context in zip(("first", "second", "end"), after_offset.context, strict=True)
+    }
+    assert by_target == {"first": (1, 1), "second": (1, 1), "end": (3, 2)}
+    own, shorter = np.array([3, 0, 0]), np.array([0.25, 0.25, 0.5])
+    total, kinds = np.array([4, 4, 0]), np.array([2, 2, 0])
+    np.testing.assert_allclose(ngram.blend(own, shorter, total, kinds, (0.5, 0)), [2.75 / 4, 0.25 / 4, 0.5])
+    np.testing.assert_allclose(ngram.blend(own, shorter, total, kinds, (0.5, 4)), [3.75 / 8, 1.25 / 8, 0.5])
+    assert ngram.blend(own, shorter, total, kinds, None).tolist() == shorter.tolist()
+
+
+@pytest.mark.parametrize("chords", ["split", "class"])
+def test_the_ngram_knows_what_it_learnt_in_another_key(chords: str):
+    piece = random_piece(1)
+    moved = replace(piece, pitch=piece.pitch + 2)
+    train, scored = corpora([piece, random_piece(2)], [moved], chords)
+    again = ngram.baselines(train, scored, 2)["5-gram"].sum()
+    train, scored = corpora([random_piece(2), random_piece(3)], [moved], chords)
+    assert again < 0.3 * ngram.baselines(train, scored, 2)["5-gram"].sum()
+
+
+# ---- copying ----
+
+
+def in_steps(rows: list[tuple]) -> events.Piece:
+    return make_piece(rows, ticks_per_quarter=12)
+
+
+notes = st.lists(st.tuples(st.integers(0, 2), st.integers(60, 62), st.integers(1, 2)), min_size=1, max_size=12)
+
+
+@settings(deadline=None, max_examples=60)
+@given(st.lists(notes, min_size=1, max_size=3), st.lists(notes, min_size=1, max_size=2))
+def test_the_longest_shared_run_is_the_longest(training: list, made: list):
+    def pieces(gaps: list[list[tuple]]) -> list[events.Piece]:
+        onsets = [np.cumsum([gap for gap, *_ in piece]) for piece in gaps]
+        return [in_steps([(int(o), p, d) for o, (_, p, d) in zip(on, piece, strict=True)])
+                for on, piece in zip(onsets, gaps, strict=True)]  # fmt: skip
+
+    def figure(piece: events.Piece, begin: int, length: int) -> tuple:
+        part = slice(begin, begin + length)
+        return (*np.diff(piece.pitch[part]), *np.diff(piece.onset[part]), *piece.duration[part])
+
+    there, here = pieces(training), pieces(made)
+    runs = copying.longest_shared(copying.Notes.of(there), copying.Notes.of(here))
+    for piece, run_ in zip(here, runs, strict=True):
+        shared = [
+            length
+            for other, i, j in product(there, range(len(piece)), range(12))
+            for length in range(1, min(len(piece) - i, len(other) - j) + 1)
+            if figure(piece, i, length) == figure(other, j, length)
+        ]
+        assert run_.notes == max(shared, default=0)
+
+
+def test_a_planted_copy_is_found_in_another_key():
+    training = [in_steps([(o // 40, p, d // 40) for o, p, d in zip(q.onset, q.pitch, q.duration, strict=True)])
+                for q in map(random_piece, range(5))]  # fmt: skip
+    source = training[3]
+    begin, length = 20, 9
+    copied = [
+        (int(source.onset[i]), int(source.pitch[i]) - 7, int(source.duration[i])) for i in range(begin, begin + 9)
+    ]
+    foreign = [(i, 100 - i, 77) for i in range(4)]  # no note of the training music is so long
+    made = [in_steps(foreign), in_steps([*foreign, *((o + 8, p, d) for o, p, d in copied)])]
+    nothing, found = copying.longest_shared(copying.Notes.of(training), copying.Notes.of(made))
+    assert nothing.notes == 0
+    assert (found.notes, found.piece, found.beat) == (length, 3, source.onset[begin] / 12)
+    summary = copying.summary(copying.Notes.of(training), list("abcde"), made)
+    assert (summary["median"], summary["max"], summary["per_piece"][1]["name"]) == (4.5, 9, "d")
+
+
+def test_the_playing_scripts_say_what_they_copied(weights: Path, music: Path, tmp_path: Path, capsys):
+    kept = checkpoint.load(weights)
+    sources, _ = copying.read_split(kept.about)
+    classes, _ = kept.vocabulary.encode(sources[0].events)
+    copying.report(kept, [Path("a.mid")], [classes])
+    line = f"longest run shared with the training music: {len(sources[0].events)} notes ({sources[0].name}, beat 0)\n"
+    assert capsys.readouterr().out == line
+    for folder in (tmp_path, tmp_path / "nowhere", "samples"):  # empty, not there, and other music
+        about = {**kept.about, "settings": {**kept.about["settings"], "midi_dir": str(folder)}}
+        copying.report(replace(kept, about=about), [Path("a.mid")], [classes])
+    assert capsys.readouterr().out == ""
+    for script in ("generate_music.py", "predict_with_prior.py"):
+        flags = ["--weights", weights, "--out", tmp_path, "--notes", 20, "--count", 2, "--no-wav", "--no-picture"]
+        result = run(script, *flags)
+        assert result.stdout.splitlines()[-1].startswith(f"longest run shared with the training music in {tmp_path}")
+        assert "longest run" not in run(script, *flags, "--no-copying").stdout
+
+
+# ---- statistics ----
+
+
+def test_a_scale_has_known_statistics():
+    scale = make_piece([(480 * i, 60 + p, 480) for i, p in enumerate((0, 2, 4, 5, 7, 9, 11, 12))])
+    found = statistics.describe(scale)
+    assert found["pitch_classes"].tolist() == [2 / 8, 0, 1 / 8, 0, 1 / 8, 1 / 8, 0, 1 / 8, 0, 1 / 8, 0, 1 / 8]
+    assert found["note_lengths"][statistics.LENGTHS.index(1)] == 1
+    numbers = {name: value for name, value in found.items() if isinstance(value, float) and name != "key_clarity"}
+    assert numbers == {"range": 12, "notes_per_beat": 1, "polyphony": 1, "repeated_figures": 0, "on_beat": 1}
+
+
+def test_chords_rests_and_repetitions_are_counted():
+    # Bars of 3/8: a chord of three eighths, then an eighth of silence.
+    chords = [(720 * bar, pitch, 480) for bar in range(8) for pitch in (48, 52, 55)]
+    found = statistics.describe(make_piece(chords, time_signatures=[(0, 3, 8)]))
+    assert found["polyphony"] == 3 and found["on_beat"] == 1 and found["range"] == 7
+    assert found["notes_per_beat"] == pytest.approx(24 * 480 / (7 * 720 + 480))
+    # 17 figures of eight notes, of which three are different.
+    assert found["repeated_figures"] == pytest.approx(14 / 17)
+    in_quarters = statistics.describe(make_piece(chords, time_signatures=[(0, 4, 4)]))
+    assert in_quarters["on_beat"] == 0.5
+
+
+def test_key_clarity():
+    for tonic, profile in product((0, 7), (statistics.MAJOR, statistics.MINOR)):
+        assert statistics.key_clarity(np.roll(profile, tonic)) == pytest.approx(1)
+    assert statistics.key_clarity(np.ones(12)) == 0
+    assert statistics.key_clarity(np.eye(12)[0] + np.eye(12)[6]) < 0.6
+
+
+def test_overlap_and_divergence_of_two_normal_distributions():
+    normal = np.random.default_rng(1).normal(size=2000)
+    overlap, divergence = statistics.overlap_and_divergence(normal, normal + 1)
+    assert overlap == pytest.approx(0.617, abs=0.03)  # 2 F(-1/2), F the distribution function
+    assert divergence == pytest.approx(0.5, abs=0.1)
+    assert statistics.overlap_and_divergence(normal, normal) == pytest.approx((1, 0), abs=1e-3)
+    assert statistics.overlap_and_divergence(normal, np.zeros(9)) is None
+
+
+def test_sets_that_differ_are_far_apart():
+    rng = np.random.default_rng(1)
+
+    def made(spread: int) -> list[statistics.Features]:
+        return [statistics.describe(make_piece([(240 * i, int(60 + rng.integers(-spread, spread)), 240)
+                                                for i in range(9)])) for _ in range(12)]  # fmt: skip
+
+    real = made(8)
+    same, other = statistics.compare(made(8), real), statistics.compare(made(30), real)
+    assert same["range"]["overlap"] > 0.7 > 0.1 > other["range"]["overlap"]
+    assert same["range"]["divergence"] < 0.3 < 3 < other["range"]["divergence"]
+    assert same["notes_per_beat"]["overlap"] is None  # always two
+    assert "range" in statistics.as_text(same)

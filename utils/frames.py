@@ -1,0 +1,162 @@
+"""The polyphonic-music benchmark (Boulanger-Lewandowski et al., ICML 2012), as it is published -> Pieces.
+
+Its four sets (JSB Chorales, Nottingham, Piano-midi.de, MuseData) are lists of frames: the keys that sound at a moment.
+Each of them becomes a note as long as the frame, struck anew if it goes on, so that nothing is left out of what the
+literature scores: with a quarter note to a frame, nats a beat are nats a frame. Shapes: F frames.
+
+JSON: {"train": pieces, "valid": pieces, "test": pieces}, or the pieces alone. A piece is a list of frames; a frame is a
+list of MIDI pitches, in which -1, null and NaN are voices that rest, or of 88 zeros and ones, the keys of a piano.
+MAT: cell arrays traindata, validdata, testdata, in each cell an (F, 88) table of zeros and ones.
+"""
+
+import io
+import json
+import warnings
+from pathlib import Path
+
+import numpy as np
+
+from utils import midi
+from utils.errors import UserError
+
+ENDINGS = (".json", ".mat")
+PICKLES = (".pkl", ".pickle", ".p")  # of which the sets are published too, to be refused
+SPLITS = ("train", "valid", "test")
+PLACES = (*SPLITS, "[0-9][0-9][0-9][0-9].mid")  # patterns of what `read` names
+HDF5 = b"\x89HDF\r\n\x1a\n"  # MAT files of version 7.3 are HDF5, behind a header of their own
+KEYS = 88  # in a row of a table
+LOWEST = 21  # MIDI pitch of the first of them
+TICKS_PER_QUARTER = 480
+VELOCITY = 80
+
+
+class NoFrames(UserError):
+    """A file of something else, as JSON and MAT files mostly are."""
+
+
+def is_named(path: Path) -> bool:
+    """Whether a file's name ends as those of the benchmark do."""
+    return path.name.lower().endswith((*ENDINGS, *PICKLES))
+
+
+def keys_of_table(table: np.ndarray) -> np.ndarray:
+    """An (F, 88) table of zeros and ones -> the pitches that sound, (F, 128) bool. Raises ValueError for another."""
+    if not table.size:
+        return np.zeros((0, 128), bool)
+    if table.ndim != 2 or table.shape[1] != KEYS or not np.isin(table, (0, 1)).all():
+        raise ValueError(f"is no table of zeros and ones with {KEYS} keys in each row")
+    return np.pad(table == 1, ((0, 0), (LOWEST, 128 - LOWEST - KEYS)))
+
+
+def keys_of_lists(frames: list[list]) -> np.ndarray:
+    """A piece of a JSON file -> the pitches that sound, (F, 128) bool. Raises ValueError that says what is wrong."""
+    widths = {len(frame) for frame in frames}
+    sounding = [[value for value in frame if value not in (None, -1) and value == value] for frame in frames]
+    # Many keys or nothing above 1: each alone makes it a table, so that one with a mistake is not taken for pitches.
+    highest = max((value for frame in sounding for value in frame), default=-1)
+    if max(widths, default=0) >= KEYS or (max(widths, default=0) > 2 and highest in (0, 1)):
+        if widths != {KEYS}:
+            raise ValueError(f"has rows of {min(widths)} to {max(widths)} keys where a table has {KEYS}")
+        return keys_of_table(np.array(frames))
+    keys = np.zeros((len(frames), 128), bool)
+    for row, pitches in zip(keys, sounding, strict=True):
+        for pitch in pitches:
+            if pitch not in range(128):
+                raise ValueError(f"has the pitch {pitch} where MIDI has 0 to 127")
+            row[int(pitch)] = True
+    return keys
+
+
+def is_piece(value: object) -> bool:
+    """Whether a value from a JSON file is a list of lists of numbers."""
+    return isinstance(value, list) and all(
+        isinstance(frame, list) and all(number is None or isinstance(number, int | float) for number in frame)
+        for frame in value
+    )
+
+
+def from_json(data: bytes) -> dict[str, list[list[list]]]:
+    """Split ('' if there is none) -> pieces; nothing if the file is about something else. ValueError if damaged."""
+    content = json.loads(data)
+    if isinstance(content, dict):
+        splits = {split: content[split] for split in SPLITS if split in content}
+    else:
+        splits = {"": content}
+    frames = all(isinstance(pieces, list) and all(map(is_piece, pieces)) for pieces in splits.values())
+    return splits if frames else {}
+
+
+def from_mat(data: bytes) -> dict[str, list[np.ndarray]]:
+    """Split -> tables; nothing if the file is about something else. Raises anything, or crashes, if damaged."""
+    splits = {}
+    if HDF5 in data[:520]:
+        import h5py
+
+        with h5py.File(io.BytesIO(data)) as file:
+            for split in SPLITS:
+                cells = file.get(f"{split}data")
+                if isinstance(cells, h5py.Dataset) and h5py.check_ref_dtype(cells.dtype):
+                    tables = [file[cell] for cell in cells[()].ravel()]
+                    # MATLAB turns its arrays for HDF5, and writes the shape of an empty one in its place.
+                    splits[split] = [np.zeros(0) if "MATLAB_empty" in t.attrs else t[()].T for t in tables]
+    else:
+        from scipy.io import loadmat, matlab
+
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", matlab.MatReadWarning)  # all that it says of an unreadable variable
+            content = loadmat(io.BytesIO(data), variable_names=[f"{split}data" for split in SPLITS])
+        for split in SPLITS:
+            cells = content.get(f"{split}data")
+            if cells is not None and cells.dtype == object:
+                splits[split] = [np.asarray(table) for table in cells.ravel()]
+    return splits
+
+
+def to_piece(keys: np.ndarray, quarters: float) -> midi.Piece:
+    """The pitches that sound, (F, 128) bool -> notes, each a frame of so many quarter notes long."""
+    length = round(quarters * TICKS_PER_QUARTER)
+    frame, pitch = np.argwhere(keys).T
+    return midi.Piece(
+        onset=frame * length,
+        pitch=pitch,
+        duration=np.full_like(frame, length),
+        velocity=np.full_like(frame, VELOCITY),
+        program=np.zeros_like(frame),
+        ticks_per_quarter=TICKS_PER_QUARTER,
+        tempos=[(0, midi.microseconds(120))],
+        time_signatures=[(0, 4, 4)],
+    )
+
+
+def read(path: Path, quarters: float) -> dict[Path, midi.Piece]:
+    """Where each piece of a benchmark file belongs (train/0007.mid; 0007.mid if there are no splits) -> the piece.
+
+    A frame lasts so many `quarters`. A piece without a note is left out and keeps its number. Raises UserError that
+    names the file, NoFrames if it is about something else.
+    """
+    data = midi.read_bytes(path)
+    name = path.name.lower()
+    if name.endswith(PICKLES) or data[:1] == b"\x80":
+        raise UserError(
+            f"{path} is a pickle, and reading one runs code from it: take the JSON or MAT of the same data."
+        )
+    try:
+        splits = from_json(data) if name.endswith(".json") else from_mat(data)
+    except Exception:  # the readers of MAT raise whatever a damaged file makes them stumble over
+        raise UserError(f"{path} is damaged or cut short: copy or download it again.") from None
+    if not any(splits.values()):
+        raise NoFrames(f"{path} holds no pieces in frames, so there is nothing to convert in it.")
+    found = {}
+    for split, pieces in splits.items():
+        for number, piece in enumerate(pieces):
+            place = Path(split, f"{number:04d}.mid")
+            try:
+                keys = keys_of_lists(piece) if isinstance(piece, list) else keys_of_table(piece)
+            except ValueError as error:
+                where = f"piece {number} of {split}" if split else f"piece {number}"
+                raise UserError(f"{path} cannot be used: {where} {error}; correct or remove it.") from None
+            if keys.any():
+                found[place] = to_piece(keys, quarters)
+    if not found:
+        raise UserError(f"{path} cannot be used: none of its pieces has a note.")
+    return found

@@ -1,0 +1,206 @@
+"""Baselines: how surprised by the same music is somebody who only counts what followed what in the training pieces?
+
+The n-gram predicts an event as the network does, one stream after another, each knowing what was chosen before it.
+Where a note is one pitch it counts intervals, which hold in all keys (on classical piano, JSB Chorales and Nottingham
+that is better than counting pitches in all transpositions); where a note is a chord, it counts chords in all
+transpositions.
+
+Shapes: E targets of the scored pieces, C different contexts, K pairs of a context and what followed it, V symbols.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from tqdm import tqdm
+
+from utils.dataset import Corpus
+from utils.events import END_STREAM, REACH, Vocabulary
+from utils.hashing import mix
+
+ORDER = 5  # events that an n-gram spans: the one predicted and four before it
+DISCOUNTS = (0.1, 0.3, 0.5, 0.7, 0.9, 0.97)  # what is taken from each count and given to the shorter context
+STRENGTHS = (0, 1, 4, 16, 64, 256)  # how often the shorter context counts beside what was counted
+CHUNK = 2**20  # probabilities that are written out at once
+
+Smoothing = tuple[float, float] | None  # discount and strength; None: this context is passed over
+
+
+@dataclass
+class Counts:
+    """What followed, in the training pieces, the contexts of one length that the scored targets stand in."""
+
+    context: np.ndarray  # (E,) number of each target's context
+    pair: np.ndarray  # (K,) context * V + symbol, ascending
+    count: np.ndarray  # (K,)
+    total: np.ndarray  # (C,) how often the context was met
+    kinds: np.ndarray  # (C,) different symbols that followed it
+
+
+def is_relative(vocabulary: Vocabulary) -> bool:
+    """Whether the n-gram counts intervals for notes."""
+    return vocabulary.chords == "split"
+
+
+def symbol_count(vocabulary: Vocabulary, stream: str) -> int:
+    """How many symbols may stand in a stream."""
+    return 2 * REACH + 1 if stream == "note" and is_relative(vocabulary) else vocabulary.size(stream)
+
+
+def views(corpus: Corpus, transpose: int) -> Iterator[tuple[dict[str, np.ndarray], np.ndarray]]:
+    """A corpus as the n-gram reads it: the symbols of each stream, and which of them there are; with chords as classes
+    that is a view for each transposition, with intervals one is enough."""
+    streams = {stream: corpus.inputs[stream] for stream in corpus.vocabulary.streams}
+    if is_relative(corpus.vocabulary):
+        # As in the network, the first note of a piece is heard from the middle C that stands for the start token.
+        interval = np.diff(corpus.vocabulary.top[streams["note"]], prepend=0) + REACH
+        interval[corpus.first[:-1]] = 2 * REACH + 1
+        yield {**streams, "note": interval}, np.ones(len(interval), bool)
+        return
+    table = corpus.vocabulary.transpositions(transpose)
+    low, high = np.repeat(corpus.room, np.diff(corpus.first), axis=0).T
+    for row, shift in enumerate(range(-transpose, transpose + 1)):
+        yield {**streams, "note": table[row, streams["note"]]}, (low <= shift) & (shift <= high)
+
+
+def targets(corpus: Corpus, stream: str) -> np.ndarray:
+    """Mask of what is predicted in a stream: all but the start tokens, and the ends in the stream that says so."""
+    chosen = np.ones(corpus.first[-1], bool)
+    chosen[corpus.first[:-1]] = False
+    chosen[corpus.first[1:] - 1] = stream == END_STREAM
+    return chosen
+
+
+def contexts(view: dict[str, np.ndarray], first: np.ndarray, stream: str) -> Iterator[np.ndarray]:
+    """Hashes of what stands before each symbol of a stream, from the empty context to the longest.
+
+    First comes what was chosen of the same event, then the events before it, the nearest first, and of each the symbol
+    of the same stream first. Before a piece there are start tokens without end.
+    """
+    start = np.repeat(first[:-1], np.diff(first))
+    context = np.zeros(len(start), np.uint64)
+    yield context
+    streams = tuple(view)
+    for name in streams[: streams.index(stream)]:
+        context = mix(context, view[name])
+        yield context
+    for back in range(1, ORDER):
+        before = np.maximum(np.arange(len(start)) - back, start)
+        for name in (stream, *(other for other in reversed(streams) if other != stream)):
+            context = mix(context, view[name][before])
+            yield context
+
+
+def count(train: Corpus, scored: Corpus, stream: str, transpose: int) -> list[Counts]:
+    """Counts from the empty context to the longest, of the contexts that `scored` asks for and no others."""
+    symbols = symbol_count(scored.vocabulary, stream)
+    ((view, _),) = views(scored, 0)
+    asked = targets(scored, stream)
+    known = [np.unique(hashes[asked], return_inverse=True) for hashes in contexts(view, scored.first, stream)]
+    pairs = [[] for _ in known]
+    for view, there in views(train, transpose):
+        there = there & targets(train, stream)
+        symbol = view[stream][there]
+        for length, hashes in enumerate(contexts(view, train.first, stream)):
+            different, _ = known[length]
+            hashes = hashes[there]
+            number = np.minimum(np.searchsorted(different, hashes), len(different) - 1)
+            met = different[number] == hashes
+            pairs[length].append(np.unique(number[met] * symbols + symbol[met], return_counts=True))
+    counts = []
+    for (different, context), found in zip(known, pairs, strict=True):
+        pair, where = np.unique(np.concatenate([pair for pair, _ in found]), return_inverse=True)
+        number = np.bincount(where, np.concatenate([times for _, times in found]), len(pair))
+        total = np.bincount(pair // symbols, number, len(different))
+        counts.append(Counts(context, pair, number, total, np.bincount(pair // symbols, minlength=len(different))))
+    return counts
+
+
+def blend(own: np.ndarray, shorter: np.ndarray, total: np.ndarray, kinds: np.ndarray, how: Smoothing) -> np.ndarray:
+    """Probabilities in a context from the counts in it, `own`, and the probabilities in the `shorter` context.
+
+    Interpolated absolute discounting with a strength, as in the Pitman-Yor process (Teh 2006): the strength 0 is plain
+    absolute discounting (Ney et al. 1994). A context that was never met says what the shorter one says.
+    """
+    if how is None:
+        return shorter
+    discount, strength = how
+    met = np.maximum(total, 1) + strength
+    return np.where(total > 0, (np.maximum(own - discount, 0) + (strength + discount * kinds) * shorter) / met, shorter)
+
+
+def tune(counts: list[Counts], symbol: np.ndarray, symbols: int) -> list[Smoothing]:
+    """The smoothing of each length of context that suits the targets `symbol` (E,) best: it is chosen on the very
+    pieces that are scored, in favour of the baseline."""
+    probability = np.full(len(symbol), 1 / symbols)
+    chosen = []
+    for level in counts:
+        asked = level.context * symbols + symbol
+        where = np.minimum(np.searchsorted(level.pair, asked), max(len(level.pair) - 1, 0))
+        own = np.zeros(len(symbol))
+        if len(level.pair):
+            own = np.where(level.pair[where] == asked, level.count[where], 0)
+        total, kinds = level.total[level.context], level.kinds[level.context]
+        tried = {how: blend(own, probability, total, kinds, how) for how in grid()}
+        best = max(tried, key=lambda how: np.log(tried[how]).sum())
+        probability = tried[best]
+        chosen.append(best)
+    return chosen
+
+
+def grid() -> list[Smoothing]:
+    """What `tune` tries; that a context is passed over comes first, so that it is preferred where nothing is gained."""
+    return [None, *((discount, strength) for discount in DISCOUNTS for strength in STRENGTHS)]
+
+
+def distributions(
+    counts: list[Counts], smoothing: list[Smoothing], rows: np.ndarray, symbols: int
+) -> Iterator[np.ndarray]:
+    """(rows, V) probabilities of all symbols for some of the targets, with longer and longer contexts."""
+    probability = np.full((len(rows), symbols), 1 / symbols)
+    for level, how in zip(counts, smoothing, strict=True):
+        context = level.context[rows]
+        begin, end = np.searchsorted(level.pair, np.stack([context, context + 1]) * symbols)
+        length = end - begin
+        # The pairs of all rows, one row after another.
+        place = np.arange(length.sum()) + np.repeat(begin - np.cumsum(length) + length, length)
+        own = np.zeros_like(probability)
+        own[np.repeat(np.arange(len(rows)), length), level.pair[place] % symbols] = level.count[place]
+        probability = blend(own, probability, level.total[context][:, None], level.kinds[context][:, None], how)
+        yield probability
+
+
+def over_vocabulary(probability: np.ndarray, stream: str, before: np.ndarray, vocabulary: Vocabulary) -> np.ndarray:
+    """(E, V) probabilities of symbols -> of the classes of a stream, given the note classes (E,) before them: what
+    intervals that lead out of the vocabulary had is shared by the others."""
+    if stream == "note" and is_relative(vocabulary):
+        interval = vocabulary.top[:-1] - vocabulary.top[before][:, None] + REACH
+        probability = np.take_along_axis(probability, interval, axis=1)
+        probability /= probability.sum(axis=1, keepdims=True)
+    return probability
+
+
+def baselines(train: Corpus, scored: Corpus, transpose: int) -> dict[str, np.ndarray]:
+    """Nats in each stream, (S,), of all pieces of `scored`: 'unigram', which knows how often each symbol came in
+    `train`, and '5-gram', which knows the four events before as well; `transpose` is that of the training."""
+    streams, vocabulary = scored.vocabulary.streams, scored.vocabulary
+    names = ("unigram", f"{ORDER}-gram")
+    nats = {name: np.zeros(len(streams)) for name in names}
+    ((view, _),) = views(scored, 0)
+    for k, stream in enumerate(tqdm(streams, desc="counting", unit="stream", delay=2, leave=False)):
+        symbols = symbol_count(vocabulary, stream)
+        asked = np.flatnonzero(targets(scored, stream))
+        counts = count(train, scored, stream, transpose)
+        smoothing = tune(counts, view[stream][asked], symbols)
+        for rows in np.array_split(np.arange(len(asked)), -(-len(asked) * symbols // CHUNK)):
+            index = asked[rows]
+            unigram, *_, longest = distributions(counts, smoothing, rows, symbols)
+            for name, probability in zip(names, (unigram, longest), strict=True):
+                probability = over_vocabulary(probability, stream, scored.inputs["note"][index - 1], vocabulary)
+                nats[name][k] -= np.log(probability[np.arange(len(rows)), scored.inputs[stream][index]]).sum()
+    return nats
+
+
+def uniform(scored: Corpus) -> np.ndarray:
+    """Nats in each stream, (S,), of somebody to whom all classes are alike."""
+    return np.array([targets(scored, s).sum() * np.log(scored.vocabulary.size(s)) for s in scored.vocabulary.streams])

@@ -15,7 +15,7 @@ demo: $(VENV)/ready
 	@$(RUN) generate_music.py --count 3 > $(VENV)/demo
 	@$(RUN) predict_with_prior.py >> $(VENV)/demo
 	@cat $(VENV)/demo
-	@echo; echo "Open these in any music player or notation program:"; \
+	@echo; echo "Hear the .wav and see the .png beside each of these, or open it in a music or notation program:"; \
 		sed -n 's/^Wrote \(.*\.mid\):.*/    \1/p' $(VENV)/demo
 
 test: $(VENV)/ready-dev

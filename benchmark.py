@@ -23,7 +23,7 @@ from utils import checkpoint, dataset, events, midi, sampler, settings
 
 # ---- what to measure
 QUICK = False  # fewer repetitions, and a tenth of the notes for the memory
-PART = "all"  # all, or one of: read, train, sample, prior, memory
+PART = "all"  # all, or one of: read, train, sample, prior, memory, render
 MIDI_DIR = ""  # folder of MIDI files to read ('': pieces of 600 notes made up here)
 # ---- how much
 FILES = 12  # files that the ancestors' way reads
@@ -249,8 +249,9 @@ def measure_sample(args, weights: Path) -> dict:
 def measure_prior(args, weights: Path, folder: Path) -> dict:
     """A continuation of 700 notes, the whole command from a cold start."""
     with tempfile.TemporaryDirectory() as out:
-        command = [sys.executable, "predict_with_prior.py", "--weights", weights, "--out", out, "--no-copying"]
+        command = [sys.executable, "predict_with_prior.py", "--weights", weights, "--out", out]
         command = [*map(str, command), "--notes", str(args.prior_notes)]
+        command += ["--no-wav", "--no-picture", "--no-copying"]
         seconds = best_time(args.repeat, lambda: subprocess.run(command, check=True, capture_output=True))
     stepper = sampler.Stepper(checkpoint.load(weights))
     model = ancestors_network([stepper.vocabulary.size(stream) for stream in stepper.streams], args.window)
@@ -316,8 +317,25 @@ def measure_memory(args) -> dict:
     }
 
 
+def measure_render(args) -> dict:
+    """Sound and picture of a piece of two minutes, with the start of the packages that make them."""
+    piece = made_up(NOTES, 1)
+    piece.ticks_per_quarter = round(piece.ticks_per_quarter * midi.seconds(piece) / 120)  # as much faster
+    with tempfile.TemporaryDirectory() as folder:
+        start = time.perf_counter()
+        from utils import sound
+
+        sound.write(piece, Path(folder, "piece.wav"))
+        middle = time.perf_counter()
+        from utils import pianoroll
+
+        pianoroll.write(piece, Path(folder, "piece.png"), "two minutes")
+        end = time.perf_counter()
+    return {"wav_seconds": middle - start, "picture_seconds": end - middle}
+
+
 def in_its_own_process(args, part: str) -> dict:
-    """A part whose memory must not be mixed with that of others."""
+    """A part whose memory, or whose packages' start, must not be mixed with that of others."""
     flags = [f"--{name.replace('_', '-')}={getattr(args, name)}" for name in ("updates", "large", "small", "repeat")]
     command = [sys.executable, "benchmark.py", "--part", part, *flags]
     done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
@@ -329,13 +347,13 @@ def main(args) -> None:
     os.chdir(Path(__file__).parent)
     for name in ("files", "updates", "ancestor_updates", "ancestor_notes", "repeat"):
         settings.at_least(name, getattr(args, name), 1)
-    settings.choice("part", args.part, ("all", "read", "train", "sample", "prior", "memory"))
+    settings.choice("part", args.part, ("all", "read", "train", "sample", "prior", "memory", "render"))
     if args.quick:
         args.files, args.updates, args.ancestor_updates, args.ancestor_notes, args.repeat = 1, 12, 2, 5, 2
         args.large //= 10
     measured = {}
     # Memory comes first: Linux counts what the parent held when it started a process among what that process held.
-    wanted = ("memory", "read", "train", "sample", "prior") if args.part == "all" else (args.part,)
+    wanted = ("memory", "read", "train", "sample", "prior", "render") if args.part == "all" else (args.part,)
     with tempfile.TemporaryDirectory() as scratch:
         folder, weights = Path(args.midi_dir or scratch), Path(scratch) / "benchmark.weights.h5"
         if not args.midi_dir:
@@ -344,8 +362,9 @@ def main(args) -> None:
             print(f"measuring: {part} ...", flush=True)
             if part in ("sample", "prior") and not weights.exists():
                 save_network(folder, weights)
-            if part == "memory":
-                measured |= measure_memory(args) if args.part == part else in_its_own_process(args, part)
+            if part in ("memory", "render"):
+                alone = {"memory": measure_memory, "render": measure_render}[part]
+                measured |= alone(args) if args.part == part else in_its_own_process(args, part)
             else:
                 extra = {"sample": (weights,), "prior": (weights, folder)}.get(part, (folder,))
                 measured |= globals()[f"measure_{part}"](args, *extra)

@@ -7,9 +7,7 @@ python generate_music.py --temperature 0.8 --seed 7        calmer, and the same 
 
 from pathlib import Path
 
-import numpy as np
-
-from utils import checkpoint, copying, events, instruments, midi, sampler, settings
+from utils import checkpoint, compose, copying, instruments, midi, output, sampler, settings
 
 # ---- the music
 WEIGHTS = "weights/music.weights.h5"  # file that train.py wrote
@@ -24,16 +22,16 @@ SEED: int | None = None  # the same seed makes the same piece (none: a new one e
 # ---- how it sounds
 TEMPO = 120.0  # quarter notes a minute
 INSTRUMENT = "Acoustic Grand Piano"  # any General MIDI name, or its number from 0 to 127
-OUT = "samples"  # folder for the MIDI files; nothing there is overwritten
+OUT = "samples"  # folder for all that is written; nothing there is overwritten
 COPYING = True  # say how many notes in a row stand in the training music too, in any key, if that is still there
+# ---- beside each MIDI file, under its name
+WAV = True  # its sound
+PICTURE = True  # its piano roll (PNG)
+NOTATION = False  # its score for notation programs (MusicXML)
+SOUNDFONT = ""  # .sf2 or .sf3 file that plays the sound ('': the one that comes with pretty_midi)
 # ---- pieces that end by themselves (--notes 0)
 LEAST_EVENTS = 32  # events before a piece may end
 MOST_EVENTS = 5000  # events after which it is cut off
-
-
-def open_with(stepper: sampler.Stepper, opening: dict) -> sampler.State:
-    """The state after a passage that `dataset.passages` kept."""
-    return stepper.read(stepper.start(1, opening["metre"]), opening["classes"], opening["phase"])
 
 
 def main(args) -> None:
@@ -47,38 +45,21 @@ def main(args) -> None:
     weights = checkpoint.load(args.weights)
     stepper = sampler.Stepper(weights)
     how = sampler.Sampling(args.temperature, args.top_p, args.seed)
-
+    begun = [compose.silence(weights)] * args.count
     if args.opening == "random":
-        kept = weights.about["openings"]
-        order = np.random.default_rng(how.seed).permutation(len(kept))
-        openings = [kept[order[i % len(kept)]] for i in range(args.count)]
-        state = sampler.stack([open_with(stepper, opening) for opening in openings])
-    else:
-        openings = [{"metre": weights.about["metre"], "classes": {}, "phase": []}] * args.count
-        state = stepper.start(args.count, weights.about["metre"])
-    how.constraints = sampler.usual_constraints(stepper, state.length + (args.notes or args.least_events))
-
-    new, paths = sampler.generate(stepper, state, args.notes or args.most_events, how), []
-    for i, classes in enumerate(new):
-        opening = openings[i]
-        phase = (state.last["phase"][i] + stepper.steps(classes["offset"][0])) % state.bar[i]
-        if args.include_opening and opening["phase"]:
-            phase = opening["phase"][0]
-            classes = {s: np.concatenate([opening["classes"][s], made]).astype(int) for s, made in classes.items()}
-        values = stepper.vocabulary.decode(classes)
-        # The first note falls on the place in the bar that it was made for.
-        piece = events.to_piece(values, stepper.vocabulary.grid, start=phase - values["offset"][0], program=program)
-        piece = events.let_go(piece)
-        if args.notes and not args.include_opening:  # with --chords class an event may hold several notes
-            piece = piece.take(slice(args.notes))
+        begun = compose.openings(weights, args.count, how.seed)
+    ends = (args.least_events, args.most_events)
+    pieces, made = compose.new_pieces(stepper, begun, how, args.notes, program, args.include_opening, ends)
+    paths = []
+    for piece, opening in zip(pieces, begun, strict=True):
         piece.tempos = [(0, tempo)]
-        piece.time_signatures = [(0, *opening["metre"])]
         path = midi.save_new(piece, args.out, Path(args.weights).name.removesuffix(".weights.h5"))
+        beside = output.write_beside(path, piece, args, output.about(args, how.seed))
         after = f", after a passage of {opening['name']}" if opening["phase"] else ""
-        print(f"Wrote {path}: {len(piece)} notes, {midi.clock(piece)} minutes, seed {how.seed}{after}")
+        print(f"Wrote {path}: {len(piece)} notes, {midi.clock(piece)} minutes, seed {how.seed}{after}{beside}")
         paths.append(path)
     if args.copying:
-        copying.report(weights, paths, new)
+        copying.report(weights, paths, made)
 
 
 if __name__ == "__main__":

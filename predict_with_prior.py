@@ -7,10 +7,7 @@ python predict_with_prior.py --prior mine.mid --prior-start 16 --prior-notes 0
 
 from pathlib import Path
 
-import numpy as np
-
-from utils import checkpoint, copying, events, instruments, midi, sampler, settings
-from utils.errors import UserError
+from utils import checkpoint, compose, copying, instruments, midi, output, sampler, settings
 
 # ---- the fragment
 PRIOR = "samples/prior.mid"  # MIDI file to continue
@@ -28,82 +25,36 @@ SEED: int | None = None  # the same seed makes the same piece (none: a new one e
 # ---- how it sounds
 TEMPO = 0.0  # quarter notes a minute (0: as in the fragment)
 INSTRUMENT = ""  # of the new notes: any General MIDI name, or its number ('': as in the fragment)
-OUT = "samples"  # folder for the MIDI files; nothing there is overwritten
+OUT = "samples"  # folder for all that is written; nothing there is overwritten
 COPYING = True  # say how many new notes in a row stand in the training music too, in any key, if that is still there
-
-
-def fragment(path: str, start: float, notes: int) -> midi.Piece:
-    """The first `notes` notes (0: all) of a MIDI file from the beat `start` on. Raises UserError if there is none."""
-    settings.at_least("prior-start", start, 0)
-    settings.at_most("prior-start", start, 1e6)
-    settings.at_least("prior-notes", notes, 0)
-    whole = midi.read(path)
-    piece = whole.span(round(start * whole.ticks_per_quarter))
-    if not len(piece):
-        last = whole.onset[-1] / whole.ticks_per_quarter
-        raise UserError(
-            f"{path} has no notes from beat {start:g} on: its last begins at {last:g}; lower --prior-start."
-        )
-    if notes and notes < len(piece):
-        last = int(piece.onset[notes - 1])
-        # Changes of tempo or metre after the last note that is used belong to music that is not there.
-        piece = piece.span(0, last + 1).take(slice(notes))
-    return piece
+# ---- beside each MIDI file, under its name
+WAV = True  # its sound
+PICTURE = True  # its piano roll (PNG)
+NOTATION = False  # its score for notation programs (MusicXML)
+SOUNDFONT = ""  # .sf2 or .sf3 file that plays the sound ('': the one that comes with pretty_midi)
 
 
 def main(args) -> None:
     settings.at_least("notes", args.notes, 1)
     settings.at_most("notes", args.notes, 1_000_000)
     settings.at_least("count", args.count, 1)
-    prior = fragment(args.prior, args.prior_start, args.prior_notes)
+    prior = compose.fragment(midi.read(args.prior), args.prior_start, args.prior_notes, args.prior)
     if args.tempo:
         prior.tempos = [(0, midi.microseconds(args.tempo))]
-    program = instruments.program(args.instrument) if args.instrument else int(np.bincount(prior.program).argmax())
+    program = instruments.program(args.instrument) if args.instrument else None
     weights = checkpoint.load(args.weights)
     stepper = sampler.Stepper(weights)
-    if prior.ticks_per_quarter < 4 * stepper.vocabulary.grid:  # too coarse for the new notes
-        prior = prior.finer(stepper.vocabulary.grid)
-    vocabulary, grid, ticks = stepper.vocabulary, stepper.vocabulary.grid, prior.ticks_per_quarter
-
-    heard = vocabulary.events(prior)
-    classes, moved = vocabulary.encode(heard)
-    for stream, count in moved.items():
-        if count:
-            print(f"{count} of {len(heard)} values of {stream} in {args.prior} were never seen in training; "
-                  "the network hears the nearest ones")  # fmt: skip
-    if heard.clipped:
-        print(f"{heard.clipped} rests or notes in {args.prior} are longer than {vocabulary.max_beats} beats; "
-              "the network hears them as so long")  # fmt: skip
-
-    state = stepper.read(stepper.start(1, heard.metre()), classes, heard.phase)
-    seam = int(events.to_steps(prior.onset[-1:], ticks, grid)[0])
-    state.onset[:] = seam  # where the fragment really stands, whatever was clipped or moved for the network
-    held = np.zeros(128)
-    np.maximum.at(held, prior.pitch, (prior.onset + prior.duration) * grid / ticks)
+    for remark in compose.remarks(stepper.vocabulary, prior, args.prior):
+        print(remark)
     how = sampler.Sampling(args.temperature, args.top_p, args.seed)
-    # Where they cannot all hold, those that stand first do.
-    how.constraints = [
-        sampler.no_onset_before(stepper, prior.onset[-1] * grid / ticks),
-        sampler.no_note_still_held(stepper, held),
-        *sampler.usual_constraints(stepper, state.length + args.notes),
-    ]
-    made = sampler.generate(stepper, sampler.stack([state] * args.count), args.notes, how)
-
-    velocity = round(float(prior.velocity.mean()))
+    pieces, before, made = compose.continuations(stepper, prior, how, args.notes, args.count, program, args.prepend)
     paths = []
-    for new in made:
-        values = vocabulary.decode(new)
-        before, start = prior, seam
-        if not args.prepend:
-            # Alone, the new notes begin in their first bar, in the tempo and metre that the fragment ended with.
-            before = prior.span(int(prior.onset[-1]) + 1)
-            start = (heard.phase[-1] + values["offset"][0]) % state.bar[0] - values["offset"][0]
-        piece = events.let_go(events.to_piece(values, grid, ticks, start, velocity, program)).take(slice(args.notes))
-        piece = before.joined(piece)
+    for piece in pieces:
         path = midi.save_new(piece, args.out, f"{Path(args.prior).stem}-continued")
+        beside = output.write_beside(path, piece, args, output.about(args, how.seed), before)
         print(
             f"Wrote {path}: {len(before)} notes of {args.prior} and {args.notes} new ones, {midi.clock(piece)} "
-            f"minutes, seed {how.seed}"
+            f"minutes, seed {how.seed}{beside}"
         )
         paths.append(path)
     if args.copying:

@@ -244,7 +244,7 @@ def test_the_playing_scripts_say_what_they_copied(weights: Path, music: Path, tm
         copying.report(replace(kept, about=about), [Path("a.mid")], [classes])
     assert capsys.readouterr().out == ""
     for script in ("generate_music.py", "predict_with_prior.py"):
-        flags = ["--weights", weights, "--out", tmp_path, "--notes", 20, "--count", 2]
+        flags = ["--weights", weights, "--out", tmp_path, "--notes", 20, "--count", 2, "--no-wav", "--no-picture"]
         result = run(script, *flags)
         assert result.stdout.splitlines()[-1].startswith(f"longest run shared with the training music in {tmp_path}")
         assert "longest run" not in run(script, *flags, "--no-copying").stdout

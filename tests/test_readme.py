@@ -13,8 +13,8 @@ from conftest import ROOT, make_piece, random_piece, save
 from utils import score
 
 BLOCK = re.compile(r"```(sh|powershell)\n(.*?)```", re.DOTALL)
-# What is not run: this very test, what makes an environment (there is one), and what needs a GPU.
-NOT_RUN = ("make test", "python -m venv", ".venv", "pip install")
+# Not run: this very test, what makes an environment (there is one), what needs a GPU, and the page, which stays open.
+NOT_RUN = ("make test", "python -m venv", ".venv", "pip install", "python app.py")
 TOY = {"UNITS": 16, "EMBEDDING": 8, "HIDDEN": 16, "EPOCHS": 2, "SEQUENCE_LENGTH": 16, "NOTES": 40, "LARGE": 20_000,
        "SMALL": 5_000, "UPDATES": 2, "ANCESTOR_UPDATES": 1, "ANCESTOR_NOTES": 1, "FILES": 1, "REPEAT": 1}  # fmt: skip
 

@@ -14,13 +14,15 @@ from conftest import ROOT, make_piece, one_line_error, random_piece, run, save
 from utils import events, instruments, midi
 from utils.errors import UserError
 
+SILENT = ("--no-wav", "--no-picture")  # what test_output.py tests
+
 
 def rows(piece: midi.Piece) -> list[tuple]:
     return sorted(zip(*(getattr(piece, name).tolist() for name in midi.COLUMNS), strict=True))
 
 
 def generate(weights: Path, out: Path, *flags: object, script: str = "generate_music.py") -> list[midi.Piece]:
-    result = run(script, "--weights", weights, "--out", out, *flags)
+    result = run(script, "--weights", weights, "--out", out, *SILENT, *flags)
     assert result.returncode == 0, result.stderr
     paths = re.findall(r"^Wrote (.*?\.mid):", result.stdout, re.MULTILINE)
     assert paths, result.stdout
@@ -43,7 +45,7 @@ def test_seeds_numbers_and_batches(weights: Path, tmp_path: Path):
     three = generate(weights, tmp_path, "--notes", 40, "--seed", 5, "--count", 3)
     assert rows(one) == rows(three[0]) != rows(three[1])
     assert sorted(path.name for path in tmp_path.iterdir()) == [f"tiny-{n:03d}.mid" for n in range(1, 5)]
-    result = run("generate_music.py", "--weights", weights, "--out", tmp_path, "--notes", 40)
+    result = run("generate_music.py", "--weights", weights, "--out", tmp_path, "--notes", 40, *SILENT)
     seed = re.search(r"seed (\d+)", result.stdout)[1]
     again = generate(weights, tmp_path, "--notes", 40, "--seed", seed)[0]
     assert rows(again) == rows(midi.read(tmp_path / "tiny-005.mid"))
@@ -65,12 +67,13 @@ def test_the_opening_is_left_out_unless_asked_for(weights: Path, tmp_path: Path)
     assert tail <= {(onset, pitch) for onset, pitch, *_ in rows(with_opening)}
 
 
-def test_music_is_made_without_tensorflow_and_the_training_music(weights: Path, tmp_path: Path):
+def test_music_is_made_without_heavy_packages_and_the_training_music(weights: Path, tmp_path: Path):
     code = (
-        "import sys; sys.modules.update(tensorflow=None, keras=None, music21=None, matplotlib=None)\n"
+        "import sys; sys.modules.update(dict.fromkeys('tensorflow keras music21 matplotlib symusic'.split()))\n"
         "from utils import settings; import evaluate, generate_music, predict_with_prior\n"
-        f"flags = ['--notes', '10', '--weights', r'{weights}', '--out', r'{tmp_path}']\n"
-        "generate_music.main(settings.parse('generate_music.py', flags))\n"
+        f"flags = ['--notes', '10', '--weights', r'{weights}', '--out', r'{tmp_path}', *{SILENT}]\n"
+        "generate_music.main(settings.parse('generate_music.py', [*flags, '--no-copying']))\n"
+        "del sys.modules['symusic']  # reads the fragment and the training music\n"
         "predict_with_prior.main(settings.parse('predict_with_prior.py', flags))\n"
         "evaluate.main(settings.parse('evaluate.py', flags[2:4]))"
     )
@@ -144,7 +147,9 @@ def test_a_part_of_the_prior(weights: Path, tmp_path: Path):
 
 def test_values_never_seen_are_moved_for_the_network_and_said(weights: Path, tmp_path: Path):
     save(make_piece([(0, 0, 7), (480, 127, 480 * 99), (960, 60, 480)]), tmp_path / "odd.mid")
-    result = run("predict_with_prior.py", "--weights", weights, "--prior", tmp_path / "odd.mid", "--out", tmp_path)
+    result = run(
+        "predict_with_prior.py", "--weights", weights, "--prior", tmp_path / "odd.mid", "--out", tmp_path, *SILENT
+    )
     assert result.returncode == 0, result.stderr
     assert "2 of 3 values of note in" in result.stdout and "longer than 16 beats" in result.stdout
     piece = midi.read(tmp_path / "odd-continued-001.mid")
@@ -292,7 +297,7 @@ def test_an_upbeat_keeps_its_place_in_the_bar(tmp_path: Path):
         assert (found.phase % 12 == 0).mean() > 0.6
 
 
-@pytest.mark.parametrize("part", ["read", "train", "sample", "prior", "memory"])
+@pytest.mark.parametrize("part", ["read", "train", "sample", "prior", "memory", "render"])
 def test_the_benchmark_measures_each_part(part: str):
     """At toy size: what it prints is there and is above 0. How fast is no business of a test."""
     sizes = "--files 1 --updates 2 --ancestor-updates 1 --ancestor-notes 1 --repeat 1 --notes 100 --window 10"
@@ -307,6 +312,7 @@ def test_the_benchmark_measures_each_part(part: str):
         "sample": {"notes_per_second", "notes_per_second_64", "notes_per_second_limit_share"},
         "prior": {"prior_seconds", "prior_ratio", "prior_limit_share"},
         "memory": {"train_peak_gb", "train_update_ratio"},
+        "render": {"wav_seconds", "picture_seconds"},
     }
     assert expected[part] <= set(measured)
     assert all(value > 0 for value in measured.values())

@@ -8,7 +8,8 @@ from conftest import ROOT, one_line_error, run
 
 from utils import settings
 
-SCRIPTS = ["train.py", "generate_music.py", "predict_with_prior.py", "evaluate.py", "convertmidis.py", "benchmark.py"]
+SCRIPTS = "train generate_music predict_with_prior evaluate convertmidis benchmark app".split()
+SCRIPTS = [f"{name}.py" for name in SCRIPTS]
 
 
 def test_defaults_types_and_flags(tmp_path: Path):

@@ -17,6 +17,7 @@ from utils.errors import UserError
 ENDINGS = (".mid", ".midi", ".kar")
 # Scores that convertmidis.py hands to music21, which also reads analyses, scales and .md: those are not music.
 SCORE_ENDINGS = tuple(".xml .mxl .musicxml .abc .krn .mei .capx .nwc .nwctxt .musedata .vp .tntxt".split())
+BESIDE = (".wav", ".png", ".musicxml")  # what may stand beside a MIDI file of ours, under its name
 COLUMNS = ("onset", "pitch", "duration", "velocity", "program")
 SHARED_CHANNEL = 15
 DRUM_CHANNEL = 9  # "channel 10" of the General MIDI standard, counted from 0
@@ -76,6 +77,19 @@ class Piece:
         begin, numerator, denominator = [change for change in changes if change[0] <= tick][-1]
         bar = max(4 * self.ticks_per_quarter * numerator // denominator, 1)
         return begin + (tick - begin) // bar * bar
+
+    def bars(self) -> list[tuple[int, int, int]]:
+        """(tick, numerator, denominator) of the bars from 0 to the end of the last note; a change of metre begins one.
+
+        A bar lasts a 10,000th of the piece at the least: a file may name metres that nobody could count.
+        """
+        end = int((self.onset + self.duration).max(initial=1))
+        metres = {tick: metre for tick, *metre in [(0, 4, 4), *sorted(self.time_signatures)] if tick < end}
+        found = []
+        for (tick, (numerator, denominator)), until in zip(metres.items(), [*metres, end][1:], strict=True):
+            bar = max(4 * self.ticks_per_quarter * numerator // denominator, end // 10_000, 1)
+            found += [(begin, numerator, denominator) for begin in range(tick, until, bar)]
+        return found
 
     def span(self, start: int, end: int | None = None) -> "Piece":
         """The notes with start <= onset (< end), ticks, moved so that the last bar line at or before `start` is 0; the
@@ -286,17 +300,23 @@ def microseconds(tempo: float) -> int:
     return round(60e6 / tempo)
 
 
-def clock(piece: Piece) -> str:
-    """The playing time of a piece, '1:23'."""
+def seconds(piece: Piece) -> float:
+    """How long a piece plays."""
     end = int((piece.onset + piece.duration).max(initial=0))
     changes = [(0, 500_000), *(change for change in sorted(piece.tempos) if change[0] < end), (end, 0)]
     spans = zip(changes, changes[1:], strict=False)
-    seconds = sum((after - before) * tempo for (before, tempo), (after, _) in spans) / 1e6 / piece.ticks_per_quarter
-    return f"{round(seconds) // 60}:{round(seconds) % 60:02d}"
+    return sum((after - before) * tempo for (before, tempo), (after, _) in spans) / 1e6 / piece.ticks_per_quarter
+
+
+def clock(piece: Piece) -> str:
+    """The playing time of a piece, '1:23'."""
+    whole = round(seconds(piece))
+    return f"{whole // 60}:{whole % 60:02d}"
 
 
 def save_new(piece: Piece, folder: Path, stem: str) -> Path:
-    """Write a piece as `folder/stem-001.mid`, or the first number that is not taken; returns the path.
+    """Write a piece as `folder/stem-001.mid`, or the first number that is not taken, also not by what may stand beside
+    it; returns the path.
 
     Raises UserError if the folder cannot be made or written.
     """
@@ -306,13 +326,17 @@ def save_new(piece: Piece, folder: Path, stem: str) -> Path:
     try:
         Path(folder).mkdir(parents=True, exist_ok=True)
         while True:
+            name = f"{stem}-{number:03d}"
+            number += 1
+            if any(Path(folder, name + ending).exists() for ending in BESIDE):
+                continue
             try:
-                with open(Path(folder, f"{stem}-{number:03d}.mid"), "xb") as file:
+                with open(Path(folder, name + ".mid"), "xb") as file:
                     path = Path(file.name)
                     file.write(data.getvalue())
                 return path
             except FileExistsError:
-                number += 1
+                continue
     except OSError as error:
         if path:
             path.unlink(missing_ok=True)

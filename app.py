@@ -1,0 +1,65 @@
+"""A page on which music is made without further commands: it opens in the browser.
+
+python app.py                          for this computer alone
+python app.py --host 0.0.0.0           for everybody in the network
+"""
+
+import importlib.util
+import os
+import tempfile
+from pathlib import Path
+
+from utils import settings
+from utils.errors import UserError
+
+# ---- the page
+HOST = "127.0.0.1"  # address to listen at: 127.0.0.1 is heard by this computer alone, 0.0.0.0 by the whole network
+PORT = 7860  # port of that address
+BROWSER = True  # open the page in the browser
+# ---- what it offers
+WEIGHTS_DIR = "weights"  # folder of the weights files to choose from
+PRIOR_DIR = "samples"  # folder of the fragments to choose from: its MIDI files whose names begin with prior
+SOUNDFONT = ""  # .sf2 or .sf3 file that plays the sound ('': the one that comes with pretty_midi)
+# ---- how much a visitor may ask for
+UPLOAD = 2.0  # megabytes of a MIDI file
+NOTES = 2000  # new notes in a piece
+COUNT = 4  # pieces at once
+
+
+def main(args) -> None:
+    settings.at_least("port", args.port, 1)
+    settings.at_most("port", args.port, 65_535)
+    for name in ("notes", "count"):
+        settings.at_least(name, getattr(args, name), 1)
+    if importlib.util.find_spec("gradio") is None:
+        raise UserError("The page needs Gradio: pip install -r requirements-app.txt")
+    with tempfile.TemporaryDirectory(prefix="music-", ignore_cleanup_errors=True) as folder:
+        # Nothing is told to anybody, and what the page serves lies in a folder of this run.
+        os.environ.update(GRADIO_ANALYTICS_ENABLED="False", GRADIO_TEMP_DIR=str(Path(folder, "served")))
+        from utils import page
+
+        music = page.build(args, folder)
+        try:
+            music.launch(
+                server_name=args.host,
+                server_port=args.port,
+                inbrowser=args.browser,
+                share=False,
+                max_file_size=round(args.upload * 2**20),
+                footer_links=[],
+                run_history=False,
+                enable_monitoring=False,
+                ssr_mode=False,
+                theme=page.theme(),
+                css=page.CSS,
+                quiet=True,
+                prevent_thread_lock=True,
+            )
+        except OSError as error:
+            raise UserError(f"The page cannot be opened at {args.host}:{args.port}: {error}") from None
+        print(f"The page is at {music.local_url} until this program is ended with Ctrl-C.")
+        music.block_thread()
+
+
+if __name__ == "__main__":
+    settings.run(main, __file__)

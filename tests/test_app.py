@@ -1,0 +1,245 @@
+"""The page of app.py, used as a visitor uses it: in a real browser without a screen."""
+
+import json
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+import wave
+from collections.abc import Callable, Iterator
+from importlib.util import find_spec
+from pathlib import Path
+
+import pytest
+from conftest import ROOT, random_piece, save
+
+from utils import midi
+
+BROWSER = shutil.which("chromium") or shutil.which("google-chrome")
+DRIVER = shutil.which("chromedriver")
+needs_gradio = pytest.mark.skipif(not find_spec("gradio"), reason="no Gradio: pip install -r requirements-app.txt")
+needs_browser = pytest.mark.skipif(
+    not (BROWSER and DRIVER and find_spec("selenium")),
+    reason="no browser: apt-get install chromium chromium-driver, pip install -r requirements-dev.txt",
+)
+
+
+@pytest.fixture(scope="module")
+def address(weights: Path) -> Iterator[str]:
+    """Where the page is, with the tiny weights to choose from."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    flags = ["--no-browser", "--port", str(port), "--weights-dir", str(weights.parent)]
+    environment = {**os.environ, "NO_PROXY": "127.0.0.1"}
+    process = subprocess.Popen([sys.executable, "app.py", *flags], cwd=ROOT, env=environment, stdout=subprocess.PIPE)
+    try:
+        assert b"The page is at" in process.stdout.readline()
+        yield f"http://127.0.0.1:{port}/"
+    finally:
+        process.terminate()
+        process.wait(20)
+
+
+def wait_for(condition: Callable[[], object], what: str, seconds: float = 60) -> object:
+    """What `condition` gives, as soon as that is true."""
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        found = condition()
+        if found:
+            return found
+        time.sleep(0.1)
+    raise AssertionError(f"waited in vain for {what}")
+
+
+class Visitor:
+    """A browser on the page."""
+
+    def __init__(self, address: str, downloads: Path):
+        from selenium import webdriver
+        from selenium.webdriver.chrome.service import Service
+
+        options = webdriver.ChromeOptions()
+        options.binary_location = BROWSER
+        for flag in ("--headless=new", "--no-sandbox", "--disable-dev-shm-usage", "--window-size=1400,1800"):
+            options.add_argument(flag)
+        options.add_argument("--autoplay-policy=no-user-gesture-required")
+        options.set_capability("goog:loggingPrefs", {"performance": "ALL"})
+        options.add_experimental_option("prefs", {"download.default_directory": str(downloads)})
+        self.downloads = downloads
+        self.driver = webdriver.Chrome(options=options, service=Service(DRIVER))
+        self.driver.get(address)
+        wait_for(lambda: self.all("#generate"), "the page")
+        wait_for(lambda: self.all("input[aria-label='Weights']")[0].get_attribute("value"), "the weights")
+
+    def all(self, selector: str) -> list:
+        """The elements that are seen."""
+        return [element for element in self.driver.find_elements("css selector", selector) if element.is_displayed()]
+
+    def text(self, selector: str) -> str:
+        return self.driver.find_element("css selector", selector).text
+
+    def choose(self, label: str, option: str) -> None:
+        wait_for(lambda: self.all(f"input[aria-label='{label}']"), label)[0].click()
+        wait_for(lambda: [o for o in self.all("li[role='option']") if option in o.text], option)[0].click()
+
+    def upload(self, path: Path) -> None:
+        find = self.driver.find_elements
+        wait_for(lambda: find("css selector", "input[type='file']"), "a place for files")[0].send_keys(str(path))
+
+    def seed(self, number: int) -> None:
+        (box,) = self.all("#seed input, #seed textarea")
+        box.clear()
+        box.send_keys(str(number))
+
+    def generate(self, name: str) -> None:
+        """Press the button and wait until the piece of that name, and all else, is there."""
+        self.driver.find_element("id", "generate").click()
+        wait_for(lambda: name in [title.text for title in self.all("h3")], name)
+        wait_for(lambda: "Seed" in self.text("#message"), "the end")
+
+    def press(self, name: str) -> None:
+        wait_for(lambda: [b for b in self.all("button, a") if b.text.strip() == name], name)[-1].click()
+
+    def download(self, name: str, ending: str) -> Path:
+        """Press the button and return the file that comes."""
+        before = set(self.downloads.glob("*"))
+        self.press(name)
+
+        def new() -> list[Path]:
+            return [path for path in set(self.downloads.glob("*" + ending)) - before if path.stat().st_size]
+
+        return wait_for(new, f"the download of {name}")[0]
+
+    def hosts(self) -> set[str]:
+        """All that the page asked, be it fonts or counters."""
+        messages = [json.loads(entry["message"])["message"] for entry in self.driver.get_log("performance")]
+        urls = [m["params"]["request"]["url"] for m in messages if m["method"] == "Network.requestWillBeSent"]
+        return {url.split("/")[2].split(":")[0] for url in urls if url.startswith("http")}
+
+
+@pytest.fixture
+def visitor(address: str, tmp_path: Path) -> Iterator[Visitor]:
+    one = Visitor(address, tmp_path)
+    yield one
+    one.driver.quit()
+
+
+@needs_gradio
+@needs_browser
+def test_from_an_upload_to_music(visitor: Visitor, address: str, tmp_path: Path):
+    given = midi.read(save(random_piece(3), tmp_path / "my tune.mid"))
+    visitor.choose("Begin with", "a MIDI file of mine")
+    visitor.upload(tmp_path / "my tune.mid")
+    wait_for(lambda: len(visitor.all("audio")) == 1 and visitor.all("img"), "sound and picture of the fragment")
+    visitor.seed(7)
+    visitor.generate("tiny-seed-7-001")
+    wait_for(lambda: len(visitor.all("audio")) == 2, "the player")
+
+    # It sounds, and is seen.
+    audio = visitor.all("audio")[1]
+    wait_for(lambda: audio.get_property("duration"), "the length of the sound")
+    visitor.driver.execute_script("arguments[0].muted = true; arguments[0].play()", audio)
+    wait_for(lambda: audio.get_property("currentTime") > 0.2, "the sound to go on")
+    assert audio.get_property("duration") > 10
+    pictures = wait_for(lambda: visitor.all(".roll img"), "the piano roll")
+    wait_for(lambda: pictures[-1].get_property("naturalWidth") == 2100, "the piano roll")
+
+    # The downloads are what they say; the piece begins with what was sent.
+    piece = midi.read(visitor.download("MIDI", ".mid"))
+    notes = set(zip(piece.onset.tolist(), piece.pitch.tolist(), strict=True))
+    used = given.take(slice(100))
+    assert set(zip(used.onset.tolist(), used.pitch.tolist(), strict=True)) <= notes
+    assert len(piece) == len(used) + 200
+    with wave.open(str(visitor.download("WAV", ".wav"))) as sound:
+        assert sound.getnframes() / sound.getframerate() == pytest.approx(midi.seconds(piece) + 2, abs=0.01)
+    from music21 import converter
+
+    assert converter.parse(visitor.download("MusicXML", ".musicxml"), forceSource=True).recurse().notes
+
+    # The same seed and settings, the same piece.
+    visitor.generate("tiny-seed-7-002")
+    again = midi.read(visitor.download("MIDI", ".mid"))
+    assert all((getattr(again, name) == getattr(piece, name)).all() for name in midi.COLUMNS)
+
+    # Continue from here.
+    visitor.press("Continue from here")
+    wait_for(lambda: "7-002" in visitor.all("input[aria-label='Begin with']")[0].get_attribute("value"), "the prior")
+    wait_for(lambda: len(visitor.all("audio")) == 2, "the fragment")
+    visitor.seed(8)
+    visitor.generate("tiny-seed-8-001")
+    longer = midi.read(visitor.download("MIDI", ".mid"))
+    assert len(longer) == len(piece) + 200
+
+    # Another visitor sees nothing of all this, and nobody else was asked for anything.
+    other = Visitor(address, tmp_path)
+    assert not other.all("audio") and not other.all("img")
+    assert "seed" not in other.text("body")
+    other.driver.quit()
+    assert visitor.hosts() == {"127.0.0.1"}
+
+
+@needs_gradio
+@needs_browser
+def test_a_bad_upload_gets_a_sentence(visitor: Visitor, tmp_path: Path):
+    (tmp_path / "no music.mid").write_text("hello")
+    (tmp_path / "words.txt").write_text("hello")
+    with open(tmp_path / "large.mid", "wb") as file:
+        file.truncate(100 * 2**20)
+    visitor.choose("Begin with", "a MIDI file of mine")
+    wait_for(lambda: "Choose a MIDI file" in visitor.text("#trouble"), "a hint")
+    visitor.driver.find_element("id", "generate").click()
+    wait_for(lambda: "nothing to begin with" in visitor.text("#message"), "a sentence")
+    for name, sentence in (("words.txt", "Invalid file type"), ("large.mid", "exceed the maximum allowed size")):
+        visitor.upload(tmp_path / name)
+        wait_for(lambda sentence=sentence: sentence in visitor.text("body"), sentence)
+    visitor.upload(tmp_path / "no music.mid")
+    wait_for(lambda: visitor.text("#trouble") == "no music.mid cannot be used: it is not a MIDI file.", "a sentence")
+    assert "Traceback" not in visitor.text("body")
+    visitor.driver.find_element("id", "generate").click()
+    wait_for(lambda: "nothing to begin with" in visitor.text("#message"), "a sentence")
+
+
+def status(request: urllib.request.Request | str) -> int:
+    try:
+        return urllib.request.urlopen(request, timeout=20).status
+    except urllib.error.HTTPError as error:
+        return error.code
+
+
+@needs_gradio
+def test_nothing_else_is_served_and_nothing_large_is_taken(address: str, weights: Path):
+    for path in ("/etc/passwd", weights, ROOT / "app.py", "../app.py", "..%2fapp.py", ROOT / "samples" / "prior.mid"):
+        assert status(f"{address}gradio_api/file={path}") in (403, 404), path
+    body = b'--x\r\nContent-Disposition: form-data; name="files"; filename="../../a.mid"\r\n\r\n%b\r\n--x--\r\n'
+    headers = {"Content-Type": "multipart/form-data; boundary=x"}
+    upload = f"{address}gradio_api/upload"
+    assert status(urllib.request.Request(upload, body % bytes(3 * 2**20), headers)) == 413
+    small = urllib.request.Request(upload, body % b"small", headers)
+    (path,) = json.load(urllib.request.urlopen(small, timeout=20))
+    assert Path(path).name == "a.mid" and Path(path).parents[1].name == "served"
+
+
+@needs_gradio
+def test_what_can_be_chosen(tmp_path: Path):
+    from utils import page
+
+    for name in ("music.weights.h5", "music.last.weights.h5", "notes.txt"):
+        (tmp_path / name).touch()
+    for name in ("prior.mid", "prior-waltz.mid", "prior-continued-001.mid", "music-001.mid"):
+        (tmp_path / name).touch()
+    assert list(page.networks(str(tmp_path))) == ["music"]
+    assert list(page.fragments(str(tmp_path))) == ["prior", "prior-waltz"]
+
+
+def test_without_gradio_it_says_what_to_install():
+    code = (
+        "import importlib.util; importlib.util.find_spec = lambda name: None\n"
+        "import app; from utils import settings; app.main(settings.parse('app.py', []))"
+    )
+    result = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
+    assert "pip install -r requirements-app.txt" in result.stderr.splitlines()[-1]

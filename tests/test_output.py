@@ -1,0 +1,280 @@
+"""Sound, picture and notation: what stands beside a MIDI file."""
+
+import re
+import wave
+from fractions import Fraction
+from pathlib import Path
+
+import numpy as np
+import pytest
+from conftest import make_piece, random_piece, run, save
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from matplotlib.image import imread
+from music21 import chord, converter, stream
+
+from utils import midi, notation, pianoroll, sound
+from utils.errors import UserError
+
+STEP = 40  # ticks in a step of the grid, at 480 to a quarter note
+
+
+@pytest.mark.parametrize("script", ["generate_music.py", "predict_with_prior.py"])
+def test_a_script_writes_all_that_is_wanted(weights: Path, tmp_path: Path, script: str):
+    result = run(script, "--weights", weights, "--out", tmp_path, "--notes", 30, "--seed", 1, "--notation")
+    assert result.returncode == 0 and not result.stderr
+    path = Path(re.search(r"^Wrote (.*?\.mid): .*; also \.wav, \.png, \.musicxml$", result.stdout, re.MULTILINE)[1])
+    assert sorted(file.name for file in tmp_path.iterdir()) == sorted(
+        path.stem + ending for ending in (".mid", *midi.BESIDE)
+    )
+    piece = midi.read(path)
+    with wave.open(str(path.with_suffix(".wav"))) as file:
+        assert (file.getnchannels(), file.getsampwidth(), file.getframerate()) == (2, 2, 44_100)
+        assert file.getnframes() / 44_100 == pytest.approx(midi.seconds(piece) + sound.RING, abs=0.001)
+    assert imread(path.with_suffix(".png")).std() > 0.01
+    title, notes = read_back(path.with_suffix(".musicxml"))
+    assert title == path.stem and notes == on_grid(piece)
+
+
+def test_a_failure_costs_one_file_and_one_line(weights: Path, tmp_path: Path):
+    font = tmp_path / "font.sf2"
+    font.write_bytes(b"RIFF, but no soundfont")
+    flags = ["--weights", weights, "--out", tmp_path / "out", "--notes", 5, "--soundfont", font]
+    result = run("generate_music.py", *flags)
+    assert result.returncode == 0
+    (line,) = result.stderr.splitlines()
+    assert "tiny-001.wav was not written" in line and "is no soundfont" in line
+    assert re.search("^Wrote .*; also .png$", result.stdout, re.MULTILINE)
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["tiny-001.mid", "tiny-001.png"]
+
+
+@pytest.mark.parametrize("ending", midi.BESIDE)
+def test_what_stands_there_already_is_not_overwritten(tmp_path: Path, ending: str):
+    (tmp_path / f"a-001{ending}").touch()
+    assert midi.save_new(random_piece(1), tmp_path, "a").name == "a-002.mid"
+
+
+# ---- sound ----
+
+
+def loudness(samples: np.ndarray, start: float, end: float) -> int:
+    """The loudest sample between two times in seconds."""
+    return int(np.abs(samples[round(start * sound.RATE) : round(end * sound.RATE)].astype(int)).max())
+
+
+def test_sound_follows_onsets_velocities_and_tempo():
+    piece = make_piece([(480, 60, 480, 100), (1440, 67, 480, 30)], tempos=[(960, 1_000_000)])
+    heard = sound.samples(piece)
+    # A quarter rest, a quarter note, both at 120; a rest and a softer note at 60; then it rings.
+    assert len(heard) / sound.RATE == pytest.approx(0.5 + 0.5 + 1 + 1 + sound.RING, abs=0.001)
+    assert loudness(heard, 0, 0.499) == 0 < loudness(heard, 0.5, 1)
+    assert 0 < loudness(heard, 2, 3) < loudness(heard, 0.5, 1)
+    # The last note rings, ever softer, and the one before it does not.
+    assert loudness(heard, 2.9, 3) > loudness(heard, 3.5, 3.6) > loudness(heard, 4, 4.1) > 0
+    assert loudness(heard, 1.1, 1.99) == 0 and loudness(heard, 4.99, 5) <= 1
+    assert np.ptp(heard[:, 0].astype(int) - heard[:, 1]) > 0  # stereo
+    piece.program[0] = 40
+    assert not np.array_equal(sound.samples(piece), heard)
+
+
+@pytest.mark.parametrize("notes", [1, 60])
+def test_sound_is_as_loud_as_it_can_be_without_clipping(notes: int):
+    heard = sound.samples(make_piece([(0, 30 + i, 480, 127) for i in range(notes)]))
+    assert heard.dtype == np.int16
+    assert np.abs(heard.astype(int)).max() == pytest.approx(sound.PEAK * 32767, abs=1)
+
+
+def test_sound_that_cannot_be_made(monkeypatch):
+    with pytest.raises(UserError, match="no.sf2 cannot be read"):
+        sound.samples(random_piece(1), "no.sf2")
+    with pytest.raises(UserError, match="60 at the most"):
+        sound.samples(make_piece([(480 * 7200, 60, 480)]))
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    with pytest.raises(UserError, match="pip install pretty_midi"):
+        sound.samples(random_piece(1))
+
+
+# ---- picture ----
+
+
+def colours(path: Path) -> set[tuple]:
+    """The colours of a picture."""
+    pixels = (imread(path)[..., :3] * 255).round().astype(int) @ (1 << 16, 1 << 8, 1)
+    return {(pixel >> 16, pixel >> 8 & 255, pixel & 255) for pixel in np.unique(pixels).tolist()}
+
+
+def full(kind: str) -> tuple:
+    """The colour of the loudest notes."""
+    return tuple((pianoroll.shades(np.array([1]), 1, kind)[0] * 255).round().astype(int))
+
+
+def test_the_picture_tells_the_prior_from_its_continuation(tmp_path: Path):
+    piece = random_piece(1)
+    prior = piece.take(slice(20))
+    red = (0xC1, 0x12, 0x1F)
+    pianoroll.write(piece, tmp_path / "seam.png", "about", prior)
+    assert {full("prior"), full("new"), red} <= colours(tmp_path / "seam.png")
+    pianoroll.write(piece, tmp_path / "$x^{.png", "$ 音楽", None)  # neither a formula nor a reason to fail
+    found = colours(tmp_path / "$x^{.png")
+    assert full("new") in found and not {full("prior"), red} & found
+
+
+def test_a_note_is_drawn_where_it_sounds():
+    page = pianoroll.Page(pianoroll.Figure().add_axes((0, 0, 1, 1)), np.array([0, 1000, 1500]), 1000.0, 60, 72)
+    piece = make_piece([(900, 64, 200), (1200, 70, 100)])
+    page.notes(piece, np.zeros((2, 3)))
+    boxes = page.axes.collections[-1].get_paths()
+    assert len(boxes) == 3  # the first note is held into the second system
+    across = [(box.vertices[:4, 0].min(), box.vertices[:4, 0].max()) for box in boxes]
+    width = pianoroll.WIDTH - pianoroll.LEFT - pianoroll.RIGHT
+    expected = [(900, 1000), (0, 100), (200, 300)]
+    for (x0, x1), (begin, end) in zip(across, expected, strict=True):
+        assert x0 == pytest.approx(pianoroll.LEFT + begin / 1000 * width)
+        assert x1 == pytest.approx(pianoroll.LEFT + end / 1000 * width, abs=0.02)
+    tops = [box.vertices[:4, 1].min() for box in boxes]
+    assert tops[2] < tops[1] and tops[0] < page.y(60, 0) < tops[1]  # downwards; higher notes are above
+
+
+@pytest.mark.parametrize(("bars", "most"), [(1, 1), (8, 1), (9, 2), (60, 8), (2000, 16)])
+def test_systems_hold_eight_bars_or_more_in_a_long_piece(bars: int, most: int):
+    lines = np.arange(bars + 1) * 1920
+    edges = pianoroll.systems(lines, 32 * 480)
+    assert edges[0] == 0 and edges[-1] == lines[-1] and len(edges) - 1 == most
+    assert set(edges) <= set(lines)
+
+
+def test_pictures_of_odd_pieces(tmp_path: Path):
+    odd = {
+        "one note": make_piece([(0, 127, 1)]),
+        "metre of a 64th": make_piece([(0, 0, 20_000)], time_signatures=[(0, 1, 64)]),
+        "endless bar": make_piece([(10**5, 60, 10)], time_signatures=[(0, 255, 1), (7, 3, 4)]),
+    }
+    for name, piece in odd.items():
+        pianoroll.write(piece, tmp_path / f"{name}.png", "about")
+        assert max(imread(tmp_path / f"{name}.png").shape) < 12_000
+
+
+# ---- notation ----
+
+
+def on_grid(piece: midi.Piece) -> list[tuple]:
+    """(onset, pitch, duration) in quarter notes, for a piece that lies on the grid."""
+    columns = (piece.onset.tolist(), piece.pitch.tolist(), piece.duration.tolist())
+    quarter = piece.ticks_per_quarter
+    return sorted((Fraction(o, quarter), p, Fraction(d, quarter)) for o, p, d in zip(*columns, strict=True))
+
+
+def read_back(path: Path) -> tuple[str, list[tuple]]:
+    """Title and (onset, pitch, duration) of a MusicXML file, as music21 reads them. Ties are joined from one voice to
+    another, which its own stripTies does not do."""
+    score = converter.parse(path, forceSource=True)
+    parts: dict[str, list[tuple]] = {}
+    for part in score.parts:
+        for element in part.flatten().notes:
+            for note in element.notes if isinstance(element, chord.Chord) else [element]:
+                row = (Fraction(element.offset), note.pitch.midi, Fraction(element.quarterLength), note.tie)
+                parts.setdefault(part.id.split("-")[0], []).append(row)
+        for measure in part.getElementsByClass(stream.Measure):
+            assert measure.duration.quarterLength == measure.barDuration.quarterLength
+    joined = []
+    for rows in parts.values():
+        held: dict[tuple, list] = {}
+        for onset, pitch, duration, tie in sorted(rows, key=lambda row: row[:3]):
+            whole = held.pop((pitch, onset)) if tie and tie.type != "start" else [onset, pitch, 0]
+            whole[2] += duration
+            if tie and tie.type != "stop":
+                held[pitch, onset + duration] = whole
+            else:
+                joined.append(tuple(whole))
+        assert not held
+    return score.metadata.title, sorted(joined)
+
+
+@settings(max_examples=25, deadline=None)
+@given(
+    notes=st.lists(
+        st.tuples(st.integers(0, 80), st.integers(21, 108), st.integers(1, 60), st.sampled_from([0, 40])),
+        min_size=1,
+        max_size=25,
+        unique_by=lambda note: (note[1], note[3]),
+    ),
+    metres=st.lists(st.sampled_from([(4, 4), (3, 4), (6, 8), (3, 8), (5, 8), (2, 2), (9, 16)]), min_size=1, max_size=2),
+)
+def test_music21_reads_the_same_notes_back(tmp_path_factory, notes: list[tuple], metres: list[tuple]):
+    rows = [(onset * STEP, pitch, length * STEP, 80, program) for onset, pitch, length, program in notes]
+    bar = 4 * 480 * metres[0][0] // metres[0][1]
+    signatures = [(i * bar * 2, *metre) for i, metre in enumerate(metres)]
+    piece = make_piece(rows, time_signatures=signatures)
+    path = tmp_path_factory.mktemp("notation") / "a.musicxml"
+    notation.write(piece, path, "Title & more")
+    assert read_back(path) == ("Title & more", on_grid(piece))
+
+
+def test_more_voices_than_a_staff_has(tmp_path: Path):
+    """A cluster held one key after the other, each for another length: still four voices a staff, and all its notes."""
+    piece = make_piece([(i * 240, 60 + i, 480 * (9 - i)) for i in range(8)])
+    notation.write(piece, tmp_path / "a.musicxml", "a")
+    numbers = {int(n) for n in re.findall(r"<voice>(\d+)</voice>", (tmp_path / "a.musicxml").read_text())}
+    assert numbers == {1, 2, 3, 4}
+    assert read_back(tmp_path / "a.musicxml")[1] == on_grid(piece)
+
+
+@pytest.mark.parametrize("metre", [(4, 4), (1, 128), (255, 1), (7, 32)])
+def test_the_last_note_is_not_lost_at_the_edge(tmp_path: Path, metre: tuple[int, int]):
+    piece = make_piece([(0, 100, 480), (1919, 60, 1)], time_signatures=[(0, *metre)])
+    notation.write(piece, tmp_path / "a.musicxml", "a")
+    assert len(re.findall("<pitch>", (tmp_path / "a.musicxml").read_text())) >= 2
+    pianoroll.write(piece, tmp_path / "a.png", "about")
+
+
+def test_notes_off_the_grid_move_to_it(tmp_path: Path):
+    notation.write(make_piece([(7, 60, 5), (1000, 64, 333)]), tmp_path / "a.musicxml", "a")
+    assert read_back(tmp_path / "a.musicxml")[1] == [(0, 60, Fraction(1, 12)), (Fraction(25, 12), 64, Fraction(2, 3))]
+
+
+@pytest.mark.parametrize(
+    ("pitches", "clefs"), [([72, 60, 67], ["G"]), ([36, 48, 60], ["F"]), ([40, 48, 64, 76], ["G", "F"])]
+)
+def test_as_many_staves_as_hands(tmp_path: Path, pitches: list[int], clefs: list[str]):
+    notation.write(make_piece([(0, pitch, 480) for pitch in pitches]), tmp_path / "a.musicxml", "a")
+    assert re.findall(r"<sign>(.)</sign>", (tmp_path / "a.musicxml").read_text()) == clefs
+
+
+def test_the_split_between_the_hands_follows_the_music():
+    """Both hands high, then both low: a chord of each stays in one hand."""
+    onset = np.repeat(np.arange(8) * 48, 6)
+    pitch = np.concatenate([[60, 64, 67, 76, 79, 84]] * 4 + [[36, 40, 43, 52, 55, 60]] * 4)
+    right = pitch >= notation.splits(onset, pitch, onset // 48)
+    assert (right.reshape(8, 2, 3) == [[False] * 3, [True] * 3]).all(axis=(1, 2))[:4].all()
+    assert (right.reshape(8, 6).sum(axis=1)[4:] <= 3).all()
+
+
+@pytest.mark.parametrize(
+    ("length", "expected"),
+    [(12, [12]), (18, [18]), (5, [3, 2]), (7, [6, 1]), (30, [24, 6]), (48, [48]), (20, [12, 8]), (1, [1])],
+)
+def test_lengths_are_tied_from_note_values(length: int, expected: list[int]):
+    bar = notation.Bar(0, 48, 4, 4)
+    points = [0, length, 48]
+    beats = bar.beats()
+    cuts = [cut for beat in zip(beats, beats[1:], strict=False) for cut in notation.cells(*beat, points)]
+    assert notation.values(0, length, cuts, bar) == expected
+
+
+def test_the_key_is_the_one_that_music21_finds(tmp_path: Path):
+    for seed in range(6):
+        piece = random_piece(seed)
+        save(piece, tmp_path / "a.mid")
+        key = converter.parse(tmp_path / "a.mid", forceSource=True).analyze("key")
+        sharps, minor = notation.key_of(piece)
+        assert minor == (key.mode == "minor") and (sharps - key.sharps) % 12 == 0
+    assert notation.key_name(make_piece([(0, 60 + i, 480) for i in (0, 4, 7, 11, 12)])) == "C major"
+
+
+@pytest.mark.parametrize(
+    ("pitch", "key", "name"),
+    [(66, (1, 0), ("F", 1, 4)), (66, (-5, 0), ("G", -1, 4)), (68, (0, 1), ("G", 1, 4)), (71, (-6, 0), ("C", -1, 5)),
+     (60, (6, 0), ("B", 1, 3)), (63, (0, 0), ("E", -1, 4)), (63, (0, 1), ("D", 1, 4))],
+)  # fmt: skip
+def test_spelling(pitch: int, key: tuple[int, int], name: tuple):
+    assert notation.spelling(pitch, *key) == name

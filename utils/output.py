@@ -1,0 +1,54 @@
+"""What stands beside the MIDI file of a piece: sound, a picture, notation; each made by a package that is imported only
+when it is wanted."""
+
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+
+from utils.errors import UserError
+from utils.midi import BESIDE, Piece
+
+
+def write_one(piece: Piece, path: Path, args: SimpleNamespace, line: str, prior: Piece | None) -> None:
+    """Write the file that the ending of `path` names."""
+    if path.suffix == ".wav":
+        from utils import sound
+
+        sound.write(piece, path, args.soundfont)
+    elif path.suffix == ".png":
+        from utils import pianoroll
+
+        pianoroll.write(piece, path, line, prior)
+    else:
+        from utils import notation
+
+        notation.write(piece, path, path.stem)
+
+
+def about(args: SimpleNamespace, seed: int) -> str:
+    """How a piece was made, in a line: by which weights, seed, temperature and top-p."""
+    weights = Path(args.weights).name.removesuffix(".weights.h5")
+    nucleus = f" · top-p {args.top_p:g}" if args.top_p < 1 else ""
+    return f"weights {weights} · seed {seed} · temperature {args.temperature:g}{nucleus}"
+
+
+def write_beside(path: Path, piece: Piece, args: SimpleNamespace, line: str, prior: Piece | None = None) -> str:
+    """Write beside the MIDI file `path` what `args` (wav, picture, notation, soundfont) ask for; returns '; also .wav,
+    .png' for the message that says what was written. `line` stands in the picture, and `prior`, see
+    `pianoroll.write`.
+
+    A failure is a line on stderr and costs that file only: the MIDI file is there already.
+    """
+    written = []
+    for ending, wanted in zip(BESIDE, (args.wav, args.picture, args.notation), strict=True):
+        target = path.with_suffix(ending)
+        if not wanted:
+            continue
+        try:
+            write_one(piece, target, args, line, prior)
+            written.append(ending)
+        except Exception as error:
+            target.unlink(missing_ok=True)
+            reason = str(error) if isinstance(error, UserError) else f"{type(error).__name__}: {error}"
+            print(f"{target} was not written: {' '.join(reason.split())}", file=sys.stderr)
+    return f"; also {', '.join(written)}" if written else ""

@@ -162,6 +162,7 @@ def main(args) -> None:
     settings.at_least("passages", args.passages, 2)
     if args.picture and not args.picture.endswith(".png"):
         raise UserError(f"--picture {args.picture} must end in .png.")
+    args.weights = checkpoint.to_play(args.weights)
     weights = checkpoint.load(args.weights)
     stepper = sampler.Stepper(weights)
     train, scored, folder = read(args, weights.about)

@@ -42,6 +42,7 @@ def main(args) -> None:
     settings.at_most("notes", args.notes, 1_000_000)
     program = instruments.program(args.instrument)
     tempo = midi.microseconds(args.tempo)
+    args.weights = checkpoint.to_play(args.weights)
     weights = checkpoint.load(args.weights)
     stepper = sampler.Stepper(weights)
     how = sampler.Sampling(args.temperature, args.top_p, args.seed)

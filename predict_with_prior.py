@@ -42,6 +42,7 @@ def main(args) -> None:
     if args.tempo:
         prior.tempos = [(0, midi.microseconds(args.tempo))]
     program = instruments.program(args.instrument) if args.instrument else None
+    args.weights = checkpoint.to_play(args.weights)
     weights = checkpoint.load(args.weights)
     stepper = sampler.Stepper(weights)
     for remark in compose.remarks(stepper.vocabulary, prior, args.prior):

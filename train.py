@@ -45,6 +45,7 @@ CLIP_NORM = 1.0  # gradients longer than this are shortened to it
 WEIGHT_DECAY = 0.1  # of AdamW: weights shrink by this share of the learning rate in each update
 PATIENCE = 20  # epochs without improvement on the held-out pieces before training stops (0: never)
 OPENINGS = 32  # passages of the training music kept in the weights file, for generate_music.py to start from
+HALF = False  # write the best weights in half precision: half the size, and they sound the same
 RESUME = False  # go on where the last run with these weights stopped
 SEED = 1  # of all random choices: the same seed gives the same weights on a CPU
 

@@ -21,7 +21,9 @@ from utils.events import Vocabulary
 if TYPE_CHECKING:
     import keras
 
-FORMAT = 1  # raised when an older program could not read the file
+FORMAT = 2  # raised when the network changes, so that one program cannot play what another wrote
+USUAL = "weights/music.weights.h5"  # what train.py writes unless told otherwise
+BUNDLED = Path(__file__).resolve().parent.parent / "weights" / "bach-chorales.weights.h5"
 
 
 @dataclass
@@ -66,8 +68,28 @@ def check_writable(path: str | Path) -> None:
         raise UserError(f"{path} cannot be written ({error.strerror}): name another place with --weights.") from None
 
 
-def save(path: str | Path, model: "keras.Model", about: dict) -> None:
-    """Write the weights of `model` (with its optimizer, if it is compiled) and `about`, JSON, to `path`.
+def halve(path: Path) -> None:
+    """Rewrite a file of weights with numbers of half the precision, and so half the size."""
+    whole = path.with_name(path.name + ".whole")
+    os.replace(path, whole)
+    try:
+        with h5py.File(whole, "r") as source, h5py.File(path, "w") as target:
+
+            def copy(name: str, item: h5py.Group | h5py.Dataset) -> None:
+                if isinstance(item, h5py.Dataset):
+                    target[name] = item[()].astype(np.float16) if item.dtype == np.float32 else item[()]
+                else:
+                    target.require_group(name)
+                target[name].attrs.update(item.attrs)
+
+            source.visititems(copy)
+    finally:
+        whole.unlink()
+
+
+def save(path: str | Path, model: "keras.Model", about: dict, half: bool = False) -> None:
+    """Write the weights of `model` (with its optimizer, if it is compiled) and `about`, JSON, to `path`; with `half` in
+    half precision.
 
     The file is written beside `path`, flushed to the disk and renamed, so that a kill at any moment leaves either the
     old or the new file whole. Raises UserError if it cannot be written.
@@ -77,6 +99,8 @@ def save(path: str | Path, model: "keras.Model", about: dict) -> None:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         model.save_weights(scratch, overwrite=True)
+        if half:
+            halve(scratch)
         with h5py.File(scratch, "r+") as file:
             paths = keras_paths(model)
             for layer in model.layers:
@@ -94,6 +118,14 @@ def save(path: str | Path, model: "keras.Model", about: dict) -> None:
         scratch.unlink(missing_ok=True)
 
 
+def to_play(path: str) -> str:
+    """The weights to play: `path`, or the ones that come with the repository as long as train.py has written none."""
+    if Path(path).exists() or Path(path) != Path(USUAL) or not BUNDLED.exists():
+        return path
+    print(f"{path} is not there yet, so this is the network that comes with the repository, {BUNDLED.name}")
+    return str(BUNDLED)
+
+
 def load(path: str | Path) -> Checkpoint:
     """Read a weights file. Raises UserError that says what is wrong with it and what to do."""
     if not Path(path).exists():
@@ -103,6 +135,10 @@ def load(path: str | Path) -> Checkpoint:
             if "about" not in file or "network" not in file:
                 raise UserError(f"{path} was not written by this train.py: train again, or name others with --weights.")
             about = json.loads(file["about"][()])
+            if about["format"] < FORMAT:
+                raise UserError(
+                    f"{path} was written by an older version of this program, with another network: train again."
+                )
             if about["format"] > FORMAT:
                 raise UserError(
                     f"{path} was written by a newer version of this program (format {about['format']}, this one reads "

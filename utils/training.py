@@ -152,7 +152,7 @@ def learn(
         kept = row["score"] < best
         if kept:
             best = row["score"]
-            checkpoint.save(args.weights, scorer, about)
+            checkpoint.save(args.weights, scorer, about, args.half)
         checkpoint.save(beside(args.weights, "last.weights.h5"), trainer, about)
         write_log(history, beside(args.weights, "log.csv"))
         report(row, args.streams, kept)

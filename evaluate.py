@@ -24,7 +24,7 @@ BASELINES = True  # score guessing, counting and a 5-gram on the same pieces
 # ---- new pieces
 SAMPLES = 0  # new pieces to compare with the training music (0: none)
 NOTES = 400  # notes in each of them
-TEMPERATURE = 1.0  # below 1: safer and more repetitive; above 1: bolder; 0: always the likeliest note
+TEMPERATURE = 0.9  # of the samples, as in generate_music.py
 TOP_P = 1.0  # choose only among the likeliest notes that together have this share of the probability
 SEED = 1  # the same seed makes the same pieces
 PICTURE = ""  # PNG file of the comparison ('': NAME.samples.png beside the weights, in place of an earlier one)

@@ -16,7 +16,7 @@ COUNT = 1  # pieces to write; they are made side by side, so several take little
 OPENING = "random"  # random: a passage of the training music sets the scene; none: from silence
 INCLUDE_OPENING = False  # let that passage stand before the new music
 # ---- how it is chosen
-TEMPERATURE = 1.0  # below 1: safer and more repetitive; above 1: bolder; 0: always the likeliest note
+TEMPERATURE = 0.9  # lower: safer and more repetitive; higher: bolder; 0: always the likeliest note
 TOP_P = 1.0  # choose only among the likeliest notes that together have this share of the probability
 SEED: int | None = None  # the same seed makes the same piece (none: a new one each time, printed)
 # ---- how it sounds

@@ -19,7 +19,7 @@ WEIGHTS = "weights/music.weights.h5"  # file that train.py wrote
 NOTES = 700  # new notes
 COUNT = 1  # different continuations to write; they are made side by side
 # ---- how it is chosen
-TEMPERATURE = 1.0  # below 1: safer and more repetitive; above 1: bolder; 0: always the likeliest note
+TEMPERATURE = 0.9  # lower: safer and more repetitive; higher: bolder; 0: always the likeliest note
 TOP_P = 1.0  # choose only among the likeliest notes that together have this share of the probability
 SEED: int | None = None  # the same seed makes the same piece (none: a new one each time, printed)
 # ---- how it sounds

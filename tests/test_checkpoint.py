@@ -104,3 +104,16 @@ def test_a_failed_save_leaves_the_old_file(weights: Path, tmp_path: Path):
     assert [p.name for p in tmp_path.iterdir()] == [path.name]
     with pytest.raises(UserError, match="cannot be written"):
         checkpoint.check_writable(path / "inside" / "a.weights.h5")
+
+
+def test_half_the_precision_is_half_the_file(tmp_path: Path, weights: Path):
+    whole = checkpoint.load(weights)
+    _, scorer = network.build(whole.vocabulary, whole.about["shape"])
+    scorer.load_weights(weights)
+    checkpoint.save(tmp_path / "half.weights.h5", scorer, whole.about, half=True)
+    half = checkpoint.load(tmp_path / "half.weights.h5")
+    for name, arrays in whole.arrays.items():
+        for before, after in zip(arrays, half.arrays[name], strict=True):
+            np.testing.assert_allclose(after, before, rtol=1e-3, atol=1e-4)
+    scorer.load_weights(tmp_path / "half.weights.h5")  # Keras reads it too
+    assert not list(tmp_path.glob("*.whole"))

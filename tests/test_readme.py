@@ -15,7 +15,8 @@ from utils import score
 BLOCK = re.compile(r"```(sh|powershell)\n(.*?)```", re.DOTALL)
 # Not run: this very test, what makes an environment (there is one), what needs a GPU, and the page, which stays open.
 NOT_RUN = ("make test", "python -m venv", ".venv", "pip install", "python app.py")
-TOY = {"UNITS": 16, "EMBEDDING": 8, "HIDDEN": 16, "EPOCHS": 2, "SEQUENCE_LENGTH": 16, "NOTES": 40, "LARGE": 20_000,
+TOY = {"UNITS": 16, "EMBEDDING": 8, "HIDDEN": 16, "SURROUNDINGS": 4, "EPOCHS": 2,
+       "SEQUENCE_LENGTH": 16, "NOTES": 40, "LARGE": 20_000,
        "SMALL": 5_000, "UPDATES": 2, "ANCESTOR_UPDATES": 1, "ANCESTOR_NOTES": 1, "FILES": 1, "REPEAT": 1}  # fmt: skip
 
 

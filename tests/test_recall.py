@@ -1,21 +1,29 @@
 """What came next the last time, in whole pieces at once and event by event."""
 
 import numpy as np
+import pytest
+from conftest import make_piece, random_piece
 
-from utils import recall
+from utils import dataset, events, recall
 
 
-def pieces(rng: np.random.Generator, sizes: list[int]) -> tuple[dict[str, np.ndarray], np.ndarray]:
-    """Random pieces of few classes, each with a start token and a passage that comes again."""
-    first = np.concatenate([[0], np.cumsum(np.array(sizes) + 1)])
-    classes = {name: rng.integers(0, 3, first[-1]) for name in recall.STREAMS}
-    for start, size in zip(first[:-1], sizes, strict=True):
-        for column in classes.values():
-            column[start] = 9
-            column[start + 1 + size // 2 : start + 1 + size // 2 + size // 3] = column[
-                start + 1 : start + 1 + size // 3
-            ]
-    return classes, first
+def repeating_piece(seed: int, chords: str = "split") -> events.Events:
+    """A piece of few values in 3/4, of which a passage comes again, and again a fourth higher."""
+    rng = np.random.default_rng(seed)
+    rows, onset = [], 0
+    for _ in range(60):
+        onset += int(rng.choice([0, 240, 480]))
+        rows.append((onset, int(rng.choice([60, 62, 64])), int(rng.choice([240, 480]))))
+    length = (onset // 1440 + 1) * 1440
+    rows += [(start + length, pitch, long) for start, pitch, long in rows]
+    rows += [(start + 2 * length, pitch + 5, long) for start, pitch, long in rows[:30]]
+    return events.from_piece(make_piece(rows, time_signatures=[(0, 3, 4)]), chords=chords)
+
+
+def encoded(chords: str = "split") -> dataset.Corpus:
+    pieces = [repeating_piece(1, chords), events.from_piece(random_piece(3), chords=chords), repeating_piece(2, chords)]
+    vocabulary = events.build_vocabulary(pieces, ("offset", "note", "duration"), 0, 12, chords, 16)
+    return dataset.encode([dataset.Source(str(i), i / 9, piece) for i, piece in enumerate(pieces)], vocabulary)
 
 
 def slow_last_time(classes: dict[str, np.ndarray], start: int, at: int, streams: tuple[str, ...], length: int) -> int:
@@ -24,49 +32,68 @@ def slow_last_time(classes: dict[str, np.ndarray], start: int, at: int, streams:
     def context(end: int) -> list:
         return [classes[stream][end - length + 1 : end + 1].tolist() for stream in streams]
 
-    for back in range(1, at - start - length + 1):
-        if context(at - back) == context(at):
-            return back
-    return 0
+    return next((back for back in range(1, at - start - length + 1) if context(at - back) == context(at)), 0)
 
 
 def test_the_last_time_is_found():
-    classes, first = pieces(np.random.default_rng(1), [90, 4, 70])
-    back = recall.last_times(classes, first)
-    for start, end in zip(first[:-1], first[1:], strict=True):
+    corpus = encoded()
+    back = recall.last_times(corpus.inputs, corpus.first)
+    for start, end in zip(corpus.first[:-1], corpus.first[1:], strict=True):
         for at in range(start, end):
-            for k, (streams, length) in enumerate(recall.CONTEXTS):
-                assert back[at, k] == slow_last_time(classes, start, at, streams, length), (at - start, k)
+            for k, (streams, length) in enumerate(recall.REPEATS):
+                assert back[at, k] == slow_last_time(corpus.inputs, start, at, streams, length), (at - start, k)
     assert (back[:, recall.LENGTH == 16] > 0).any()
 
 
-def test_event_by_event_it_is_the_same(monkeypatch):
-    for reach in (4096, 40):
-        monkeypatch.setattr(recall, "REMEMBERED", reach)
-        size = 700  # more than a Past has room for at first
-        classes, first = pieces(np.random.default_rng(2), [size] * 3)
-        index = np.arange(first[-1])
-        expected = recall.what_followed(classes, index, recall.last_times(classes, first))
-        past = recall.Past.empty(3, tuple(classes))
-        for t in range(1, size + 1):
-            if t == 300:  # batches are stacked and taken apart
-                past = recall.stack([past.take(slice(0, 2)), past.take(np.array([2]))])
-            past, recalled = past.add({name: column[first[:-1] + t] for name, column in classes.items()})
-            for name, followed in recalled.items():
-                assert (followed == expected[name][first[:-1] + t]).all(), (t, name)
+def test_what_stood_some_bars_ago_is_found():
+    """By hand: a bar of 3/4 that comes again a third lower, in chords of two."""
+    rows = [(0, 60, 480), (0, 64, 480), (480, 65, 480), (960, 67, 480)]
+    piece = events.from_piece(make_piece([*rows, (1440, 57, 480), (1440, 61, 480)], time_signatures=[(0, 3, 4)]))
+    vocabulary = events.build_vocabulary([piece], ("offset", "note", "duration"), 0, 12, "split", 16)
+    corpus = dataset.encode([dataset.Source("a", 0, piece)], vocabulary)
+    told = corpus.memories.tell(np.arange(corpus.first[-1]))
+    one_bar = len(recall.REPEATS)
+    offsets = vocabulary.values["offset"]
+    # Events 1 to 4 have no bar before them; event 5 (57) is lower than 60, the first note a bar ago, which comes next.
+    assert (told["offset"][:5, one_bar] == recall.NOTHING).all()
+    assert offsets[told["offset"][5, one_bar]] == 0 and told["interval"][5, one_bar] - events.REACH == 60 - 57
+    # After event 6 (61) it is 64, and so on.
+    assert offsets[told["offset"][6, one_bar]] == 0 and told["interval"][6, one_bar] - events.REACH == 64 - 61
 
 
-def test_pasts_of_different_lengths_are_stacked():
-    classes, first = pieces(np.random.default_rng(3), [60, 60])
+@pytest.mark.parametrize("chords", ["split", "class"])
+def test_event_by_event_it_is_the_same(chords: str, monkeypatch):
+    corpus = encoded(chords)
+    expected = corpus.memories.tell(np.arange(corpus.first[-1]))
+    for room in (512, 8):
+        monkeypatch.setattr(recall.Past.empty.__func__, "__defaults__", (room,))
+        for start, end in zip(corpus.first[:-1], corpus.first[1:], strict=True):
+            past = recall.Past.empty(1, corpus.vocabulary)
+            for at in range(start + 1, end - 1):
+                event = {name: column[at : at + 1] for name, column in corpus.inputs.items()}
+                past, told = past.add(event, corpus.memories.bar[at : at + 1])
+                for name, classes in told.items():
+                    assert (classes[0] == expected[name][at]).all(), (at - start, name)
+
+
+def test_how_far_back_is_limited(monkeypatch):
+    monkeypatch.setattr(recall, "REMEMBERED", 20)
+    test_event_by_event_it_is_the_same("split", monkeypatch)
+
+
+def test_pasts_of_different_lengths_are_stacked_and_taken_apart():
+    corpus = encoded()
 
     def read(past: recall.Past, rows: np.ndarray, times: range) -> tuple[recall.Past, dict[str, np.ndarray]]:
         for t in times:
-            past, recalled = past.add({name: column[rows + t] for name, column in classes.items()})
-        return past, recalled
+            past, told = past.add({n: c[rows + t] for n, c in corpus.inputs.items()}, corpus.memories.bar[rows + t])
+        return past, told
 
-    empty = recall.Past.empty(1, tuple(classes))
-    long, _ = read(empty, first[:1], range(1, 31))
-    short, _ = read(recall.Past.empty(1, tuple(classes)), first[1:2], range(20, 31))
-    _, alone = read(recall.Past.empty(1, tuple(classes)), first[1:2], range(20, 50))
-    _, both = read(recall.stack([long, short]), first[:-1], range(31, 50))
-    assert all((both[name][1] == alone[name][0]).all() for name in alone)
+    first, second = corpus.first[:1], corpus.first[2:3]
+    long, _ = read(recall.Past.empty(1, corpus.vocabulary), first, range(1, 71))
+    short, _ = read(recall.Past.empty(1, corpus.vocabulary), second, range(40, 71))
+    _, alone = read(recall.Past.empty(1, corpus.vocabulary), second, range(40, 110))
+    both, _ = read(recall.stack([long, short]), np.concatenate([first, second]), range(71, 90))
+    _, apart = read(both.take(np.array([1])), second, range(90, 110))
+    assert all((apart[name] == alone[name]).all() for name in alone)
+    assert (alone["offset"] != recall.NOTHING).any()

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from conftest import ROOT, make_piece, one_line_error, random_piece, run, save
 
-from utils import events, instruments, midi
+from utils import checkpoint, events, instruments, midi
 from utils.errors import UserError
 
 SILENT = ("--no-wav", "--no-picture")  # what test_output.py tests
@@ -316,3 +316,18 @@ def test_the_benchmark_measures_each_part(part: str):
     }
     assert expected[part] <= set(measured)
     assert all(value > 0 for value in measured.values())
+
+
+def test_the_bundled_network_plays_until_there_is_another(tmp_path: Path):
+    for command in (["generate_music.py", "--notes", 30], ["predict_with_prior.py", "--notes", 30]):
+        script, *flags = command
+        if script.startswith("predict"):
+            flags += ["--prior", ROOT / "samples" / "prior.mid"]
+        quiet = ["--no-wav", "--no-picture", "--seed", 1, "--out", tmp_path / "out"]
+        result = run(ROOT / script, *flags, *quiet, cwd=tmp_path)
+        assert result.returncode == 0, result.stderr
+        assert "bach-chorales.weights.h5" in result.stdout
+    assert checkpoint.BUNDLED.stat().st_size <= 6_000_000
+    # Weights that the user named are never replaced by others.
+    missing = run(ROOT / "generate_music.py", "--weights", "mine.weights.h5", cwd=tmp_path)
+    assert "no weights at mine.weights.h5" in one_line_error(missing)

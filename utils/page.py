@@ -251,7 +251,7 @@ def build(args: SimpleNamespace, folder: str) -> gr.Blocks:
                 notes = gr.Slider(min(10, args.notes), args.notes, min(200, args.notes), step=10, label="New notes")
                 count = gr.Slider(1, args.count, 1, step=1, label="Pieces")
                 temperature = gr.Slider(
-                    0, 2, 1, step=0.05, label="Temperature", info="lower is safer, higher is bolder"
+                    0, 2, 0.9, step=0.05, label="Temperature", info="lower is safer, higher is bolder"
                 )
                 top_p = gr.Slider(0.05, 1, 1, step=0.05, label="Top-p", info="lower leaves out the unlikely notes")
                 with gr.Row():

@@ -79,14 +79,14 @@ def network_diagram(vocabulary: Vocabulary, shape: dict, path: Path) -> None:
             arrow(middle, y + 1, middle, y)
     blank = {"fc": "white", "ec": "none", "pad": 1}
     for k, (stream, seen) in enumerate(heads.items()):
-        x = middle + (k - (len(heads) - 1) / 2) * 1.8
+        x = middle + (k - (len(heads) - 1) / 2) * 2.1
         arrow(middle + (x - middle) * 0.55, y + 1, x, y - 0.2, f"(B, T, {features})" if k == 0 else "")
-        also = f"+ heard + next {', '.join(seen)}" if seen else "+ heard"
+        also = ", ".join(["+ heard", "recalled", *(f"next {name}" for name in seen)])
         axes.text(x, y + 0.16, also, fontsize=7.5, ha="center", style="italic", bbox=blank)
         box(x, y - 0.2, f"Dense {shape['hidden']}, ReLU", "#e6f4ea", 1.1)
         arrow(x, y - 0.2, x, y - 1.2, f"(B, T, {shape['hidden']})")
-        by = "pitch + interval, " if stream == "note" else ""
-        box(x, y - 1.2, f"next {stream}\n{by}softmax {vocabulary.size(stream)}", "#ceead6", 1.3)
+        by = "pitch + interval + around the key + recalled" if stream == "note" else "class + recalled"
+        box(x, y - 1.2, f"next {stream}, softmax {vocabulary.size(stream)}\n{by}", "#ceead6", 1.95)
     axes.set(xlim=(-0.6, columns - 0.4), ylim=(y - 1.6, 0.4))
     save(figure, path)
 

@@ -115,7 +115,8 @@ def comparison(made: list[Features], real: list[Features], path: Path) -> bool:
             axes.set_xticks(range(len(ticks)), ticks)
             axes.set(xlabel=unit, ylabel="share of the notes")
         else:
-            bins = np.histogram_bin_edges(np.concatenate(values), 12)
+            low, high = np.min(np.concatenate(values)), np.max(np.concatenate(values))
+            bins = np.linspace(low, max(high, low + 1e-3), 13)  # all pieces may have the same number
             even = [np.full(len(each), 1 / len(each)) for each in values]
             axes.hist(values, bins, weights=even, color=COLORS, label=names)
             axes.set(xlabel=units.get(name, ""), ylabel="share of the pieces")

@@ -1,5 +1,6 @@
 """The page of app.py, used as a visitor uses it: in a real browser without a screen."""
 
+import contextlib
 import json
 import os
 import shutil
@@ -46,12 +47,15 @@ def address(weights: Path) -> Iterator[str]:
 
 
 def wait_for(condition: Callable[[], object], what: str, seconds: float = 60) -> object:
-    """What `condition` gives, as soon as that is true."""
+    """What `condition` gives, as soon as that is true. The page may replace what is being looked at: then again."""
+    from selenium.common.exceptions import StaleElementReferenceException
+
     end = time.monotonic() + seconds
     while time.monotonic() < end:
-        found = condition()
-        if found:
-            return found
+        with contextlib.suppress(StaleElementReferenceException):
+            found = condition()
+            if found:
+                return found
         time.sleep(0.1)
     raise AssertionError(f"waited in vain for {what}")
 
@@ -80,12 +84,16 @@ class Visitor:
         """The elements that are seen."""
         return [element for element in self.driver.find_elements("css selector", selector) if element.is_displayed()]
 
+    def named(self, selector: str, words: str) -> list:
+        """Those of them that show the words."""
+        return [element for element in self.all(selector) if words in element.text]
+
     def text(self, selector: str) -> str:
         return self.driver.find_element("css selector", selector).text
 
     def choose(self, label: str, option: str) -> None:
-        wait_for(lambda: self.all(f"input[aria-label='{label}']"), label)[0].click()
-        wait_for(lambda: [o for o in self.all("li[role='option']") if option in o.text], option)[0].click()
+        wait_for(lambda: [box.click() for box in self.all(f"input[aria-label='{label}']")[:1]], label)
+        wait_for(lambda: [o.click() for o in self.named("li[role='option']", option)[:1]], option)
 
     def upload(self, path: Path) -> None:
         find = self.driver.find_elements
@@ -103,7 +111,7 @@ class Visitor:
         wait_for(lambda: "Seed" in self.text("#message"), "the end")
 
     def press(self, name: str) -> None:
-        wait_for(lambda: [b for b in self.all("button, a") if b.text.strip() == name], name)[-1].click()
+        wait_for(lambda: [b.click() for b in self.named("button, a", name)[-1:] if b.text.strip() == name], name)
 
     def download(self, name: str, ending: str) -> Path:
         """Press the button and return the file that comes."""

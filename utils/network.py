@@ -95,7 +95,7 @@ class Memory(layers.Layer):
         old = ops.exp(by_event[:, None] * (step + 1) + by_beat[:, None] * now[:, None])  # (B, F, T)
         traces = ops.einsum("bfts,bsp->btfp", weight, struck) + ops.einsum("bft,bfp->btfp", old, before[:, :-1])
         end = now + ops.take(ops.convert_to_tensor(self.duration), duration, axis=0)
-        # Half a step of the finest grid tells held from just released, whatever float32 makes of the sum.
+        # A thousandth of a beat tells held from just released, whatever float32 makes of the sums.
         weight = ops.where(events >= 0, ops.cast(end[:, None, :] > then[:, :, None] + 1e-3, "float32"), 0.0)
         held = ops.einsum("bts,bsp->btp", weight, struck) > 0
         held = ops.logical_or(held, before[:, None, -1] > then[:, :, None] + 1e-3)
@@ -154,11 +154,10 @@ def build(vocabulary: Vocabulary, shape: dict) -> tuple[keras.Model, keras.Model
     memory = keras.Input((len(FADING) + 1, 128), name="memory")
     read = {name: classes[:, :-1] for name, classes in inputs.items()}
     following = {name: classes[:, 1:] for name, classes in inputs.items()}
-    embed = {
-        name: layers.Embedding(size, shape["embedding"], name=f"embed_{name}")
+    embedded = {
+        name: layers.Embedding(size, shape["embedding"], name=f"embed_{name}")(inputs[name])
         for name, size in vocabulary.inputs.items()
     }
-    embedded = {name: layer(inputs[name]) for name, layer in embed.items()}
     remember = Memory(vocabulary, ahead=END_STREAM in shape["sees"]["note"], name="heard")
     heard, around, after = remember(read["note"], inputs["offset"], read["duration"], memory)
     # Each key is described by what lies around it, in the same way for all keys.

@@ -27,7 +27,7 @@ class State:
     last: Classes  # what the network reads of the last event: its streams, 'phase' and 'interval'
     bar: np.ndarray  # (B,) steps in a bar
     memory: np.ndarray  # (B, F, numbers) traces of pitch classes and keys before the last event; see `Stepper.hear`
-    held: np.ndarray  # (B, keys) steps after the event before the last that each key is held
+    held: np.ndarray  # (B, keys) quarter notes after the event before the last that each key is held
     past: recall.Past  # all events but the last
     recalled: Classes  # (B, K) what followed the last time; see `recall`
     onset: np.ndarray  # (B,) steps since the beginning, at the last event

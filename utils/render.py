@@ -35,6 +35,9 @@ def learning_curve(history: list[dict], path: Path) -> None:
         best = min(scored, key=lambda row: row["held_out"])
         axes.plot(*zip(*((row["epoch"], row["held_out"]) for row in scored), strict=True), ".-", color="tab:orange")
         axes.lines[-1].set_label("held-out pieces")
+        for name in [name for name in best if name.startswith("held_out_")]:
+            axes.plot([row["epoch"] for row in scored], [row[name] for row in scored], "--", lw=1)
+            axes.lines[-1].set_label(f"of which {name.removeprefix('held_out_')}")
         axes.plot(best["epoch"], best["held_out"], "o", ms=9, mfc="none", color="black")
         axes.lines[-1].set_label(f"kept: epoch {best['epoch']}, {best['held_out']:.3f}")
     axes.set(xlabel="epoch", ylabel="nats a note (lower is better)", title=path.name.removesuffix(".png"))

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from utils import checkpoint, copying, dataset, events, likelihood, midi, ngram, sampler, settings, statistics
+from utils import checkpoint, compose, copying, dataset, events, likelihood, midi, ngram, sampler, settings, statistics
 from utils.checkpoint import Checkpoint, beside
 from utils.dataset import Source
 from utils.errors import UserError
@@ -33,8 +33,7 @@ PASSAGES = 100  # passages of the training music that they are compared with, at
 
 def read(args, about: dict) -> tuple[list[Source], list[Source], Path]:
     """The training pieces, as far as they are there, the pieces to score, and the folder of the latter."""
-    then, names = about["settings"], about["split"]
-    training = args.training_dir or then["midi_dir"]
+    names, training = about["split"], args.training_dir or about["settings"]["midi_dir"]
     try:
         train, held_out = copying.read_split(about, training)
     except UserError as error:
@@ -45,8 +44,7 @@ def read(args, about: dict) -> tuple[list[Source], list[Source], Path]:
         if 0 < len(found) < len(all_of_them):
             print(f"{len(all_of_them) - len(found)} of {len(all_of_them)} {what} pieces are no longer in {training}")
     if args.midi_dir:
-        described = (tuple(then["streams"]), then["grid"], then["chords"], then["max_beats"], then["split"])
-        sources, skipped = dataset.read_folder(args.midi_dir, *described)
+        sources, skipped = copying.read_as_trained(about, args.midi_dir)
         for name, reason in skipped:
             print(f"skipped: {name}: {reason}")
         return train, sources, Path(args.midi_dir)
@@ -107,18 +105,16 @@ def likelihoods(args, weights: Checkpoint, stepper: sampler.Stepper, train: list
     return found
 
 
-def compose(args, weights: Checkpoint, stepper: sampler.Stepper) -> list[Piece]:
+def new_passages(args, weights: Checkpoint, stepper: sampler.Stepper) -> list[Piece]:
     """New pieces, in steps from a bar line, made as generate_music.py makes them."""
     how = sampler.Sampling(args.temperature, args.top_p, args.seed)
-    kept, grid = weights.about["openings"], weights.vocabulary.grid
-    order = np.random.default_rng(how.seed).permutation(len(kept))
-    openings = [kept[order[i % len(kept)]] for i in range(args.samples)]
-    state = sampler.stack([stepper.read(stepper.start(1, o["metre"]), o["classes"], o["phase"]) for o in openings])
-    how.constraints = sampler.usual_constraints(stepper, state.length + args.notes)
+    begun, grid = compose.openings(weights, args.samples, how.seed), weights.vocabulary.grid
+    _, made = compose.new_pieces(stepper, begun, how, args.notes, program=0)
     pieces = []
-    for i, classes in enumerate(sampler.generate(stepper, state, args.notes, how)):
-        phase = (state.last["phase"][i] + np.cumsum(stepper.steps(classes["offset"]))) % state.bar[i]
-        metres = np.tile(openings[i]["metre"], (len(phase), 1))
+    for opening, classes in zip(begun, made, strict=True):
+        bar = events.bar_steps(opening["metre"], grid)
+        phase = (opening["phase"][-1] + np.cumsum(stepper.steps(classes["offset"]))) % bar
+        metres = np.tile(opening["metre"], (len(phase), 1))
         made = events.Events(weights.vocabulary.decode(classes), phase, metres)
         pieces.append(statistics.passage(made, 0, args.notes, grid))
     return pieces
@@ -169,7 +165,7 @@ def main(args) -> None:
     found = likelihoods(args, weights, stepper, train, scored, folder)
     if args.samples and train:
         unseen = [s for s, row in zip(scored, found["per_piece"], strict=True) if not row["trained_on"]]
-        found |= compare(args, weights, compose(args, weights, stepper), train, unseen)
+        found |= compare(args, weights, new_passages(args, weights, stepper), train, unseen)
     elif args.samples:
         print("The training music is not there, so new pieces cannot be compared with it: see --training-dir.")
     print(json.dumps(found))

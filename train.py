@@ -62,9 +62,8 @@ def check(args) -> None:
         raise UserError("--streams begins with offset and names note, duration and, if wanted, velocity.")
     if not args.weights.endswith(".weights.h5"):
         raise UserError(f"--weights {args.weights} must end in .weights.h5.")
-    for (
-        name
-    ) in "grid max_beats layers units embedding hidden surroundings sequence_length batch_size epochs openings".split():
+    sizes = "layers units embedding hidden surroundings sequence_length batch_size epochs openings"
+    for name in ("grid", "max_beats", *sizes.split()):
         settings.at_least(name, getattr(args, name), 1)
     for name in "transpose validation dropout weight_decay minutes patience warm_up seed".split():
         settings.at_least(name, getattr(args, name), 0)
@@ -77,9 +76,8 @@ def check(args) -> None:
 
 
 # What a network was built for and what it has not seen; --resume cannot change it.
-FIXED = (
-    "grid chords max_beats streams transpose heads layers units embedding hidden surroundings split validation".split()
-)
+FIXED = "grid chords max_beats streams transpose split validation".split()
+FIXED += "heads layers units embedding hidden surroundings".split()
 
 
 def set_aside(weights: str) -> None:

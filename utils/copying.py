@@ -106,12 +106,17 @@ def summary(training: Notes, names: list[str], made: list[Piece]) -> dict:
     return {"median": float(np.median(lengths)), "max": max(lengths), "per_piece": rows}
 
 
+def read_as_trained(about: dict, folder: str) -> tuple[list[Source], list[tuple[str, str]]]:
+    """`dataset.read_folder` as it was for the training of a weights file."""
+    then = about["settings"]
+    described = (tuple(then["streams"]), then["grid"], then["chords"], then["max_beats"], then["split"])
+    return dataset.read_folder(folder, *described)
+
+
 def read_split(about: dict, folder: str = "") -> tuple[list[Source], list[Source]]:
     """The (training, held-out) pieces that a weights file names, as far as they are below `folder` ('': where they were
     when it was trained). Raises UserError if there is no such folder or no piece in it."""
-    then = about["settings"]
-    described = (tuple(then["streams"]), then["grid"], then["chords"], then["max_beats"], then["split"])
-    sources, _ = dataset.read_folder(folder or then["midi_dir"], *described)
+    sources, _ = read_as_trained(about, folder or about["settings"]["midi_dir"])
     train, held_out = (set(about["split"][side]) for side in ("train", "held_out"))
     return [s for s in sources if s.name in train], [s for s in sources if s.name in held_out]
 

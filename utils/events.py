@@ -217,11 +217,15 @@ class Vocabulary:
     def highest(self) -> int:
         return int(self.top[:-1].max())
 
-    def quarters(self, stream: str) -> np.ndarray:
-        """Quarter notes that each class of the offset or duration stream lasts; the end and the start token none."""
-        steps = np.zeros(self.size(stream) + 1, np.float32)
+    def steps(self, stream: str) -> np.ndarray:
+        """Grid steps that each class of the offset or duration stream lasts; the end and the start token none."""
+        steps = np.zeros(self.size(stream) + 1, np.int64)
         steps[: len(self.values[stream])] = self.values[stream]
-        return steps / self.grid
+        return steps
+
+    def quarters(self, stream: str) -> np.ndarray:
+        """The same in quarter notes, as float32."""
+        return (self.steps(stream) / self.grid).astype(np.float32)
 
     def size(self, stream: str) -> int:
         """Number of classes that the stream's head chooses from."""

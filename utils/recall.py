@@ -70,8 +70,7 @@ class Teller:
 
     def __init__(self, vocabulary: Vocabulary):
         self.names = vocabulary.recalled
-        self.steps = np.zeros(vocabulary.size(END_STREAM) + 1, np.int32)  # of each offset class
-        self.steps[: vocabulary.end] = vocabulary.values[END_STREAM]
+        self.steps = vocabulary.steps(END_STREAM)
         self.top = vocabulary.top.astype(np.int32)
         self.of_steps = np.full(int(self.steps.max()) + 1, NOTHING)  # offset class of each number of steps
         self.of_steps[vocabulary.values[END_STREAM]] = np.arange(vocabulary.end)
@@ -114,23 +113,19 @@ class Memories:
         start = np.repeat(first[:-1], np.diff(first))
         order = self.teller.order(onset, self.columns["top"])
         for k, bars in enumerate(BARS, len(REPEATS)):
+            wanted = self.teller.order(onset - bars * bar, self.columns["top"])
             found = np.empty(len(onset), np.int64)
             for begin, end in zip(first[:-1], first[1:], strict=True):
-                piece = order[begin + 1 : end]
-                found[begin:end] = (
-                    begin + 1 + np.searchsorted(piece, order[begin:end] - bars * 128 * bar[begin:end], "right")
-                )
+                found[begin:end] = begin + 1 + np.searchsorted(order[begin + 1 : end], wanted[begin:end], "right")
             back = np.arange(len(onset)) - found + 1
             early = onset - bars * bar < onset[start]
             self.back[:, k] = np.where(early | (back > REMEMBERED) | (back < 0), 0, back)
 
     def tell(self, index: np.ndarray) -> dict[str, np.ndarray]:
         """Classes (..., K) of what is recalled after the events `index` (...)."""
-        back = self.back[index]
-        at = np.where(back > 0, index[..., None] - back + 1, NOTHING)
-        return self.teller.tell(
-            lambda name, at: self.columns[name][at], at, index[..., None], self.bar[index][..., None]
-        )
+        back, now, bar = self.back[index], index[..., None], self.bar[index][..., None]
+        at = np.where(back > 0, now - back + 1, NOTHING)
+        return self.teller.tell(lambda name, at: self.columns[name][at], at, now, bar)
 
 
 def pad(row: np.ndarray, before: int, after: int) -> np.ndarray:

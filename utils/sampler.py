@@ -102,6 +102,7 @@ class Stepper:
         self.candidates = slice(self.vocabulary.lowest, self.vocabulary.highest + 2 * NEAR + 1)
         self.by_event, self.by_beat = np.array(FADING, np.float32).T
         self.scale = 1 - self.by_event * self.by_beat**0.25
+        self.gaps = self.vocabulary.steps(END_STREAM)
         self.quarters, self.lengths = self.vocabulary.quarters("offset"), self.vocabulary.quarters("duration")
 
     @staticmethod
@@ -207,8 +208,7 @@ class Stepper:
 
     def steps(self, offset: np.ndarray) -> np.ndarray:
         """Classes of the offset stream -> grid steps; 0 for the end of a piece."""
-        values = self.vocabulary.values[END_STREAM]
-        return np.where(offset < len(values), values[np.minimum(offset, len(values) - 1)], 0)
+        return self.gaps[offset]
 
     def read(self, state: State, classes: dict[str, Sequence[int]], phase: Sequence[int]) -> State:
         """The state after the events (E,) with their phases (E,), of which the last is not yet read: `step` does that.

@@ -58,9 +58,9 @@ def read(args, about: dict) -> tuple[list[Source], list[Source], Path]:
 
 def summary(nats: np.ndarray, corpus: dataset.Corpus, beats: int) -> dict:
     """Nats in each stream, (S,), as they are reported."""
-    heads = dict(zip(corpus.vocabulary.streams, (nats / corpus.events).tolist(), strict=True))
+    heads = dict(zip(corpus.vocabulary.streams, (nats / corpus.notes).tolist(), strict=True))
     total = float(nats.sum())
-    return {"nats_total": total, "nats_per_note": total / corpus.events, "nats_per_beat": total / beats, "heads": heads}
+    return {"nats_total": total, "nats_per_note": total / corpus.notes, "nats_per_beat": total / beats, "heads": heads}
 
 
 def likelihoods(args, weights: Checkpoint, stepper: sampler.Stepper, train: list[Source], scored: list[Source],
@@ -71,27 +71,28 @@ def likelihoods(args, weights: Checkpoint, stepper: sampler.Stepper, train: list
     score = likelihood.score(stepper, corpus)
     beats = np.array([likelihood.beats(midi.read(folder / source.name), vocabulary.grid) for source in scored])
     trained_on = copying.trained_on(weights.about, train, scored)
-    found = summary(score.nats.sum(axis=0), corpus, int(beats.sum()))
+    nats = score.nats  # (P, S)
+    found = summary(nats.sum(axis=0), corpus, int(beats.sum()))
     baselines = {}
     if args.baselines:
         baselines["uniform"] = ngram.uniform(corpus)
     if args.baselines and train:
         baselines |= ngram.baselines(dataset.encode(train, vocabulary, transpose), corpus, transpose)
-    found["baselines"] = {name: summary(nats, corpus, int(beats.sum())) for name, nats in baselines.items()}
-    right = score.right.sum(axis=0) / score.targets.sum(axis=0)
-    found["accuracy"] = dict(zip(vocabulary.streams, right.tolist(), strict=True))
+    found["baselines"] = {name: summary(total, corpus, int(beats.sum())) for name, total in baselines.items()}
+    found["accuracy"] = dict(zip(vocabulary.streams, score.accuracy.tolist(), strict=True))
     found |= {"notes": corpus.notes, "events": corpus.events, "beats": int(beats.sum()), "pieces": corpus.pieces}
     found |= {"trained_on": int(trained_on.sum()), "moved": corpus.moved, "per_piece": []}
-    for i, source in enumerate(scored):
-        total, size = float(score.nats[i].sum()), len(source.events)
-        row = {"name": source.name, "nats_per_note": total / size, "nats_per_beat": total / int(beats[i])}
-        found["per_piece"].append({**row, "events": size, "beats": int(beats[i]), "trained_on": bool(trained_on[i])})
+    rows = zip(scored, nats.sum(axis=1).tolist(), corpus.notes_each.tolist(), beats.tolist(), strict=True)
+    for i, (source, total, notes, length) in enumerate(rows):
+        row = {"name": source.name, "nats_per_note": total / notes, "nats_per_beat": total / length}
+        row |= {"notes": notes, "events": len(source.events), "beats": length, "trained_on": bool(trained_on[i])}
+        found["per_piece"].append(row)
 
     print(f"{'':16s}{'nats a note':>12s}{'nats a beat':>12s}" + "".join(f"{name:>10s}" for name in vocabulary.streams))
     for name, row in {"network": found, **found["baselines"]}.items():
         heads = "".join(f"{nats:10.3f}" for nats in row["heads"].values())
         print(f"{name:16s}{row['nats_per_note']:12.3f}{row['nats_per_beat']:12.3f}{heads}")
-    print(f"{'likeliest right':40s}" + "".join(f"{share:10.1%}" for share in right))
+    print(f"{'likeliest right':40s}" + "".join(f"{share:10.1%}" for share in score.accuracy))
     if args.baselines and not train:
         print("The training music is not there to count in, so guessing is the only baseline: see --training-dir.")
     by = "" if train else " (by their names: the training music is not there)"

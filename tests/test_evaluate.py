@@ -112,9 +112,12 @@ def test_a_piece_costs_the_same_alone_and_among_others(weights: Path):
     for i, source in enumerate(sources):
         alone = likelihood.score(stepper, dataset.encode([source], kept.vocabulary))
         np.testing.assert_allclose(together.nats[i], alone.nats[0], rtol=1e-4)
-        assert (together.right[i] == alone.right[0]).all()
+        here = slice(together.first[i], together.first[i + 1])
+        assert (together.right[here] == alone.right).all()
         size = len(source.events)
-        assert together.targets[i].tolist() == alone.targets[0].tolist() == [size + 1, size, size]
+        assert together.targets[here].sum(axis=0).tolist() == [size + 1, size, size]
+        assert not together.events[here][~together.targets[here]].any()
+        np.testing.assert_allclose(together.events[here].sum(axis=0), together.nats[i])
 
 
 def test_beats_are_the_frames_of_a_benchmark():
@@ -135,7 +138,7 @@ def test_the_ngram_is_a_distribution(chords: str):
     train, scored = corpora([random_piece(seed, 4) for seed in range(4)], [random_piece(9, 2)], chords)
     total = ngram.baselines(train, scored, 2)["5-gram"]
     for k, stream in enumerate(STREAMS):
-        asked = np.flatnonzero(ngram.targets(scored, stream))
+        asked = np.flatnonzero(scored.targets(stream))
         symbols = ngram.symbol_count(scored.vocabulary, stream)
         counts = ngram.count(train, scored, stream, 2)
         ((view, _),) = ngram.views(scored, 0)

@@ -100,9 +100,22 @@ class Corpus:
         return int(self.first[-1]) - 2 * self.pieces
 
     @property
+    def notes_each(self) -> np.ndarray:
+        """(P,) notes of each piece: as many as it has events, unless a chord is one event."""
+        size = self.vocabulary.keys.sum(axis=1, dtype=np.int64)
+        return np.add.reduceat(size[self.inputs["note"]], self.first[:-1])
+
+    @property
     def notes(self) -> int:
-        """Notes: as many as events, unless a chord is one event."""
-        return int(self.vocabulary.keys.sum(axis=1, dtype=np.int64)[self.inputs["note"]].sum())
+        return int(self.notes_each.sum())
+
+    def targets(self, stream: str) -> np.ndarray:
+        """(E,) mask of what is predicted in a stream: all but the start tokens, and the ends in the stream that says
+        so."""
+        predicted = np.ones(self.first[-1], bool)
+        predicted[self.first[:-1]] = False
+        predicted[self.first[1:] - 1] = stream == END_STREAM
+        return predicted
 
 
 def encode(sources: list[Source], vocabulary: Vocabulary, transpose: int = 0) -> Corpus:

@@ -1,6 +1,6 @@
 """How surprised a network is by each event of whole pieces, in nats, by the steps of the NumPy sampler.
 
-Shapes: P pieces, S streams, B pieces side by side.
+Shapes: P pieces, E events of all pieces, S streams, B pieces side by side.
 """
 
 from dataclasses import dataclass, replace
@@ -18,21 +18,30 @@ MOST = 128  # pieces that are scored side by side
 
 @dataclass
 class Score:
-    """What each piece costs, from its start token to its end."""
+    """What each event of a corpus costs; nothing where it is no target."""
 
-    nats: np.ndarray  # (P, S)
-    right: np.ndarray  # (P, S) targets whose class was the likeliest
-    targets: np.ndarray  # (P, S) what was predicted: every event, and in the stream that says so the end of the piece
+    events: np.ndarray  # (E, S) nats
+    right: np.ndarray  # (E, S) whether the class was the likeliest
+    targets: np.ndarray  # (E, S) what is predicted, see `Corpus.targets`
+    first: np.ndarray  # (P + 1,) where each piece begins
+
+    @property
+    def nats(self) -> np.ndarray:
+        """(P, S) what each piece costs from its start token to its end."""
+        return np.add.reduceat(self.events, self.first[:-1])
+
+    @property
+    def accuracy(self) -> np.ndarray:
+        """(S,) share of the targets whose class was the likeliest."""
+        return self.right.sum(axis=0) / self.targets.sum(axis=0)
 
 
 def score(stepper: sampler.Stepper, corpus: Corpus) -> Score:
     """Score all pieces of a corpus, the state carried through each: every event is predicted once, knowing all events
     of its piece before it. The same numbers as `network.held_out_nats`, without Keras."""
     size = np.diff(corpus.first) - 1
-    shape = (corpus.pieces, len(stepper.streams))
-    result = Score(np.zeros(shape), np.zeros(shape, int), np.empty(shape, int))
-    for k, stream in enumerate(stepper.streams):
-        result.targets[:, k] = size - (stream != END_STREAM)
+    targets = np.stack([corpus.targets(stream) for stream in stepper.streams], axis=1)
+    result = Score(np.zeros(targets.shape), np.zeros(targets.shape, bool), targets, corpus.first)
     longest_first = np.argsort(-size, kind="stable")
     groups = [longest_first[begin : begin + MOST] for begin in range(0, corpus.pieces, MOST)]
     steps = int(sum(size[group[0]] for group in groups))
@@ -43,7 +52,7 @@ def score(stepper: sampler.Stepper, corpus: Corpus) -> Score:
 
 
 def score_group(stepper: sampler.Stepper, corpus: Corpus, piece: np.ndarray, result: Score, bar: tqdm) -> None:
-    """Add what the pieces (B,), the longest first, cost to `result`. A piece that has ended leaves the batch."""
+    """Put what the pieces (B,), the longest first, cost into `result`. A piece that has ended leaves the batch."""
     first, size = corpus.first[piece], np.diff(corpus.first)[piece] - 1
     state = stepper.start(len(piece), (4, 4))
     for t in range(size[0]):
@@ -59,8 +68,8 @@ def score_group(stepper: sampler.Stepper, corpus: Corpus, piece: np.ndarray, res
             true = event[stream][those]
             logits = logits - logits.max(axis=1, keepdims=True)
             nats = np.log(np.exp(logits).sum(axis=1)) - logits[np.arange(len(those)), true]
-            result.nats[piece[those], k] += nats
-            result.right[piece[those], k] += logits.argmax(axis=1) == true
+            result.events[first[those] + t + 1, k] = nats
+            result.right[first[those] + t + 1, k] = logits.argmax(axis=1) == true
         state = stepper.append(state, event)
         bar.update()
 

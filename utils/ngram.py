@@ -15,7 +15,7 @@ import numpy as np
 from tqdm import tqdm
 
 from utils.dataset import Corpus
-from utils.events import END_STREAM, REACH, Vocabulary
+from utils.events import REACH, Vocabulary
 from utils.hashing import mix
 
 ORDER = 5  # events that an n-gram spans: the one predicted and four before it
@@ -63,14 +63,6 @@ def views(corpus: Corpus, transpose: int) -> Iterator[tuple[dict[str, np.ndarray
         yield {**streams, "note": table[row, streams["note"]]}, (low <= shift) & (shift <= high)
 
 
-def targets(corpus: Corpus, stream: str) -> np.ndarray:
-    """Mask of what is predicted in a stream: all but the start tokens, and the ends in the stream that says so."""
-    chosen = np.ones(corpus.first[-1], bool)
-    chosen[corpus.first[:-1]] = False
-    chosen[corpus.first[1:] - 1] = stream == END_STREAM
-    return chosen
-
-
 def contexts(view: dict[str, np.ndarray], first: np.ndarray, stream: str) -> Iterator[np.ndarray]:
     """Hashes of what stands before each symbol of a stream, from the empty context to the longest.
 
@@ -95,11 +87,11 @@ def count(train: Corpus, scored: Corpus, stream: str, transpose: int) -> list[Co
     """Counts from the empty context to the longest, of the contexts that `scored` asks for and no others."""
     symbols = symbol_count(scored.vocabulary, stream)
     ((view, _),) = views(scored, 0)
-    asked = targets(scored, stream)
+    asked = scored.targets(stream)
     known = [np.unique(hashes[asked], return_inverse=True) for hashes in contexts(view, scored.first, stream)]
     pairs = [[] for _ in known]
     for view, there in views(train, transpose):
-        there = there & targets(train, stream)
+        there = there & train.targets(stream)
         symbol = view[stream][there]
         for length, hashes in enumerate(contexts(view, train.first, stream)):
             different, _ = known[length]
@@ -189,7 +181,7 @@ def baselines(train: Corpus, scored: Corpus, transpose: int) -> dict[str, np.nda
     ((view, _),) = views(scored, 0)
     for k, stream in enumerate(tqdm(streams, desc="counting", unit="stream", delay=2, leave=False)):
         symbols = symbol_count(vocabulary, stream)
-        asked = np.flatnonzero(targets(scored, stream))
+        asked = np.flatnonzero(scored.targets(stream))
         counts = count(train, scored, stream, transpose)
         smoothing = tune(counts, view[stream][asked], symbols)
         for rows in np.array_split(np.arange(len(asked)), -(-len(asked) * symbols // CHUNK)):
@@ -203,4 +195,4 @@ def baselines(train: Corpus, scored: Corpus, transpose: int) -> dict[str, np.nda
 
 def uniform(scored: Corpus) -> np.ndarray:
     """Nats in each stream, (S,), of somebody to whom all classes are alike."""
-    return np.array([targets(scored, s).sum() * np.log(scored.vocabulary.size(s)) for s in scored.vocabulary.streams])
+    return np.array([scored.targets(s).sum() * np.log(scored.vocabulary.size(s)) for s in scored.vocabulary.streams])

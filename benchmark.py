@@ -140,27 +140,6 @@ def ancestors_read(path: Path) -> list[tuple[str, float, float]]:
     return found
 
 
-def ancestors_network(sizes: list[int], window: int):
-    """The ancestors' layers: three branches over scalars, one target for each window and head."""
-    from utils.network import keras
-
-    layers = keras.layers
-    inputs, branches = [keras.Input((window, 1)) for _ in sizes], []
-    for scalar in inputs:
-        branches.append(layers.Dropout(0.2)(layers.LSTM(256, return_sequences=True)(scalar)))
-    x = layers.Concatenate()(branches)
-    x = layers.Dropout(0.3)(layers.LSTM(512, return_sequences=True)(x))
-    x = layers.BatchNormalization()(layers.LSTM(512)(x))
-    x = layers.Dense(256, activation="relu")(layers.Dropout(0.3)(x))
-    outputs = []
-    for size in sizes:
-        head = layers.BatchNormalization()(layers.Dense(128, activation="relu")(x))
-        outputs.append(layers.Dense(size, activation="softmax")(layers.Dropout(0.3)(head)))
-    model = keras.Model(inputs, outputs)
-    model.compile("rmsprop", ["categorical_crossentropy"] * len(sizes))
-    return model
-
-
 # ---- the parts ----
 
 
@@ -188,7 +167,7 @@ def measure_train(args, folder: Path) -> dict:
     """Training targets (events predicted) a second, with the making of the batches."""
     sources = read(folder)
     corpus = corpus_of(sources)
-    from utils import network
+    from utils import ancestors, network
 
     trainer, _, shape, train = default_network(corpus.vocabulary)
     before = network.silence(train.batch_size, shape)
@@ -209,16 +188,16 @@ def measure_train(args, folder: Path) -> dict:
     limit = 3 * products(forward, args.repeat)
 
     sizes = [corpus.vocabulary.size(stream) for stream in corpus.vocabulary.streams]
-    model = ancestors_network(sizes, args.window)
-    inputs = [np.random.default_rng(1).random((64, args.window, 1)).astype(np.float32) for _ in sizes]
-    one_hot = [np.eye(size, dtype=np.float32)[np.arange(64) % size] for size in sizes]
-    model.train_on_batch(inputs, one_hot)
-    ancestors = best_time(args.ancestor_updates, lambda: model.train_on_batch(inputs, one_hot))
+    model, size = ancestors.build(sizes, args.window), ancestors.BATCH
+    inputs = [np.random.default_rng(1).random((size, args.window, 1)).astype(np.float32) for _ in sizes]
+    classes = [np.arange(size) % count for count in sizes]
+    model.train_on_batch(inputs, classes)
+    theirs = best_time(args.ancestor_updates, lambda: model.train_on_batch(inputs, classes))
     per_second = targets / seconds
     return {
         "train_targets_per_second": per_second,
-        "train_ancestors_targets_per_second": 64 / ancestors,
-        "train_ratio": per_second / (64 / ancestors),
+        "train_ancestors_targets_per_second": size / theirs,
+        "train_ratio": per_second / (size / theirs),
         "train_limit_share": limit * args.updates / seconds,
     }
 
@@ -254,19 +233,20 @@ def measure_prior(args, weights: Path, folder: Path) -> dict:
         command += ["--no-wav", "--no-picture", "--no-copying"]
         seconds = best_time(args.repeat, lambda: subprocess.run(command, check=True, capture_output=True))
     stepper = sampler.Stepper(checkpoint.load(weights))
-    model = ancestors_network([stepper.vocabulary.size(stream) for stream in stepper.streams], args.window)
+    from utils import ancestors
+
+    model = ancestors.build([stepper.vocabulary.size(stream) for stream in stepper.streams], args.window)
     window = [np.zeros((1, args.window, 1), np.float32) for _ in stepper.streams]
     reading = best_time(1, lambda: ancestors_read(midi.find(folder)[0]))
     model.predict(window, verbose=0)
     notes = args.ancestor_notes
-    ancestors = (
-        best_time(1, lambda: [model.predict(window, verbose=0) for _ in range(notes)]) / notes * args.prior_notes
-    )
+    each = best_time(1, lambda: [model.predict(window, verbose=0) for _ in range(notes)]) / notes
+    theirs = reading + each * args.prior_notes
     limit = products(event_products(stepper.vocabulary, stepper.shape, 1, 1, True) * args.prior_notes, args.repeat)
     return {
         "prior_seconds": seconds,
-        "prior_ancestors_seconds": reading + ancestors,
-        "prior_ratio": (reading + ancestors) / seconds,
+        "prior_ancestors_seconds": theirs,
+        "prior_ratio": theirs / seconds,
         "prior_limit_share": limit / seconds,
     }
 

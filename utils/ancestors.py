@@ -1,0 +1,77 @@
+"""The network that the tutorial repositories train, and their way of training it, as a yardstick.
+
+Written from the description of Keras-LSTM-Music-Generator: three branches that read scalars, three heads that know
+nothing of each other, a window of events for each target. It learns from the same events as ours.
+
+Shapes: B windows, T events a window, S streams, E events of all pieces.
+"""
+
+import time
+
+import numpy as np
+from tqdm import tqdm
+
+from utils.dataset import Corpus
+from utils.events import END_STREAM
+from utils.network import keras
+
+layers = keras.layers
+WINDOW = 100  # events that it reads for each target
+BATCH = 64  # windows in an update
+LEAST = 1e-12  # probability below which a class is not counted as less likely: softmax in float32 gives 0
+
+
+def build(sizes: list[int], window: int = WINDOW) -> keras.Model:
+    """The network for streams of so many classes: S inputs (B, T, 1), S softmax outputs (B, classes)."""
+    inputs, branches = [keras.Input((window, 1)) for _ in sizes], []
+    for scalar in inputs:
+        branches.append(layers.Dropout(0.2)(layers.LSTM(256, return_sequences=True)(scalar)))
+    x = layers.Concatenate()(branches)
+    x = layers.Dropout(0.3)(layers.LSTM(512, return_sequences=True)(x))
+    x = layers.BatchNormalization()(layers.LSTM(512)(x))
+    x = layers.Dense(256, activation="relu")(layers.Dropout(0.3)(x))
+    outputs = []
+    for size in sizes:
+        head = layers.BatchNormalization()(layers.Dense(128, activation="relu")(x))
+        outputs.append(layers.Dense(size, activation="softmax")(layers.Dropout(0.3)(head)))
+    model = keras.Model(inputs, outputs)
+    model.compile("rmsprop", ["sparse_categorical_crossentropy"] * len(sizes), jit_compile=False)
+    return model
+
+
+def windows(corpus: Corpus, target: np.ndarray, window: int = WINDOW) -> list[np.ndarray]:
+    """What stands before the events `target` (B,), as S arrays (B, T, 1) of classes divided by their number; before a
+    piece, start tokens."""
+    begin = corpus.first[np.searchsorted(corpus.first, target, "right") - 1]
+    index = np.maximum(target[:, None] + np.arange(-window, 0), begin[:, None])
+    sizes = [corpus.vocabulary.size(stream) for stream in corpus.vocabulary.streams]
+    streams = zip(corpus.vocabulary.streams, sizes, strict=True)
+    return [(corpus.inputs[stream][index] / size).astype(np.float32)[..., None] for stream, size in streams]
+
+
+def learn(model: keras.Model, corpus: Corpus, minutes: float, seed: int, clock=time.monotonic) -> int:
+    """Train for so many minutes of `clock` (seconds), on windows in random order; returns the number of updates."""
+    rng, end, updates = np.random.default_rng(seed), clock() + 60 * minutes, 0
+    streams, every = corpus.vocabulary.streams, np.flatnonzero(corpus.targets(END_STREAM))
+    with tqdm(desc="the ancestors' network", unit="update", mininterval=0.5) as bar:
+        while clock() < end:
+            target = rng.choice(every, BATCH)
+            # At the end of a piece only the offset says something; the other classes are as good as any.
+            classes = [np.minimum(corpus.inputs[s][target], corpus.vocabulary.size(s) - 1) for s in streams]
+            model.train_on_batch(windows(corpus, target), classes)
+            updates += 1
+            bar.update()
+    return updates
+
+
+def score(model: keras.Model, corpus: Corpus, batch: int = 512) -> np.ndarray:
+    """Nats of all events in each stream, (S,): as `likelihood.score`, summed over the pieces."""
+    streams, total = corpus.vocabulary.streams, np.zeros(len(corpus.vocabulary.streams))
+    every, asked = np.flatnonzero(corpus.targets(END_STREAM)), [corpus.targets(stream) for stream in streams]
+    for begin in tqdm(range(0, len(every), batch), "scoring", unit="batch", delay=2, leave=False):
+        target = every[begin : begin + batch]
+        for k, probability in enumerate(model.predict_on_batch(windows(corpus, target))):
+            classes = corpus.inputs[streams[k]][target]
+            those = np.flatnonzero(asked[k][target])
+            total[k] -= np.log(np.maximum(probability[those, classes[those]], LEAST)).sum()
+    return total

@@ -8,9 +8,11 @@ python train.py --resume                         go on where the last run stoppe
 import shutil
 import time
 from collections import Counter
+from contextlib import closing
 from pathlib import Path
 
 from utils import checkpoint, dataset, render, settings
+from utils.board import Board
 from utils.checkpoint import beside
 from utils.errors import UserError
 from utils.events import STREAMS as KNOWN_STREAMS
@@ -27,7 +29,7 @@ TRANSPOSE = 6  # semitones up and down by which pieces are moved at random while
 VALIDATION = 0.1  # share of the pieces held out; they choose which weights are kept
 SPLIT = 0  # another number holds out other pieces
 # ---- network
-HEADS = "chained"  # chained: the note sees the chosen offset, the duration both; parallel: each is chosen alone
+HEADS = "chained"  # each sees what was chosen before it; parallel: none does; regression: offset, duration as numbers
 LAYERS = 1  # LSTM layers
 UNITS = 384  # in each LSTM layer
 EMBEDDING = 32  # numbers by which a class of any stream is represented
@@ -46,13 +48,15 @@ WEIGHT_DECAY = 0.1  # of AdamW: weights shrink by this share of the learning rat
 PATIENCE = 20  # epochs without improvement on the held-out pieces before training stops (0: never)
 OPENINGS = 32  # passages of the training music kept in the weights file, for generate_music.py to start from
 HALF = False  # write the best weights in half precision: half the size, and they sound the same
+LOGS = "logs"  # folder for TensorBoard: losses, speed, and samples to hear and see ('': none)
+SAMPLE_EPOCHS = 5  # epochs from one sample in the logs to the next
 RESUME = False  # go on where the last run with these weights stopped
 SEED = 1  # of all random choices: the same seed gives the same weights on a CPU
 
 
 def check(args) -> None:
     """Raises UserError for a setting that cannot work."""
-    settings.choice("heads", args.heads, ("chained", "parallel"))
+    settings.choice("heads", args.heads, ("chained", "parallel", "regression"))
     settings.choice("chords", args.chords, ("split", "class"))
     if (
         args.streams[:1] != ("offset",)
@@ -62,7 +66,7 @@ def check(args) -> None:
         raise UserError("--streams begins with offset and names note, duration and, if wanted, velocity.")
     if not args.weights.endswith(".weights.h5"):
         raise UserError(f"--weights {args.weights} must end in .weights.h5.")
-    sizes = "layers units embedding hidden surroundings sequence_length batch_size epochs openings"
+    sizes = "layers units embedding hidden surroundings sequence_length batch_size epochs openings sample_epochs"
     for name in ("grid", "max_beats", *sizes.split()):
         settings.at_least(name, getattr(args, name), 1)
     for name in "transpose validation dropout weight_decay minutes patience warm_up seed".split():
@@ -173,8 +177,8 @@ def main(args) -> None:
         "history": history,
     }
     earlier = len(history)
-    with training.asked_to_stop() as asked:
-        problem = training.learn(args, trainer, scorer, corpus, test, about, began, asked)
+    with training.asked_to_stop() as asked, closing(Board(args.logs, args.weights, bool(resumed))) as board:
+        problem = training.learn(args, trainer, scorer, corpus, test, about, began, asked, board)
     if len(history) == earlier and not problem:
         minutes = history[-1]["seconds"] / 60
         print(f"Nothing to do: {earlier} epochs, {minutes:.1f} minutes are done; raise --epochs or --minutes.")
@@ -185,7 +189,8 @@ def main(args) -> None:
         kept = f"the last good weights are in {args.weights}" if history else "no weights were written"
         raise UserError(f"{problem}; {kept}. Try a lower --learning-rate or more --minutes.")
     best = min(history, key=lambda row: row["score"])
-    score = f" of epoch {best['epoch']}: {best['score']:.3f} nats a note on held-out pieces" if held_out else ""
+    unit = "note" if args.chords == "split" else "chord"
+    score = f" of epoch {best['epoch']}: {best['score']:.3f} nats a {unit} on held-out pieces" if held_out else ""
     print(f"Wrote {args.weights}{score}; its log and pictures are beside it.")
     print(f"Hear it: python generate_music.py --weights {args.weights}")
 

@@ -14,6 +14,7 @@ sys.path.insert(0, str(ROOT))
 from utils import midi  # noqa: E402  (the path comes first)
 
 TINY = "--units 16 --embedding 8 --hidden 16 --surroundings 4 --sequence-length 16 --batch-size 4 --transpose 2".split()
+TINY += ["--logs", ""]
 
 
 def make_piece(rows: list[tuple], ticks_per_quarter: int = 480, **kwargs) -> midi.Piece:

@@ -1,6 +1,7 @@
 """The NumPy sampler and the Keras network are the same network."""
 
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -16,6 +17,7 @@ CASES = [
     ("class", "chained", 2, ("offset", "note", "duration")),
     ("class", "parallel", 1, ("offset", "note", "duration")),
     ("split", "chained", 1, ("offset", "note", "duration", "velocity")),
+    ("split", "regression", 1, ("offset", "note", "duration")),
 ]
 
 
@@ -25,8 +27,8 @@ def build(chords: str, heads: str, layers: int, streams: tuple[str, ...], path: 
         dataset.Source(str(seed), seed / 9, events.from_piece(random_piece(seed), chords=chords)) for seed in range(2)
     ]
     vocabulary = events.build_vocabulary([s.events for s in sources], streams, 3, 12, chords, 16)
-    shape = {"layers": layers, "units": 24, "embedding": 6, "hidden": 20, "surroundings": 5, "dropout": 0.5}
-    shape["sees"] = network.head_inputs(streams, heads)
+    sizes = {"layers": layers, "units": 24, "embedding": 6, "hidden": 20, "surroundings": 5, "dropout": 0.5}
+    shape = network.shape_of(SimpleNamespace(streams=streams, heads=heads, **sizes))
     network.keras.utils.set_random_seed(layers)
     trainer, scorer = network.build(vocabulary, shape)
     for weight in trainer.trainable_variables:  # larger than they start, so that mistakes show

@@ -1,12 +1,14 @@
 """train.py: save, kill, resume; early ends; bad input."""
 
 import csv
+import io
 import os
 import shutil
 import signal
 import subprocess
 import sys
 import time
+import wave
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +17,7 @@ from conftest import ROOT, TINY, make_piece, one_line_error, random_piece, run, 
 
 import train
 from utils import checkpoint, settings, training
+from utils.board import Board, folder_of
 from utils.errors import UserError
 
 
@@ -68,7 +71,8 @@ def test_in_two_parts_the_weights_are_the_same(music: Path, weights: Path, tmp_p
     assert_same(tmp_path / "a.last.weights.h5", tmp_path / "parts.last.weights.h5")
     logs = [list(csv.DictReader((tmp_path / f"{name}.log.csv").open())) for name in ("a", "parts")]
     for one, other in zip(*logs, strict=True):
-        assert {**one, "seconds": 0} == {**other, "seconds": 0}
+        times = dict.fromkeys(("seconds", "notes_per_second"), 0)
+        assert {**one, **times} == {**other, **times}
 
 
 def test_resuming_needs_the_same_network(music: Path, weights: Path, tmp_path: Path):
@@ -247,3 +251,62 @@ def test_music_is_not_needed_twice(music: Path, weights: Path, tmp_path: Path):
     save(make_piece([(0, 20, 7 * 480), (480, 110, 480)]), folder / "new.mid")
     learn("--midi-dir", folder, "--weights", path, "--epochs", 3, "--resume")
     assert len(checkpoint.load(tmp_path / "a.last.weights.h5").about["history"]) == 3
+
+
+def test_what_tensorboard_shows(music: Path, tmp_path: Path, capsys):
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    def shown(folder: str) -> EventAccumulator:
+        return EventAccumulator(str(tmp_path / "logs" / folder)).Reload()
+
+    flags = ["--midi-dir", music, "--weights", tmp_path / "a.weights.h5", "--logs", tmp_path / "logs"]
+    flags += ["--sample-epochs", 2]
+    learn(*flags, "--epochs", 1)
+    learn(*flags, "--epochs", 3, "--resume")
+    history = checkpoint.load(tmp_path / "a.last.weights.h5").about["history"]
+    logged = shown("a")
+    updates = [row["updates"] for row in history]
+    for name in ("loss", "offset", "note", "duration"):
+        key = "held_out" if name == "loss" else f"held_out_{name}"
+        values = logged.Scalars(f"held_out/{name}")
+        assert [value.step for value in values] == updates
+        assert [value.value for value in values] == pytest.approx([row[key] for row in history])
+        assert len(logged.Scalars(f"train/{name}")) >= 3
+    for name in ("learning_rate", "notes_per_second"):
+        assert [v.value for v in logged.Scalars(name)] == pytest.approx([row[name] for row in history])
+        assert min(row[name] for row in history) > 0
+    # After the first and the third epoch, so two are heard and seen, and they differ, as the network has learnt.
+    sounds, pictures = logged.Audio("sample/wav"), logged.Images("sample/png")
+    assert [sound.step for sound in sounds] == [picture.step for picture in pictures] == [updates[0], updates[2]]
+    with wave.open(io.BytesIO(sounds[0].encoded_audio_string)) as file:
+        assert (file.getframerate(), file.getnchannels()) == (44_100, 2) and file.getnframes() > 44_100
+    assert sounds[0].encoded_audio_string != sounds[1].encoded_audio_string
+    assert pictures[0].encoded_image_string[:4] == b"\x89PNG" and pictures[0].width > pictures[0].height / 4 > 0
+
+    assert "tensorboard --logdir" in capsys.readouterr().out
+
+
+def test_the_logs_of_an_earlier_run_are_kept(tmp_path: Path):
+    for number in (0, 1, 2):
+        folder = folder_of(str(tmp_path), "weights/a.weights.h5", False)
+        folder.mkdir()
+        (folder / str(number)).touch()
+    assert folder_of(str(tmp_path), "weights/a.weights.h5", True) == folder
+    assert {path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("[0-9]")} == {
+        "a.old-1/0",
+        "a.old-2/1",
+        "a/2",
+    }
+
+
+def test_logs_that_cannot_be_made_cost_the_logs_alone(tmp_path: Path, monkeypatch, capsys):
+    (tmp_path / "file").write_text("")
+    for logs, missing, said in ((tmp_path / "file", False, "cannot be written"), (tmp_path, True, "pip install")):
+        if missing:
+            monkeypatch.setitem(sys.modules, "tensorboard.summary.writer.event_file_writer", None)
+        board = Board(str(logs), "a.weights.h5", False)
+        assert said in capsys.readouterr().out
+        board.update(1, {"loss": 1.0})
+        board.epoch({"updates": 1, "learning_rate": 1, "notes_per_second": 1})
+        board.sample({}, tmp_path / "none.weights.h5")
+        board.close()

@@ -59,7 +59,8 @@ def shape_of(args: SimpleNamespace) -> dict:
     """The shape of the network that the settings of train.py describe; see `build`."""
     sizes = ("layers", "units", "embedding", "hidden", "surroundings", "dropout")
     shape = {name: getattr(args, name) for name in sizes}
-    return {**shape, "sees": head_inputs(args.streams, args.heads)}
+    numbers = ["offset", "duration"] if args.heads == "regression" else []
+    return {**shape, "sees": head_inputs(args.streams, args.heads), "numbers": numbers}
 
 
 class Memory(layers.Layer):
@@ -139,10 +140,31 @@ class Gains(layers.Layer):
         return (*gain_shape[:-1], self.classes)
 
 
+class Regression(layers.Layer):
+    """A stream as a number, with a normal distribution around it whose width is one learnt number: the likelihood that
+    is greatest where the squared error is least. On the values that the vocabulary has, it gives a logit for each."""
+
+    def __init__(self, vocabulary: Vocabulary, stream: str, **kwargs):
+        super().__init__(**kwargs)
+        self.ends = stream == END_STREAM
+        self.values = vocabulary.quarters(stream)[: len(vocabulary.values[stream])]
+
+    def build(self, input_shape):
+        self.log_width = self.add_weight((1,), "zeros", name="log_width")
+
+    def call(self, number):
+        """(B, T, classes) from (B, T, 1) the number, in quarter notes, or (B, T, 2) with the logit of the end."""
+        logits = -0.5 * ops.square((self.values - number[..., :1]) * ops.exp(-self.log_width))
+        if not self.ends:
+            return logits
+        return ops.concatenate([ops.log_softmax(logits), number[..., 1:]], axis=-1)
+
+
 def build(vocabulary: Vocabulary, shape: dict) -> tuple[keras.Model, keras.Model]:
     """(trainer, scorer), two models that share their layers.
 
-    `shape`: sees (see `head_inputs`), layers, units, embedding, hidden and surroundings (sizes), dropout (0..1).
+    `shape`: sees (see `head_inputs`), layers, units, embedding, hidden and surroundings (sizes), dropout (0..1), and
+    numbers (the streams that are predicted by `Regression`).
     Inputs: the vocabulary's inputs, (B, T + 1) integers; 'recall_NAME' (B, T + 1, K), what followed the last time (see
     `recall`); 'state' (B, 2 L, U), each layer's h and c before event 0; and 'memory' (B, F + 1, 128), see `Memory`. The
     trainer gives the nats of each event in each stream, (B, T, S); the scorer the same, and the state and the memory
@@ -183,9 +205,13 @@ def build(vocabulary: Vocabulary, shape: dict) -> tuple[keras.Model, keras.Model
         hidden = layers.Dense(shape["hidden"], activation="relu", name=f"hidden_{stream}")(context)
         hidden = layers.Dropout(shape["dropout"], name=f"dropout_{stream}")(hidden)
         size = vocabulary.size(stream)
-        logits = layers.Dense(size, name=f"head_{stream}")(hidden)
-        # How much what is recalled gains by it.
-        trust = layers.Dense(K, name=f"trust_{stream}")(hidden) * followed
+        if stream in shape["numbers"]:
+            number = layers.Dense(1 + (stream == END_STREAM), name=f"head_{stream}")(hidden)
+            logits = Regression(vocabulary, stream, name=f"regression_{stream}")(number)
+        else:
+            logits = layers.Dense(size, name=f"head_{stream}")(hidden)
+            # How much what is recalled gains by it.
+            trust = layers.Dense(K, name=f"trust_{stream}")(hidden) * followed
         if stream == "note":
             # A note's logit is one for its pitch, one for its interval to the note before, and one for what lies around
             # its key: so what was learnt in one key serves in all.
@@ -197,7 +223,7 @@ def build(vocabulary: Vocabulary, shape: dict) -> tuple[keras.Model, keras.Model
             wanted = layers.Dense(shape["surroundings"], name="wanted_surroundings")(hidden)
             each = ops.einsum("btpd,btd->btp", keys, wanted)
             logits += ops.take(each, top - vocabulary.lowest, axis=-1)
-        else:
+        elif stream not in shape["numbers"]:
             logits += Gains(size, name=f"gains_{stream}")(trust, recalled[stream][:, :-1])
         # A start token, or the end of a piece, is no class of every head; such targets have no weight.
         target = ops.minimum(following[stream], size - 1)

@@ -89,6 +89,8 @@ def network_diagram(vocabulary: Vocabulary, shape: dict, path: Path) -> None:
         box(x, y - 0.2, f"Dense {shape['hidden']}, ReLU", "#e6f4ea", 1.1)
         arrow(x, y - 0.2, x, y - 1.2, f"(B, T, {shape['hidden']})")
         by = "pitch + interval + around the key + recalled" if stream == "note" else "class + recalled"
+        if stream in shape["numbers"]:
+            by = "normal distribution around a number"
         box(x, y - 1.2, f"next {stream}, softmax {vocabulary.size(stream)}\n{by}", "#ceead6", 1.95)
     axes.set(xlim=(-0.6, columns - 0.4), ylim=(y - 1.6, 0.4))
     save(figure, path)

@@ -34,6 +34,11 @@ class State:
     length: int  # events so far
 
 
+def numbers(shape: dict) -> list[str]:
+    """The streams that are predicted as numbers, by `network.Regression`; the bundled weights are older than that."""
+    return shape.get("numbers", [])
+
+
 def layer_shapes(vocabulary: Vocabulary, shape: dict) -> dict[str, list[tuple[int, ...]]]:
     """Layer -> the shapes of its weights, as `network.build` makes them."""
     size, units, hidden = shape["embedding"], shape["units"], shape["hidden"]
@@ -44,8 +49,13 @@ def layer_shapes(vocabulary: Vocabulary, shape: dict) -> dict[str, list[tuple[in
     for stream, seen in shape["sees"].items():
         classes = vocabulary.size(stream)
         shapes[f"hidden_{stream}"] = [(units + MEMORY + K + size * len(seen), hidden), (hidden,)]
-        shapes[f"head_{stream}"] = [(hidden, classes), (classes,)]
-        shapes[f"trust_{stream}"] = [(hidden, K), (K,)]
+        if stream in numbers(shape):
+            outputs = 1 + (stream == END_STREAM)
+            shapes[f"head_{stream}"] = [(hidden, outputs), (outputs,)]
+            shapes[f"regression_{stream}"] = [(1,)]
+        else:
+            shapes[f"head_{stream}"] = [(hidden, classes), (classes,)]
+            shapes[f"trust_{stream}"] = [(hidden, K), (K,)]
     around = shape["surroundings"]
     return shapes | {
         "relative_note": [(hidden, 2 * REACH + 1), (2 * REACH + 1,)],
@@ -83,7 +93,7 @@ class Stepper:
             rows = np.split(kernel[seen_by_all:], len(seen)) if seen else []
             context = {name: tables[name] @ part for name, part in zip(seen, rows, strict=True)}
             # What follows from the hidden layer alone is one product.
-            after = [arrays[f"head_{stream}"], arrays[f"trust_{stream}"]]
+            after = [arrays[f"{kind}_{stream}"] for kind in ("head", "trust") if f"{kind}_{stream}" in arrays]
             if stream == "note":
                 after += [arrays["relative_note"], arrays["wanted_surroundings"]]
             ends = np.cumsum([len(bias) for _, bias in after])[:-1]
@@ -102,6 +112,7 @@ class Stepper:
         self.candidates = slice(self.vocabulary.lowest, self.vocabulary.highest + 2 * NEAR + 1)
         self.by_event, self.by_beat = np.array(FADING, np.float32).T
         self.scale = 1 - self.by_event * self.by_beat**0.25
+        self.widths = {stream: float(np.exp(arrays[f"regression_{stream}"][0][0])) for stream in numbers(self.shape)}
         self.gaps = self.vocabulary.steps(END_STREAM)
         self.quarters, self.lengths = self.vocabulary.quarters("offset"), self.vocabulary.quarters("duration")
 
@@ -170,6 +181,8 @@ class Stepper:
         for name, table in tables.items():
             hidden = hidden + table[chosen[name]]
         hidden = np.maximum(hidden, 0)
+        if stream in self.widths:
+            return self.regression(stream, hidden @ after + after_bias)
         logits, trust, *relative = np.split(hidden @ after + after_bias, ends, axis=1)
         rows = np.arange(len(hidden))[:, None]
         if stream != "note":
@@ -181,6 +194,17 @@ class Stepper:
         logits += np.take_along_axis(relative, top[:-1] - top[state.last["note"]][:, None] + REACH, axis=1)
         each = self.surroundings(state, chosen) @ wanted[:, :, None]
         return logits + each[:, top[:-1] - self.vocabulary.lowest, 0]
+
+    def regression(self, stream: str, number: np.ndarray) -> np.ndarray:
+        """(B, V) logits of a stream that is predicted as a number (B, 1), or (B, 2) with the logit of the end; as the
+        Keras layer `Regression`."""
+        values = self.vocabulary.quarters(stream)[: len(self.vocabulary.values[stream])]
+        logits = -0.5 * ((values - number[:, :1]) / self.widths[stream]) ** 2
+        if stream != END_STREAM:
+            return logits
+        logits -= logits.max(axis=1, keepdims=True)
+        logits -= np.log(np.exp(logits).sum(axis=1, keepdims=True))
+        return np.concatenate([logits, number[:, 1:]], axis=1)
 
     def surroundings(self, state: State, chosen: Classes) -> np.ndarray:
         """(B, keys, numbers) what lies around each key that may come next."""

@@ -14,6 +14,7 @@ import numpy as np
 from tqdm import tqdm
 
 from utils import checkpoint, network
+from utils.board import Board
 from utils.checkpoint import beside
 from utils.dataset import Corpus, batch_count, batches
 from utils.network import keras
@@ -48,7 +49,7 @@ def write_log(history: list[dict], path: Path) -> None:
     """The history as CSV. A log that cannot be written (it may be open in a spreadsheet) is no reason to stop."""
     try:
         with path.open("w", newline="", encoding="utf-8") as file:
-            writer = csv.DictWriter(file, history[0])
+            writer = csv.DictWriter(file, history[-1])  # the first rows may be of an older version, with less
             writer.writeheader()
             writer.writerows(history)
     except OSError as error:
@@ -80,6 +81,7 @@ def one_epoch(
     history: list[dict],
     began: float,
     asked: list,
+    board: Board,
 ) -> tuple[Counter, int, bool]:
     """Train for an epoch, or until the time is over, the loss is not finite, or `asked` is no longer empty.
 
@@ -102,8 +104,10 @@ def one_epoch(
             trainer.optimizer.learning_rate = learning_rate(args, progress, updates + count, history)
             trainer.reset_metrics()  # some versions of Keras 3 do so by themselves, some give means over all updates
             losses = trainer.train_on_batch({**inputs, **before}, weights, return_dict=True)
-            sums.update({name: float(loss) for name, loss in losses.items()})
+            losses = {name: float(loss) for name, loss in losses.items()}
+            sums.update(losses)
             count += 1
+            board.update(updates + count, losses)
             if not math.isfinite(sums["loss"]):
                 return sums, count, True
             bar.set_postfix({name: f"{value / count:.3f}" for name, value in sums.items()}, refresh=False)
@@ -119,9 +123,11 @@ def learn(
     about: dict,
     began: float,
     asked: list,
+    board: Board,
 ) -> str:
     """Train until an end is reached; `args` are the settings of train.py, `began` the monotonic time of its start, less
-    the seconds of earlier runs, `asked` a list that is no longer empty when somebody wants it to stop.
+    the seconds of earlier runs, `asked` a list that is no longer empty when somebody wants it to stop, `board` where
+    it is logged.
 
     After each epoch `about["history"]` has a row more, the weights file has the best weights so far, and
     NAME.last.weights.h5 what resuming needs. Returns why training went wrong, or ''.
@@ -133,13 +139,16 @@ def learn(
         best = math.inf
     stop = len(history) >= args.epochs
     while not stop:
-        sums, count, stop = one_epoch(args, trainer, corpus, before, history, began, asked)
+        start = time.monotonic()
+        sums, count, stop = one_epoch(args, trainer, corpus, before, history, began, asked, board)
         if not count:
             break
         if not math.isfinite(sums["loss"]):
             return f"The loss is no longer a finite number (epoch {len(history) + 1}, update {count})"
         row = {"epoch": len(history) + 1, "updates": count + (history[-1]["updates"] if history else 0)}
         row |= {"seconds": round(time.monotonic() - began, 1), "learning_rate": float(trainer.optimizer.learning_rate)}
+        share = count / batch_count(corpus, args.sequence_length, args.batch_size)  # of the notes
+        row |= {"notes_per_second": round(share * corpus.notes / max(time.monotonic() - start, 1e-3))}
         row |= {"train": sums["loss"] / count, **{f"train_{s}": sums[s] / count for s in args.streams}}
         if held_out.pieces:
             nats = network.held_out_nats(scorer, held_out, shape).tolist()
@@ -153,7 +162,11 @@ def learn(
         if kept:
             best = row["score"]
             checkpoint.save(args.weights, scorer, about, args.half)
-        checkpoint.save(beside(args.weights, "last.weights.h5"), trainer, about)
+        last = beside(args.weights, "last.weights.h5")
+        checkpoint.save(last, trainer, about)
+        board.epoch(row)
+        if row["epoch"] % args.sample_epochs == 1 % args.sample_epochs:
+            board.sample(row, last)
         write_log(history, beside(args.weights, "log.csv"))
         report(row, args.streams, kept)
         since = next(i for i, earlier in enumerate(reversed(history)) if earlier["score"] == best)

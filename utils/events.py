@@ -40,6 +40,11 @@ class Events:
     def __len__(self) -> int:
         return len(self.phase)
 
+    def __getitem__(self, part: slice) -> "Events":
+        """A passage; its first event keeps its offset."""
+        streams = {stream: values[part] for stream, values in self.streams.items()}
+        return Events(streams, self.phase[part], self.metres[part])
+
     def metre(self, event: int = -1) -> tuple[int, int]:
         """(numerator, denominator) of the bar that an event is in."""
         return tuple(self.metres[event].tolist())

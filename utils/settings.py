@@ -64,6 +64,8 @@ def constants(source: str) -> list[tuple[str, str, object, type, bool, str]]:
             default = ast.literal_eval(node.value)
         except ValueError:  # computed, so not a setting
             continue
+        if isinstance(default, dict):  # a table
+            continue
         optional = annotation is not None and "None" in annotation
         kind = {"int": int, "float": float, "str": str}[annotation.split(" |")[0]] if annotation else type(default)
         groups = [m for line in range(1, node.lineno) if (m := GROUP.match(comments.get(line, "")))]

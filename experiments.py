@@ -15,6 +15,7 @@ import shlex
 import subprocess
 import sys
 import time
+import zlib
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
@@ -38,15 +39,14 @@ SEEDS = 2  # runs of each way
 JOBS = 1  # runs at the same time; each has its share of the cores
 FLAGS = ""  # flags of train.py for all ways
 OUT = "experiments"  # folder for weights and scores; a run that is there is not made again
+# ---- what is looked at
+EPOCHS = (1, 2, 4, 8, 16)  # question copying: after so many
+PIECES = 16  # question copying: new pieces that are searched for what stands in the training music
+PRIORS = (0, 4, 20, 100, 400)  # question prior: events that are read before those that are scored
+FOLLOWING = 100  # question prior: events that are scored after them
 # ---- one run alone, in this process
 ONLY = ""  # its name
 SEED = 1  # its seed
-
-EPOCHS = tuple(2**n for n in range(5))  # after which it is asked what the network copies
-PIECES = 16  # new pieces that are searched for copies
-PRIORS = np.array([0, 4, 20, 100, 400])  # events that are read before those that are scored
-FOLLOWING = 100  # events that are scored after them
-
 
 # ---- what no flag of train.py does ----
 
@@ -211,10 +211,10 @@ def usual(args: SimpleNamespace, folder: Path) -> dict:
 def copies(args: SimpleNamespace, folder: Path) -> dict:
     """Train without an end, and look again and again: what do new pieces share with the training music?"""
     weights, found = folder / "music.weights.h5", {}
-    for epochs in EPOCHS:
+    for epochs in args.epochs:
         train(args, weights, "--epochs", epochs, "--patience", 0, "--resume")
         last = beside(str(weights), "last.weights.h5")
-        scored = evaluate(args, last, "--no-baselines", "--samples", PIECES)
+        scored = evaluate(args, last, "--no-baselines", "--samples", args.pieces)
         history = checkpoint.load(last).about["history"][-1]
         runs = {what: {name: those[name] for name in ("median", "max")} for what, those in scored["copying"].items()}
         found[epochs] = {
@@ -258,10 +258,11 @@ def ancestors_network(args: SimpleNamespace, folder: Path) -> dict:
 
 
 def folder_of(args: SimpleNamespace) -> Path:
-    """Where a run's files are: what tells runs apart is in its path."""
-    length = "epochs" if args.question == "copying" else f"{args.minutes:g}-minutes"
-    music = f"{Path(args.midi_dir).resolve().parent.name}-{Path(args.midi_dir).resolve().name}-split-{args.split}"
-    return Path(args.out, f"{music}-{length}", f"{args.only.replace(' ', '-')}-{args.seed}")
+    """Where a run's files are: its way and seed, and a number for everything else that tells runs apart."""
+    used = ["midi_dir", "score_dir", "split", "flags"]
+    used += ["epochs", "pieces"] if args.question == "copying" else ["minutes"]
+    number = zlib.crc32(repr([args.question == "copying", *(getattr(args, name) for name in used)]).encode())
+    return Path(args.out, f"{args.only.replace(' ', '-')}-{args.seed}-{number:08x}")
 
 
 def run(args: SimpleNamespace) -> dict:
@@ -271,7 +272,8 @@ def run(args: SimpleNamespace) -> dict:
         folder.mkdir(parents=True, exist_ok=True)
         share = str(max((os.cpu_count() or 1) // args.jobs, 1))
         threads = dict.fromkeys(("TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS", "OMP_NUM_THREADS"), share)
-        flags = [f"--{name.replace('_', '-')}={value}" for name, value in vars(args).items()]
+        texts = {name: ",".join(map(str, v)) if isinstance(v, tuple) else v for name, v in vars(args).items()}
+        flags = [f"--{name.replace('_', '-')}={text}" for name, text in texts.items()]
         with (folder / "log.txt").open("w") as log:
             command = [sys.executable, __file__, *flags]
             done = subprocess.run(command, env={**os.environ, **threads}, stdout=log, stderr=log, check=False)
@@ -282,7 +284,9 @@ def run(args: SimpleNamespace) -> dict:
 
 def alone(args: SimpleNamespace) -> None:
     """Make a run in this process and write what it found."""
+    settings.choice("only", args.only, tuple(WAYS))
     folder = folder_of(args)
+    folder.mkdir(parents=True, exist_ok=True)
     WAYS[args.only][1]()
     measure = {"copying": copies, "ancestors": ancestors_network}.get(args.question, usual)
     scratch = folder / "found.json.part"
@@ -291,18 +295,21 @@ def alone(args: SimpleNamespace) -> None:
 
 
 def after_priors(args: SimpleNamespace, folder: Path) -> dict:
-    """Nats a note of the same events, which follow the longest of PRIORS, when so many events before them are read."""
+    """Nats a note of the same events, which follow the longest of PRIORS, when so many events before them are read.
+    Raises UserError if no held-out piece is long enough."""
     weights = checkpoint.load(folder / "music.weights.h5")
     stepper = sampler.Stepper(weights)
     _, held_out = copying.read_split(weights.about)
-    begin, end = PRIORS.max(), PRIORS.max() + FOLLOWING
+    begin, end = max(args.priors), max(args.priors) + args.following
     long = [source for source in held_out if len(source.events) >= end]
+    if not long:
+        raise UserError(f"No held-out piece has {end} events: lower --priors or --following.")
     found = {}
-    for length in PRIORS.tolist():
+    for length in args.priors:
         parts = [dataclasses.replace(source, events=source.events[begin - length : end]) for source in long]
         corpus = dataset.encode(parts, weights.vocabulary)
-        scored = corpus.first[:-1, None] + 1 + length + np.arange(FOLLOWING)  # after the start token and the prior
-        nats = likelihood.score(stepper, corpus).events[scored].sum(axis=-1)  # (P, FOLLOWING)
+        scored = corpus.first[:-1, None] + 1 + length + np.arange(args.following)  # after the start token and the prior
+        nats = likelihood.score(stepper, corpus).events[scored].sum(axis=-1)  # (P, following)
         found[length] = {"nats_per_note": float(nats.mean()), "first_20": float(nats[:, :20].mean())}
     return found
 

@@ -8,7 +8,7 @@ from conftest import ROOT, one_line_error, run
 
 from utils import settings
 
-SCRIPTS = "train generate_music predict_with_prior evaluate convertmidis benchmark app".split()
+SCRIPTS = "train generate_music predict_with_prior evaluate experiments convertmidis benchmark app".split()
 SCRIPTS = [f"{name}.py" for name in SCRIPTS]
 
 
@@ -16,16 +16,18 @@ def test_defaults_types_and_flags(tmp_path: Path):
     script = tmp_path / "script.py"
     script.write_text(
         '"""What it does."""\n# ---- first\nSOME_DIR = "a"  # folder\nCOUNT = 3  # how many\n# ---- second\n'
-        'SHARE = 0.5  # of 100%\nDEEP = False  # or not\nWORDS = ("a", "b")  # some\nSEED: int | None = None  # any\n'
-        "computed = 1\nLATER = len(WORDS)  # no literal\n"
+        'SHARE = 0.5  # of 100%\nDEEP = False  # or not\nWORDS = ("a", "b")  # some\nSIZES = (1, 2)  # more\n'
+        "SEED: int | None = None  # any\n"
+        "computed = 1\nTABLE = {1: 2}\nLATER = len(WORDS)  # no literal\n"
     )
     found = settings.parse(script, [])
     assert vars(found) == {
-        "some_dir": "a", "count": 3, "share": 0.5, "deep": False, "words": ("a", "b"), "seed": None
+        "some_dir": "a", "count": 3, "share": 0.5, "deep": False, "words": ("a", "b"), "sizes": (1, 2), "seed": None
     }  # fmt: skip
-    flags = "--some-dir b --count 4 --share 1 --deep --words x,y --seed 5".split()
+    flags = "--some-dir b --count 4 --share 1 --deep --words x,y --sizes 3,4 --seed 5".split()
     assert vars(settings.parse(script, flags)) == {
-        "some_dir": "b", "count": 4, "share": 1.0, "deep": True, "words": ("x", "y"), "seed": 5
+        "some_dir": "b", "count": 4, "share": 1.0, "deep": True, "words": ("x", "y"), "sizes": (3, 4),
+        "seed": 5
     }  # fmt: skip
     assert settings.parse(script, ["--seed", "none", "--no-deep"]).seed is None
     assert [(group, name) for group, name, *_ in settings.constants(script.read_text())][:3] == [

@@ -39,7 +39,7 @@ def build(sizes: list[int], window: int = WINDOW) -> keras.Model:
     return model
 
 
-def windows(corpus: Corpus, target: np.ndarray, window: int = WINDOW) -> list[np.ndarray]:
+def windows(corpus: Corpus, target: np.ndarray, window: int) -> list[np.ndarray]:
     """What stands before the events `target` (B,), as S arrays (B, T, 1) of classes divided by their number; before a
     piece, start tokens."""
     begin = corpus.first[np.searchsorted(corpus.first, target, "right") - 1]
@@ -58,7 +58,7 @@ def learn(model: keras.Model, corpus: Corpus, minutes: float, seed: int, clock=t
             target = rng.choice(every, BATCH)
             # At the end of a piece only the offset says something; the other classes are as good as any.
             classes = [np.minimum(corpus.inputs[s][target], corpus.vocabulary.size(s) - 1) for s in streams]
-            model.train_on_batch(windows(corpus, target), classes)
+            model.train_on_batch(windows(corpus, target, model.inputs[0].shape[1]), classes)
             updates += 1
             bar.update()
     return updates
@@ -70,7 +70,7 @@ def score(model: keras.Model, corpus: Corpus, batch: int = 512) -> np.ndarray:
     every, asked = np.flatnonzero(corpus.targets(END_STREAM)), [corpus.targets(stream) for stream in streams]
     for begin in tqdm(range(0, len(every), batch), "scoring", unit="batch", delay=2, leave=False):
         target = every[begin : begin + batch]
-        for k, probability in enumerate(model.predict_on_batch(windows(corpus, target))):
+        for k, probability in enumerate(model.predict_on_batch(windows(corpus, target, model.inputs[0].shape[1]))):
             classes = corpus.inputs[streams[k]][target]
             those = np.flatnonzero(asked[k][target])
             total[k] -= np.log(np.maximum(probability[those, classes[those]], LEAST)).sum()

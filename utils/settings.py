@@ -28,14 +28,15 @@ class OneLineParser(argparse.ArgumentParser):
         raise SystemExit(f"{self.prog}: {message} (see {self.prog} --help)")
 
 
-def converter(kind: type, optional: bool) -> Callable[[str], object]:
-    """A function from the text of a flag to a value of `kind` (a tuple is given as words with commas between)."""
+def converter(kind: type, optional: bool, part: type) -> Callable[[str], object]:
+    """From the text of a flag to a value of `kind`. A tuple is given as values of the type `part`, with commas
+    between them."""
 
     def convert(text: str):
         if optional and text.lower() == "none":
             return None
         if kind is tuple:
-            return tuple(word.strip() for word in text.split(",") if word.strip())
+            return tuple(part(word.strip()) for word in text.split(",") if word.strip())
         return kind(text)
 
     # argparse names the converter in its error: "invalid int value: 'x'".
@@ -90,12 +91,14 @@ def parse(script: str | Path, argv: list[str] | None = None) -> SimpleNamespace:
     for group, name, default, kind, optional, text in constants(source):
         if group not in groups:
             groups[group] = parser.add_argument_group(group)
-        shown = ",".join(default) if isinstance(default, tuple) else {None: "none", "": "''"}.get(default, default)
+        listed = isinstance(default, tuple)
+        shown = ",".join(map(str, default)) if listed else {None: "none", "": "''"}.get(default, default)
         options = {"default": default, "help": f"{text} [{shown}]".replace("%", "%%"), "dest": name.lower()}
         if kind is bool:
             options["action"] = argparse.BooleanOptionalAction
         else:
-            options.update(type=converter(kind, optional), metavar=METAVARS[kind])
+            part = type(default[0]) if listed else str
+            options.update(type=converter(kind, optional, part), metavar=METAVARS[kind])
         groups[group].add_argument("--" + name.lower().replace("_", "-"), **options)
     return SimpleNamespace(**vars(parser.parse_args(argv)))
 

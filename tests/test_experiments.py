@@ -1,0 +1,126 @@
+"""experiments.py: a question at toy size, and what its changes change."""
+
+import itertools
+import json
+import sys
+import time
+from pathlib import Path
+from types import SimpleNamespace
+
+import keras
+import numpy as np
+import pytest
+from conftest import ROOT, TINY, random_piece, run
+
+import experiments
+from utils import ancestors, dataset, events, network, settings, training
+
+STREAMS = ("offset", "note", "duration")
+WITH = ["--seeds", 1, "--minutes", 0.12, "--flags", " ".join(TINY[:-2])]
+
+
+def asked(folder: Path, *flags: object) -> SimpleNamespace:
+    """The settings of experiments.py for one run in this process."""
+    return settings.parse(ROOT / "experiments.py", [str(flag) for flag in (*WITH, "--out", folder, *flags)])
+
+
+@pytest.fixture
+def restored(monkeypatch):
+    """What the changes change is as before afterwards."""
+    places = [
+        (keras.optimizers, "AdamW"),
+        (network, "nats_per_event"),
+        (network, "compile_trainer"),
+        (time, "monotonic"),
+    ]
+    places += [(network, "held_out_nats"), (training, "batches"), (network.layers, "Embedding"), (sys, "argv")]
+    places += [(network.ops, "sparse_categorical_crossentropy")]
+    for place, name in places:
+        monkeypatch.setattr(place, name, getattr(place, name))
+
+
+def test_a_question_is_answered_and_a_run_is_made_once(music: Path, tmp_path: Path):
+    flags = ["--question", "prior", "--priors", "0,4,20", "--following", 20, "--midi-dir", music, "--out", tmp_path]
+    first = run("experiments.py", *flags, *WITH)
+    assert first.returncode == 0, first.stderr
+    (found,) = json.loads(first.stdout.splitlines()[-1])["as it is"]
+    assert list(found) == ["0", "4", "20"] and all(0 < row["nats_per_note"] < 12 for row in found.values())
+    (made,) = tmp_path.glob("*/found.json")
+    row = json.loads(made.read_text())
+    assert row["updates"] > 0 and row["nats_per_note"] == pytest.approx(sum(row["heads"].values()))
+    written = made.stat().st_mtime
+    again = run("experiments.py", *flags, *WITH)
+    assert again.stdout == first.stdout and made.stat().st_mtime == written
+
+
+def test_what_can_be_asked():
+    assert set(itertools.chain(*experiments.QUESTIONS.values())) == set(experiments.WAYS)
+    text = run("experiments.py").stdout
+    assert all(question in text for question in experiments.QUESTIONS)
+
+
+def test_copies_are_looked_for_again_and_again(music: Path, tmp_path: Path, restored):
+    flags = ["--question", "copying", "--epochs", "1,2", "--pieces", 2, "--midi-dir", music]
+    args = asked(tmp_path, "--only", "as it is", *flags)
+    experiments.alone(args)
+    found = json.loads((experiments.folder_of(args) / "found.json").read_text())
+    assert found["1"]["train"] > found["2"]["train"]
+    assert found["2"]["copying"]["generated"]["max"] >= found["2"]["copying"]["generated"]["median"] > 0
+
+
+def test_all_changes_at_once_still_learn(music: Path, tmp_path: Path, restored):
+    for name in ("focal loss", "label smoothing", "one target a window", "Lion", "averaged weights"):
+        experiments.WAYS[name][1]()
+    experiments.alone(asked(tmp_path, "--only", "scalar inputs", "--midi-dir", music))
+    (found,) = tmp_path.glob("*/found.json")
+    assert json.loads(found.read_text())["updates"] > 3
+
+
+def test_what_the_losses_are(restored):
+    weights, nats = np.ones((1, 2, 3), np.float32), np.array([[[0.0, 1, 2], [3, 0, 0]]], np.float32)
+    plain = float(network.nats_per_event(weights, nats))
+    experiments.focal()
+    assert plain == pytest.approx(3)
+    expected = sum(n * (1 - np.exp(-n)) ** 2 for n in (1, 2, 3)) / 2
+    assert float(network.nats_per_event(weights, nats)) == pytest.approx(expected)
+    logits = np.array([[1.0, 2, 4]], np.float32)
+    log_p = logits - np.log(np.exp(logits).sum())
+    experiments.smoothing()
+    smoothed = network.ops.sparse_categorical_crossentropy(np.array([0]), logits, from_logits=True)
+    assert float(smoothed[0]) == pytest.approx(-log_p[0, 0], rel=1e-5)  # when it is not training
+
+
+def test_a_window_trains_its_last_event(restored):
+    sources = [dataset.Source("a", 0.5, events.from_piece(random_piece(1)))]
+    vocabulary = events.build_vocabulary(
+        [s.events for s in sources], ("offset", "note", "duration"), 0, 12, "split", 16
+    )
+    experiments.last_target_alone()
+    corpus = dataset.encode(sources, vocabulary)
+    for _, weights in training.batches(corpus, 16, 2, 0, np.random.default_rng(1)):
+        assert not weights[:, :-1].any() and weights[:, -1, 0].all()
+
+
+def test_the_ancestors_network_is_scored_event_by_event():
+    sources = [dataset.Source(str(n), n / 9, events.from_piece(random_piece(n, 1 + n))) for n in range(2)]
+    vocabulary = events.build_vocabulary(
+        [s.events for s in sources], ("offset", "note", "duration"), 0, 12, "split", 16
+    )
+    corpus, window = dataset.encode(sources, vocabulary), 6
+    sizes = [vocabulary.size(stream) for stream in vocabulary.streams]
+    keras.utils.set_random_seed(1)
+    model = ancestors.build(sizes, window)
+    clock = itertools.count(0, 20)
+    assert ancestors.learn(model, corpus, 1, 1, lambda: next(clock)) == 2
+    total = np.zeros(3)
+    for begin, end in itertools.pairwise(corpus.first.tolist()):
+        for at in range(begin + 1, end):
+            index = np.maximum(np.arange(at - window, at), begin)
+            read = [
+                (corpus.inputs[s][index] / size)[None, :, None]
+                for s, size in zip(vocabulary.streams, sizes, strict=True)
+            ]
+            for k, probability in enumerate(model.predict_on_batch([part.astype(np.float32) for part in read])):
+                if k == 0 or at < end - 1:
+                    total[k] -= np.log(probability[0, corpus.inputs[vocabulary.streams[k]][at]])
+    np.testing.assert_allclose(ancestors.score(model, corpus, batch=7), total, rtol=1e-4)

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from conftest import ROOT, make_piece, random_piece, save
 
-from utils import score
+from utils import midi, score
 
 BLOCK = re.compile(r"```(sh|powershell)\n(.*?)```", re.DOTALL)
 # Not run: this very test, what makes an environment (there is one), what needs a GPU, and the page, which stays open.
@@ -84,3 +84,17 @@ def test_every_setting_that_the_readme_names_is_there():
     sources = "".join(path.read_text("utf-8") for path in ROOT.glob("*.py"))
     for name in re.findall(r"`([A-Z][A-Z_]+)`", text):
         assert re.search(rf"^{name}( =|:)", sources, re.MULTILINE) or name == "KERAS_BACKEND", name
+
+
+def test_the_gallery_is_whole():
+    """What the READMEs link to is there, every piece of it can be read, and no sound is large."""
+    for page in (ROOT / "README.md", ROOT / "samples" / "README.md"):
+        links = re.findall(r"\]\((?!https?:)([^)#]+)\)", page.read_text("utf-8"))
+        assert links and not [link for link in links if not (page.parent / link).exists()]
+    gallery = ROOT / "samples" / "gallery"
+    pieces = list(gallery.glob("*.mid"))
+    assert len(pieces) == 8
+    for path in pieces:
+        assert len(midi.read(path)) > 200
+        assert path.with_suffix(".png").read_bytes()[:4] == b"\x89PNG"
+        assert 100_000 < path.with_suffix(".mp3").stat().st_size < 1_000_000

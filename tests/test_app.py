@@ -71,6 +71,9 @@ class Visitor:
         options.binary_location = BROWSER
         for flag in ("--headless=new", "--no-sandbox", "--disable-dev-shm-usage", "--window-size=1400,1800"):
             options.add_argument(flag)
+        # It asks nobody else, not even whether it is up to date.
+        for flag in ("background-networking", "component-update", "sync"):
+            options.add_argument(f"--disable-{flag}")
         options.add_argument("--autoplay-policy=no-user-gesture-required")
         options.set_capability("goog:loggingPrefs", {"performance": "ALL"})
         options.add_experimental_option("prefs", {"download.default_directory": str(downloads)})

@@ -6,6 +6,8 @@ python app.py --host 0.0.0.0           for everybody in the network
 
 import importlib.util
 import os
+import signal
+import sys
 import tempfile
 from pathlib import Path
 
@@ -29,10 +31,13 @@ COUNT = 4  # pieces at once
 def main(args) -> None:
     settings.at_least("port", args.port, 1)
     settings.at_most("port", args.port, 65_535)
-    for name in ("notes", "count"):
-        settings.at_least(name, getattr(args, name), 1)
+    settings.at_least("notes", args.notes, 20)
+    settings.at_least("count", args.count, 1)
+    settings.at_least("upload", args.upload, 0.001)
     if importlib.util.find_spec("gradio") is None:
         raise UserError("The page needs Gradio: pip install -r requirements-app.txt")
+    # However it is ended, what visitors made goes with it.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit())
     with tempfile.TemporaryDirectory(prefix="music-", ignore_cleanup_errors=True) as folder:
         # Nothing is told to anybody, and what the page serves lies in a folder of this run.
         os.environ.update(GRADIO_ANALYTICS_ENABLED="False", GRADIO_TEMP_DIR=str(Path(folder, "served")))

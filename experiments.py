@@ -353,6 +353,7 @@ def main(args) -> None:
             print(f"{name:12s}{', '.join(ways)}")
         return
     settings.choice("question", args.question, tuple(QUESTIONS))
+    midi.find(args.midi_dir)  # a folder that is not there is better said now
     for name in ("seeds", "jobs"):
         settings.at_least(name, getattr(args, name), 1)
     ways, seeds = QUESTIONS[args.question], range(1, args.seeds + 1)

@@ -183,13 +183,13 @@ def main(args) -> None:
         minutes = history[-1]["seconds"] / 60
         print(f"Nothing to do: {earlier} epochs, {minutes:.1f} minutes are done; raise --epochs or --minutes.")
         return
+    unit = "note" if args.chords == "split" else "chord"
     if history:
-        render.learning_curve(history, beside(args.weights, "curve.png"))
+        render.learning_curve(history, beside(args.weights, "curve.png"), unit)
     if problem:
         kept = f"the last good weights are in {args.weights}" if history else "no weights were written"
         raise UserError(f"{problem}; {kept}. Try a lower --learning-rate or more --minutes.")
     best = min(history, key=lambda row: row["score"])
-    unit = "note" if args.chords == "split" else "chord"
     score = f" of epoch {best['epoch']}: {best['score']:.3f} nats a {unit} on held-out pieces" if held_out else ""
     print(f"Wrote {args.weights}{score}; its log and pictures are beside it.")
     print(f"Hear it: python generate_music.py --weights {args.weights}")

@@ -16,7 +16,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
-from conftest import ROOT, random_piece, save
+from conftest import ROOT, one_line_error, random_piece, run, save
 
 from utils import midi
 
@@ -30,20 +30,23 @@ needs_browser = pytest.mark.skipif(
 
 
 @pytest.fixture(scope="module")
-def address(weights: Path) -> Iterator[str]:
-    """Where the page is, with the tiny weights to choose from."""
+def address(weights: Path, tmp_path_factory) -> Iterator[str]:
+    """Where the page is, with the tiny weights to choose from. When it is ended, nothing that visitors made is left."""
+    scratch = tmp_path_factory.mktemp("scratch")
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     flags = ["--no-browser", "--port", str(port), "--weights-dir", str(weights.parent)]
-    environment = {**os.environ, "NO_PROXY": "127.0.0.1"}
+    environment = {**os.environ, "NO_PROXY": "127.0.0.1", "TMPDIR": str(scratch)}
     process = subprocess.Popen([sys.executable, "app.py", *flags], cwd=ROOT, env=environment, stdout=subprocess.PIPE)
     try:
         assert b"The page is at" in process.stdout.readline()
+        assert list(scratch.glob("music-*"))
         yield f"http://127.0.0.1:{port}/"
     finally:
         process.terminate()
         process.wait(20)
+    assert os.name == "nt" or not list(scratch.glob("music-*"))
 
 
 def wait_for(condition: Callable[[], object], what: str, seconds: float = 60) -> object:
@@ -254,3 +257,11 @@ def test_without_gradio_it_says_what_to_install():
     )
     result = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
     assert "pip install -r requirements-app.txt" in result.stderr.splitlines()[-1]
+
+
+@pytest.mark.parametrize(
+    ("flags", "sentence"),
+    [(["--notes", 5], "at least 20"), (["--count", 0], "at least 1"), (["--upload", -1], "at least")],
+)
+def test_wrong_settings_are_one_sentence(flags: list, sentence: str):
+    assert sentence in one_line_error(run("app.py", *flags))

@@ -4,6 +4,7 @@ import re
 import wave
 from fractions import Fraction
 from pathlib import Path
+from xml.etree import ElementTree
 
 import numpy as np
 import pytest
@@ -208,6 +209,22 @@ def test_music21_reads_the_same_notes_back(tmp_path_factory, notes: list[tuple],
     path = tmp_path_factory.mktemp("notation") / "a.musicxml"
     notation.write(piece, path, "Title & more")
     assert read_back(path) == ("Title & more", on_grid(piece))
+
+
+def test_tempos_are_heard_and_great_changes_seen(tmp_path: Path):
+    """From 120 by small steps to 111, no mark; then half as fast in the middle of the third bar."""
+    tempos = [(0, 500_000), (1920, 520_000), (2400, 540_000), (2 * 1920 + 480, 1_000_000)]
+    piece = make_piece([(i * 480, 60, 480, 80, 40 * (i % 2)) for i in range(16)], tempos=tempos)
+    notation.write(piece, tmp_path / "a.musicxml", "a\tb\x01\udcff")
+    root = ElementTree.parse(tmp_path / "a.musicxml").getroot()
+    assert root.findtext("work/work-title") == "ab"
+    marks = [float(mark.text) for mark in root.iter("per-minute")]
+    assert marks == [120, 60]  # over the first of two parts
+    assert [float(sound.get("tempo")) for sound in root.iter("sound")] == pytest.approx(
+        [120, 115.4, 111.1, 60], abs=0.1
+    )
+    heard = converter.parse(tmp_path / "a.musicxml", forceSource=True).parts[0].metronomeMarkBoundaries()
+    assert (heard[-1][0], heard[-1][2].number) == (9, 60)
 
 
 def test_more_voices_than_a_staff_has(tmp_path: Path):

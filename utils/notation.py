@@ -21,6 +21,7 @@ PLAIN = {3: ("16th", 0), 6: ("eighth", 0), 9: ("eighth", 1), 12: ("quarter", 0),
          36: ("half", 1), 48: ("whole", 0), 72: ("whole", 1)}  # fmt: skip
 TRIPLET = {1: ("32nd", 0), 2: ("16th", 0), 4: ("eighth", 0), 8: ("quarter", 0)}
 LENGTHS = sorted({**PLAIN, **TRIPLET}, reverse=True)
+CLEARLY = 0.1  # share by which a tempo differs from the one before, so that it is written down
 VOICES = 4  # in a staff at the most: as many as notation programs have
 SPLITS = np.arange(52, 69)  # keys from which the right hand may play
 # How often the degrees of the scale are heard, in major and in minor (B. Aarden, Dynamic melodic expectancy, 2003, from
@@ -46,6 +47,11 @@ def key_name(piece: Piece) -> str:
     """The key of a piece in words, 'Eb major'."""
     sharps, minor = key_of(piece)
     return f"{MINOR[sharps + 7].removesuffix('m')} minor" if minor else f"{MAJOR[sharps + 7]} major"
+
+
+def printable(name: str) -> str:
+    """A name without what neither XML nor a font can show."""
+    return "".join(filter(str.isprintable, name))
 
 
 def spelling(pitch: int, sharps: int, minor: int) -> tuple[str, int, int]:
@@ -324,18 +330,35 @@ def add_attributes(measure: Element, bar: Bar, first: bool, key: tuple[int, int]
             add(clef, "line", {"G": 2, "F": 4}[sign])
 
 
-def add_tempo(measure: Element, microseconds: int) -> None:
-    """A metronome mark over a measure."""
-    tempo = f"{60e6 / microseconds:.4g}"
-    direction = add(measure, "direction", placement="above")
-    mark = add(add(direction, "direction-type"), "metronome")
-    add(mark, "beat-unit", "quarter")
-    add(mark, "per-minute", tempo)
-    add(direction, "sound", tempo=tempo)
+def add_tempo(measure: Element, steps: int, tempo: str, seen: bool) -> None:
+    """A tempo, in quarter notes a minute, so many steps after the beginning of a measure: a metronome mark if it is
+    to be seen, and heard in any case."""
+    parent = add(measure, "direction", placement="above") if seen else measure
+    if seen:
+        mark = add(add(parent, "direction-type"), "metronome")
+        add(mark, "beat-unit", "quarter")
+        add(mark, "per-minute", tempo)
+        add(parent, "offset", steps)
+    sound = add(parent, "sound", tempo=tempo)
+    if steps and not seen:
+        add(sound, "offset", steps)
 
 
-def add_part(part: Element, piece: Piece, bars: list[Bar], key: tuple[int, int]) -> None:
-    """The measures of one instrument."""
+def tempos_in(piece: Piece, bars: list[Bar]) -> dict[int, list[tuple[int, str, bool]]]:
+    """Number of a bar -> its tempos, for `add_tempo`. A rubato has hundreds: one is seen where it differs clearly from
+    the one that was seen last."""
+    found, last, starts = {}, 0.0, [bar.start for bar in bars]
+    for tick, microseconds in sorted(piece.tempos):
+        tempo, step = 60e6 / microseconds, int(to_steps(np.array(tick), piece.ticks_per_quarter, GRID))
+        i = max(int(np.searchsorted(starts, step, "right")) - 1, 0)
+        seen = abs(tempo - last) > CLEARLY * last
+        last = tempo if seen else last
+        found.setdefault(i, []).append((step - starts[i], f"{tempo:.4g}", seen))
+    return found
+
+
+def add_part(part: Element, piece: Piece, bars: list[Bar], key: tuple[int, int], tempos: dict[int, list]) -> None:
+    """The measures of one instrument, with the `tempos_in` some of them."""
     start, end = (to_steps(a, piece.ticks_per_quarter, GRID) for a in (piece.onset, piece.onset + piece.duration))
     start = np.minimum(start, bars[-1].end - 1)
     notes = np.stack([start, np.clip(end, start + 1, bars[-1].end), piece.pitch], axis=1)
@@ -347,8 +370,8 @@ def add_part(part: Element, piece: Piece, bars: list[Bar], key: tuple[int, int])
         measure = add(part, "measure", number=i + 1)
         if i == 0 or (bar.numerator, bar.denominator) != (bars[i - 1].numerator, bars[i - 1].denominator):
             add_attributes(measure, bar, i == 0, key, [staff.clef for staff in found])
-        if i == 0 and piece.tempos:
-            add_tempo(measure, piece.tempos[0][1])
+        for tempo in tempos.get(i, []):
+            add_tempo(measure, *tempo)
         for number, staff in enumerate(found):
             for voice, sounding in enumerate(staff.voices or [{}]):
                 if voice and i not in sounding:
@@ -361,15 +384,17 @@ def add_part(part: Element, piece: Piece, bars: list[Bar], key: tuple[int, int])
 def write(piece: Piece, path: Path, title: str) -> None:
     """Write a piece as MusicXML, on the GRID. Raises OSError."""
     root = Element("score-partwise", version="4.0")
-    add(add(root, "work"), "work-title", title)
+    add(add(root, "work"), "work-title", printable(title))
     part_list = add(root, "part-list")
     bars, key = bars_of(piece), key_of(piece)
+    tempos = tempos_in(piece, bars)
     for program in np.unique(piece.program).tolist():
         name = f"P{program + 1}"
         about = add(part_list, "score-part", id=name)
         add(about, "part-name", INSTRUMENTS[program])
         add(add(about, "score-instrument", id=f"{name}-I"), "instrument-name", INSTRUMENTS[program])
         add(add(about, "midi-instrument", id=f"{name}-I"), "midi-program", program + 1)
-        add_part(add(root, "part", id=name), piece.take(piece.program == program), bars, key)
+        add_part(add(root, "part", id=name), piece.take(piece.program == program), bars, key, tempos)
+        tempos = {}  # they stand over the first part and hold for all
     ElementTree.indent(root)
     ElementTree.ElementTree(root).write(path, "utf-8", xml_declaration=True)

@@ -2,6 +2,7 @@
 when it is wanted."""
 
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -32,12 +33,23 @@ def about(args: SimpleNamespace, seed: int) -> str:
     return f"weights {weights} · seed {seed} · temperature {args.temperature:g}{nucleus}"
 
 
-def write_beside(path: Path, piece: Piece, args: SimpleNamespace, line: str, prior: Piece | None = None) -> str:
+def to_stderr(warning: str) -> None:
+    print(warning, file=sys.stderr)
+
+
+def write_beside(
+    path: Path,
+    piece: Piece,
+    args: SimpleNamespace,
+    line: str,
+    prior: Piece | None = None,
+    warn: Callable[[str], None] = to_stderr,
+) -> str:
     """Write beside the MIDI file `path` what `args` (wav, picture, notation, soundfont) ask for; returns '; also .wav,
     .png' for the message that says what was written. `line` stands in the picture, and `prior`, see
     `pianoroll.write`.
 
-    A failure is a line on stderr and costs that file only: the MIDI file is there already.
+    A failure is told to `warn`, in a line, and costs that file only: the MIDI file is there already.
     """
     written = []
     for ending, wanted in zip(BESIDE, (args.wav, args.picture, args.notation), strict=True):
@@ -50,5 +62,5 @@ def write_beside(path: Path, piece: Piece, args: SimpleNamespace, line: str, pri
         except Exception as error:
             target.unlink(missing_ok=True)
             reason = str(error) if isinstance(error, UserError) else f"{type(error).__name__}: {error}"
-            print(f"{target} was not written: {' '.join(reason.split())}", file=sys.stderr)
+            warn(f"{target.name} was not written: {' '.join(reason.split())}")
     return f"; also {', '.join(written)}" if written else ""

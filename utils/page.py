@@ -19,7 +19,7 @@ WELCOME = "What you generate will be here."
 AS_BEFORE = "as in the fragment, or piano"
 DOWNLOADS = {".mid": "MIDI", ".wav": "WAV", ".musicxml": "MusicXML"}
 CSS = """
-.gradio-container {max-width: 1280px !important; margin: auto}
+.gradio-container {width: 100%; max-width: 1280px !important; margin: auto}
 .roll img, audio {width: 100%}
 #message {min-height: 3em}
 #trouble p {color: #b84a00}
@@ -171,17 +171,17 @@ def build(args: SimpleNamespace, folder: str) -> gr.Blocks:
         """Picture and sound of the part that was chosen."""
         if piece is None:  # `pick` has said why
             return {prior_roll: None, prior_sound: None}
-        path = Path(place, "fragment.mid")
+        path, problems = Path(place, "fragment.mid"), []
         wanted = SimpleNamespace(wav=True, picture=True, notation=False, soundfont=args.soundfont)
         try:
-            output.write_beside(path, trimmed(piece, beat, notes), wanted, name)
+            output.write_beside(path, trimmed(piece, beat, notes), wanted, name, warn=problems.append)
         except UserError as error:
             return {trouble: str(error)}
-        return {trouble: "", prior_roll: written(path, ".png"), prior_sound: written(path, ".wav")}
+        return {trouble: "  \n".join(problems), prior_roll: written(path, ".png"), prior_sound: written(path, ".wav")}
 
     def make(asked: dict, progress: gr.Progress = gr.Progress(track_tqdm=True)) -> Iterator[dict]:  # noqa: B008
         """Compose; then write and show one piece after the other."""
-        yield {message: "", **{slot.box: gr.Group(visible="hidden") for slot in slots}}
+        yield {message: "", shown: [], **{slot.box: gr.Group(visible="hidden") for slot in slots}}
         try:
             path = networks(args.weights_dir).get(asked[weights])
             if path is None:
@@ -202,14 +202,16 @@ def build(args: SimpleNamespace, folder: str) -> gr.Blocks:
                 weights=str(path), temperature=how.temperature, top_p=how.top_p,
                 wav=True, picture=True, notation=True, soundfont=args.soundfont,
             )  # fmt: skip
-            results, names = dict(asked[made]), []
+            results, names, problems = dict(asked[made]), [], []
             for i, (piece, slot) in enumerate(zip(pieces, slots, strict=False)):
                 progress((i, len(pieces)), desc="sound and picture")
                 target = midi.save_new(piece, asked[session], f"{asked[weights]}-seed-{how.seed}")
-                output.write_beside(target, piece, wanted, output.about(wanted, how.seed), before)
-                results[target.stem] = piece
-                names.append(target.stem)
+                output.write_beside(target, piece, wanted, output.about(wanted, how.seed), before, problems.append)
+                results = {**results, target.stem: piece}
+                names = [*names, target.stem]
                 yield {
+                    made: results,
+                    shown: names,
                     slot.box: gr.Group(visible=True),
                     slot.title: f"### {target.stem}\n{len(piece)} notes, {midi.clock(piece)} minutes",
                     slot.sound: written(target, ".wav"),
@@ -220,7 +222,7 @@ def build(args: SimpleNamespace, folder: str) -> gr.Blocks:
                     },
                 }
             said = [f"Seed {how.seed}: with it and the same settings the same music is made again.", *remarks]
-            yield {message: "  \n".join(said), made: results, shown: names}
+            yield {message: "  \n".join(said + problems)}
         except UserError as error:
             yield {message: str(error)}
 
@@ -248,8 +250,8 @@ def build(args: SimpleNamespace, folder: str) -> gr.Blocks:
                     length = gr.Slider(1, 2, 1, step=1, label="Length", info="notes")
                     prior_sound = player("fragment")
                     prior_roll = picture("fragment")
-                notes = gr.Slider(min(10, args.notes), args.notes, min(200, args.notes), step=10, label="New notes")
-                count = gr.Slider(1, args.count, 1, step=1, label="Pieces")
+                notes = gr.Slider(10, args.notes, min(200, args.notes), step=10, label="New notes")
+                count = gr.Slider(1, max(args.count, 2), 1, step=1, label="Pieces", visible=args.count > 1)
                 temperature = gr.Slider(
                     0, 2, 0.9, step=0.05, label="Temperature", info="lower is safer, higher is bolder"
                 )

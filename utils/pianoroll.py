@@ -141,7 +141,8 @@ def write(piece: Piece, path: Path, about: str, prior: Piece | None = None) -> N
     figure = Figure()
     page = Page(figure.add_axes((0, 0, 1, 1)), edges, max(np.diff(edges).max(), longest / 2), low, high)
     figure.set_size_inches(WIDTH, page.axes.get_ylim()[0])
-    page.text(LEFT, 0.38, path.stem, 17, color="#1d2129", weight="bold")
+    title = notation.printable(path.stem)
+    page.text(LEFT, 0.38, title, min(17, 1300 / max(len(title), 1)), color="#1d2129", weight="bold")
     page.text(LEFT, 0.72, f"{about} · {notation.key_name(piece)} · {len(piece)} notes · {clock(piece)} minutes", 10.5)
     page.keyboard()
     page.upright(np.concatenate([bar.beats()[:-1] for bar in bars]) * ticks, colors="#e1e4e9", linewidths=0.7)
@@ -157,15 +158,17 @@ def write(piece: Piece, path: Path, about: str, prior: Piece | None = None) -> N
             page.boxes(x, x + 0.18, 0.64, 0.8, facecolors=shades(np.array([1]), 1, kind))
             page.text(x + 0.26, 0.72, name, 10.5)
 
-    # A number at the first bar of a system, where a metre begins, and where there is room.
+    # A number at the first bar of a system and where there is room, and above it the metre where one begins.
     free, before = 0.0, None
     for i, (bar, line, system) in enumerate(zip(bars, lines, page.system(lines), strict=False)):
-        metre = f"{bar.numerator}/{bar.denominator}"
-        x = page.x(line, system)
-        if line in edges or metre != before or x >= free:
-            words = f"{i + 1}" if metre == before else f"{i + 1}    {metre}"
-            page.text(x, page.y(high, system) - 0.1, words, 8.5)
-            free, before = x + 0.1 * len(words) + 0.25, metre
+        metre, number = f"{bar.numerator}/{bar.denominator}", f"{i + 1}"
+        x, y = page.x(line, system), page.y(high, system)
+        if metre != before:
+            page.text(x, y - 0.25, metre, 8.5)
+            before = metre
+        if line in edges or x >= free:
+            page.text(x, y - 0.1, number, 8.5)
+            free = x + 0.1 * len(number) + 0.15
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # letters of a file's name that the font lacks
         figure.savefig(path, dpi=150)

@@ -24,8 +24,9 @@ def save(figure: Figure, path: Path) -> bool:
     return True
 
 
-def learning_curve(history: list[dict], path: Path) -> None:
-    """A PNG of nats a note against epochs, for the training and the held-out pieces; see train.py for the rows."""
+def learning_curve(history: list[dict], path: Path, unit: str = "note") -> None:
+    """A PNG of nats a `unit`, which is what an event is, against epochs, for the training and the held-out pieces; see
+    train.py for the rows."""
     figure = Figure(figsize=(8, 4.5), layout="constrained")
     axes = figure.add_subplot()
     epochs = [row["epoch"] for row in history]
@@ -40,7 +41,7 @@ def learning_curve(history: list[dict], path: Path) -> None:
             axes.lines[-1].set_label(f"of which {name.removeprefix('held_out_')}")
         axes.plot(best["epoch"], best["held_out"], "o", ms=9, mfc="none", color="black")
         axes.lines[-1].set_label(f"kept: epoch {best['epoch']}, {best['held_out']:.3f}")
-    axes.set(xlabel="epoch", ylabel="nats a note (lower is better)", title=path.name.removesuffix(".png"))
+    axes.set(xlabel="epoch", ylabel=f"nats a {unit} (lower is better)", title=path.name.removesuffix(".png"))
     axes.grid(alpha=0.3)
     axes.legend()
     save(figure, path)

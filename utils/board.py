@@ -110,7 +110,7 @@ class Board:
         (piece,), _ = compose.new_pieces(sampler.Stepper(kept), begun, how, NOTES, program=0)
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder, f"epoch {row['epoch']}.mid")
-            output.write_beside(path, piece, BESIDE, f"{kept.about['history'][-1]['train']:.3f} nats in training")
+            output.write_beside(path, piece, BESIDE, f"{row['train']:.3f} nats in training")
             found = {".wav": sound_message, ".png": picture_message}
             written = {e: make(path.with_suffix(e)) for e, make in found.items() if path.with_suffix(e).exists()}
         self.add(row["updates"], {f"sample/{ending[1:]}": message for ending, message in written.items()})

@@ -19,7 +19,7 @@ from pathlib import Path
 
 import numpy as np
 
-from utils import checkpoint, dataset, events, midi, sampler, settings
+from utils import checkpoint, dataset, events, likelihood, midi, sampler, settings
 
 # ---- what to measure
 QUICK = False  # fewer repetitions, and a tenth of the notes for the memory
@@ -212,8 +212,8 @@ def save_network(folder: Path, path: Path) -> None:
     checkpoint.save(path, scorer, about)
 
 
-def measure_sample(args, weights: Path) -> dict:
-    """Notes a second from a sampler that is warm."""
+def measure_sample(args, weights: Path, folder: Path) -> dict:
+    """Notes a second from a sampler that is warm; seconds in which evaluate.py's score of real pieces is found."""
     stepper = sampler.Stepper(checkpoint.load(weights))
     measured = {}
     for count, name in ((1, "notes_per_second"), (64, "notes_per_second_64")):
@@ -222,6 +222,10 @@ def measure_sample(args, weights: Path) -> dict:
         seconds = best_time(args.repeat, lambda s=state, h=how: sampler.generate(stepper, s, 400, h))
         limit = products(event_products(stepper.vocabulary, stepper.shape, count, 1, True) * 400, args.repeat)
         measured |= {name: 400 * count / seconds, f"{name}_limit_share": limit / seconds}
+    sources = read(folder)
+    for count, name in ((1, "score_seconds"), (100, "score_seconds_100")):
+        corpus = dataset.encode(sources[:count], stepper.vocabulary)
+        measured[name] = best_time(1, lambda c=corpus: likelihood.score(stepper, c))
     return measured
 
 
@@ -346,7 +350,7 @@ def main(args) -> None:
                 alone = {"memory": measure_memory, "render": measure_render}[part]
                 measured |= alone(args) if args.part == part else in_its_own_process(args, part)
             else:
-                extra = {"sample": (weights,), "prior": (weights, folder)}.get(part, (folder,))
+                extra = (weights, folder) if part in ("sample", "prior") else (folder,)
                 measured |= globals()[f"measure_{part}"](args, *extra)
     measured = {name: float(f"{value:.4g}") for name, value in measured.items()}
     for name, value in measured.items():

@@ -309,7 +309,7 @@ def test_the_benchmark_measures_each_part(part: str):
     expected = {
         "read": {"read_ratio", "read_limit_share"},
         "train": {"train_ratio", "train_targets_per_second", "train_limit_share"},
-        "sample": {"notes_per_second", "notes_per_second_64", "notes_per_second_limit_share"},
+        "sample": {"notes_per_second", "notes_per_second_64", "notes_per_second_limit_share", "score_seconds_100"},
         "prior": {"prior_seconds", "prior_ratio", "prior_limit_share"},
         "memory": {"train_peak_gb", "train_update_ratio"},
         "render": {"wav_seconds", "picture_seconds"},

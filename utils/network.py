@@ -82,8 +82,9 @@ class Memory(layers.Layer):
         come next, (B, T, keys + 2 NEAR, F + 1): the traces, and 1 where a key is held when the next event comes (unless
         it is known, after the last one); and `before` for the events after the last.
         """
-        by_event, by_beat = (np.log(np.array(FADING, "float32")[:, i]) for i in (0, 1))  # (F,)
-        scale = 1 - np.exp(by_event + by_beat / 4)  # a trace of a key struck at each sixteenth grows to about 1
+        # Tensors throughout: PyTorch does not multiply an array by a tensor.
+        by_event, by_beat = (ops.log(ops.convert_to_tensor(column, "float32")) for column in zip(*FADING, strict=True))
+        scale = 1 - ops.exp(by_event + by_beat / 4)  # a trace of a key struck at each sixteenth grows to about 1
         step = ops.arange(ops.shape(note)[1], dtype="float32")
         onset = ops.cumsum(ops.take(ops.convert_to_tensor(self.offset), offset, axis=0), axis=1)  # (B, T + 1) beats
         now = onset[:, :-1]
@@ -108,9 +109,9 @@ class Memory(layers.Layer):
         # The keyboard in octaves, summed: pitch classes. 128 keys are ten octaves and eight keys.
         octaves = ops.pad(traces, [[0, 0], [0, 0], [0, 0], [0, 4]])
         octaves = ops.sum(ops.reshape(octaves, (-1, *ops.shape(traces)[1:3], 11, 12)), axis=-2)
-        classes = ops.take_along_axis(octaves, (top + np.arange(12)) % 12, axis=-1)
+        classes = ops.take_along_axis(octaves, (top + ops.arange(12)) % 12, axis=-1)
         margin = ops.pad(traces, [[0, 0], [0, 0], [0, 0], [NEAR, NEAR]])
-        near = ops.take_along_axis(margin, top + np.arange(2 * NEAR + 1), axis=-1)
+        near = ops.take_along_axis(margin, top + ops.arange(2 * NEAR + 1), axis=-1)
         heard = ops.reshape(ops.concatenate([classes, near], axis=-1), (-1, ops.shape(note)[1], MEMORY))
         held = ops.pad(ops.cast(held, "float32"), [[0, 0], [0, 0], [NEAR, NEAR]])
         around = ops.concatenate([margin, held[:, :, None]], axis=2)[..., self.low : self.high + 2 * NEAR + 1]
@@ -154,7 +155,7 @@ class Regression(layers.Layer):
 
     def call(self, number):
         """(B, T, classes) from (B, T, 1) the number, in quarter notes, or (B, T, 2) with the logit of the end."""
-        logits = -0.5 * ops.square((self.values - number[..., :1]) * ops.exp(-self.log_width))
+        logits = -0.5 * ops.square((ops.convert_to_tensor(self.values) - number[..., :1]) * ops.exp(-self.log_width))
         if not self.ends:
             return logits
         return ops.concatenate([ops.log_softmax(logits), number[..., 1:]], axis=-1)

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from conftest import ROOT, make_piece, one_line_error, random_piece, run, save
 
-from utils import checkpoint, events, instruments, midi
+from utils import checkpoint, compose, events, instruments, midi, sampler
 from utils.errors import UserError
 
 SILENT = ("--no-wav", "--no-picture")  # what test_output.py tests
@@ -65,6 +65,21 @@ def test_the_opening_is_left_out_unless_asked_for(weights: Path, tmp_path: Path)
     assert shift % 1920 == 0  # whole bars, so what followed the opening still falls on its beat
     tail = {(onset + shift, pitch) for onset, pitch, *_ in rows(without)}
     assert tail <= {(onset, pitch) for onset, pitch, *_ in rows(with_opening)}
+
+
+def test_an_opening_is_not_recalled(weights: Path, monkeypatch):
+    """Else a piece repeats it, and with it the training music."""
+    kept = checkpoint.load(weights)
+    stepper, begun, known = sampler.Stepper(kept), compose.openings(kept, 2, 1), []
+    plain = sampler.generate
+
+    def noted(stepper, state, *how):
+        known.append(state.past.length)
+        return plain(stepper, state, *how)
+
+    monkeypatch.setattr(sampler, "generate", noted)
+    compose.new_pieces(stepper, begun, sampler.Sampling(seed=1), 20, program=0)
+    assert known == [0]
 
 
 def test_music_is_made_without_heavy_packages_and_the_training_music(weights: Path, tmp_path: Path):

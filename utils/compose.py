@@ -1,8 +1,10 @@
 """From an opening or a fragment to new pieces: what generate_music.py, predict_with_prior.py and app.py share."""
 
+from dataclasses import replace
+
 import numpy as np
 
-from utils import events, sampler, settings
+from utils import events, recall, sampler, settings
 from utils.checkpoint import Checkpoint
 from utils.errors import UserError
 from utils.events import Vocabulary
@@ -38,6 +40,8 @@ def new_pieces(
     """
     states = [stepper.read(stepper.start(1, o["metre"]), o["classes"], o["phase"]) for o in begun]
     state = sampler.stack(states)
+    # The opening is heard but not recalled: else a piece repeats it, and so the training music, note for note.
+    state = replace(state, past=recall.Past.empty(len(begun), stepper.vocabulary))
     how.constraints = sampler.usual_constraints(stepper, state.length + (notes or ends[0]))
     made, pieces = sampler.generate(stepper, state, notes or ends[1], how), []
     for i, classes in enumerate(made):

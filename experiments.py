@@ -138,9 +138,9 @@ WAYS = {
     "offset and duration as numbers": ("--heads regression", nothing),
     "32 units": ("--units 32 --hidden 32", nothing),
     "64 units": ("--units 64 --hidden 64", nothing),
-    "128 units": ("--units 128 --hidden 128", nothing),
-    "256 units": ("--units 256", nothing),
-    "512 units": ("--units 512", nothing),
+    "256 units": ("--units 256 --hidden 256", nothing),
+    "384 units": ("--units 384 --hidden 256", nothing),
+    "512 units": ("--units 512 --hidden 256", nothing),
     "focal loss": ("", focal),
     "label smoothing": ("", smoothing),
     "Adam": ("", partial(optimizer, "Adam")),
@@ -159,7 +159,7 @@ WAYS = {
 }
 QUESTIONS = {
     "regression": ("as it is", "offset and duration as numbers"),
-    "sizes": ("32 units", "64 units", "128 units", "256 units", "as it is", "512 units"),
+    "sizes": ("32 units", "64 units", "as it is", "256 units", "384 units", "512 units"),
     "losses": ("as it is", "focal loss", "label smoothing", "Adam", "RMSprop", "Lion", "averaged weights"),
     "choices": ("as it is", "parallel heads", "chords as classes", "one target a window", "scalar inputs", "one key"),
     "windows": ("windows of 20", "as it is", "windows of 100"),

@@ -31,9 +31,9 @@ SPLIT = 0  # another number holds out other pieces
 # ---- network
 HEADS = "chained"  # each sees what was chosen before it; parallel: none does; regression: offset, duration as numbers
 LAYERS = 1  # LSTM layers
-UNITS = 384  # in each LSTM layer
+UNITS = 128  # in each LSTM layer; more for much music and hours of training
 EMBEDDING = 32  # numbers by which a class of any stream is represented
-HIDDEN = 256  # units between the LSTM and each softmax
+HIDDEN = 128  # units between the LSTM and each softmax
 SURROUNDINGS = 32  # numbers by which each key is described: what was struck around it, and what is held
 DROPOUT = 0.4  # share of inputs and of layers' outputs dropped while training; less for more music
 # ---- training

@@ -1,10 +1,12 @@
 """What came next the last time, in whole pieces at once and event by event."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 from conftest import make_piece, random_piece
 
-from utils import dataset, events, recall
+from utils import dataset, events, recall, sampler
 
 
 def repeating_piece(seed: int, chords: str = "split") -> events.Events:
@@ -97,3 +99,30 @@ def test_pasts_of_different_lengths_are_stacked_and_taken_apart():
     _, apart = read(both.take(np.array([1])), second, range(90, 110))
     assert all((apart[name] == alone[name]).all() for name in alone)
     assert (alone["offset"] != recall.NOTHING).any()
+
+
+def test_a_figure_that_goes_on_and_on_is_noticed():
+    """Three notes again and again: after the longest context and once more; and no longer when something else comes."""
+    rows = [(i * 240, (60, 64, 67)[i % 3], 240) for i in range(40)] + [(i * 240, 40 + i, 240) for i in range(40, 50)]
+    piece = events.from_piece(make_piece(rows))
+    vocabulary = events.build_vocabulary([piece], ("offset", "note", "duration"), 0, 12, "split", 16)
+    corpus = dataset.encode([dataset.Source("a", 0, piece)], vocabulary)
+    past, noticed = recall.Past.empty(1, vocabulary), []
+    assert not past.loops().any()
+    for at in range(1, len(rows) + 1):
+        past, _ = past.add({n: c[at : at + 1] for n, c in corpus.inputs.items()}, corpus.memories.bar[at : at + 1])
+        noticed.append(bool(past.loops()[0]))
+    # The first event has an offset and an interval of its own, so the first whole figure begins with the second.
+    longest = int(recall.LENGTH.max())
+    assert noticed == [1 + longest + 3 <= count <= 40 for count in range(1, len(rows) + 1)]
+
+
+def test_what_goes_on_and_on_is_recalled_no_longer():
+    corpus = encoded()
+    past = recall.Past.empty(2, corpus.vocabulary)
+    past.codes[:, recall.LONGEST, :4] = [[1, 2, 3, 1], [1, 2, 3, 4]]  # the first of two pieces is where it was
+    past = dataclasses.replace(past, length=4)
+    recalled = {name: np.ones((2, recall.K), int) for name in corpus.vocabulary.recalled}
+    state = sampler.State([], [], {}, *(np.zeros(2),) * 3, past, recalled, np.zeros(2), 4)
+    after = sampler.break_loops(state).recalled
+    assert all((after[name][0] == recall.NOTHING).all() and (after[name][1] == 1).all() for name in recalled)

@@ -22,6 +22,8 @@ REPEATS = tuple((MELODY, n) for n in (1, 2, 3, 4, 6, 8, 12, 16, 24)) + tuple((RH
 LENGTH = np.array([length for _, length in REPEATS])
 BARS = np.array([1, 2, 4, 8])  # so many bars ago
 K = len(REPEATS) + len(BARS)
+LONGEST = max(range(len(REPEATS)), key=LENGTH.__getitem__)  # the context of most events
+LOOP = 8  # events in a figure that comes again and again without end, at the most
 REMEMBERED = 4096  # events back that the last time may lie
 NOTHING = -1  # the class of what is recalled where nothing is
 
@@ -184,6 +186,11 @@ class Past:
         at = np.concatenate([repeats, bars], axis=1)
         told = self.teller.tell(lambda name, at: past.columns[name][rows, at], at, here, bar[:, None])
         return replace(past, recent=recent, onset=onset, length=now + 1), told
+
+    def loops(self) -> np.ndarray:
+        """(B,) whether a figure of up to LOOP events has come again and again for as long as the longest context."""
+        codes = self.codes[:, LONGEST, max(self.length - 1 - LOOP, 0) : self.length]
+        return (codes[:, :-1] == codes[:, -1:]).any(axis=1) & (codes[:, -1:] > 0).any(axis=1)
 
     def with_room(self, events: int) -> "Past":
         """The same, with room for `events` or more."""

@@ -405,6 +405,16 @@ class Sampling:
             raise UserError(f"--seed is {self.seed}; it must be 0 or above.")
 
 
+def break_loops(state: State) -> State:
+    """The state with nothing recalled where a figure goes on and on: recalling it would make each time the next one
+    likelier, for ever. What the network itself wants to repeat it still may."""
+    stuck = state.past.loops()
+    if not stuck.any():
+        return state
+    recalled = {name: np.where(stuck[:, None], recall.NOTHING, classes) for name, classes in state.recalled.items()}
+    return replace(state, recalled=recalled)
+
+
 def generate(stepper: Stepper, state: State, events: int, sampling: Sampling) -> list[Classes]:
     """`events` new events after `state` for each of its B pieces, or fewer where a piece ends by itself.
 
@@ -417,6 +427,7 @@ def generate(stepper: Stepper, state: State, events: int, sampling: Sampling) ->
     length = np.full(count, events)
     for n in tqdm(range(events), desc="composing", unit="event", delay=2, leave=False):
         output, state = stepper.step(state)
+        state = break_loops(state)
         chosen = {}
         for k, stream in enumerate(stepper.streams):
             logits = stepper.logits(stream, output, state, chosen)

@@ -40,7 +40,7 @@ JOBS = 1  # runs at the same time; each has its share of the cores
 FLAGS = ""  # flags of train.py for all ways
 OUT = "experiments"  # folder for weights and scores; a run that is there is not made again
 # ---- what is looked at
-EPOCHS = (1, 2, 4, 8, 16)  # question copying: after so many
+STAGES = (1, 2, 4, 8, 16)  # question copying: epochs after which it looks
 PIECES = 16  # question copying: new pieces that are searched for what stands in the training music
 PRIORS = (0, 4, 20, 100, 400)  # question prior: events that are read before those that are scored
 FOLLOWING = 100  # question prior: events that are scored after them
@@ -211,7 +211,7 @@ def usual(args: SimpleNamespace, folder: Path) -> dict:
 def copies(args: SimpleNamespace, folder: Path) -> dict:
     """Train without an end, and look again and again: what do new pieces share with the training music?"""
     weights, found = folder / "music.weights.h5", {}
-    for epochs in args.epochs:
+    for epochs in args.stages:
         train(args, weights, "--epochs", epochs, "--patience", 0, "--resume")
         last = beside(str(weights), "last.weights.h5")
         scored = evaluate(args, last, "--no-baselines", "--samples", args.pieces)
@@ -260,7 +260,7 @@ def ancestors_network(args: SimpleNamespace, folder: Path) -> dict:
 def folder_of(args: SimpleNamespace) -> Path:
     """Where a run's files are: its way and seed, and a number for everything else that tells runs apart."""
     used = ["midi_dir", "score_dir", "split", "flags"]
-    used += ["epochs", "pieces"] if args.question == "copying" else ["minutes"]
+    used += ["stages", "pieces"] if args.question == "copying" else ["minutes"]
     number = zlib.crc32(repr([args.question == "copying", *(getattr(args, name) for name in used)]).encode())
     return Path(args.out, f"{args.only.replace(' ', '-')}-{args.seed}-{number:08x}")
 

@@ -60,7 +60,7 @@ def test_what_can_be_asked():
 
 
 def test_copies_are_looked_for_again_and_again(music: Path, tmp_path: Path, restored):
-    flags = ["--question", "copying", "--epochs", "1,2", "--pieces", 2, "--midi-dir", music]
+    flags = ["--question", "copying", "--stages", "1,2", "--pieces", 2, "--midi-dir", music]
     args = asked(tmp_path, "--only", "as it is", *flags)
     experiments.alone(args)
     found = json.loads((experiments.folder_of(args) / "found.json").read_text())

@@ -35,7 +35,7 @@ class State:
 
 
 def numbers(shape: dict) -> list[str]:
-    """The streams that are predicted as numbers, by `network.Regression`; the bundled weights are older than that."""
+    """The streams that are predicted as numbers, by `network.Regression`; older weights do not name them."""
     return shape.get("numbers", [])
 
 

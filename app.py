@@ -41,7 +41,7 @@ def main(args) -> None:
     with tempfile.TemporaryDirectory(prefix="music-", ignore_cleanup_errors=True) as folder:
         # Nothing is told to anybody, and what the page serves lies in a folder of this run.
         os.environ.update(GRADIO_ANALYTICS_ENABLED="False", GRADIO_TEMP_DIR=str(Path(folder, "served")))
-        from utils import page
+        from utils.output import page
 
         music = page.build(args, folder)
         try:

@@ -19,7 +19,8 @@ from pathlib import Path
 
 import numpy as np
 
-from utils import checkpoint, dataset, events, likelihood, midi, sampler, settings
+from utils import checkpoint, dataset, events, midi, sampler, settings
+from utils.measure import likelihood
 
 # ---- what to measure
 QUICK = False  # fewer repetitions, and a tenth of the notes for the memory
@@ -167,7 +168,8 @@ def measure_train(args, folder: Path) -> dict:
     """Training targets (events predicted) a second, with the making of the batches."""
     sources = read(folder)
     corpus = corpus_of(sources)
-    from utils import ancestors, network
+    from utils import network
+    from utils.measure import ancestors
 
     trainer, _, shape, train = default_network(corpus.vocabulary)
     before = network.silence(train.batch_size, shape)
@@ -237,7 +239,7 @@ def measure_prior(args, weights: Path, folder: Path) -> dict:
         command += ["--no-wav", "--no-picture", "--no-copying"]
         seconds = best_time(args.repeat, lambda: subprocess.run(command, check=True, capture_output=True))
     stepper = sampler.Stepper(checkpoint.load(weights))
-    from utils import ancestors
+    from utils.measure import ancestors
 
     model = ancestors.build([stepper.vocabulary.size(stream) for stream in stepper.streams], args.window)
     window = [np.zeros((1, args.window, 1), np.float32) for _ in stepper.streams]
@@ -307,11 +309,11 @@ def measure_render(args) -> dict:
     piece.ticks_per_quarter = round(piece.ticks_per_quarter * midi.seconds(piece) / 120)  # as much faster
     with tempfile.TemporaryDirectory() as folder:
         start = time.perf_counter()
-        from utils import sound
+        from utils.output import sound
 
         sound.write(piece, Path(folder, "piece.wav"))
         middle = time.perf_counter()
-        from utils import pianoroll
+        from utils.output import pianoroll
 
         pianoroll.write(piece, Path(folder, "piece.png"), "two minutes")
         end = time.perf_counter()

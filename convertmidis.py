@@ -18,8 +18,9 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from utils import frames, midi, settings
+from utils import midi, settings
 from utils.errors import UserError
+from utils.formats import frames
 
 # ---- what to convert
 SOURCE = ""  # folder of music (or one file), sub-folders included
@@ -55,7 +56,7 @@ def convert(source: Path, target: Path, frame: float) -> None:
     elif source.name.lower().endswith(midi.ENDINGS):
         pieces = {target: midi.read(source)}
     else:
-        from utils import score  # music21 takes a second to start
+        from utils.formats import score  # music21 takes a second to start
 
         tunes = score.read(source)
         pieces = {target: tunes[0]}
@@ -84,7 +85,7 @@ def plan(source: str, corpus: str, out: Path) -> dict[Path, Path]:
     if bool(source) == bool(corpus):
         raise UserError("Name what to convert: --source FOLDER, or --corpus bach for the chorales in music21's corpus.")
     if corpus:
-        from utils import score
+        from utils.formats import score
 
         # A multi-movement work has its movements in a folder of its own.
         paths = score.corpus_files(corpus)

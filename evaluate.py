@@ -10,10 +10,11 @@ from pathlib import Path
 
 import numpy as np
 
-from utils import checkpoint, compose, copying, dataset, events, likelihood, midi, ngram, sampler, settings, statistics
+from utils import checkpoint, compose, dataset, events, midi, sampler, settings
 from utils.checkpoint import Checkpoint, beside
 from utils.dataset import Source
 from utils.errors import UserError
+from utils.measure import copying, likelihood, ngram, statistics
 from utils.midi import Piece
 
 # ---- what is scored
@@ -146,9 +147,9 @@ def compare(args, weights: Checkpoint, made: list[Piece], train: list[Source], u
             print(f"  {what.replace('_', ' '):12s}median {found['median']:g} notes, at most {found['max']} ({at})")
 
     picture = Path(args.picture) if args.picture else beside(args.weights, "samples.png")
-    from utils import render  # matplotlib takes as long as all the rest
+    from utils.measure import plots  # matplotlib takes as long as all the rest
 
-    if render.comparison(ours, theirs, picture):
+    if plots.comparison(ours, theirs, picture):
         print(f"Wrote {picture}")
     return {"samples": {"pieces": len(made), "notes": length, "statistics": table}, "copying": copies}
 

@@ -24,9 +24,10 @@ from types import SimpleNamespace
 import numpy as np
 from tqdm import tqdm
 
-from utils import checkpoint, copying, dataset, events, likelihood, midi, sampler, settings
+from utils import checkpoint, dataset, events, midi, sampler, settings
 from utils.checkpoint import beside
 from utils.errors import UserError
+from utils.measure import copying, likelihood
 
 # ---- what is asked
 QUESTION = "list"  # one of QUESTIONS, or list: say what they are
@@ -228,7 +229,8 @@ def copies(args: SimpleNamespace, folder: Path) -> dict:
 
 def ancestors_network(args: SimpleNamespace, folder: Path) -> dict:
     """Train the ancestors' network in their way, on the same events as ours, and score it on the same pieces."""
-    from utils import ancestors, network
+    from utils import network
+    from utils.measure import ancestors
 
     how = settings.parse(HERE / "train.py", [])
     described = (how.streams, how.grid, how.chords, how.max_beats, args.split)

@@ -7,7 +7,9 @@ python generate_music.py --temperature 0.8 --seed 7        calmer, and the same 
 
 from pathlib import Path
 
-from utils import checkpoint, compose, copying, instruments, midi, output, sampler, settings
+from utils import checkpoint, compose, instruments, midi, sampler, settings
+from utils.measure import copying
+from utils.output import beside
 
 # ---- the music
 WEIGHTS = "weights/music.weights.h5"  # file that train.py wrote
@@ -55,9 +57,9 @@ def main(args) -> None:
     for piece, opening in zip(pieces, begun, strict=True):
         piece.tempos = [(0, tempo)]
         path = midi.save_new(piece, args.out, Path(args.weights).name.removesuffix(".weights.h5"))
-        beside = output.write_beside(path, piece, args, output.about(args, how.seed))
+        also = beside.write_beside(path, piece, args, beside.about(args, how.seed))
         after = f", after a passage of {opening['name']}" if opening["phase"] else ""
-        print(f"Wrote {path}: {len(piece)} notes, {midi.clock(piece)} minutes, seed {how.seed}{after}{beside}")
+        print(f"Wrote {path}: {len(piece)} notes, {midi.clock(piece)} minutes, seed {how.seed}{after}{also}")
         paths.append(path)
     if args.copying:
         copying.report(weights, paths, made)

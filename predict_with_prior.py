@@ -7,7 +7,9 @@ python predict_with_prior.py --prior mine.mid --prior-start 16 --prior-notes 0
 
 from pathlib import Path
 
-from utils import checkpoint, compose, copying, instruments, midi, output, sampler, settings
+from utils import checkpoint, compose, instruments, midi, sampler, settings
+from utils.measure import copying
+from utils.output import beside
 
 # ---- the fragment
 PRIOR = "samples/prior.mid"  # MIDI file to continue
@@ -52,10 +54,10 @@ def main(args) -> None:
     paths = []
     for piece in pieces:
         path = midi.save_new(piece, args.out, f"{Path(args.prior).stem}-continued")
-        beside = output.write_beside(path, piece, args, output.about(args, how.seed), before)
+        also = beside.write_beside(path, piece, args, beside.about(args, how.seed), before)
         print(
             f"Wrote {path}: {len(before)} notes of {args.prior} and {args.notes} new ones, {midi.clock(piece)} "
-            f"minutes, seed {how.seed}{beside}"
+            f"minutes, seed {how.seed}{also}"
         )
         paths.append(path)
     if args.copying:

@@ -11,12 +11,13 @@ from collections import Counter
 from contextlib import closing
 from pathlib import Path
 
-from utils import checkpoint, dataset, render, settings
-from utils.board import Board
+from utils import checkpoint, dataset, settings
 from utils.checkpoint import beside
 from utils.errors import UserError
 from utils.events import STREAMS as KNOWN_STREAMS
 from utils.events import build_vocabulary
+from utils.measure import plots
+from utils.output.tensorboard import Board
 
 # ---- data
 MIDI_DIR = "midis"  # folder of MIDI files to learn from, sub-folders included
@@ -165,7 +166,7 @@ def main(args) -> None:
         trainer.load_weights(last)
     devices = f"{network.DEVICES} (Keras with {network.keras.backend.backend()})"
     describe(sources, corpus, test, trainer.count_params(), devices)
-    render.network_diagram(vocabulary, shape, Path(args.weights).with_name("model_plot.png"))
+    plots.network_diagram(vocabulary, shape, Path(args.weights).with_name("model_plot.png"))
     about = {
         "settings": vars(args),
         "shape": shape,
@@ -185,7 +186,7 @@ def main(args) -> None:
         return
     unit = "note" if args.chords == "split" else "chord"
     if history:
-        render.learning_curve(history, beside(args.weights, "curve.png"), unit)
+        plots.learning_curve(history, beside(args.weights, "curve.png"), unit)
     if problem:
         kept = f"the last good weights are in {args.weights}" if history else "no weights were written"
         raise UserError(f"{problem}; {kept}. Try a lower --learning-rate or more --minutes.")

@@ -240,7 +240,7 @@ def test_nothing_else_is_served_and_nothing_large_is_taken(address: str, weights
 
 @needs_gradio
 def test_what_can_be_chosen(tmp_path: Path):
-    from utils import page
+    from utils.output import page
 
     for name in ("music.weights.h5", "music.last.weights.h5", "notes.txt"):
         (tmp_path / name).touch()

@@ -11,7 +11,8 @@ from conftest import make_piece, one_line_error, random_piece, run, save
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from utils import checkpoint, copying, dataset, events, likelihood, midi, ngram, sampler, statistics
+from utils import checkpoint, dataset, events, midi, sampler
+from utils.measure import copying, likelihood, ngram, statistics
 
 STREAMS = ("offset", "note", "duration")
 

@@ -13,7 +13,8 @@ import pytest
 from conftest import ROOT, TINY, random_piece, run
 
 import experiments
-from utils import ancestors, dataset, events, network, settings, training
+from utils import dataset, events, network, settings, training
+from utils.measure import ancestors
 
 STREAMS = ("offset", "note", "duration")
 WITH = ["--seeds", 1, "--minutes", 0.12, "--flags", " ".join(TINY[:-2])]

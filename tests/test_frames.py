@@ -12,8 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.io import savemat
 
-from utils import frames, midi
+from utils import midi
 from utils.errors import UserError
+from utils.formats import frames
 
 Split = list[list[list[int]]]  # pieces of frames of pitches
 

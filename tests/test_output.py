@@ -14,8 +14,9 @@ from hypothesis import strategies as st
 from matplotlib.image import imread
 from music21 import chord, converter, stream
 
-from utils import midi, notation, pianoroll, sound
+from utils import midi
 from utils.errors import UserError
+from utils.output import musicxml, pianoroll, sound
 
 STEP = 40  # ticks in a step of the grid, at 480 to a quarter note
 
@@ -207,7 +208,7 @@ def test_music21_reads_the_same_notes_back(tmp_path_factory, notes: list[tuple],
     signatures = [(i * bar * 2, *metre) for i, metre in enumerate(metres)]
     piece = make_piece(rows, time_signatures=signatures)
     path = tmp_path_factory.mktemp("notation") / "a.musicxml"
-    notation.write(piece, path, "Title & more")
+    musicxml.write(piece, path, "Title & more")
     assert read_back(path) == ("Title & more", on_grid(piece))
 
 
@@ -215,7 +216,7 @@ def test_tempos_are_heard_and_great_changes_seen(tmp_path: Path):
     """From 120 by small steps to 111, no mark; then half as fast in the middle of the third bar."""
     tempos = [(0, 500_000), (1920, 520_000), (2400, 540_000), (2 * 1920 + 480, 1_000_000)]
     piece = make_piece([(i * 480, 60, 480, 80, 40 * (i % 2)) for i in range(16)], tempos=tempos)
-    notation.write(piece, tmp_path / "a.musicxml", "a\tb\x01\udcff")
+    musicxml.write(piece, tmp_path / "a.musicxml", "a\tb\x01\udcff")
     root = ElementTree.parse(tmp_path / "a.musicxml").getroot()
     assert root.findtext("work/work-title") == "ab"
     marks = [float(mark.text) for mark in root.iter("per-minute")]
@@ -230,7 +231,7 @@ def test_tempos_are_heard_and_great_changes_seen(tmp_path: Path):
 def test_more_voices_than_a_staff_has(tmp_path: Path):
     """A cluster held one key after the other, each for another length: still four voices a staff, and all its notes."""
     piece = make_piece([(i * 240, 60 + i, 480 * (9 - i)) for i in range(8)])
-    notation.write(piece, tmp_path / "a.musicxml", "a")
+    musicxml.write(piece, tmp_path / "a.musicxml", "a")
     numbers = {int(n) for n in re.findall(r"<voice>(\d+)</voice>", (tmp_path / "a.musicxml").read_text())}
     assert numbers == {1, 2, 3, 4}
     assert read_back(tmp_path / "a.musicxml")[1] == on_grid(piece)
@@ -239,13 +240,13 @@ def test_more_voices_than_a_staff_has(tmp_path: Path):
 @pytest.mark.parametrize("metre", [(4, 4), (1, 128), (255, 1), (7, 32)])
 def test_the_last_note_is_not_lost_at_the_edge(tmp_path: Path, metre: tuple[int, int]):
     piece = make_piece([(0, 100, 480), (1919, 60, 1)], time_signatures=[(0, *metre)])
-    notation.write(piece, tmp_path / "a.musicxml", "a")
+    musicxml.write(piece, tmp_path / "a.musicxml", "a")
     assert len(re.findall("<pitch>", (tmp_path / "a.musicxml").read_text())) >= 2
     pianoroll.write(piece, tmp_path / "a.png", "about")
 
 
 def test_notes_off_the_grid_move_to_it(tmp_path: Path):
-    notation.write(make_piece([(7, 60, 5), (1000, 64, 333)]), tmp_path / "a.musicxml", "a")
+    musicxml.write(make_piece([(7, 60, 5), (1000, 64, 333)]), tmp_path / "a.musicxml", "a")
     assert read_back(tmp_path / "a.musicxml")[1] == [(0, 60, Fraction(1, 12)), (Fraction(25, 12), 64, Fraction(2, 3))]
 
 
@@ -253,7 +254,7 @@ def test_notes_off_the_grid_move_to_it(tmp_path: Path):
     ("pitches", "clefs"), [([72, 60, 67], ["G"]), ([36, 48, 60], ["F"]), ([40, 48, 64, 76], ["G", "F"])]
 )
 def test_as_many_staves_as_hands(tmp_path: Path, pitches: list[int], clefs: list[str]):
-    notation.write(make_piece([(0, pitch, 480) for pitch in pitches]), tmp_path / "a.musicxml", "a")
+    musicxml.write(make_piece([(0, pitch, 480) for pitch in pitches]), tmp_path / "a.musicxml", "a")
     assert re.findall(r"<sign>(.)</sign>", (tmp_path / "a.musicxml").read_text()) == clefs
 
 
@@ -261,7 +262,7 @@ def test_the_split_between_the_hands_follows_the_music():
     """Both hands high, then both low: a chord of each stays in one hand."""
     onset = np.repeat(np.arange(8) * 48, 6)
     pitch = np.concatenate([[60, 64, 67, 76, 79, 84]] * 4 + [[36, 40, 43, 52, 55, 60]] * 4)
-    right = pitch >= notation.splits(onset, pitch, onset // 48)
+    right = pitch >= musicxml.splits(onset, pitch, onset // 48)
     assert (right.reshape(8, 2, 3) == [[False] * 3, [True] * 3]).all(axis=(1, 2))[:4].all()
     assert (right.reshape(8, 6).sum(axis=1)[4:] <= 3).all()
 
@@ -271,11 +272,11 @@ def test_the_split_between_the_hands_follows_the_music():
     [(12, [12]), (18, [18]), (5, [3, 2]), (7, [6, 1]), (30, [24, 6]), (48, [48]), (20, [12, 8]), (1, [1])],
 )
 def test_lengths_are_tied_from_note_values(length: int, expected: list[int]):
-    bar = notation.Bar(0, 48, 4, 4)
+    bar = musicxml.Bar(0, 48, 4, 4)
     points = [0, length, 48]
     beats = bar.beats()
-    cuts = [cut for beat in zip(beats, beats[1:], strict=False) for cut in notation.cells(*beat, points)]
-    assert notation.values(0, length, cuts, bar) == expected
+    cuts = [cut for beat in zip(beats, beats[1:], strict=False) for cut in musicxml.cells(*beat, points)]
+    assert musicxml.values(0, length, cuts, bar) == expected
 
 
 def test_the_key_is_the_one_that_music21_finds(tmp_path: Path):
@@ -283,9 +284,9 @@ def test_the_key_is_the_one_that_music21_finds(tmp_path: Path):
         piece = random_piece(seed)
         save(piece, tmp_path / "a.mid")
         key = converter.parse(tmp_path / "a.mid", forceSource=True).analyze("key")
-        sharps, minor = notation.key_of(piece)
+        sharps, minor = musicxml.key_of(piece)
         assert minor == (key.mode == "minor") and (sharps - key.sharps) % 12 == 0
-    assert notation.key_name(make_piece([(0, 60 + i, 480) for i in (0, 4, 7, 11, 12)])) == "C major"
+    assert musicxml.key_name(make_piece([(0, 60 + i, 480) for i in (0, 4, 7, 11, 12)])) == "C major"
 
 
 @pytest.mark.parametrize(
@@ -294,4 +295,4 @@ def test_the_key_is_the_one_that_music21_finds(tmp_path: Path):
      (60, (6, 0), ("B", 1, 3)), (63, (0, 0), ("E", -1, 4)), (63, (0, 1), ("D", 1, 4))],
 )  # fmt: skip
 def test_spelling(pitch: int, key: tuple[int, int], name: tuple):
-    assert notation.spelling(pitch, *key) == name
+    assert musicxml.spelling(pitch, *key) == name

@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 from conftest import ROOT, make_piece, random_piece, save
 
-from utils import midi, score
+from utils import midi
+from utils.formats import score
 
 BLOCK = re.compile(r"```(sh|powershell)\n(.*?)```", re.DOTALL)
 # Not run: this very test, what makes an environment (there is one), what needs a GPU, and the page, which stays open.

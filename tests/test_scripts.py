@@ -298,7 +298,7 @@ def test_an_upbeat_keeps_its_place_in_the_bar(tmp_path: Path):
     """Two chorales of music21's corpus: the bar lines fall where the score has them."""
     from music21 import corpus
 
-    from utils import score
+    from utils.formats import score
 
     for name in ("bach/bwv66.6", "bach/bwv269"):
         path = corpus.getWork(name)

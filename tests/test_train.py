@@ -17,8 +17,8 @@ from conftest import ROOT, TINY, make_piece, one_line_error, random_piece, run, 
 
 import train
 from utils import checkpoint, settings, training
-from utils.board import Board, folder_of
 from utils.errors import UserError
+from utils.output.tensorboard import Board, folder_of
 
 
 def learn(*flags: object) -> None:

@@ -14,10 +14,10 @@ import numpy as np
 from tqdm import tqdm
 
 from utils import checkpoint, network
-from utils.board import Board
 from utils.checkpoint import beside
 from utils.dataset import Corpus, batch_count, batches
 from utils.network import keras
+from utils.output.tensorboard import Board
 
 
 def learning_rate(args: SimpleNamespace, progress: float, updates: int, history: list[dict]) -> float:

@@ -8,7 +8,7 @@ from matplotlib.figure import Figure  # not pyplot: no screen is needed
 from matplotlib.patches import FancyBboxPatch
 
 from utils.events import FADING, MEMORY, NAMES, Vocabulary
-from utils.statistics import LENGTHS, Features
+from utils.measure.statistics import LENGTHS, Features
 
 COLORS = ("tab:blue", "tab:orange")
 

@@ -12,7 +12,8 @@ from collections import Counter
 from pathlib import Path
 from types import SimpleNamespace
 
-from utils import checkpoint, compose, output, sampler
+from utils import checkpoint, compose, sampler
+from utils.output import beside
 
 EVERY = 10  # updates from one point of the training losses to the next
 SEED, TEMPERATURE, NOTES = 1, 0.9, 200  # of the samples: always the same, so what changes is the network
@@ -110,7 +111,7 @@ class Board:
         (piece,), _ = compose.new_pieces(sampler.Stepper(kept), begun, how, NOTES, program=0)
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder, f"epoch {row['epoch']}.mid")
-            output.write_beside(path, piece, BESIDE, f"{row['train']:.3f} nats in training")
+            beside.write_beside(path, piece, BESIDE, f"{row['train']:.3f} nats in training")
             found = {".wav": sound_message, ".png": picture_message}
             written = {e: make(path.with_suffix(e)) for e, make in found.items() if path.with_suffix(e).exists()}
         self.add(row["updates"], {f"sample/{ending[1:]}": message for ending, message in written.items()})

@@ -13,17 +13,17 @@ from utils.midi import BESIDE, Piece
 def write_one(piece: Piece, path: Path, args: SimpleNamespace, line: str, prior: Piece | None) -> None:
     """Write the file that the ending of `path` names."""
     if path.suffix == ".wav":
-        from utils import sound
+        from utils.output import sound
 
         sound.write(piece, path, args.soundfont)
     elif path.suffix == ".png":
-        from utils import pianoroll
+        from utils.output import pianoroll
 
         pianoroll.write(piece, path, line, prior)
     else:
-        from utils import notation
+        from utils.output import musicxml
 
-        notation.write(piece, path, path.stem)
+        musicxml.write(piece, path, path.stem)
 
 
 def about(args: SimpleNamespace, seed: int) -> str:

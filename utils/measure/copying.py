@@ -12,7 +12,7 @@ from utils import dataset, events
 from utils.checkpoint import Checkpoint
 from utils.dataset import Source
 from utils.errors import UserError
-from utils.hashing import mix
+from utils.measure.hashing import mix
 from utils.midi import Piece
 
 

@@ -10,9 +10,9 @@ from matplotlib.collections import LineCollection, PolyCollection
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure  # not pyplot: no screen is needed
 
-from utils import notation
 from utils.events import note_name
 from utils.midi import Piece, clock
+from utils.output import musicxml
 
 # ---- in inches
 WIDTH = 14.0  # of the whole picture
@@ -131,8 +131,8 @@ def write(piece: Piece, path: Path, about: str, prior: Piece | None = None) -> N
 
     Raises OSError if it cannot be written.
     """
-    bars = notation.bars_of(piece)
-    ticks = piece.ticks_per_quarter / notation.GRID  # in a step
+    bars = musicxml.bars_of(piece)
+    ticks = piece.ticks_per_quarter / musicxml.GRID  # in a step
     lines = np.array([bar.start for bar in bars] + [bars[-1].end]) * ticks
     longest = QUARTERS * piece.ticks_per_quarter
     edges = systems(lines, longest)
@@ -141,9 +141,9 @@ def write(piece: Piece, path: Path, about: str, prior: Piece | None = None) -> N
     figure = Figure()
     page = Page(figure.add_axes((0, 0, 1, 1)), edges, max(np.diff(edges).max(), longest / 2), low, high)
     figure.set_size_inches(WIDTH, page.axes.get_ylim()[0])
-    title = notation.printable(path.stem)
+    title = musicxml.printable(path.stem)
     page.text(LEFT, 0.38, title, min(17, 1300 / max(len(title), 1)), color="#1d2129", weight="bold")
-    page.text(LEFT, 0.72, f"{about} · {notation.key_name(piece)} · {len(piece)} notes · {clock(piece)} minutes", 10.5)
+    page.text(LEFT, 0.72, f"{about} · {musicxml.key_name(piece)} · {len(piece)} notes · {clock(piece)} minutes", 10.5)
     page.keyboard()
     page.upright(np.concatenate([bar.beats()[:-1] for bar in bars]) * ticks, colors="#e1e4e9", linewidths=0.7)
     page.upright(lines[:-1], colors="#9aa0ab", linewidths=1)

@@ -5,8 +5,9 @@ Pieces are in steps of one grid: `events.to_piece(streams, grid, grid)`.
 
 import numpy as np
 
-from utils import copying, events
+from utils import events
 from utils.events import Events
+from utils.measure import copying
 from utils.midi import Piece
 
 LENGTHS = (1 / 12, 1 / 6, 1 / 4, 1 / 3, 1 / 2, 2 / 3, 3 / 4, 1, 3 / 2, 2, 3, 4)  # quarter notes; others are the nearest
@@ -114,7 +115,7 @@ def compare(made: list[Features], real: list[Features]) -> dict[str, dict]:
 
 
 def as_text(table: dict[str, dict]) -> str:
-    """The table of `compare` for reading; a histogram is in the picture (`render.comparison`)."""
+    """The table of `compare` for reading; a histogram is in the picture (`plots.comparison`)."""
     lines = [f"{'':18s}{'new':>10s}{'training':>10s}{'overlap':>10s}{'divergence':>12s}"]
     for name, row in table.items():
         shown = ["" if isinstance(value, list) else "-" if value is None else f"{value:.3f}" for value in row.values()]

@@ -11,8 +11,9 @@ from types import SimpleNamespace
 
 import gradio as gr
 
-from utils import checkpoint, compose, instruments, midi, output, sampler, settings
+from utils import checkpoint, compose, instruments, midi, sampler, settings
 from utils.errors import UserError
+from utils.output import beside
 
 NOTHING, UPLOADED = "nothing", "a MIDI file of mine"
 WELCOME = "What you generate will be here."
@@ -174,7 +175,7 @@ def build(args: SimpleNamespace, folder: str) -> gr.Blocks:
         path, problems = Path(place, "fragment.mid"), []
         wanted = SimpleNamespace(wav=True, picture=True, notation=False, soundfont=args.soundfont)
         try:
-            output.write_beside(path, trimmed(piece, beat, notes), wanted, name, warn=problems.append)
+            beside.write_beside(path, trimmed(piece, beat, notes), wanted, name, warn=problems.append)
         except UserError as error:
             return {trouble: str(error)}
         return {trouble: "  \n".join(problems), prior_roll: written(path, ".png"), prior_sound: written(path, ".wav")}
@@ -206,7 +207,7 @@ def build(args: SimpleNamespace, folder: str) -> gr.Blocks:
             for i, (piece, slot) in enumerate(zip(pieces, slots, strict=False)):
                 progress((i, len(pieces)), desc="sound and picture")
                 target = midi.save_new(piece, asked[session], f"{asked[weights]}-seed-{how.seed}")
-                output.write_beside(target, piece, wanted, output.about(wanted, how.seed), before, problems.append)
+                beside.write_beside(target, piece, wanted, beside.about(wanted, how.seed), before, problems.append)
                 results = {**results, target.stem: piece}
                 names = [*names, target.stem]
                 yield {

@@ -16,7 +16,7 @@ from tqdm import tqdm
 
 from utils.dataset import Corpus
 from utils.events import REACH, Vocabulary
-from utils.hashing import mix
+from utils.measure.hashing import mix
 
 ORDER = 5  # events that an n-gram spans: the one predicted and four before it
 DISCOUNTS = (0.1, 0.3, 0.5, 0.7, 0.9, 0.97)  # what is taken from each count and given to the shorter context

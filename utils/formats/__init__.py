@@ -1,0 +1,1 @@
+"""Score formats and the benchmark's frames, read as pieces."""

@@ -104,14 +104,14 @@ def default_network(vocabulary: events.Vocabulary):
 def read(folder: Path) -> list[dataset.Source]:
     """The pieces of a folder with train.py's defaults."""
     args = settings.parse("train.py", [])
-    return dataset.read_folder(folder, args.streams, args.grid, args.chords, args.max_beats)[0]
+    return dataset.read_folder(folder, events.Representation.of(vars(args)))[0]
 
 
 def corpus_of(sources: list[dataset.Source]) -> dataset.Corpus:
     """All of them encoded, with train.py's defaults."""
     args = settings.parse("train.py", [])
-    described = (args.streams, args.transpose, args.grid, args.chords, args.max_beats)
-    vocabulary = events.build_vocabulary([source.events for source in sources], *described)
+    how = events.Representation.of(vars(args))
+    vocabulary = events.build_vocabulary([source.events for source in sources], how, args.transpose)
     return dataset.encode(sources, vocabulary, args.transpose)
 
 

@@ -233,13 +233,13 @@ def ancestors_network(args: SimpleNamespace, folder: Path) -> dict:
     from utils.measure import ancestors
 
     how = settings.parse(HERE / "train.py", [])
-    described = (how.streams, how.grid, how.chords, how.max_beats, args.split)
-    sources, _ = dataset.read_folder(args.midi_dir, *described)
+    form = events.Representation.of(vars(how))
+    sources, _ = dataset.read_folder(args.midi_dir, form, args.split)
     learnt, held_out = dataset.split(sources, how.validation)
     if args.score_dir:
-        held_out, _ = dataset.read_folder(args.score_dir, *described)
+        held_out, _ = dataset.read_folder(args.score_dir, form, args.split)
     pieces = [source.events for source in learnt]
-    vocabulary = events.build_vocabulary(pieces, how.streams, how.transpose, *described[1:4])
+    vocabulary = events.build_vocabulary(pieces, form, how.transpose)
     network.keras.utils.set_random_seed(args.seed)
     model = ancestors.build([vocabulary.size(stream) for stream in vocabulary.streams])
     updates = ancestors.learn(model, dataset.encode(learnt, vocabulary), args.minutes, args.seed, time.process_time)

@@ -14,8 +14,7 @@ from pathlib import Path
 from utils import checkpoint, dataset, settings
 from utils.checkpoint import beside
 from utils.errors import UserError
-from utils.events import STREAMS as KNOWN_STREAMS
-from utils.events import build_vocabulary
+from utils.events import KNOWN_STREAMS, Representation, build_vocabulary
 from utils.measure import plots
 from utils.output.tensorboard import Board
 
@@ -127,7 +126,8 @@ def describe(sources: list, corpus: dataset.Corpus, test: dataset.Corpus, parame
     print(f"learning from {corpus.pieces} pieces, {size}; held out: {test.pieces} pieces")
     if len({source.place for source in sources}) == 1:
         print("There is only one piece, so it is its own held-out piece: the score says how well it is known by heart.")
-    print(f"vocabulary: {sizes}; {clipped} rests or notes longer than {vocabulary.max_beats} beats were clipped")
+    beats = vocabulary.representation.max_beats
+    print(f"vocabulary: {sizes}; {clipped} rests or notes longer than {beats} beats were clipped")
     if any(test.moved.values()):
         moved = ", ".join(f"{count} of {stream}" for stream, count in test.moved.items() if count)
         print(f"values in held-out pieces that no other piece has, moved to the nearest: {moved}")
@@ -137,9 +137,8 @@ def describe(sources: list, corpus: dataset.Corpus, test: dataset.Corpus, parame
 def main(args) -> None:
     check(args)
     began = time.monotonic()
-    sources, skipped = dataset.read_folder(
-        args.midi_dir, args.streams, args.grid, args.chords, args.max_beats, args.split
-    )
+    how = Representation.of(vars(args))
+    sources, skipped = dataset.read_folder(args.midi_dir, how, args.split)
     for name, reason in skipped:
         print(f"skipped: {name}: {reason}")
     train, held_out = dataset.split(sources, args.validation)
@@ -156,8 +155,7 @@ def main(args) -> None:
         began -= history[-1]["seconds"]
     else:
         set_aside(args.weights)
-        described = (args.streams, args.transpose, args.grid, args.chords, args.max_beats)
-        vocabulary, history = build_vocabulary([source.events for source in train], *described), []
+        vocabulary, history = build_vocabulary([source.events for source in train], how, args.transpose), []
     corpus, test = dataset.encode(train, vocabulary, args.transpose), dataset.encode(held_out, vocabulary)
     shape = network.shape_of(args)
     trainer, scorer = network.build(vocabulary, shape)

@@ -11,19 +11,21 @@ from hypothesis import strategies as st
 
 from utils import dataset, events
 from utils.errors import UserError
+from utils.events import Representation
 
 STREAMS = ("offset", "note", "duration")
 
 
 def read(folder: Path, **kwargs) -> list[dataset.Source]:
-    return dataset.read_folder(folder, STREAMS, 12, "split", 16, **kwargs)[0]
+    return dataset.read_folder(folder, Representation(), **kwargs)[0]
 
 
 def corpus_of(pieces: list, transpose: int = 0, chords: str = "split") -> dataset.Corpus:
     sources = [
-        dataset.Source(str(i), i / 99, events.from_piece(piece, chords=chords)) for i, piece in enumerate(pieces)
+        dataset.Source(str(i), i / 99, events.from_piece(piece, Representation(chords=chords)))
+        for i, piece in enumerate(pieces)
     ]
-    vocabulary = events.build_vocabulary([s.events for s in sources], STREAMS, transpose, 12, chords, 16)
+    vocabulary = events.build_vocabulary([s.events for s in sources], Representation(chords=chords), transpose)
     return dataset.encode(sources, vocabulary, transpose)
 
 
@@ -106,7 +108,7 @@ def test_bad_files_are_skipped_with_their_reasons(tmp_path: Path):
     save(random_piece(1), tmp_path / "good.mid")
     (tmp_path / "text.mid").write_text("no music")
     (tmp_path / "short.mid").write_bytes((tmp_path / "good.mid").read_bytes()[:100])
-    sources, skipped = dataset.read_folder(tmp_path, STREAMS, 12, "split", 16)
+    sources, skipped = dataset.read_folder(tmp_path, Representation())
     assert [source.name for source in sources] == ["good.mid"]
     assert dict(skipped).keys() == {"text.mid", "short.mid"}
     (tmp_path / "good.mid").unlink()
@@ -127,7 +129,7 @@ def test_a_million_notes_and_an_hour_of_silence(tmp_path: Path):
     many.duration, many.velocity, many.program = (np.full(len(onset), value) for value in (120, 80, 0))
     source = dataset.Source("many", 0.5, events.from_piece(many))
     assert source.events.clipped == 1
-    vocabulary = events.build_vocabulary([source.events], STREAMS, 0, 12, "split", 16)
+    vocabulary = events.build_vocabulary([source.events], Representation(), 0)
     corpus = dataset.encode([source], vocabulary)
     assert corpus.events == corpus.notes == 1_000_000
     # A few bytes a note: seven million fit a laptop.
@@ -136,7 +138,7 @@ def test_a_million_notes_and_an_hour_of_silence(tmp_path: Path):
 
 def test_openings_are_real_passages(music: Path):
     sources = read(music)
-    vocabulary = events.build_vocabulary([s.events for s in sources], STREAMS, 0, 12, "split", 16)
+    vocabulary = events.build_vocabulary([s.events for s in sources], Representation(), 0)
     by_name = {source.name: vocabulary.encode(source.events)[0] for source in sources}
     passages = dataset.passages(sources, vocabulary, 20, 30, seed=1)
     assert len(passages) == 30
@@ -150,7 +152,7 @@ def test_openings_are_real_passages(music: Path):
 def test_an_opening_has_the_metre_that_it_is_in():
     piece = make_piece([(480 * i, 60, 480) for i in range(60)], time_signatures=[(0, 3, 4), (480 * 48, 4, 4)])
     source = dataset.Source("one", 0.5, events.from_piece(piece))
-    vocabulary = events.build_vocabulary([source.events], STREAMS, 0, 12, "split", 16)
+    vocabulary = events.build_vocabulary([source.events], Representation(), 0)
     for passage in dataset.passages([source], vocabulary, 8, 40, seed=1):
         last = passage["event"] + len(passage["phase"]) - 1
         assert passage["metre"] == ((3, 4) if last < 48 else (4, 4))

@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from utils import checkpoint, dataset, events, midi, sampler
+from utils.events import Representation
 from utils.measure import copying, likelihood, ngram, statistics
 
 STREAMS = ("offset", "note", "duration")
@@ -24,13 +25,16 @@ def evaluate(*flags: object) -> tuple[dict, str]:
 
 
 def sources_of(*pieces, chords: str = "split") -> list[dataset.Source]:
-    return [dataset.Source(str(i), i / 99, events.from_piece(piece, chords=chords)) for i, piece in enumerate(pieces)]
+    return [
+        dataset.Source(str(i), i / 99, events.from_piece(piece, Representation(chords=chords)))
+        for i, piece in enumerate(pieces)
+    ]
 
 
 def corpora(train: list, scored: list, chords: str = "split", transpose: int = 2) -> list[dataset.Corpus]:
     """(training, scored) corpora with the vocabulary of the former."""
     both = [sources_of(*pieces, chords=chords) for pieces in (train, scored)]
-    vocabulary = events.build_vocabulary([s.events for s in both[0]], STREAMS, transpose, 12, chords, 16)
+    vocabulary = events.build_vocabulary([s.events for s in both[0]], Representation(chords=chords), transpose)
     return [dataset.encode(sources, vocabulary, transpose) for sources in both]
 
 

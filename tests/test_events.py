@@ -8,7 +8,8 @@ from conftest import make_piece, random_piece
 from hypothesis import given
 from hypothesis import strategies as st
 
-from utils import events, midi
+from utils import events, midi, theory
+from utils.events import Representation
 
 STREAMS = ("offset", "note", "duration")
 
@@ -34,7 +35,7 @@ def test_music_on_the_grid_survives(steps, sizes, split: bool):
     """Chords with their octaves, triplets, rests, notes struck again at once, notes held under others, any overlap."""
     grid, ticks = sizes
     piece = on_grid(steps, grid, ticks)
-    found = events.from_piece(piece, grid, "split" if split else "class", max_beats=1000)
+    found = events.from_piece(piece, Representation((*STREAMS, "velocity"), grid, "split" if split else "class", 1000))
     assert found.clipped == 0
     assert music(events.to_piece(found.streams, grid, ticks)) == music(piece)
 
@@ -43,10 +44,12 @@ def test_music_on_the_grid_survives(steps, sizes, split: bool):
 @given(rows)
 def test_midi_to_events_to_midi(steps):
     piece = events.let_go(on_grid(steps, 12, 480))
-    vocabulary = events.build_vocabulary([events.from_piece(piece, max_beats=1000)], STREAMS, 0, 12, "split", 1000)
+    vocabulary = events.build_vocabulary(
+        [events.from_piece(piece, Representation(max_beats=1000))], Representation(max_beats=1000), 0
+    )
     first, second = io.BytesIO(), io.BytesIO()
     midi.write(piece, first)
-    classes, moved = vocabulary.encode(vocabulary.events(midi.parse(first.getvalue())))
+    classes, moved = vocabulary.encode(events.from_piece(midi.parse(first.getvalue()), vocabulary.representation))
     midi.write(events.to_piece(vocabulary.decode(classes), 12, 480), second)
     assert sum(moved.values()) == 0
     assert music(midi.parse(second.getvalue())) == music(piece)
@@ -60,7 +63,7 @@ def test_midi_to_events_to_midi(steps):
 def test_off_the_grid_onsets_move_half_a_step_at_most_and_nothing_drifts(gaps, ticks: int, grid: int):
     onset = np.cumsum([gap for gap, _, _ in gaps])
     piece = make_piece([(o, p, d) for o, (_, p, d) in zip(onset, gaps, strict=True)], ticks)
-    found = events.from_piece(piece, grid, max_beats=100_000)
+    found = events.from_piece(piece, Representation(grid=grid, max_beats=100_000))
     heard = np.cumsum(found.streams["offset"])
     # Half a step is ticks / (2 * grid); compared in whole numbers.
     true = np.array(sorted({(o, p) for o, p, _ in music(piece)}))
@@ -78,15 +81,15 @@ def test_equal_notes_of_two_tracks_become_one_and_the_longest_stays():
 
 def test_class_chords_are_named_by_their_real_pitches():
     piece = make_piece([(0, 36, 480), (0, 55, 480), (0, 76, 480), (480, 60, 240), (480, 64, 480)])
-    found = events.from_piece(piece, chords="class")
+    found = events.from_piece(piece, Representation(chords="class"))
     assert found.streams["note"].tolist() == ["C2.G3.E5", "C4", "E4"]
     assert found.streams["offset"].tolist() == [0, 12, 0]
-    assert [events.note_pitch(events.note_name(pitch)) for pitch in range(128)] == list(range(128))
+    assert [theory.note_pitch(theory.note_name(pitch)) for pitch in range(128)] == list(range(128))
 
 
 def test_long_rests_and_notes_are_clipped_and_counted():
     piece = make_piece([(0, 60, 480 * 100), (480 * 3600, 61, 480)])  # half an hour of silence
-    found = events.from_piece(piece, max_beats=16)
+    found = events.from_piece(piece, Representation(max_beats=16))
     assert found.clipped == 2
     assert found.streams["offset"].tolist() == [0, 192]
     assert found.streams["duration"].tolist() == [192, 12]
@@ -106,8 +109,9 @@ def test_a_key_struck_again_is_let_go_first():
 
 def test_velocity_is_one_more_stream():
     piece = make_piece([(0, 60, 480, 33), (480, 62, 480, 127)])
-    found = events.from_piece(piece)
-    vocabulary = events.build_vocabulary([found], (*STREAMS, "velocity"), 0, 12, "split", 16)
+    how = Representation((*STREAMS, "velocity"))
+    found = events.from_piece(piece, how)
+    vocabulary = events.build_vocabulary([found], how, 0)
     classes, _ = vocabulary.encode(found)
     again = events.to_piece(vocabulary.decode(classes), ticks_per_quarter=480)
     assert np.abs(again.velocity - piece.velocity).max() <= events.VELOCITY_STEP // 2 + 1
@@ -116,11 +120,11 @@ def test_velocity_is_one_more_stream():
 
 @pytest.mark.parametrize("chords", ["split", "class"])
 def test_the_vocabulary_covers_what_transposition_makes(chords: str):
-    pieces = [events.from_piece(random_piece(seed), chords=chords) for seed in range(3)]
+    pieces = [events.from_piece(random_piece(seed), Representation(chords=chords)) for seed in range(3)]
     # At the edges of the keyboard there is less room.
     edges = make_piece([(0, 0, 480), (0, 125, 480)])
-    pieces.append(events.from_piece(edges, chords=chords))
-    vocabulary = events.build_vocabulary(pieces, STREAMS, 6, 12, chords, 16)
+    pieces.append(events.from_piece(edges, Representation(chords=chords)))
+    vocabulary = events.build_vocabulary(pieces, Representation(chords=chords), 6)
     table = vocabulary.transpositions(6)
     for piece in pieces:
         classes, moved = vocabulary.encode(piece)
@@ -136,7 +140,7 @@ def test_the_vocabulary_covers_what_transposition_makes(chords: str):
 
 def test_values_never_seen_become_the_nearest_and_are_counted():
     seen = events.from_piece(make_piece([(0, 60, 480), (480, 64, 480), (1440, 72, 960)]))
-    vocabulary = events.build_vocabulary([seen], STREAMS, 0, 12, "split", 16)
+    vocabulary = events.build_vocabulary([seen], Representation(), 0)
     new = events.from_piece(make_piece([(0, 61, 480), (480, 127, 40), (1440, 72, 4800)]))
     classes, moved = vocabulary.encode(new)
     assert vocabulary.decode(classes)["note"].tolist() == [60, 72, 72]
@@ -152,9 +156,8 @@ def test_the_nearest_chord_has_the_fewest_other_keys():
 
 def test_a_vocabulary_goes_through_json():
     for chords in ("split", "class"):
-        vocabulary = events.build_vocabulary(
-            [events.from_piece(random_piece(1), chords=chords)], STREAMS, 2, 12, chords, 16
-        )
+        how = Representation(chords=chords)
+        vocabulary = events.build_vocabulary([events.from_piece(random_piece(1), how)], how, 2)
         again = events.Vocabulary.from_json(vocabulary.to_json())
         assert again.to_json() == vocabulary.to_json()
         assert again.values["note"].dtype.kind == vocabulary.values["note"].dtype.kind

@@ -14,6 +14,7 @@ from conftest import ROOT, TINY, random_piece, run
 
 import experiments
 from utils import dataset, events, network, settings, training
+from utils.events import Representation
 from utils.measure import ancestors
 
 STREAMS = ("offset", "note", "duration")
@@ -93,9 +94,7 @@ def test_what_the_losses_are(restored):
 
 def test_a_window_trains_its_last_event(restored):
     sources = [dataset.Source("a", 0.5, events.from_piece(random_piece(1)))]
-    vocabulary = events.build_vocabulary(
-        [s.events for s in sources], ("offset", "note", "duration"), 0, 12, "split", 16
-    )
+    vocabulary = events.build_vocabulary([s.events for s in sources], Representation(), 0)
     experiments.last_target_alone()
     corpus = dataset.encode(sources, vocabulary)
     for _, weights in training.batches(corpus, 16, 2, 0, np.random.default_rng(1)):
@@ -104,9 +103,7 @@ def test_a_window_trains_its_last_event(restored):
 
 def test_the_ancestors_network_is_scored_event_by_event():
     sources = [dataset.Source(str(n), n / 9, events.from_piece(random_piece(n, 1 + n))) for n in range(2)]
-    vocabulary = events.build_vocabulary(
-        [s.events for s in sources], ("offset", "note", "duration"), 0, 12, "split", 16
-    )
+    vocabulary = events.build_vocabulary([s.events for s in sources], Representation(), 0)
     corpus, window = dataset.encode(sources, vocabulary), 6
     sizes = [vocabulary.size(stream) for stream in vocabulary.streams]
     keras.utils.set_random_seed(1)

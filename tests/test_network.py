@@ -8,7 +8,7 @@ import pytest
 from conftest import random_piece
 
 from utils import checkpoint, dataset, events, network, sampler
-from utils.events import END_STREAM
+from utils.events import END_STREAM, Representation
 
 CASES = [
     ("split", "chained", 1, ("offset", "note", "duration")),
@@ -24,9 +24,10 @@ CASES = [
 def build(chords: str, heads: str, layers: int, streams: tuple[str, ...], path: Path):
     """A small network with random weights, its weights file read back, and two pieces."""
     sources = [
-        dataset.Source(str(seed), seed / 9, events.from_piece(random_piece(seed), chords=chords)) for seed in range(2)
+        dataset.Source(str(seed), seed / 9, events.from_piece(random_piece(seed), Representation(chords=chords)))
+        for seed in range(2)
     ]
-    vocabulary = events.build_vocabulary([s.events for s in sources], streams, 3, 12, chords, 16)
+    vocabulary = events.build_vocabulary([s.events for s in sources], Representation(streams, chords=chords), 3)
     sizes = {"layers": layers, "units": 24, "embedding": 6, "hidden": 20, "surroundings": 5, "dropout": 0.5}
     shape = network.shape_of(SimpleNamespace(streams=streams, heads=heads, **sizes))
     network.keras.utils.set_random_seed(layers)

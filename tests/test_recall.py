@@ -7,6 +7,7 @@ import pytest
 from conftest import make_piece, random_piece
 
 from utils import dataset, events, recall, sampler
+from utils.events import Representation
 
 
 def repeating_piece(seed: int, chords: str = "split") -> events.Events:
@@ -19,12 +20,16 @@ def repeating_piece(seed: int, chords: str = "split") -> events.Events:
     length = (onset // 1440 + 1) * 1440
     rows += [(start + length, pitch, long) for start, pitch, long in rows]
     rows += [(start + 2 * length, pitch + 5, long) for start, pitch, long in rows[:30]]
-    return events.from_piece(make_piece(rows, time_signatures=[(0, 3, 4)]), chords=chords)
+    return events.from_piece(make_piece(rows, time_signatures=[(0, 3, 4)]), Representation(chords=chords))
 
 
 def encoded(chords: str = "split") -> dataset.Corpus:
-    pieces = [repeating_piece(1, chords), events.from_piece(random_piece(3), chords=chords), repeating_piece(2, chords)]
-    vocabulary = events.build_vocabulary(pieces, ("offset", "note", "duration"), 0, 12, chords, 16)
+    pieces = [
+        repeating_piece(1, chords),
+        events.from_piece(random_piece(3), Representation(chords=chords)),
+        repeating_piece(2, chords),
+    ]
+    vocabulary = events.build_vocabulary(pieces, Representation(chords=chords), 0)
     return dataset.encode([dataset.Source(str(i), i / 9, piece) for i, piece in enumerate(pieces)], vocabulary)
 
 
@@ -51,7 +56,7 @@ def test_what_stood_some_bars_ago_is_found():
     """By hand: a bar of 3/4 that comes again a third lower, in chords of two."""
     rows = [(0, 60, 480), (0, 64, 480), (480, 65, 480), (960, 67, 480)]
     piece = events.from_piece(make_piece([*rows, (1440, 57, 480), (1440, 61, 480)], time_signatures=[(0, 3, 4)]))
-    vocabulary = events.build_vocabulary([piece], ("offset", "note", "duration"), 0, 12, "split", 16)
+    vocabulary = events.build_vocabulary([piece], Representation(), 0)
     corpus = dataset.encode([dataset.Source("a", 0, piece)], vocabulary)
     told = corpus.memories.tell(np.arange(corpus.first[-1]))
     one_bar = len(recall.REPEATS)
@@ -105,7 +110,7 @@ def test_a_figure_that_goes_on_and_on_is_noticed():
     """Three notes again and again: after the longest context and once more; and no longer when something else comes."""
     rows = [(i * 240, (60, 64, 67)[i % 3], 240) for i in range(40)] + [(i * 240, 40 + i, 240) for i in range(40, 50)]
     piece = events.from_piece(make_piece(rows))
-    vocabulary = events.build_vocabulary([piece], ("offset", "note", "duration"), 0, 12, "split", 16)
+    vocabulary = events.build_vocabulary([piece], Representation(), 0)
     corpus = dataset.encode([dataset.Source("a", 0, piece)], vocabulary)
     past, noticed = recall.Past.empty(1, vocabulary), []
     assert not past.loops().any()

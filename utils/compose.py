@@ -82,7 +82,7 @@ def fragment(whole: Piece, start: float, notes: int, name: str) -> Piece:
 
 def remarks(vocabulary: Vocabulary, prior: Piece, name: str) -> list[str]:
     """What the network does not hear of a fragment as it is, in sentences that call it `name`."""
-    heard = vocabulary.events(prior)
+    heard = events.from_piece(prior, vocabulary.representation)
     _, moved = vocabulary.encode(heard)
     found = [
         f"{count} of {len(heard)} values of {stream} in {name} were never seen in training; "
@@ -92,8 +92,8 @@ def remarks(vocabulary: Vocabulary, prior: Piece, name: str) -> list[str]:
     ]
     if heard.clipped:
         found.append(
-            f"{heard.clipped} rests or notes in {name} are longer than {vocabulary.max_beats} beats; the network hears "
-            "them as so long"
+            f"{heard.clipped} rests or notes in {name} are longer than {vocabulary.representation.max_beats} beats; "
+            "the network hears them as so long"
         )
     return found
 
@@ -111,7 +111,7 @@ def continuations(
     if prior.ticks_per_quarter < 4 * grid:  # too coarse for the new notes
         prior = prior.finer(grid)
     ticks = prior.ticks_per_quarter
-    heard = vocabulary.events(prior)
+    heard = events.from_piece(prior, vocabulary.representation)
     state = stepper.read(stepper.start(1, heard.metre()), vocabulary.encode(heard)[0], heard.phase)
     seam = int(events.to_steps(prior.onset[-1:], ticks, grid)[0])
     state.onset[:] = seam  # where the fragment really stands, whatever was clipped or moved for the network

@@ -14,7 +14,7 @@ from tqdm import tqdm
 
 from utils import midi, recall
 from utils.errors import UserError
-from utils.events import END_STREAM, REACH, Events, Vocabulary, bar_steps, from_piece, room
+from utils.events import END_STREAM, REACH, Events, Representation, Vocabulary, bar_steps, from_piece, room
 
 
 @dataclass
@@ -32,10 +32,8 @@ def place(data: bytes, salt: int) -> float:
     return int.from_bytes(digest[:8], "big") / 2**64
 
 
-def read_folder(
-    folder: str, streams: tuple[str, ...], grid: int, chords: str, max_beats: int, salt: int = 0
-) -> tuple[list[Source], list[tuple[str, str]]]:
-    """All pieces below `folder`, and what was skipped as (name, reason). Only the `streams` named are kept.
+def read_folder(folder: str, how: Representation, salt: int = 0) -> tuple[list[Source], list[tuple[str, str]]]:
+    """All pieces below `folder` as events, and what was skipped as (name, reason). `salt`: see `place`.
 
     Raises UserError if the folder does not exist, or holds no file that can be used.
     """
@@ -50,13 +48,12 @@ def read_folder(
         name = path.relative_to(folder).as_posix()
         try:
             data = midi.read_bytes(path)
-            events = from_piece(midi.parse(data), grid, chords, max_beats)
+            events = from_piece(midi.parse(data), how)
         except (UserError, ValueError) as error:
             skipped.append((name, str(error)))
             continue
         # Four bytes a value: seven million notes must fit a laptop.
-        kept = {stream: events.streams[stream] for stream in streams}
-        events.streams = {s: v if v.dtype.kind == "U" else v.astype(np.int32) for s, v in kept.items()}
+        events.streams = {s: v if v.dtype.kind == "U" else v.astype(np.int32) for s, v in events.streams.items()}
         events.phase = events.phase.astype(np.int32)
         sources.append(Source(name, place(data, salt), events))
     if not sources:

@@ -6,15 +6,15 @@ since the event before it; 0 for notes struck together), `note`, `duration` (ste
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 
 import numpy as np
 
 from utils.midi import Piece
+from utils.theory import Metre, bar_length, metres_from_start, note_name, note_pitch
 
-STREAMS = ("offset", "note", "duration", "velocity")
+KNOWN_STREAMS = ("offset", "note", "duration", "velocity")
 END_STREAM = "offset"  # the stream in which the end of a piece is a class: it comes instead of a next onset
-NAMES = ("C", "C#", "D", "D#", "E", "F", "F#", "G", "G#", "A", "A#", "B")
 # What the network is also told of an event, each known as soon as the stream it follows from is chosen.
 DERIVED = {"phase": "offset", "interval": "note"}
 REACH = 127  # the largest interval between two pitches; class of the interval 0
@@ -26,6 +26,25 @@ NEAR = 12  # semitones above and below a note whose keys are read one by one
 MEMORY = len(FADING) * (12 + 2 * NEAR + 1)  # numbers read: the pitch classes and the keys nearby, for each fading
 LONGEST_BAR = 8  # quarter notes; the phase starts again after so many in a longer bar
 VELOCITY_STEP = 8  # velocities are kept in bins of this width: 16 classes
+
+
+@dataclass(frozen=True)
+class Representation:
+    """How music is written as events: integers mean the same only where all of this is the same."""
+
+    streams: tuple[str, ...] = ("offset", "note", "duration")  # in the order in which they are chosen
+    grid: int = 12  # steps to a quarter note
+    chords: str = "split"  # or "class": the notes that start and end together are one event
+    max_beats: int = 16  # quarter notes; longer offsets and durations are clipped
+
+    @classmethod
+    def of(cls, settings: dict) -> "Representation":
+        """From the settings of train.py, or what a weights file says."""
+        fields = {name: settings[name] for name in ("grid", "chords", "max_beats")}
+        return cls(tuple(settings["streams"]), **fields)
+
+
+DEFAULT = Representation()
 
 
 @dataclass
@@ -50,17 +69,6 @@ class Events:
         return tuple(self.metres[event].tolist())
 
 
-def note_name(pitch: int) -> str:
-    """60 -> 'C4'."""
-    return f"{NAMES[pitch % 12]}{pitch // 12 - 1}"
-
-
-def note_pitch(name: str) -> int:
-    """'C4' -> 60."""
-    letter = name.rstrip("-0123456789")
-    return NAMES.index(letter) + 12 * (int(name[len(letter) :]) + 1)
-
-
 def pitches(value: int | str) -> tuple[int, ...]:
     """The MIDI pitches of a value of the note stream: 60 -> (60,), 'C4.E4' -> (60, 64)."""
     return tuple(map(note_pitch, value.split("."))) if isinstance(value, str) else (int(value),)
@@ -81,29 +89,28 @@ def to_ticks(steps: np.ndarray, ticks_per_quarter: int, grid: int) -> np.ndarray
     return (2 * steps * ticks_per_quarter + grid) // (2 * grid)
 
 
-def bar_steps(metre: tuple[int, int], grid: int) -> int:
-    """Length of a bar in grid steps."""
-    numerator, denominator = metre
-    return int(np.clip(round(4 * grid * numerator / denominator), 1, LONGEST_BAR * grid))
+def bar_steps(metre: Metre, grid: int) -> int:
+    """The length of a bar in grid steps, as far as the phase counts."""
+    return min(bar_length(metre, grid), LONGEST_BAR * grid)
 
 
 def phases(onset: np.ndarray, piece: Piece, grid: int) -> tuple[np.ndarray, np.ndarray]:
-    """Steps since the bar began (E,), and the metre (E, 2), for onsets (E,) in steps, by the piece's own metre; it is
-    4/4 where the piece names none."""
-    changes = [(0, 4, 4), *piece.time_signatures]
+    """Steps since the bar began (E,), and the metre (E, 2), at the onsets (E,) in steps, by the piece's own metre."""
+    changes = metres_from_start(piece.time_signatures)
     begins = to_steps(np.array([tick for tick, *_ in changes]), piece.ticks_per_quarter, grid)
     bars = np.array([bar_steps(metre, grid) for _, *metre in changes])
     which = np.searchsorted(begins, onset, side="right") - 1
     return (onset - begins[which]) % bars[which], np.array(changes)[which, 1:].astype(np.uint8)
 
 
-def from_piece(piece: Piece, grid: int = 12, chords: str = "split", max_beats: int = 16) -> Events:
-    """The events of a piece on a grid of `grid` steps a quarter note.
+def from_piece(piece: Piece, how: Representation = DEFAULT) -> Events:
+    """The events of a piece; they have the streams that `how` names.
 
-    Onsets and ends move to the nearest step. Of notes with equal onset and pitch the longest stays. Offsets and
-    durations above `max_beats` are clipped and counted. `chords="class"` makes one event of the notes with the same
-    onset and end, named by their pitches ('C2.G3.E5').
+    Onsets and ends move to the nearest grid step. Of notes with equal onset and pitch the longest stays. Offsets and
+    durations above `max_beats` are clipped and counted. With `chords="class"` the notes that have the same onset and
+    end are one event, named by their pitches ('C2.G3.E5').
     """
+    grid = how.grid
     onset = to_steps(piece.onset, piece.ticks_per_quarter, grid)
     duration = np.maximum(to_steps(piece.onset + piece.duration, piece.ticks_per_quarter, grid) - onset, 1)
     order = np.lexsort((-duration, piece.pitch, onset))
@@ -111,14 +118,14 @@ def from_piece(piece: Piece, grid: int = 12, chords: str = "split", max_beats: i
     first = np.ones(len(onset), bool)
     first[1:] = (np.diff(onset) != 0) | (np.diff(pitch) != 0)
     onset, duration, pitch, velocity = (a[first] for a in (onset, duration, pitch, velocity))
-    if chords == "class":
+    if how.chords == "class":
         order = np.lexsort((pitch, duration, onset))
         onset, duration, pitch, velocity = (a[order] for a in (onset, duration, pitch, velocity))
         starts = np.flatnonzero(np.r_[True, (np.diff(onset) != 0) | (np.diff(duration) != 0)][: len(onset)])
         pitch = np.array([chord_name(chord) for chord in np.split(pitch.tolist(), starts[1:])])
         onset, duration, velocity = onset[starts], duration[starts], np.maximum.reduceat(velocity, starts)
     offset = np.diff(onset, prepend=0)
-    longest = max_beats * grid
+    longest = how.max_beats * grid
     clipped = int((offset > longest).sum() + (duration > longest).sum())
     phase, metres = phases(onset, piece, grid)
     streams = {
@@ -127,7 +134,7 @@ def from_piece(piece: Piece, grid: int = 12, chords: str = "split", max_beats: i
         "duration": np.minimum(duration, longest),
         "velocity": velocity // VELOCITY_STEP * VELOCITY_STEP + VELOCITY_STEP // 2,
     }
-    return Events(streams, phase, metres, clipped)
+    return Events({stream: streams[stream] for stream in how.streams}, phase, metres, clipped)
 
 
 def to_piece(
@@ -199,9 +206,7 @@ class Vocabulary:
     """
 
     values: dict[str, np.ndarray]  # stream -> (V,)
-    grid: int = 12
-    chords: str = "split"
-    max_beats: int = 16
+    representation: Representation
     top: np.ndarray = field(init=False)  # (V + 1,) highest pitch of each note class; 60 for the start token
     keys: np.ndarray = field(init=False)  # (V + 1, 128) 1 for the keys of each note class; none for the start token
 
@@ -211,7 +216,11 @@ class Vocabulary:
 
     @property
     def streams(self) -> tuple[str, ...]:
-        return tuple(self.values)
+        return self.representation.streams
+
+    @property
+    def grid(self) -> int:
+        return self.representation.grid
 
     @property
     def lowest(self) -> int:
@@ -257,9 +266,6 @@ class Vocabulary:
         interval = np.where(before == self.size("note"), 0, self.top[note] - self.top[before])
         return interval + REACH
 
-    def events(self, piece: Piece) -> Events:
-        return from_piece(piece, self.grid, self.chords, self.max_beats)
-
     def encode(self, events: Events) -> tuple[dict[str, np.ndarray], dict[str, int]]:
         """Classes (E,) of each stream, and how many values of each the vocabulary lacked: the nearest stands there."""
         classes, moved = {}, {}
@@ -293,12 +299,12 @@ class Vocabulary:
 
     def to_json(self) -> dict:
         values = {stream: values.tolist() for stream, values in self.values.items()}
-        return {"grid": self.grid, "chords": self.chords, "max_beats": self.max_beats, "values": values}
+        return {**asdict(self.representation), "values": values}
 
     @classmethod
     def from_json(cls, data: dict) -> "Vocabulary":
         values = {stream: np.array(values) for stream, values in data["values"].items()}
-        return cls(values, data["grid"], data["chords"], data["max_beats"])
+        return cls(values, Representation.of({**data, "streams": values}))
 
 
 def nearest_number(values: np.ndarray, wanted: np.ndarray) -> np.ndarray:
@@ -323,12 +329,11 @@ def nearest_chord(values: np.ndarray, wanted: np.ndarray) -> np.ndarray:
     return near
 
 
-def build_vocabulary(
-    pieces: list[Events], streams: tuple[str, ...], transpose: int, grid: int, chords: str, max_beats: int
-) -> Vocabulary:
+def build_vocabulary(pieces: list[Events], how: Representation, transpose: int) -> Vocabulary:
     """The vocabulary of the training pieces and of all that transposing each by up to `transpose` makes of them."""
     values = {
-        stream: np.unique(np.concatenate([np.unique(piece.streams[stream]) for piece in pieces])) for stream in streams
+        stream: np.unique(np.concatenate([np.unique(piece.streams[stream]) for piece in pieces]))
+        for stream in how.streams
     }
     moved = []
     for piece in pieces:
@@ -336,4 +341,4 @@ def build_vocabulary(
         low, high = room(notes, transpose)
         moved += [shifted(notes, semitones) for semitones in range(low, high + 1)]
     values["note"] = np.unique(np.concatenate(moved))
-    return Vocabulary(values, grid, chords, max_beats)
+    return Vocabulary(values, how)

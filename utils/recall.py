@@ -77,7 +77,7 @@ class Teller:
         self.of_steps = np.full(int(self.steps.max()) + 1, NOTHING)  # offset class of each number of steps
         self.of_steps[vocabulary.values[END_STREAM]] = np.arange(vocabulary.end)
         # The notes of a chord stand in the order of their pitch, unless they are one event.
-        self.by_pitch = vocabulary.chords == "split"
+        self.by_pitch = vocabulary.representation.chords == "split"
 
     def order(self, onset: np.ndarray, top: np.ndarray) -> np.ndarray:
         """A number that rises from event to event of a piece."""

@@ -380,7 +380,7 @@ def no_onset_before(stepper: Stepper, steps: float) -> Constraint:
 def usual_constraints(stepper: Stepper, length: int) -> list[Constraint]:
     """What holds for all music: it has `length` events, and chords in the order of the training music."""
     constraints = [no_end_before(stepper, length)]
-    if stepper.vocabulary.chords == "split":
+    if stepper.vocabulary.representation.chords == "split":
         constraints.append(no_note_below_previous_in_chord(stepper))
     return constraints
 

@@ -109,8 +109,7 @@ def summary(training: Notes, names: list[str], made: list[Piece]) -> dict:
 def read_as_trained(about: dict, folder: str) -> tuple[list[Source], list[tuple[str, str]]]:
     """`dataset.read_folder` as it was for the training of a weights file."""
     then = about["settings"]
-    described = (tuple(then["streams"]), then["grid"], then["chords"], then["max_beats"], then["split"])
-    return dataset.read_folder(folder, *described)
+    return dataset.read_folder(folder, events.Representation.of(then), then["split"])
 
 
 def read_split(about: dict, folder: str = "") -> tuple[list[Source], list[Source]]:

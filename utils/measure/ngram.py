@@ -39,7 +39,7 @@ class Counts:
 
 def is_relative(vocabulary: Vocabulary) -> bool:
     """Whether the n-gram counts intervals for notes."""
-    return vocabulary.chords == "split"
+    return vocabulary.representation.chords == "split"
 
 
 def symbol_count(vocabulary: Vocabulary, stream: str) -> int:

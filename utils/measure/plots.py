@@ -7,7 +7,8 @@ import numpy as np
 from matplotlib.figure import Figure  # not pyplot: no screen is needed
 from matplotlib.patches import FancyBboxPatch
 
-from utils.events import FADING, MEMORY, NAMES, Vocabulary
+from utils import theory
+from utils.events import FADING, MEMORY, Vocabulary
 from utils.measure.statistics import LENGTHS, Features
 
 COLORS = ("tab:blue", "tab:orange")
@@ -104,7 +105,7 @@ def comparison(made: list[Features], real: list[Features], path: Path) -> bool:
     titles |= {"polyphony": "notes sounding together", "note_lengths": "note lengths", "on_beat": "onsets on a beat"}
     titles |= {"repeated_figures": "repeated figures", "key_clarity": "key clarity"}
     lengths = [str(Fraction(length).limit_denominator(8)) for length in LENGTHS]
-    labels = {"pitch_classes": ("", NAMES), "note_lengths": ("quarter notes", lengths)}
+    labels = {"pitch_classes": ("", theory.NOTES), "note_lengths": ("quarter notes", lengths)}
     units = {"range": "semitones", "key_clarity": "correlation", "repeated_figures": "share", "on_beat": "share"}
     figure = Figure(figsize=(14, 6.4), layout="constrained")
     grid = figure.add_gridspec(2, 5)

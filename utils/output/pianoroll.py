@@ -10,9 +10,9 @@ from matplotlib.collections import LineCollection, PolyCollection
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure  # not pyplot: no screen is needed
 
-from utils.events import note_name
 from utils.midi import Piece, clock
 from utils.output import musicxml
+from utils.theory import note_name
 
 # ---- in inches
 WIDTH = 14.0  # of the whole picture

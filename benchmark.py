@@ -20,7 +20,9 @@ from pathlib import Path
 import numpy as np
 
 from utils import checkpoint, dataset, events, midi, sampler, settings
+from utils.heads import Shape
 from utils.measure import likelihood
+from utils.stepper import Stepper
 
 # ---- what to measure
 QUICK = False  # fewer repetitions, and a tenth of the notes for the memory
@@ -95,9 +97,10 @@ def default_network(vocabulary: events.Vocabulary):
     from utils import network
 
     args = settings.parse("train.py", [])
-    shape = network.shape_of(args)
+    shape = Shape.of(args)
     trainer, scorer = network.build(vocabulary, shape)
-    network.compile_trainer(trainer, args.streams, args.learning_rate, args.clip_norm, args.weight_decay)
+    optimizer = network.adamw(args.learning_rate, args.weight_decay, args.clip_norm or None)
+    network.compile_trainer(trainer, args.streams, optimizer)
     return trainer, scorer, shape, args
 
 
@@ -168,11 +171,10 @@ def measure_train(args, folder: Path) -> dict:
     """Training targets (events predicted) a second, with the making of the batches."""
     sources = read(folder)
     corpus = corpus_of(sources)
-    from utils import network
     from utils.measure import ancestors
 
     trainer, _, shape, train = default_network(corpus.vocabulary)
-    before = network.silence(train.batch_size, shape)
+    before = shape.silence(train.batch_size)
 
     batches = endless(corpus, train)
 
@@ -209,14 +211,14 @@ def save_network(folder: Path, path: Path) -> None:
     sources = read(folder)
     corpus = corpus_of(sources)
     _, scorer, shape, train = default_network(corpus.vocabulary)
-    about = {"vocabulary": corpus.vocabulary.to_json(), "shape": shape, "history": [], "metre": (4, 4)}
+    about = {"vocabulary": corpus.vocabulary.to_json(), "shape": shape.to_json(), "history": [], "metre": (4, 4)}
     about["openings"] = dataset.passages(sources, corpus.vocabulary, train.sequence_length, 4, 1)
     checkpoint.save(path, scorer, about)
 
 
 def measure_sample(args, weights: Path, folder: Path) -> dict:
     """Notes a second from a sampler that is warm; seconds in which evaluate.py's score of real pieces is found."""
-    stepper = sampler.Stepper(checkpoint.load(weights))
+    stepper = Stepper(checkpoint.load(weights))
     measured = {}
     for count, name in ((1, "notes_per_second"), (64, "notes_per_second_64")):
         state = stepper.start(count, (4, 4))
@@ -238,7 +240,7 @@ def measure_prior(args, weights: Path, folder: Path) -> dict:
         command = [*map(str, command), "--notes", str(args.prior_notes)]
         command += ["--no-wav", "--no-picture", "--no-copying"]
         seconds = best_time(args.repeat, lambda: subprocess.run(command, check=True, capture_output=True))
-    stepper = sampler.Stepper(checkpoint.load(weights))
+    stepper = Stepper(checkpoint.load(weights))
     from utils.measure import ancestors
 
     model = ancestors.build([stepper.vocabulary.size(stream) for stream in stepper.streams], args.window)
@@ -277,10 +279,9 @@ def update_seconds(args, notes: int) -> float:
         write_music(Path(folder), pieces, 5_500, 8)
         sources = read(folder)
     corpus = corpus_of(sources)
-    from utils import network
 
     trainer, _, shape, train = default_network(corpus.vocabulary)
-    before = network.silence(train.batch_size, shape)
+    before = shape.silence(train.batch_size)
     batches = endless(corpus, train)
     times = []
     for _ in range(args.updates):

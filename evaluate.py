@@ -11,11 +11,12 @@ from pathlib import Path
 import numpy as np
 
 from utils import checkpoint, compose, dataset, events, midi, sampler, settings
-from utils.checkpoint import Checkpoint, beside
+from utils.checkpoint import Checkpoint, sibling
 from utils.dataset import Source
 from utils.errors import UserError
 from utils.measure import copying, likelihood, ngram, statistics
 from utils.midi import Piece
+from utils.stepper import Stepper
 
 # ---- what is scored
 WEIGHTS = "weights/music.weights.h5"  # file that train.py wrote
@@ -64,7 +65,7 @@ def summary(nats: np.ndarray, corpus: dataset.Corpus, beats: int) -> dict:
     return {"nats_total": total, "nats_per_note": total / corpus.notes, "nats_per_beat": total / beats, "heads": heads}
 
 
-def likelihoods(args, weights: Checkpoint, stepper: sampler.Stepper, train: list[Source], scored: list[Source],
+def likelihoods(args, weights: Checkpoint, stepper: Stepper, train: list[Source], scored: list[Source],
                 folder: Path) -> dict:  # fmt: skip
     """Score the pieces, and print a table."""
     vocabulary, transpose = weights.vocabulary, weights.about["settings"]["transpose"]
@@ -107,11 +108,11 @@ def likelihoods(args, weights: Checkpoint, stepper: sampler.Stepper, train: list
     return found
 
 
-def new_passages(args, weights: Checkpoint, stepper: sampler.Stepper) -> list[Piece]:
+def new_passages(args, weights: Checkpoint, stepper: Stepper) -> list[Piece]:
     """New pieces, in steps from a bar line, made as generate_music.py makes them."""
     how = sampler.Sampling(args.temperature, args.top_p, args.seed)
     begun, grid = compose.openings(weights, args.samples, how.seed), weights.vocabulary.grid
-    _, made = compose.new_pieces(stepper, begun, how, args.notes, program=0)
+    _, made = compose.new_pieces(stepper, begun, how, compose.Wanted(args.notes))
     pieces = []
     for opening, classes in zip(begun, made, strict=True):
         bar = events.bar_steps(opening["metre"], grid)
@@ -146,7 +147,7 @@ def compare(args, weights: Checkpoint, made: list[Piece], train: list[Source], u
             at = f"{most['name']}, beat {most['beat']:g}"
             print(f"  {what.replace('_', ' '):12s}median {found['median']:g} notes, at most {found['max']} ({at})")
 
-    picture = Path(args.picture) if args.picture else beside(args.weights, "samples.png")
+    picture = Path(args.picture) if args.picture else sibling(args.weights, "samples.png")
     from utils.measure import plots  # matplotlib takes as long as all the rest
 
     if plots.comparison(ours, theirs, picture):
@@ -162,7 +163,7 @@ def main(args) -> None:
         raise UserError(f"--picture {args.picture} must end in .png.")
     args.weights = checkpoint.to_play(args.weights)
     weights = checkpoint.load(args.weights)
-    stepper = sampler.Stepper(weights)
+    stepper = Stepper(weights)
     train, scored, folder = read(args, weights.about)
     found = likelihoods(args, weights, stepper, train, scored, folder)
     if args.samples and train:

@@ -25,9 +25,10 @@ import numpy as np
 from tqdm import tqdm
 
 from utils import checkpoint, dataset, events, midi, sampler, settings
-from utils.checkpoint import beside
+from utils.checkpoint import sibling
 from utils.errors import UserError
 from utils.measure import copying, likelihood
+from utils.stepper import Stepper
 
 # ---- what is asked
 QUESTION = "list"  # one of QUESTIONS, or list: say what they are
@@ -116,7 +117,7 @@ def averaged() -> None:
     from utils.network import keras
 
     keras.optimizers.AdamW = partial(keras.optimizers.AdamW, use_ema=True, ema_momentum=0.99)
-    compile_trainer, held_out_nats, trainers = network.compile_trainer, network.held_out_nats, []
+    compile_trainer, held_out_nats, trainers = network.compile_trainer, likelihood.held_out_nats, []
 
     def compiled(trainer, *how):
         trainers.append(trainer)
@@ -126,7 +127,7 @@ def averaged() -> None:
         trainers[0].optimizer.finalize_variable_values(trainers[0].trainable_variables)
         return held_out_nats(*what)
 
-    network.compile_trainer, network.held_out_nats = compiled, scored
+    network.compile_trainer, likelihood.held_out_nats = compiled, scored
 
 
 def nothing() -> None:
@@ -197,7 +198,7 @@ def usual(args: SimpleNamespace, folder: Path) -> dict:
     train(args, weights, "--minutes", args.minutes)
     found = evaluate(args, weights, "--no-baselines")
     kept = checkpoint.load(weights)
-    stepper = sampler.Stepper(kept)
+    stepper = Stepper(kept)
     how = sampler.Sampling(seed=1, constraints=sampler.usual_constraints(stepper, 400))
     began = time.process_time()
     sampler.generate(stepper, stepper.start(1, (4, 4)), 400, how)
@@ -214,7 +215,7 @@ def copies(args: SimpleNamespace, folder: Path) -> dict:
     weights, found = folder / "music.weights.h5", {}
     for epochs in args.stages:
         train(args, weights, "--epochs", epochs, "--patience", 0, "--resume")
-        last = beside(str(weights), "last.weights.h5")
+        last = sibling(str(weights), "last.weights.h5")
         scored = evaluate(args, last, "--no-baselines", "--samples", args.pieces)
         history = checkpoint.load(last).about["history"][-1]
         runs = {what: {name: those[name] for name in ("median", "max")} for what, those in scored["copying"].items()}
@@ -235,7 +236,7 @@ def ancestors_network(args: SimpleNamespace, folder: Path) -> dict:
     how = settings.parse(HERE / "train.py", [])
     form = events.Representation.of(vars(how))
     sources, _ = dataset.read_folder(args.midi_dir, form, args.split)
-    learnt, held_out = dataset.split(sources, how.validation)
+    learnt, held_out = dataset.hold_out(sources, how.validation)
     if args.score_dir:
         held_out, _ = dataset.read_folder(args.score_dir, form, args.split)
     pieces = [source.events for source in learnt]
@@ -300,7 +301,7 @@ def after_priors(args: SimpleNamespace, folder: Path) -> dict:
     """Nats a note of the same events, which follow the longest of PRIORS, when so many events before them are read.
     Raises UserError if no held-out piece is long enough."""
     weights = checkpoint.load(folder / "music.weights.h5")
-    stepper = sampler.Stepper(weights)
+    stepper = Stepper(weights)
     _, held_out = copying.read_split(weights.about)
     begin, end = max(args.priors), max(args.priors) + args.following
     long = [source for source in held_out if len(source.events) >= end]

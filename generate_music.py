@@ -8,8 +8,10 @@ python generate_music.py --temperature 0.8 --seed 7        calmer, and the same 
 from pathlib import Path
 
 from utils import checkpoint, compose, instruments, midi, sampler, settings
+from utils.compose import Wanted
 from utils.measure import copying
 from utils.output import beside
+from utils.stepper import Stepper
 
 # ---- the music
 WEIGHTS = "weights/music.weights.h5"  # file that train.py wrote
@@ -46,13 +48,12 @@ def main(args) -> None:
     tempo = midi.microseconds(args.tempo)
     args.weights = checkpoint.to_play(args.weights)
     weights = checkpoint.load(args.weights)
-    stepper = sampler.Stepper(weights)
     how = sampler.Sampling(args.temperature, args.top_p, args.seed)
     begun = [compose.silence(weights)] * args.count
     if args.opening == "random":
         begun = compose.openings(weights, args.count, how.seed)
-    ends = (args.least_events, args.most_events)
-    pieces, made = compose.new_pieces(stepper, begun, how, args.notes, program, args.include_opening, ends)
+    wanted = Wanted(args.notes, program, args.include_opening, args.least_events, args.most_events)
+    pieces, made = compose.new_pieces(Stepper(weights), begun, how, wanted)
     paths = []
     for piece, opening in zip(pieces, begun, strict=True):
         piece.tempos = [(0, tempo)]

@@ -8,8 +8,10 @@ python predict_with_prior.py --prior mine.mid --prior-start 16 --prior-notes 0
 from pathlib import Path
 
 from utils import checkpoint, compose, instruments, midi, sampler, settings
+from utils.compose import Wanted
 from utils.measure import copying
 from utils.output import beside
+from utils.stepper import Stepper
 
 # ---- the fragment
 PRIOR = "samples/prior.mid"  # MIDI file to continue
@@ -46,11 +48,12 @@ def main(args) -> None:
     program = instruments.program(args.instrument) if args.instrument else None
     args.weights = checkpoint.to_play(args.weights)
     weights = checkpoint.load(args.weights)
-    stepper = sampler.Stepper(weights)
-    for remark in compose.remarks(stepper.vocabulary, prior, args.prior):
+    network = Stepper(weights)
+    for remark in compose.remarks(network.vocabulary, prior, args.prior):
         print(remark)
     how = sampler.Sampling(args.temperature, args.top_p, args.seed)
-    pieces, before, made = compose.continuations(stepper, prior, how, args.notes, args.count, program, args.prepend)
+    wanted = Wanted(args.notes, program, args.prepend)
+    pieces, before, made = compose.continuations(network, prior, how, wanted, args.count)
     paths = []
     for piece in pieces:
         path = midi.save_new(piece, args.out, f"{Path(args.prior).stem}-continued")

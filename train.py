@@ -12,9 +12,10 @@ from contextlib import closing
 from pathlib import Path
 
 from utils import checkpoint, dataset, settings
-from utils.checkpoint import beside
+from utils.checkpoint import sibling
 from utils.errors import UserError
 from utils.events import KNOWN_STREAMS, Representation, build_vocabulary
+from utils.heads import Shape
 from utils.measure import plots
 from utils.output.tensorboard import Board
 
@@ -31,6 +32,7 @@ SPLIT = 0  # another number holds out other pieces
 # ---- network
 HEADS = "chained"  # each sees what was chosen before it; parallel: none does; regression: offset, duration as numbers
 LAYERS = 1  # LSTM layers
+CELL = "lstm"  # or gru, a cell with a quarter fewer weights
 UNITS = 128  # in each LSTM layer; more for much music and hours of training
 EMBEDDING = 32  # numbers by which a class of any stream is represented
 HIDDEN = 128  # units between the LSTM and each softmax
@@ -81,24 +83,24 @@ def check(args) -> None:
 
 # What a network was built for and what it has not seen; --resume cannot change it.
 FIXED = "grid chords max_beats streams transpose split validation".split()
-FIXED += "heads layers units embedding hidden surroundings".split()
+FIXED += "heads layers cell units embedding hidden surroundings".split()
 
 
 def set_aside(weights: str) -> None:
     """Copy the weights of an earlier run, which stay until there are new ones, and rename what stands beside them."""
     endings = ("weights.h5", "last.weights.h5", "log.csv", "curve.png")
-    there = [ending for ending in endings if beside(weights, ending).exists()]
+    there = [ending for ending in endings if sibling(weights, ending).exists()]
     number = 1
-    while any(beside(weights, f"old-{number}.{ending}").exists() for ending in endings):
+    while any(sibling(weights, f"old-{number}.{ending}").exists() for ending in endings):
         number += 1
     try:
         for ending in there:
             move = shutil.copy2 if ending == "weights.h5" else shutil.move
-            move(beside(weights, ending), beside(weights, f"old-{number}.{ending}"))
+            move(sibling(weights, ending), sibling(weights, f"old-{number}.{ending}"))
     except OSError as error:
         raise UserError(f"{error.filename} of an earlier run cannot be set aside: {error.strerror}.") from None
     if there:
-        print(f"The files of an earlier run are kept as {beside(weights, f'old-{number}')}.*")
+        print(f"The files of an earlier run are kept as {sibling(weights, f'old-{number}')}.*")
 
 
 def resumable(args, path: Path) -> checkpoint.Checkpoint | None:
@@ -141,13 +143,13 @@ def main(args) -> None:
     sources, skipped = dataset.read_folder(args.midi_dir, how, args.split)
     for name, reason in skipped:
         print(f"skipped: {name}: {reason}")
-    train, held_out = dataset.split(sources, args.validation)
+    train, held_out = dataset.hold_out(sources, args.validation)
     # Keras takes seconds to start; a wrong flag or folder has been reported before.
     print(f"{len(sources) + len(skipped)} files: {len(sources)} read, {len(skipped)} skipped; starting Keras ...")
     from utils import network, training
 
     network.keras.utils.set_random_seed(args.seed)
-    last = beside(args.weights, "last.weights.h5")
+    last = sibling(args.weights, "last.weights.h5")
     checkpoint.check_writable(args.weights)
     resumed = resumable(args, last)
     if resumed:
@@ -157,9 +159,10 @@ def main(args) -> None:
         set_aside(args.weights)
         vocabulary, history = build_vocabulary([source.events for source in train], how, args.transpose), []
     corpus, test = dataset.encode(train, vocabulary, args.transpose), dataset.encode(held_out, vocabulary)
-    shape = network.shape_of(args)
+    shape = Shape.of(args)
     trainer, scorer = network.build(vocabulary, shape)
-    network.compile_trainer(trainer, args.streams, args.learning_rate, args.clip_norm, args.weight_decay)
+    optimizer = network.adamw(args.learning_rate, args.weight_decay, args.clip_norm or None)
+    network.compile_trainer(trainer, args.streams, optimizer)
     if resumed:
         trainer.load_weights(last)
     devices = f"{network.DEVICES} (Keras with {network.keras.backend.backend()})"
@@ -167,7 +170,7 @@ def main(args) -> None:
     plots.network_diagram(vocabulary, shape, Path(args.weights).with_name("model_plot.png"))
     about = {
         "settings": vars(args),
-        "shape": shape,
+        "shape": shape.to_json(),
         "vocabulary": vocabulary.to_json(),
         "metre": Counter(source.events.metre() for source in train).most_common(1)[0][0],
         "split": {"train": [source.name for source in train], "held_out": [source.name for source in held_out]},
@@ -184,7 +187,7 @@ def main(args) -> None:
         return
     unit = "note" if args.chords == "split" else "chord"
     if history:
-        plots.learning_curve(history, beside(args.weights, "curve.png"), unit)
+        plots.learning_curve(history, sibling(args.weights, "curve.png"), unit)
     if problem:
         kept = f"the last good weights are in {args.weights}" if history else "no weights were written"
         raise UserError(f"{problem}; {kept}. Try a lower --learning-rate or more --minutes.")

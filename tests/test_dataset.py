@@ -82,15 +82,15 @@ def test_equal_files_stand_on_the_same_side_and_new_files_move_nobody(music: Pat
     shutil.copytree(music, folder)
     for path in list(folder.iterdir()):
         shutil.copy(path, folder / f"copy of {path.name}")
-    train, held_out = dataset.split(read(folder), 0.3)
+    train, held_out = dataset.hold_out(read(folder), 0.3)
     assert train and held_out
     assert not {source.place for source in train} & {source.place for source in held_out}
     for seed in range(100, 110):
         save(random_piece(seed), folder / f"new {seed}.mid")
-    more_train, more_held_out = dataset.split(read(folder), 0.3)
+    more_train, more_held_out = dataset.hold_out(read(folder), 0.3)
     assert {s.name for s in train} <= {s.name for s in more_train}
     assert {s.name for s in held_out} <= {s.name for s in more_held_out}
-    names = {tuple(s.name for s in dataset.split(read(folder, salt=salt), 0.3)[1]) for salt in range(4)}
+    names = {tuple(s.name for s in dataset.hold_out(read(folder, salt=salt), 0.3)[1]) for salt in range(4)}
     assert len(names) > 1
 
 
@@ -98,10 +98,10 @@ def test_neither_side_of_a_small_folder_is_empty(tmp_path: Path):
     for count in (1, 2, 3):
         save(random_piece(count), tmp_path / f"{count}.mid")
         for salt in range(20):
-            train, held_out = dataset.split(read(tmp_path, salt=salt), 0.1)
+            train, held_out = dataset.hold_out(read(tmp_path, salt=salt), 0.1)
             assert train and held_out
             assert count == 1 or not {s.name for s in train} & {s.name for s in held_out}
-    assert dataset.split(read(tmp_path), 0.0)[1] == []
+    assert dataset.hold_out(read(tmp_path), 0.0)[1] == []
 
 
 def test_bad_files_are_skipped_with_their_reasons(tmp_path: Path):

@@ -11,9 +11,10 @@ from conftest import make_piece, one_line_error, random_piece, run, save
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from utils import checkpoint, dataset, events, midi, sampler
+from utils import checkpoint, dataset, events, midi
 from utils.events import Representation
 from utils.measure import copying, likelihood, ngram, statistics
+from utils.stepper import Stepper
 
 STREAMS = ("offset", "note", "duration")
 
@@ -111,13 +112,13 @@ def test_wrong_input_is_one_sentence(weights: Path, flags: list[str], sentence: 
 
 def test_a_piece_costs_the_same_alone_and_among_others(weights: Path):
     kept = checkpoint.load(weights)
-    stepper = sampler.Stepper(kept)
+    stepper = Stepper(kept)
     sources = sources_of(*(random_piece(seed, bars) for seed, bars in ((1, 2), (2, 6), (3, 1), (4, 6))))
     together = likelihood.score(stepper, dataset.encode(sources, kept.vocabulary))
     for i, source in enumerate(sources):
         alone = likelihood.score(stepper, dataset.encode([source], kept.vocabulary))
         np.testing.assert_allclose(together.nats[i], alone.nats[0], rtol=1e-4)
-        here = slice(together.first[i], together.first[i + 1])
+        here = slice(together.corpus.first[i], together.corpus.first[i + 1])
         assert (together.right[here] == alone.right).all()
         size = len(source.events)
         assert together.targets[here].sum(axis=0).tolist() == [size + 1, size, size]

@@ -15,7 +15,7 @@ from conftest import ROOT, TINY, random_piece, run
 import experiments
 from utils import dataset, events, network, settings, training
 from utils.events import Representation
-from utils.measure import ancestors
+from utils.measure import ancestors, likelihood
 
 STREAMS = ("offset", "note", "duration")
 WITH = ["--seeds", 1, "--minutes", 0.12, "--flags", " ".join(TINY[:-2])]
@@ -35,7 +35,7 @@ def restored(monkeypatch):
         (network, "compile_trainer"),
         (time, "monotonic"),
     ]
-    places += [(network, "held_out_nats"), (training, "batches"), (network.layers, "Embedding"), (sys, "argv")]
+    places += [(likelihood, "held_out_nats"), (training, "batches"), (network.layers, "Embedding"), (sys, "argv")]
     places += [(network.ops, "sparse_categorical_crossentropy")]
     for place, name in places:
         monkeypatch.setattr(place, name, getattr(place, name))

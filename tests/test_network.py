@@ -7,8 +7,11 @@ import numpy as np
 import pytest
 from conftest import random_piece
 
-from utils import checkpoint, dataset, events, network, sampler
+from utils import checkpoint, dataset, events, network
 from utils.events import END_STREAM, Representation
+from utils.heads import Shape
+from utils.measure import likelihood
+from utils.stepper import Stepper
 
 CASES = [
     ("split", "chained", 1, ("offset", "note", "duration")),
@@ -19,32 +22,39 @@ CASES = [
     ("split", "chained", 1, ("offset", "note", "duration", "velocity")),
     ("split", "regression", 1, ("offset", "note", "duration")),
 ]
+CELLS = [*((*case, "lstm") for case in CASES), (*CASES[1], "gru"), (*CASES[3], "gru")]
 
 
-def build(chords: str, heads: str, layers: int, streams: tuple[str, ...], path: Path):
+def build(chords: str, heads: str, layers: int, streams: tuple[str, ...], path: Path, cell: str = "lstm"):
     """A small network with random weights, its weights file read back, and two pieces."""
-    sources = [
-        dataset.Source(str(seed), seed / 9, events.from_piece(random_piece(seed), Representation(chords=chords)))
-        for seed in range(2)
-    ]
-    vocabulary = events.build_vocabulary([s.events for s in sources], Representation(streams, chords=chords), 3)
-    sizes = {"layers": layers, "units": 24, "embedding": 6, "hidden": 20, "surroundings": 5, "dropout": 0.5}
-    shape = network.shape_of(SimpleNamespace(streams=streams, heads=heads, **sizes))
+    how = Representation(streams, chords=chords)
+    sources = [dataset.Source(str(seed), seed / 9, events.from_piece(random_piece(seed), how)) for seed in range(2)]
+    vocabulary = events.build_vocabulary([s.events for s in sources], how, 3)
+    sizes = {
+        "layers": layers,
+        "units": 24,
+        "embedding": 6,
+        "hidden": 20,
+        "surroundings": 5,
+        "dropout": 0.5,
+        "cell": cell,
+    }
+    shape = Shape.of(SimpleNamespace(streams=streams, heads=heads, **sizes))
     network.keras.utils.set_random_seed(layers)
     trainer, scorer = network.build(vocabulary, shape)
     for weight in trainer.trainable_variables:  # larger than they start, so that mistakes show
         weight.assign(np.random.default_rng(1).normal(0, 0.5, weight.shape))
-    checkpoint.save(path, scorer, {"vocabulary": vocabulary.to_json(), "shape": shape, "history": []})
-    return trainer, scorer, shape, dataset.encode(sources, vocabulary), sampler.Stepper(checkpoint.load(path))
+    checkpoint.save(path, scorer, {"vocabulary": vocabulary.to_json(), "shape": shape.to_json(), "history": []})
+    return trainer, scorer, shape, dataset.encode(sources, vocabulary), Stepper(checkpoint.load(path))
 
 
-@pytest.mark.parametrize(("chords", "heads", "layers", "streams"), CASES)
-def test_stepping_gives_the_same_distributions(chords, heads, layers, streams, tmp_path: Path):
-    _, scorer, shape, corpus, stepper = build(chords, heads, layers, streams, tmp_path / "a.weights.h5")
+@pytest.mark.parametrize(("chords", "heads", "layers", "streams", "cell"), CELLS)
+def test_stepping_gives_the_same_distributions(chords, heads, layers, streams, cell, tmp_path: Path):
+    _, scorer, shape, corpus, stepper = build(chords, heads, layers, streams, tmp_path / "a.weights.h5", cell)
     length = int(np.diff(corpus.first).min()) - 1
     pieces = np.arange(2)
     inputs, weights = dataset.cut(corpus, pieces, corpus.first[:-1], length)
-    nats, *_ = scorer.predict_on_batch({**inputs, **network.silence(2, shape)})
+    nats, *_ = scorer.predict_on_batch({**inputs, **shape.silence(2)})
     state = stepper.start(2, (4, 4))
     for t in range(1, length + 1):
         output, state = stepper.step(state)
@@ -80,35 +90,35 @@ def test_all_classes_have_the_probability_that_keras_gives_them(tmp_path: Path):
     logits = stepper.logits("offset", output, state, {})[0]
     for klass in range(len(logits)):
         inputs["offset"][0, 3] = klass
-        nats, *_ = scorer.predict_on_batch({**inputs, **network.silence(1, shape)})
+        nats, *_ = scorer.predict_on_batch({**inputs, **shape.silence(1)})
         probability = np.exp(logits[klass] - np.logaddexp.reduce(logits.astype(float)))
         assert abs(np.exp(-nats[0, 2, 0]) - probability) < 1e-4
 
 
 def test_the_state_is_carried_from_chunk_to_chunk(tmp_path: Path, monkeypatch):
     _, scorer, shape, corpus, _ = build(*CASES[1], tmp_path / "a.weights.h5")
-    whole = network.held_out_nats(scorer, corpus, shape)
-    monkeypatch.setattr(network, "CHUNK", 7)
-    np.testing.assert_allclose(network.held_out_nats(scorer, corpus, shape, most=1), whole, rtol=1e-4)
+    whole = likelihood.held_out_nats(scorer, corpus, shape)
+    monkeypatch.setattr(likelihood, "CHUNK", 7)
+    np.testing.assert_allclose(likelihood.held_out_nats(scorer, corpus, shape, most=1), whole, rtol=1e-4)
 
 
 def test_the_loss_counts_real_events_only(tmp_path: Path):
     trainer, scorer, shape, corpus, _ = build(*CASES[0], tmp_path / "a.weights.h5")
     length = int(np.diff(corpus.first).max()) + 30  # every window is padded
     inputs, weights = dataset.cut(corpus, np.arange(2), corpus.first[:-1], length)
-    nats = trainer.predict_on_batch({**inputs, **network.silence(2, shape)})
+    nats = trainer.predict_on_batch({**inputs, **shape.silence(2)})
     loss = float(network.nats_per_event(weights, nats))
     assert loss * weights[..., 0].sum() == pytest.approx(
-        (network.held_out_nats(scorer, corpus, shape) * corpus.events).sum(), rel=1e-4
+        (likelihood.held_out_nats(scorer, corpus, shape) * corpus.events).sum(), rel=1e-4
     )
 
 
 def test_the_ancestors_configuration_learns(tmp_path: Path):
     """Parallel heads, chords as classes: the loss falls."""
     trainer, _, shape, corpus, _ = build("class", "parallel", 2, CASES[0][3], tmp_path / "a.weights.h5")
-    network.compile_trainer(trainer, corpus.vocabulary.streams, 0.01, 1.0)
+    network.compile_trainer(trainer, corpus.vocabulary.streams, network.adamw(0.01, 0, 1.0))
     inputs, weights = dataset.cut(corpus, np.arange(2), corpus.first[:-1], 32)
-    batch = {**inputs, **network.silence(2, shape)}
+    batch = {**inputs, **shape.silence(2)}
     losses = [trainer.train_on_batch(batch, weights, return_dict=True) for _ in range(30)]
     assert losses[-1]["loss"] < 0.7 * losses[0]["loss"]
     assert sum(losses[-1][stream] for stream in CASES[0][3]) == pytest.approx(losses[-1]["loss"], rel=1e-4)
@@ -116,8 +126,13 @@ def test_the_ancestors_configuration_learns(tmp_path: Path):
 
 def test_heads_see_what_was_chosen_before_them():
     streams = ("offset", "note", "duration")
-    assert network.head_inputs(streams, "parallel") == {"offset": (), "note": (), "duration": ()}
-    assert network.head_inputs(streams, "chained") == {
+
+    def sees(heads: str) -> dict:
+        sizes = dict.fromkeys(("layers", "units", "embedding", "hidden", "surroundings", "dropout"), 1)
+        return Shape.of(SimpleNamespace(streams=streams, heads=heads, cell="lstm", **sizes)).sees
+
+    assert sees("parallel") == {"offset": (), "note": (), "duration": ()}
+    assert sees("chained") == {
         "offset": (),
         "note": ("offset", "phase"),
         "duration": ("offset", "note", "phase", "interval"),

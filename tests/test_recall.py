@@ -8,6 +8,7 @@ from conftest import make_piece, random_piece
 
 from utils import dataset, events, recall, sampler
 from utils.events import Representation
+from utils.stepper import State, mapped
 
 
 def repeating_piece(seed: int, chords: str = "split") -> events.Events:
@@ -58,7 +59,7 @@ def test_what_stood_some_bars_ago_is_found():
     piece = events.from_piece(make_piece([*rows, (1440, 57, 480), (1440, 61, 480)], time_signatures=[(0, 3, 4)]))
     vocabulary = events.build_vocabulary([piece], Representation(), 0)
     corpus = dataset.encode([dataset.Source("a", 0, piece)], vocabulary)
-    told = corpus.memories.tell(np.arange(corpus.first[-1]))
+    told = corpus.matches.recalled(np.arange(corpus.first[-1]))
     one_bar = len(recall.REPEATS)
     offsets = vocabulary.values["offset"]
     # Events 1 to 4 have no bar before them; event 5 (57) is lower than 60, the first note a bar ago, which comes next.
@@ -71,14 +72,14 @@ def test_what_stood_some_bars_ago_is_found():
 @pytest.mark.parametrize("chords", ["split", "class"])
 def test_event_by_event_it_is_the_same(chords: str, monkeypatch):
     corpus = encoded(chords)
-    expected = corpus.memories.tell(np.arange(corpus.first[-1]))
+    expected = corpus.matches.recalled(np.arange(corpus.first[-1]))
     for room in (512, 8):
         monkeypatch.setattr(recall.Past.empty.__func__, "__defaults__", (room,))
         for start, end in zip(corpus.first[:-1], corpus.first[1:], strict=True):
             past = recall.Past.empty(1, corpus.vocabulary)
             for at in range(start + 1, end - 1):
                 event = {name: column[at : at + 1] for name, column in corpus.inputs.items()}
-                past, told = past.add(event, corpus.memories.bar[at : at + 1])
+                past, told = past.add(event, corpus.matches.bar[at : at + 1])
                 for name, classes in told.items():
                     assert (classes[0] == expected[name][at]).all(), (at - start, name)
 
@@ -93,15 +94,16 @@ def test_pasts_of_different_lengths_are_stacked_and_taken_apart():
 
     def read(past: recall.Past, rows: np.ndarray, times: range) -> tuple[recall.Past, dict[str, np.ndarray]]:
         for t in times:
-            past, told = past.add({n: c[rows + t] for n, c in corpus.inputs.items()}, corpus.memories.bar[rows + t])
+            past, told = past.add({n: c[rows + t] for n, c in corpus.inputs.items()}, corpus.matches.bar[rows + t])
         return past, told
 
     first, second = corpus.first[:1], corpus.first[2:3]
     long, _ = read(recall.Past.empty(1, corpus.vocabulary), first, range(1, 71))
     short, _ = read(recall.Past.empty(1, corpus.vocabulary), second, range(40, 71))
     _, alone = read(recall.Past.empty(1, corpus.vocabulary), second, range(40, 110))
-    both, _ = read(recall.stack([long, short]), np.concatenate([first, second]), range(71, 90))
-    _, apart = read(both.take(np.array([1])), second, range(90, 110))
+    side_by_side = mapped(lambda *rows: np.concatenate(rows), long.aligned(70), short.aligned(70))
+    both, _ = read(side_by_side, np.concatenate([first, second]), range(71, 90))
+    _, apart = read(mapped(lambda row: row[1:], both), second, range(90, 110))
     assert all((apart[name] == alone[name]).all() for name in alone)
     assert (alone["offset"] != recall.NOTHING).any()
 
@@ -115,7 +117,7 @@ def test_a_figure_that_goes_on_and_on_is_noticed():
     past, noticed = recall.Past.empty(1, vocabulary), []
     assert not past.loops().any()
     for at in range(1, len(rows) + 1):
-        past, _ = past.add({n: c[at : at + 1] for n, c in corpus.inputs.items()}, corpus.memories.bar[at : at + 1])
+        past, _ = past.add({n: c[at : at + 1] for n, c in corpus.inputs.items()}, corpus.matches.bar[at : at + 1])
         noticed.append(bool(past.loops()[0]))
     # The first event has an offset and an interval of its own, so the first whole figure begins with the second.
     longest = int(recall.LENGTH.max())
@@ -128,6 +130,6 @@ def test_what_goes_on_and_on_is_recalled_no_longer():
     past.codes[:, recall.LONGEST, :4] = [[1, 2, 3, 1], [1, 2, 3, 4]]  # the first of two pieces is where it was
     past = dataclasses.replace(past, length=4)
     recalled = {name: np.ones((2, recall.K), int) for name in corpus.vocabulary.recalled}
-    state = sampler.State([], [], {}, *(np.zeros(2),) * 3, past, recalled, np.zeros(2), 4)
+    state = State([], {}, *(np.zeros(2),) * 3, past, recalled, np.zeros(2), 4)
     after = sampler.break_loops(state).recalled
     assert all((after[name][0] == recall.NOTHING).all() and (after[name][1] == 1).all() for name in recalled)

@@ -7,14 +7,15 @@ import pytest
 
 from utils import checkpoint, sampler
 from utils.errors import UserError
+from utils.stepper import Stepper
 
 
 @pytest.fixture(scope="module")
-def stepper(weights: Path) -> sampler.Stepper:
-    return sampler.Stepper(checkpoint.load(weights))
+def stepper(weights: Path) -> Stepper:
+    return Stepper(checkpoint.load(weights))
 
 
-def generate(stepper: sampler.Stepper, events: int, count: int = 1, more: tuple = (), **kwargs) -> list[dict]:
+def generate(stepper: Stepper, events: int, count: int = 1, more: tuple = (), **kwargs) -> list[dict]:
     how = sampler.Sampling(**{"seed": 1, **kwargs})
     state = stepper.start(count, (4, 4))
     # Where they cannot all hold, those that stand first do: the order of predict_with_prior.py.
@@ -38,7 +39,7 @@ def test_choose_follows_the_probabilities():
     assert set(sampler.choose(edge, 1.0, 1.0, np.array([0.0, 1 - 1e-17]))) <= {1, 3}
 
 
-def test_a_seed_gives_the_same_piece_alone_or_among_others(stepper: sampler.Stepper):
+def test_a_seed_gives_the_same_piece_alone_or_among_others(stepper: Stepper):
     one = generate(stepper, 50)[0]
     again, other, _ = generate(stepper, 50, 3)
     assert all((one[stream] == again[stream]).all() for stream in one)
@@ -46,13 +47,13 @@ def test_a_seed_gives_the_same_piece_alone_or_among_others(stepper: sampler.Step
     assert any((one[stream] != generate(stepper, 50, seed=2)[0][stream]).any() for stream in one)
 
 
-def test_exactly_as_many_events_as_asked_for(stepper: sampler.Stepper):
+def test_exactly_as_many_events_as_asked_for(stepper: Stepper):
     for made in generate(stepper, 200, 4):
         assert {len(classes) for classes in made.values()} == {200}
         assert made["offset"].max() < stepper.vocabulary.end
 
 
-def test_pieces_may_end_by_themselves(stepper: sampler.Stepper):
+def test_pieces_may_end_by_themselves(stepper: Stepper):
     """With nothing against it, a class that has probability is met sooner or later."""
     state = stepper.start(64, (4, 4))
     made = sampler.generate(stepper, state, 400, sampler.Sampling(1.0, 1.0, 1))
@@ -61,14 +62,14 @@ def test_pieces_may_end_by_themselves(stepper: sampler.Stepper):
     assert all(classes["offset"].max(initial=0) < stepper.vocabulary.end for classes in made)
 
 
-def test_chords_are_built_from_the_lowest_note_up(stepper: sampler.Stepper):
+def test_chords_are_built_from_the_lowest_note_up(stepper: Stepper):
     for temperature in (1.0, 5.0):
         for made in generate(stepper, 300, 4, temperature=temperature):
             together = stepper.steps(made["offset"][1:]) == 0
             assert (np.diff(made["note"])[together] > 0).all()
 
 
-def test_keys_that_are_held_are_not_struck(stepper: sampler.Stepper):
+def test_keys_that_are_held_are_not_struck(stepper: Stepper):
     until = np.zeros(128)
     until[50:90] = 96
     for made in generate(stepper, 100, 4, [sampler.no_note_still_held(stepper, until)], temperature=2.0):
@@ -77,7 +78,7 @@ def test_keys_that_are_held_are_not_struck(stepper: sampler.Stepper):
         assert not ((onset < 96) & (pitch >= 50) & (pitch < 90)).any()
 
 
-def test_no_onset_before(stepper: sampler.Stepper):
+def test_no_onset_before(stepper: Stepper):
     for made in generate(stepper, 5, 8, [sampler.no_onset_before(stepper, 5.5)], temperature=2.0):
         assert stepper.steps(made["offset"])[0] >= 6
 

@@ -13,6 +13,7 @@ from conftest import ROOT, make_piece, one_line_error, random_piece, run, save
 
 from utils import checkpoint, compose, events, instruments, midi, sampler
 from utils.errors import UserError
+from utils.stepper import Stepper
 
 SILENT = ("--no-wav", "--no-picture")  # what test_output.py tests
 
@@ -70,7 +71,7 @@ def test_the_opening_is_left_out_unless_asked_for(weights: Path, tmp_path: Path)
 def test_an_opening_is_not_recalled(weights: Path, monkeypatch):
     """Else a piece repeats it, and with it the training music."""
     kept = checkpoint.load(weights)
-    stepper, begun, known = sampler.Stepper(kept), compose.openings(kept, 2, 1), []
+    stepper, begun, known = Stepper(kept), compose.openings(kept, 2, 1), []
     plain = sampler.generate
 
     def noted(stepper, state, *how):
@@ -78,8 +79,28 @@ def test_an_opening_is_not_recalled(weights: Path, monkeypatch):
         return plain(stepper, state, *how)
 
     monkeypatch.setattr(sampler, "generate", noted)
-    compose.new_pieces(stepper, begun, sampler.Sampling(seed=1), 20, program=0)
+    compose.new_pieces(stepper, begun, sampler.Sampling(seed=1), compose.Wanted(20))
     assert known == [0]
+
+
+def test_constraints_of_a_caller_are_kept(weights: Path):
+    """They come first, so they hold where the usual ones cannot hold too; and they are the caller's for the next time."""
+    kept = checkpoint.load(weights)
+    network, asked = Stepper(kept), []
+
+    def highest(stream: str, logits: np.ndarray, state: object, chosen: dict) -> np.ndarray:
+        if stream != "note":
+            return logits
+        asked.append(len(logits))
+        return np.where(np.arange(logits.shape[1]) == logits.shape[1] - 1, 0, -np.inf)
+
+    how = sampler.Sampling(seed=1, constraints=(highest,))
+    _, made = compose.new_pieces(network, compose.openings(kept, 2, 1), how, compose.Wanted(12))
+    prior = midi.read(ROOT / "samples" / "prior.mid")
+    _, _, continued = compose.continuations(network, prior, how, compose.Wanted(12), 3)
+    top = network.vocabulary.size("note") - 1
+    assert all((classes["note"] == top).all() for classes in [*made, *continued])
+    assert how.constraints == (highest,) and asked == [2] * 12 + [3] * 12
 
 
 def test_music_is_made_without_heavy_packages_and_the_training_music(weights: Path, tmp_path: Path):

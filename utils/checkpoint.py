@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 import h5py
 import numpy as np
 
+from utils import files
 from utils.errors import UserError
 from utils.events import Vocabulary
 
@@ -35,7 +36,7 @@ class Checkpoint:
     arrays: dict[str, list[np.ndarray]]
 
 
-def beside(weights: str, ending: str) -> Path:
+def sibling(weights: str, ending: str) -> Path:
     """music.weights.h5 -> music.ENDING, in the same folder."""
     return Path(weights.removesuffix("weights.h5") + ending)
 
@@ -53,7 +54,7 @@ def keras_paths(model: "keras.Model") -> dict[str, list[str]]:
         number = counts[kind] = counts.get(kind, -1) + 1
         group = f"layers/{kind}" + (f"_{number}" if number else "")
         if layer.weights:
-            inner = "cell/vars" if kind == "lstm" else "vars"
+            inner = "cell/vars" if hasattr(layer, "cell") else "vars"  # a recurrent layer keeps its weights in a cell
             paths[layer.name] = [f"{group}/{inner}/{i}" for i in range(len(layer.weights))]
     return paths
 
@@ -62,42 +63,31 @@ def check_writable(path: str | Path) -> None:
     """Raises UserError if a file cannot be made at `path`, which is better said before hours of training than after."""
     try:
         Path(path).parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=Path(path).parent):
-            pass
+        tempfile.TemporaryFile(dir=Path(path).parent).close()
     except OSError as error:
         raise UserError(f"{path} cannot be written ({error.strerror}): name another place with --weights.") from None
 
 
 def halve(path: Path) -> None:
     """Rewrite a file of weights with numbers of half the precision, and so half the size."""
-    whole = path.with_name(path.name + ".whole")
-    os.replace(path, whole)
-    try:
-        with h5py.File(whole, "r") as source, h5py.File(path, "w") as target:
+    halved = path.with_suffix(".half")
+    with h5py.File(path, "r") as source, h5py.File(halved, "w") as target:
 
-            def copy(name: str, item: h5py.Group | h5py.Dataset) -> None:
-                if isinstance(item, h5py.Dataset):
-                    target[name] = item[()].astype(np.float16) if item.dtype == np.float32 else item[()]
-                else:
-                    target.require_group(name)
-                target[name].attrs.update(item.attrs)
+        def copy(name: str, item: h5py.Group | h5py.Dataset) -> None:
+            if isinstance(item, h5py.Dataset):
+                target[name] = item[()].astype(np.float16) if item.dtype == np.float32 else item[()]
+            else:
+                target.require_group(name)
+            target[name].attrs.update(item.attrs)
 
-            source.visititems(copy)
-    finally:
-        whole.unlink()
+        source.visititems(copy)
+    os.replace(halved, path)
 
 
 def save(path: str | Path, model: "keras.Model", about: dict, half: bool = False) -> None:
     """Write the weights of `model` (with its optimizer, if it is compiled) and `about`, JSON, to `path`; with `half` in
-    half precision.
-
-    The file is written beside `path`, flushed to the disk and renamed, so that a kill at any moment leaves either the
-    old or the new file whole. Raises UserError if it cannot be written.
-    """
-    path = Path(path)
-    scratch = path.with_name(f".{path.name.split('.')[0]}.{os.getpid()}.weights.h5")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+    half precision. Raises UserError if it cannot be written; an earlier file then stays as it was."""
+    with files.replacing(path) as scratch:
         model.save_weights(scratch, overwrite=True)
         if half:
             halve(scratch)
@@ -109,13 +99,6 @@ def save(path: str | Path, model: "keras.Model", about: dict, half: bool = False
                         raise RuntimeError(f"Keras keeps {layer.name} elsewhere than at {place} in its weights files")
                     file[f"network/{layer.name}/{i}"] = h5py.SoftLink(f"/{place}")
             file["about"] = json.dumps({"format": FORMAT, **about})
-        with open(scratch, "rb+") as file:
-            os.fsync(file.fileno())
-        os.replace(scratch, path)
-    except OSError as error:
-        raise UserError(f"{path} cannot be written: {error.strerror or error}.") from None
-    finally:
-        scratch.unlink(missing_ok=True)
 
 
 def to_play(path: str) -> str:

@@ -62,8 +62,8 @@ def read_folder(folder: str, how: Representation, salt: int = 0) -> tuple[list[S
     return sources, skipped
 
 
-def split(sources: list[Source], held_out: float) -> tuple[list[Source], list[Source]]:
-    """(training, held-out) pieces: those whose place is below `held_out` are held out.
+def hold_out(sources: list[Source], share: float) -> tuple[list[Source], list[Source]]:
+    """(training, held-out) pieces: those whose place is below `share` are held out.
 
     Files of equal content have equal places, so they stand on the same side. With two different pieces or more neither
     side is empty; a single piece stands on both.
@@ -71,7 +71,7 @@ def split(sources: list[Source], held_out: float) -> tuple[list[Source], list[So
     places = sorted({source.place for source in sources})
     if len(places) == 1:
         return sources, sources
-    border = min(max(held_out, places[0] + 1e-12), places[-1]) if held_out > 0 else 0.0
+    border = min(max(share, places[0] + 1e-12), places[-1]) if share > 0 else 0.0
     train = [source for source in sources if source.place >= border]
     return train, [source for source in sources if source.place < border]
 
@@ -82,7 +82,8 @@ class Corpus:
 
     inputs: dict[str, np.ndarray]  # stream, 'phase' or 'interval' -> (E,) classes
     first: np.ndarray  # (P + 1,) index of each piece's start token; the last entry is E
-    memories: recall.Memories  # what is recalled after each event
+    is_target: np.ndarray  # (E, streams) what is predicted: no start tokens, and ends in END_STREAM alone
+    matches: recall.MatchModel  # what is recalled after each event
     room: np.ndarray  # (P, 2) semitones that each piece can be transposed down and up
     moved: dict[str, int]  # stream -> values that the vocabulary lacked
     vocabulary: Vocabulary
@@ -107,12 +108,8 @@ class Corpus:
         return int(self.notes_each.sum())
 
     def targets(self, stream: str) -> np.ndarray:
-        """(E,) mask of what is predicted in a stream: all but the start tokens, and the ends in the stream that says
-        so."""
-        predicted = np.ones(self.first[-1], bool)
-        predicted[self.first[:-1]] = False
-        predicted[self.first[1:] - 1] = stream == END_STREAM
-        return predicted
+        """(E,) mask of what is predicted in a stream."""
+        return self.is_target[:, self.vocabulary.streams.index(stream)]
 
 
 def encode(sources: list[Source], vocabulary: Vocabulary, transpose: int = 0) -> Corpus:
@@ -135,8 +132,12 @@ def encode(sources: list[Source], vocabulary: Vocabulary, transpose: int = 0) ->
         bar[start:stop] = np.array([bar_steps(metre, vocabulary.grid) for metre in metres.tolist()])[which.ravel()]
         notes = inputs["note"][start - 1 : stop]
         inputs["interval"][start:stop] = vocabulary.intervals(notes[1:], notes[:-1])
+    is_target = np.ones((first[-1], len(vocabulary.streams)), bool)
+    is_target[first[:-1]] = False
+    is_target[first[1:] - 1] = [stream == END_STREAM for stream in vocabulary.streams]
     rooms = np.array([room(source.events.streams["note"], transpose) for source in sources])
-    return Corpus(inputs, first, recall.Memories(inputs, first, bar, vocabulary), rooms, moved, vocabulary)
+    matches = recall.MatchModel(inputs, first, bar, vocabulary)
+    return Corpus(inputs, first, is_target, matches, rooms, moved, vocabulary)
 
 
 def window_starts(corpus: Corpus, length: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
@@ -158,18 +159,17 @@ def window_starts(corpus: Corpus, length: int, rng: np.random.Generator) -> tupl
 def cut(corpus: Corpus, piece: np.ndarray, start: np.ndarray, length: int) -> tuple[dict[str, np.ndarray], np.ndarray]:
     """Windows of `length` + 1 events of the pieces (B,) from the indices (B,).
 
-    Returns the inputs, name -> (B, T + 1) or, for what is recalled, (B, T + 1, K), and the weight of each target,
-    (B, T, streams): 0 beyond the end of the piece, and at its end for every stream but the one that says so.
+    Returns the inputs, name -> (B, T + 1) or, for what is recalled, (B, T + 1, K); and the weight of each target,
+    (B, T, streams): 1, or 0 where it is none (see `Corpus.is_target`) or the piece is over.
     """
     index = start[:, None] + np.arange(length + 1)
     last = corpus.first[piece + 1][:, None] - 1
     inside = index <= last
     index = np.minimum(index, last)
     inputs = {name: classes[index] for name, classes in corpus.inputs.items()}
-    inputs |= {f"recall_{name}": classes for name, classes in corpus.memories.tell(index).items()}
-    is_event = inside & (index < last)
-    weights = [inside if stream == END_STREAM else is_event for stream in corpus.vocabulary.streams]
-    return inputs, np.stack(weights, axis=-1)[:, 1:].astype(np.float32)
+    inputs |= {f"recall_{name}": classes for name, classes in corpus.matches.recalled(index).items()}
+    weights = corpus.is_target[index[:, 1:]] & inside[:, 1:, None]
+    return inputs, weights.astype(np.float32)
 
 
 def batches(

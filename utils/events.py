@@ -18,12 +18,6 @@ END_STREAM = "offset"  # the stream in which the end of a piece is a class: it c
 # What the network is also told of an event, each known as soon as the stream it follows from is chosen.
 DERIVED = {"phase": "offset", "interval": "note"}
 REACH = 127  # the largest interval between two pitches; class of the interval 0
-# The memory: traces of each key that grow by 1 when it is struck and fade by the first factor with every event and by
-# the second with every beat. The network reads them relative to a note, so that a melody and a harmony look the same
-# in every key.
-FADING = ((0.8, 1), (0.97, 1), (1, 0.3))
-NEAR = 12  # semitones above and below a note whose keys are read one by one
-MEMORY = len(FADING) * (12 + 2 * NEAR + 1)  # numbers read: the pitch classes and the keys nearby, for each fading
 LONGEST_BAR = 8  # quarter notes; the phase starts again after so many in a longer bar
 VELOCITY_STEP = 8  # velocities are kept in bins of this width: 16 classes
 

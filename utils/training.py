@@ -14,8 +14,10 @@ import numpy as np
 from tqdm import tqdm
 
 from utils import checkpoint, network
-from utils.checkpoint import beside
+from utils.checkpoint import sibling
 from utils.dataset import Corpus, batch_count, batches
+from utils.heads import Shape
+from utils.measure import likelihood
 from utils.network import keras
 from utils.output.tensorboard import Board
 
@@ -132,8 +134,8 @@ def learn(
     After each epoch `about["history"]` has a row more, the weights file has the best weights so far, and
     NAME.last.weights.h5 what resuming needs. Returns why training went wrong, or ''.
     """
-    history, shape = about["history"], about["shape"]
-    before = network.silence(args.batch_size, shape)
+    history, shape = about["history"], Shape(**about["shape"])
+    before = shape.silence(args.batch_size)
     best = min((row["score"] for row in history), default=math.inf)
     if not Path(args.weights).exists():  # somebody moved the best weights away
         best = math.inf
@@ -151,7 +153,7 @@ def learn(
         row |= {"notes_per_second": round(share * corpus.notes / max(time.monotonic() - start, 1e-3))}
         row |= {"train": sums["loss"] / count, **{f"train_{s}": sums[s] / count for s in args.streams}}
         if held_out.pieces:
-            nats = network.held_out_nats(scorer, held_out, shape).tolist()
+            nats = likelihood.held_out_nats(scorer, held_out, shape).tolist()
             if not math.isfinite(sum(nats)):
                 return f"The score of the held-out pieces is no longer a finite number (epoch {row['epoch']})"
             row |= {"held_out": sum(nats), **{f"held_out_{s}": n for s, n in zip(args.streams, nats, strict=True)}}
@@ -162,12 +164,12 @@ def learn(
         if kept:
             best = row["score"]
             checkpoint.save(args.weights, scorer, about, args.half)
-        last = beside(args.weights, "last.weights.h5")
+        last = sibling(args.weights, "last.weights.h5")
         checkpoint.save(last, trainer, about)
         board.epoch(row)
         if row["epoch"] % args.sample_epochs == 1 % args.sample_epochs:
             board.sample(row, last)
-        write_log(history, beside(args.weights, "log.csv"))
+        write_log(history, sibling(args.weights, "log.csv"))
         report(row, args.streams, kept)
         since = next(i for i, earlier in enumerate(reversed(history)) if earlier["score"] == best)
         if args.patience and since >= args.patience:

@@ -8,7 +8,8 @@ from matplotlib.figure import Figure  # not pyplot: no screen is needed
 from matplotlib.patches import FancyBboxPatch
 
 from utils import theory
-from utils.events import FADING, MEMORY, Vocabulary
+from utils.events import Vocabulary
+from utils.heads import FADING, HEARD, Shape
 from utils.measure.statistics import LENGTHS, Features
 
 COLORS = ("tab:blue", "tab:orange")
@@ -48,10 +49,10 @@ def learning_curve(history: list[dict], path: Path, unit: str = "note") -> None:
     save(figure, path)
 
 
-def network_diagram(vocabulary: Vocabulary, shape: dict, path: Path) -> None:
+def network_diagram(vocabulary: Vocabulary, shape: Shape, path: Path) -> None:
     """A PNG of the network: what it reads of an event above, its heads below, shapes of arrays at the arrows."""
-    heads, columns = shape["sees"], len(vocabulary.inputs) + 1
-    figure = Figure(figsize=(2.1 * columns, 5.2 + 0.9 * shape["layers"]), layout="constrained")
+    heads, columns = shape.sees, len(vocabulary.inputs) + 1
+    figure = Figure(figsize=(2.1 * columns, 5.2 + 0.9 * shape.layers), layout="constrained")
     axes = figure.add_subplot()
     axes.axis("off")
 
@@ -68,19 +69,19 @@ def network_diagram(vocabulary: Vocabulary, shape: dict, path: Path) -> None:
     for x, (name, classes) in enumerate(vocabulary.inputs.items()):
         box(x, 0, f"{name}\n{classes} classes", "#e8f0fe")
         arrow(x, 0, x, -1, "(B, T)")
-        box(x, -1, f"Embedding\n{shape['embedding']}", "#d2e3fc")
+        box(x, -1, f"Embedding\n{shape.embedding}", "#d2e3fc")
     box(columns - 1, 0, f"keys struck lately\n{len(FADING)} fading traces", "#e8f0fe")
     arrow(columns - 1, 0, columns - 1, -1, f"(B, T, {len(FADING)}, 128)")
     box(columns - 1, -1, "heard from the\nlast note", "#d2e3fc")
     for x in range(columns):
         arrow(x, -1, middle + (x - middle) * 0.55, -2)
-    y, features = -2, f"{shape['embedding'] * (columns - 1)} + {MEMORY}"
-    for layer in range(shape["layers"]):
-        box(middle, y, f"LSTM {shape['units']}, then dropout {shape['dropout']}", "#fce8b2", wide)
+    y, features = -2, f"{shape.embedding * (columns - 1)} + {HEARD}"
+    for layer in range(shape.layers):
+        box(middle, y, f"LSTM {shape.units}, then dropout {shape.dropout}", "#fce8b2", wide)
         axes.text(middle + wide / 2 + 0.05, y + 0.33, f"(B, T, {features})", fontsize=7.5, color="dimgray")
-        features = f"{shape['units']}"
+        features = f"{shape.units}"
         y -= 1
-        if layer + 1 < shape["layers"]:
+        if layer + 1 < shape.layers:
             arrow(middle, y + 1, middle, y)
     blank = {"fc": "white", "ec": "none", "pad": 1}
     for k, (stream, seen) in enumerate(heads.items()):
@@ -88,10 +89,10 @@ def network_diagram(vocabulary: Vocabulary, shape: dict, path: Path) -> None:
         arrow(middle + (x - middle) * 0.55, y + 1, x, y - 0.2, f"(B, T, {features})" if k == 0 else "")
         also = ", ".join(["+ heard", "recalled", *(f"next {name}" for name in seen)])
         axes.text(x, y + 0.16, also, fontsize=7.5, ha="center", style="italic", bbox=blank)
-        box(x, y - 0.2, f"Dense {shape['hidden']}, ReLU", "#e6f4ea", 1.1)
-        arrow(x, y - 0.2, x, y - 1.2, f"(B, T, {shape['hidden']})")
+        box(x, y - 0.2, f"Dense {shape.hidden}, ReLU", "#e6f4ea", 1.1)
+        arrow(x, y - 0.2, x, y - 1.2, f"(B, T, {shape.hidden})")
         by = "pitch + interval + around the key + recalled" if stream == "note" else "class + recalled"
-        if stream in shape["numbers"]:
+        if stream in shape.numbers:
             by = "normal distribution around a number"
         box(x, y - 1.2, f"next {stream}, softmax {vocabulary.size(stream)}\n{by}", "#ceead6", 1.95)
     axes.set(xlim=(-0.6, columns - 0.4), ylim=(y - 1.6, 0.4))

@@ -12,8 +12,10 @@ from types import SimpleNamespace
 import gradio as gr
 
 from utils import checkpoint, compose, instruments, midi, sampler, settings
+from utils.compose import Wanted
 from utils.errors import UserError
 from utils.output import beside
+from utils.stepper import Stepper
 
 NOTHING, UPLOADED = "nothing", "a MIDI file of mine"
 WELCOME = "What you generate will be here."
@@ -43,10 +45,10 @@ def fragments(folder: str) -> dict[str, Path]:
 
 
 @functools.lru_cache(maxsize=2)
-def network(path: Path, changed: float) -> tuple[checkpoint.Checkpoint, sampler.Stepper]:
+def network(path: Path, changed: float) -> tuple[checkpoint.Checkpoint, Stepper]:
     """A weights file, ready to play; read once, until it is `changed`."""
     weights = checkpoint.load(path)
-    return weights, sampler.Stepper(weights)
+    return weights, Stepper(weights)
 
 
 def uploaded(path: str | None) -> midi.Piece:
@@ -76,11 +78,13 @@ def composed(
     weights, stepper = network(path, path.stat().st_mtime)
     if prior is None:
         begun = compose.openings(weights, count, how.seed)
-        pieces, _ = compose.new_pieces(stepper, begun, how, notes, max(program, 0))
+        pieces, _ = compose.new_pieces(stepper, begun, how, Wanted(notes, max(program, 0)))
         before, remarks = None, []
     else:
         remarks = compose.remarks(stepper.vocabulary, prior, "the fragment")
-        pieces, before, _ = compose.continuations(stepper, prior, how, notes, count, program if program >= 0 else None)
+        pieces, before, _ = compose.continuations(
+            stepper, prior, how, Wanted(notes, program if program >= 0 else None, prepend=True), count
+        )
     if tempo or prior is None:
         for piece in pieces:
             piece.tempos = [(0, midi.microseconds(tempo or 120))]

@@ -13,7 +13,9 @@ from pathlib import Path
 from types import SimpleNamespace
 
 from utils import checkpoint, compose, sampler
+from utils.compose import Wanted
 from utils.output import beside
+from utils.stepper import Stepper
 
 EVERY = 10  # updates from one point of the training losses to the next
 SEED, TEMPERATURE, NOTES = 1, 0.9, 200  # of the samples: always the same, so what changes is the network
@@ -108,7 +110,7 @@ class Board:
         kept = checkpoint.load(weights)
         how = sampler.Sampling(TEMPERATURE, 1.0, SEED)
         begun = compose.openings(kept, 1, SEED)
-        (piece,), _ = compose.new_pieces(sampler.Stepper(kept), begun, how, NOTES, program=0)
+        (piece,), _ = compose.new_pieces(Stepper(kept), begun, how, Wanted(NOTES))
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder, f"epoch {row['epoch']}.mid")
             beside.write_beside(path, piece, BESIDE, f"{row['train']:.3f} nats in training")

@@ -1,0 +1,210 @@
+"""The heads, and the shapes of all weights: what of the network is written once, for Keras and for NumPy.
+
+`xp` stands for `keras.ops` or `numpy`. Shapes: `...` is (B, T) in Keras, where all events of a window are predicted at
+once, and (B,) in NumPy, where it is one event of B pieces; K contexts of the match model, V classes of a stream, P keys
+from the lowest to the highest of the vocabulary, D numbers that describe what lies around a key, F traces.
+"""
+
+from dataclasses import asdict, dataclass
+from types import ModuleType, SimpleNamespace
+from typing import Any
+
+import numpy as np
+
+from utils.events import DERIVED, END_STREAM, REACH, Vocabulary
+from utils.recall import NOTHING, K
+
+Array = Any  # of NumPy, or a tensor of Keras
+
+INTERVALS = 2 * REACH + 1  # intervals between two pitches
+# A trace of a key grows by 1 when the key is struck, and fades by the first factor with every event and by the second
+# with every quarter note. Three are enough: one that forgets within a bar of fast notes, one that holds a phrase, and
+# one that follows the clock (EXPERIMENTS.md, 'What it remembers': six were no better).
+FADING = ((0.8, 1), (0.97, 1), (1, 0.3))
+NEAR = 12  # semitones on either side of a note whose keys are read one by one
+HEARD = len(FADING) * (12 + 2 * NEAR + 1)  # numbers read of the traces: of twelve pitch classes and of the keys nearby
+
+
+@dataclass(frozen=True)
+class Cell:
+    """What tells the recurrent cells of Keras apart, as far as their weights go."""
+
+    gates: int
+    states: int  # arrays (B, U) that are carried from event to event
+    bias: tuple[int, ...] = ()  # leading axes of the bias
+
+
+# By the prefix of their layers' names. A GRU has two biases since it resets after the product, which cuDNN asks for.
+CELLS = {"lstm": Cell(gates=4, states=2), "gru": Cell(gates=3, states=1, bias=(2,))}
+
+
+@dataclass(frozen=True)
+class Shape:
+    """The sizes of a network, as a weights file keeps them."""
+
+    sees: dict[str, tuple[str, ...]]  # stream -> what its head sees of the event that it predicts
+    layers: int
+    units: int  # of a recurrent layer
+    embedding: int  # numbers that represent a class
+    hidden: int  # units between the recurrent layers and the logits of a stream
+    surroundings: int  # D
+    dropout: float  # 0..1
+    numbers: tuple[str, ...] = ()  # streams that are predicted as numbers
+    cell: str = "lstm"  # one of CELLS
+
+    @classmethod
+    def of(cls, args: SimpleNamespace) -> "Shape":
+        """The network that the settings of train.py describe.
+
+        Chained heads see the streams chosen before their own, and what follows from these; parallel ones see nothing.
+        """
+        names = ("layers", "units", "embedding", "hidden", "surroundings", "dropout", "cell")
+        sees = {}
+        for i, stream in enumerate(args.streams):
+            before = () if args.heads == "parallel" else args.streams[:i]
+            sees[stream] = (*before, *(name for name, source in DERIVED.items() if source in before))
+        numbers = ("offset", "duration") if args.heads == "regression" else ()
+        return cls(sees, numbers=numbers, **{name: getattr(args, name) for name in names})
+
+    def to_json(self) -> dict:
+        return asdict(self)
+
+    def silence(self, count: int) -> dict[str, np.ndarray]:
+        """What the Keras network is given of `count` pieces before their first event: the recurrent 'state'
+        (B, layers * states, U), and the 'traces' (B, F + 1, 128), see `network.Traces`."""
+        state = np.zeros((count, self.layers * CELLS[self.cell].states, self.units), np.float32)
+        return {"state": state, "traces": np.zeros((count, len(FADING) + 1, 128), np.float32)}
+
+
+@dataclass
+class Known:
+    """What a head is told beside what its own layers say."""
+
+    agrees: Array  # (..., K) see `Head.agrees`
+    recalled: dict[str, Array]  # (..., K) classes of the recalled events
+    last_note: Array  # (...) class of the last event's note
+    around: Array  # (..., P, D) what lies around each key
+
+
+def gains(xp: ModuleType, gain: Array, classes: Array, size: int) -> Array:
+    """(..., size): for each class the sum of the gains (..., K) of those recalled `classes` (..., K) that are it. Where
+    nothing is recalled the gain must be 0."""
+    lead = xp.shape(gain)[:-1]
+    rows = lead[0] * lead[1] if len(lead) == 2 else lead[0]
+    place = xp.reshape(xp.maximum(classes, 0), (-1, K)) + xp.arange(rows)[:, None] * size
+    place, gain = xp.reshape(place, (-1,)), xp.reshape(gain, (-1,))
+    if xp is np:
+        total = np.bincount(place, gain, rows * size).astype(np.float32)
+    else:
+        total = xp.segment_sum(gain, place, rows * size)
+    return xp.reshape(total, (-1, *lead[1:], size))
+
+
+@dataclass(frozen=True)
+class Head:
+    """The head of a stream: a hidden layer, and from it one logit for each class and the trust in each recalled event,
+    which its class gains."""
+
+    stream: str
+    vocabulary: Vocabulary
+    shape: Shape
+
+    @property
+    def sees(self) -> tuple[str, ...]:
+        return tuple(self.shape.sees[self.stream])
+
+    @property
+    def classes(self) -> int:
+        return self.vocabulary.size(self.stream)
+
+    @property
+    def outputs(self) -> dict[str, int]:
+        """Dense layers above the hidden one, and the numbers that each gives."""
+        return {f"head_{self.stream}": self.classes, f"trust_{self.stream}": K}
+
+    @property
+    def own_weights(self) -> dict[str, list[tuple[int, ...]]]:
+        """Weights beside those of the Dense layers, all of which start at 0."""
+        return {}
+
+    def weight_shapes(self) -> dict[str, list[tuple[int, ...]]]:
+        hidden = self.shape.hidden
+        read = self.shape.units + HEARD + K + self.shape.embedding * len(self.sees)
+        dense = {name: [(hidden, numbers), (numbers,)] for name, numbers in self.outputs.items()}
+        return {f"hidden_{self.stream}": [(read, hidden), (hidden,)], **dense, **self.own_weights}
+
+    def agrees(self, xp: ModuleType, recalled: dict[str, Array], chosen: dict[str, Array]) -> Array:
+        """(..., K) whether each recalled event is the same in all that is `chosen` (...) already of the next event, as
+        far as this head sees it: one that is not says nothing about the rest."""
+        agrees = xp.not_equal(recalled[END_STREAM], NOTHING)
+        for name in [name for name in self.sees if name in recalled]:
+            agrees = xp.logical_and(agrees, xp.equal(recalled[name], chosen[name][..., None]))
+        return agrees
+
+    def logits(self, xp: ModuleType, outputs: list[Array], known: Known, *own: Array) -> Array:
+        """(..., V) from what the layers of `outputs` give (..., numbers), in their order, and the `own_weights`."""
+        logits, trust = outputs
+        return logits + gains(xp, trust * known.agrees, known.recalled[self.stream], self.classes)
+
+
+class NoteHead(Head):
+    """A note's logit is one for its pitch, one for its interval from the note before (what is recalled gains here), and
+    one for what lies around its key. So what was learnt in one key serves in all."""
+
+    @property
+    def outputs(self) -> dict[str, int]:
+        relative = {"relative_note": INTERVALS, "wanted_surroundings": self.shape.surroundings}
+        return {**super().outputs, **relative}
+
+    def logits(self, xp: ModuleType, outputs: list[Array], known: Known, *own: Array) -> Array:
+        pitch, trust, interval, wanted = outputs
+        interval = interval + gains(xp, trust * known.agrees, known.recalled["interval"], INTERVALS)
+        top = self.vocabulary.top.astype("int32")
+        each = top[:-1] + REACH - xp.take(top, known.last_note, axis=0)[..., None]  # (..., V) interval of each class
+        around = xp.matmul(known.around, wanted[..., None])[..., 0]
+        logits = pitch + xp.take_along_axis(interval, each, axis=-1)
+        return logits + xp.take(around, top[:-1] - self.vocabulary.lowest, axis=-1)
+
+
+class NumberHead(Head):
+    """A stream as a number of quarter notes, with a normal distribution around it whose width is one learnt number: the
+    likelihood that is greatest where the squared error is least. It is given on the values of the vocabulary."""
+
+    @property
+    def outputs(self) -> dict[str, int]:
+        return {f"head_{self.stream}": 1 + (self.stream == END_STREAM)}  # the end of a piece has a logit of its own
+
+    @property
+    def own_weights(self) -> dict[str, list[tuple[int, ...]]]:
+        return {f"regression_{self.stream}": [(1,)]}  # the logarithm of the width
+
+    def logits(self, xp: ModuleType, outputs: list[Array], known: Known, *own: Array) -> Array:
+        (number,), (log_width,) = outputs, own
+        values = self.vocabulary.quarters(self.stream)[: len(self.vocabulary.values[self.stream])]
+        logits = -0.5 * xp.square((values - number[..., :1]) * xp.exp(-log_width))
+        if self.stream != END_STREAM:
+            return logits
+        logits = logits - xp.max(logits, axis=-1, keepdims=True)
+        logits = logits - xp.log(xp.sum(xp.exp(logits), axis=-1, keepdims=True))
+        return xp.concatenate([logits, number[..., 1:]], axis=-1)
+
+
+def heads_of(vocabulary: Vocabulary, shape: Shape) -> list[Head]:
+    """The heads of a network in the order in which they choose."""
+    kinds = {stream: NumberHead if stream in shape.numbers else Head for stream in shape.sees} | {"note": NoteHead}
+    return [kinds[stream](stream, vocabulary, shape) for stream in shape.sees]
+
+
+def weight_shapes(vocabulary: Vocabulary, shape: Shape) -> dict[str, list[tuple[int, ...]]]:
+    """Layer -> the shapes of its weights, in the order of Keras: what a weights file must hold."""
+    cell, units = CELLS[shape.cell], shape.units
+    shapes = {f"embed_{name}": [(classes, shape.embedding)] for name, classes in vocabulary.inputs.items()}
+    for i in range(shape.layers):
+        read = units if i else shape.embedding * len(vocabulary.inputs) + HEARD
+        gates = cell.gates * units
+        shapes[f"{shape.cell}_{i}"] = [(read, gates), (units, gates), (*cell.bias, gates)]
+    around = shape.surroundings
+    shapes["surroundings"] = [(1, 2 * NEAR + 1, len(FADING) + 1, around), (around,)]
+    for head in heads_of(vocabulary, shape):
+        shapes |= head.weight_shapes()
+    return shapes

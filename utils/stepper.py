@@ -1,0 +1,262 @@
+"""The network of a weights file in NumPy, one event at a time: the same distributions as Keras gives, without Keras.
+
+The heads are those of `heads.py`; written anew are the recurrent step and the traces, which Keras computes for all
+events of a window at once. A test holds both to the same distributions within 1e-4. Shapes: B pieces side by side, U
+units, V classes, F traces, K contexts of the match model.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, fields, replace
+from typing import Any
+
+import numpy as np
+
+from utils import recall
+from utils.checkpoint import Checkpoint
+from utils.errors import UserError
+from utils.events import END_STREAM, REACH, Vocabulary, bar_steps
+from utils.heads import CELLS, FADING, HEARD, NEAR, Head, Known, Shape, heads_of, weight_shapes
+from utils.recall import NOTHING, K
+from utils.theory import Metre
+
+Classes = dict[str, np.ndarray]  # stream -> (B,)
+
+
+@dataclass
+class State:
+    """Where B pieces stand after some events, of which the last is not yet read."""
+
+    cells: list[tuple[np.ndarray, ...]]  # for each layer its states (B, U): h and c of an LSTM, h of a GRU
+    last: Classes  # what the network reads of the last event: its streams, 'phase' and 'interval'
+    bar: np.ndarray  # (B,) steps in a bar
+    traces: np.ndarray  # (B, F, numbers) of pitch classes and keys before the last event; see `Stepper.hear`
+    held: np.ndarray  # (B, keys) quarter notes after the event before the last for which each key is held
+    past: recall.Past  # all events but the last
+    recalled: Classes  # (B, K) classes of the recalled events
+    onset: np.ndarray  # (B,) steps from the beginning to the last event
+    length: int  # events so far
+
+
+def mapped(change: Callable[..., np.ndarray], *values: Any) -> Any:
+    """What is like each of `values` (states, or parts of them), with the arrays that stand at the same place in all of
+    them changed to `change(array, array, ...)`; whatever is no array stays as it is in the first."""
+    first = values[0]
+    if isinstance(first, np.ndarray):
+        return change(*values)
+    if isinstance(first, dict):
+        return {name: mapped(change, *(value[name] for value in values)) for name in first}
+    if isinstance(first, list | tuple):
+        return type(first)(mapped(change, *parts) for parts in zip(*values, strict=True))
+    if isinstance(first, State | recall.Past):
+        names = [field.name for field in fields(first)]
+        return replace(first, **{n: mapped(change, *(getattr(value, n) for value in values)) for n in names})
+    return first
+
+
+def stack(states: list[State]) -> State:
+    """Several states as one batch; they count as many events as the first."""
+    length = max(state.past.length for state in states)
+    states = [replace(state, past=state.past.aligned(length)) for state in states]
+    return mapped(lambda *arrays: np.concatenate(arrays), *states)
+
+
+def take(state: State, which: np.ndarray | slice) -> State:
+    """Some pieces of a batch: `which` holds their indices, a mask or a slice."""
+    return mapped(lambda array: array[which], state)
+
+
+# ---- the recurrent steps: as the layers of Keras with the same weights ----
+
+
+class Lstm:
+    """sigmoid(x) = (tanh(x / 2) + 1) / 2, so with the weights of the sigmoid gates halved one tanh serves all four
+    gates. Keras keeps them in the order input, forget, cell, output."""
+
+    def __init__(self, kernel: np.ndarray, recurrent: np.ndarray, bias: np.ndarray):
+        units = len(recurrent)
+        scale = np.full(4 * units, 0.5, np.float32)
+        scale[2 * units : 3 * units] = 1
+        self.kernel, self.recurrent, self.bias = kernel * scale, recurrent * scale, bias * scale
+
+    def step(self, read: np.ndarray, h: np.ndarray, c: np.ndarray) -> tuple[np.ndarray, ...]:
+        """The next states from the product of the input with `kernel`, (B, 4 U), and the last states (B, U)."""
+        gates = np.tanh(read + h @ self.recurrent + self.bias)
+        i, f, g, o = (gates[:, k * h.shape[1] : (k + 1) * h.shape[1]] for k in range(4))
+        c = (0.5 * f + 0.5) * c + (0.5 * i + 0.5) * g
+        return (0.5 * o + 0.5) * np.tanh(c), c
+
+
+class Gru:
+    """Keras keeps the gates in the order update, reset, candidate, and two biases: what is reset is the product of the
+    last state, with its own bias (`reset_after`)."""
+
+    def __init__(self, kernel: np.ndarray, recurrent: np.ndarray, bias: np.ndarray):
+        self.kernel, self.recurrent, self.bias = kernel, recurrent, bias
+
+    def step(self, read: np.ndarray, h: np.ndarray) -> tuple[np.ndarray, ...]:
+        """The next state from the product of the input with `kernel`, (B, 3 U), and the last state (B, U)."""
+        units = h.shape[1]
+        read, kept = read + self.bias[0], h @ self.recurrent + self.bias[1]
+        update, reset = np.split(0.5 * np.tanh(0.5 * (read + kept)[:, : 2 * units]) + 0.5, 2, axis=1)
+        candidate = np.tanh(read[:, 2 * units :] + reset * kept[:, 2 * units :])
+        return (update * h + (1 - update) * candidate,)
+
+
+STEPS = {"lstm": Lstm, "gru": Gru}
+
+
+class FoldedHead:
+    """A head with its weights joined, as far as sums and products of them can be taken beforehand."""
+
+    def __init__(self, head: Head, arrays: dict[str, list[np.ndarray]], tables: dict[str, np.ndarray]):
+        self.head = head
+        kernel, self.bias = arrays[f"hidden_{head.stream}"]
+        always = len(kernel) - head.shape.embedding * len(head.sees)  # rows for what does not depend on the choices
+        self.kernel = kernel[:always]
+        rows = np.split(kernel[always:], len(head.sees)) if head.sees else []
+        self.tables = {name: tables[name] @ part for name, part in zip(head.sees, rows, strict=True)}
+        outputs = [arrays[name] for name in head.outputs]
+        self.above, self.above_bias = (np.concatenate(parts, axis=-1) for parts in zip(*outputs, strict=True))
+        self.ends = np.cumsum(list(head.outputs.values()))[:-1]
+        self.own = [array for name in head.own_weights for array in arrays[name]]
+
+    def logits(self, output: np.ndarray, chosen: Classes, known: Known) -> np.ndarray:
+        """(B, V) from the output of `Stepper.step` and what was chosen before."""
+        hidden = np.concatenate([output, known.agrees], axis=1, dtype=np.float32) @ self.kernel + self.bias
+        for name, table in self.tables.items():
+            hidden = hidden + table[chosen[name]]
+        outputs = np.split(np.maximum(hidden, 0) @ self.above + self.above_bias, self.ends, axis=1)
+        return self.head.logits(np, outputs, known, *self.own)
+
+
+class Stepper:
+    """The network of a weights file, stepped event by event.
+
+    Embeddings meet only linear maps, so each table is multiplied by its map once, here: an event then costs a row of
+    each table, one recurrent product for a layer, and the heads. Raises UserError if the file's weights do not have the
+    shapes that it describes.
+    """
+
+    def __init__(self, checkpoint: Checkpoint):
+        self.vocabulary: Vocabulary = checkpoint.vocabulary
+        self.streams = self.vocabulary.streams
+        self.shape = Shape(**checkpoint.about["shape"])
+        arrays, size = checkpoint.arrays, self.shape.embedding
+        expected = weight_shapes(self.vocabulary, self.shape)
+        if {name: [a.shape for a in arrays[name]] for name in expected if name in arrays} != expected:
+            raise UserError("These weights are of another network than the one that they describe: train again.")
+        cell = self.shape.cell
+        self.layers = [STEPS[cell](*arrays[f"{cell}_{i}"]) for i in range(self.shape.layers)]
+        tables = {name: arrays[f"embed_{name}"][0] for name in self.vocabulary.inputs}
+        *rows, self.heard = np.split(self.layers[0].kernel, size * np.arange(1, len(tables) + 1))
+        self.events = {name: table @ part for (name, table), part in zip(tables.items(), rows, strict=True)}
+        self.heads = {head.stream: FoldedHead(head, arrays, tables) for head in heads_of(self.vocabulary, self.shape)}
+        kernel, self.around_bias = arrays["surroundings"]
+        self.around = kernel.reshape(-1, kernel.shape[-1])
+        self._prepare_traces()
+        self.gaps = self.vocabulary.steps(END_STREAM)
+        self.quarters, self.lengths = self.vocabulary.quarters("offset"), self.vocabulary.quarters("duration")
+
+    def _prepare_traces(self) -> None:
+        """A trace has a number for each pitch class and for each key, with a margin so that all nearby are there."""
+        keys = self.vocabulary.keys
+        octaves = np.pad(keys, ((0, 0), (0, 4))).reshape(len(keys), 11, 12).sum(axis=1)
+        self.keys = np.pad(keys, ((0, 0), (NEAR, NEAR)))
+        self.struck = np.concatenate([octaves, self.keys], axis=1)  # what a note adds
+        pitch = np.arange(128)[:, None]
+        near = 12 + pitch + np.arange(2 * NEAR + 1)
+        self.places = np.concatenate([(pitch + np.arange(12)) % 12, near], axis=1)  # what is read from each last note
+        self.candidates = slice(self.vocabulary.lowest, self.vocabulary.highest + 2 * NEAR + 1)
+        self.by_event, self.by_beat = np.array(FADING, np.float32).T
+        self.scale = 1 - self.by_event * self.by_beat**0.25  # see `network.Traces`
+
+    def start(self, count: int, metre: Metre) -> State:
+        """`count` pieces before their first event."""
+        zeros = np.zeros((count, self.shape.units), np.float32)
+        token = {stream: np.full(count, self.vocabulary.size(stream)) for stream in self.streams}
+        return State(
+            cells=[(zeros,) * CELLS[self.shape.cell].states for _ in self.layers],
+            last={**token, "phase": np.zeros(count, int), "interval": np.full(count, REACH)},
+            bar=np.full(count, bar_steps(metre, self.vocabulary.grid)),
+            traces=np.zeros((count, len(FADING), self.struck.shape[1]), np.float32),
+            held=np.zeros((count, self.keys.shape[1]), np.float32),
+            past=recall.Past.empty(count, self.vocabulary),
+            recalled={name: np.full((count, K), NOTHING) for name in self.vocabulary.recalled},
+            onset=np.zeros(count, int),
+            length=0,
+        )
+
+    def hear(self, state: State) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """What is read of the traces after the last event, (B, HEARD); the traces; and for how many quarter notes more
+        each key is held. As the Keras layer `network.Traces`."""
+        note, beats = state.last["note"], self.quarters[state.last["offset"]][:, None]
+        fading = self.by_event * self.by_beat**beats
+        traces = state.traces * fading[:, :, None] + self.struck[note][:, None]
+        here = self.places[self.vocabulary.top[note]]  # (B, numbers read of each trace)
+        read = np.take_along_axis(traces, here[:, None], axis=2) * self.scale[:, None]
+        length = self.lengths[state.last["duration"]][:, None]
+        return read.reshape(len(note), HEARD), traces, np.maximum(state.held - beats, self.keys[note] * length)
+
+    def step(self, state: State) -> tuple[np.ndarray, State]:
+        """Read the last event: what all heads see, (B, U + HEARD), and the state with everything moved on."""
+        heard, traces, held = self.hear(state)
+        past, recalled = state.past.add(state.last, state.bar) if state.length else (state.past, state.recalled)
+        read = heard @ self.heard
+        for name, table in self.events.items():
+            read = read + table[state.last[name]]
+        cells = []
+        for layer, states in zip(self.layers, state.cells, strict=True):
+            cells.append(layer.step(cells[-1][0] @ layer.kernel if cells else read, *states))
+        output = np.concatenate([cells[-1][0], heard], axis=1)
+        return output, replace(state, cells=cells, traces=traces, held=held, past=past, recalled=recalled)
+
+    def logits(self, stream: str, output: np.ndarray, state: State, chosen: Classes) -> np.ndarray:
+        """(B, V) unnormalised log-probabilities of the next event's class in `stream`, given the output of `step`, the
+        state before the event, and what was chosen of it so far (see `known`)."""
+        folded = self.heads[stream]
+        agrees = folded.head.agrees(np, state.recalled, chosen)
+        around = self.surroundings(state, chosen) if stream == "note" else None
+        return folded.logits(output, chosen, Known(agrees, state.recalled, state.last["note"], around))
+
+    def surroundings(self, state: State, chosen: Classes) -> np.ndarray:
+        """(B, P, D) what lies around each key that may come next."""
+        beats = np.zeros(len(state.onset))
+        if END_STREAM in self.shape.sees["note"]:
+            beats = self.quarters[chosen[END_STREAM]]
+        traces = state.traces[:, :, 12:][:, :, self.candidates] * self.scale[:, None]
+        # A thousandth of a beat, as in Keras: no matter how the sums were rounded.
+        held = state.held[:, self.candidates] > beats[:, None] + 1e-3
+        around = np.concatenate([traces, held[:, None]], axis=1, dtype=np.float32)  # (B, F + 1, P + 2 NEAR)
+        windows = np.lib.stride_tricks.sliding_window_view(around, 2 * NEAR + 1, axis=2).transpose(0, 2, 3, 1)
+        windows = windows.reshape(*windows.shape[:2], -1)
+        return np.maximum(windows @ self.around + self.around_bias, 0)
+
+    def known(self, stream: str, classes: np.ndarray, state: State) -> Classes:
+        """What choosing the classes (B,) of `stream` tells of the next event: them, and what follows from them."""
+        if stream == "offset":
+            return {stream: classes, "phase": (state.last["phase"] + self.steps(classes)) % state.bar}
+        if stream == "note":
+            return {stream: classes, "interval": self.vocabulary.intervals(classes, state.last["note"])}
+        return {stream: classes}
+
+    def append(self, state: State, event: Classes) -> State:
+        """The state with an event, all that is `known` of it, after it; not yet read."""
+        steps = self.steps(event[END_STREAM])
+        return replace(state, last=event, onset=state.onset + steps, length=state.length + 1)
+
+    def steps(self, offset: np.ndarray) -> np.ndarray:
+        """Classes of the offset stream -> grid steps; 0 for the end of a piece."""
+        return self.gaps[offset]
+
+    def read(self, state: State, classes: dict[str, Sequence[int]], phase: Sequence[int]) -> State:
+        """The state after the events (E,) with their phases (E,), of which the last is not yet read: `step` does that.
+        All pieces of the batch read the same events."""
+        for i in range(len(classes[END_STREAM])):
+            _, before = self.step(state)
+            event = {}
+            for stream in self.streams:
+                event |= self.known(stream, np.full(len(before.onset), classes[stream][i]), before)
+            # The metre may have changed on the way, so the phase is not always what follows from the offset.
+            event["phase"] = np.full(len(before.onset), phase[i])
+            state = self.append(before, event)
+        return state

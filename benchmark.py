@@ -16,11 +16,12 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 
 from utils import checkpoint, dataset, events, midi, sampler, settings
-from utils.heads import Shape
+from utils.heads import CELLS, Shape
 from utils.measure import likelihood
 from utils.stepper import Stepper
 
@@ -39,6 +40,35 @@ REPEAT = 5  # times that short measurements are taken; the best counts
 NOTES = 600  # in a made-up piece
 WINDOW = 100  # events in an ancestors' window
 PRIOR_NOTES = 700  # new notes of the continuation
+
+
+HERE = Path(__file__).resolve().parent
+TRAIN = settings.parse(HERE / "train.py", [])  # the defaults of train.py
+
+
+def best_time(repeat: int, work: Callable[[], object]) -> float:
+    """Seconds that `work` takes, the best of `repeat`."""
+    times = []
+    for _ in range(repeat):
+        start = time.perf_counter()
+        work()
+        times.append(time.perf_counter() - start)
+    return min(times)
+
+
+def limit(weights: checkpoint.Checkpoint, rows: int, steps: int, repeat: int) -> float:
+    """Seconds that arithmetic alone takes for `steps` events of `rows` pieces: the float32 matrix products with all
+    arrays of a weights file, each taken for all events at once unless it must wait for the event before. Embeddings are
+    looked up, and the kernel of the surroundings meets each key."""
+    keys, factors = weights.vocabulary.highest - weights.vocabulary.lowest + 1, []
+    for layer, (kernel, *others) in weights.arrays.items():
+        if layer.startswith("embed_") or kernel.ndim < 2:
+            continue
+        count = rows * steps * (keys if kernel.ndim > 2 else 1)
+        factors.append((np.ones((count, kernel[..., 0].size), np.float32), kernel.reshape(-1, kernel.shape[-1])))
+        if layer.startswith(tuple(CELLS)):
+            factors += [(np.ones((rows, len(others[0])), np.float32), others[0])] * steps
+    return best_time(max(repeat, 3), lambda: [a @ b for a, b in factors])
 
 
 def made_up(notes: int, seed: int) -> midi.Piece:
@@ -62,92 +92,71 @@ def write_music(folder: Path, pieces: int, notes: int, different: int) -> None:
             shutil.copy(folder / f"{i % different:05d}.mid", path)
 
 
-def best_time(repeat: int, work: Callable[[], object]) -> float:
-    """Seconds that `work` takes, the best of `repeat`."""
-    times = []
-    for _ in range(repeat):
-        start = time.perf_counter()
-        work()
-        times.append(time.perf_counter() - start)
-    return min(times)
-
-
-def products(shapes: list[tuple[int, int, int]], repeat: int) -> float:
-    """Seconds for float32 matrix products (rows, inner, columns) one after another: what arithmetic alone costs."""
-    pairs = {(m, k, n): (np.ones((m, k), np.float32), np.ones((k, n), np.float32)) for m, k, n in shapes}
-    work = [pairs[shape] for shape in shapes]  # equal shapes share their arrays, as the steps of a layer do
-    return best_time(max(repeat, 3), lambda: [a @ b for a, b in work])
-
-
-def event_products(vocabulary: events.Vocabulary, shape: dict, rows: int, steps: int, folded: bool = False) -> list:
-    """Shapes of the products of a forward pass over `steps` events of `rows` pieces. Those that need not wait for the
-    step before are taken at once. `folded`: embeddings were multiplied by what follows them beforehand."""
-    units, size, hidden = shape["units"], shape["embedding"], shape["hidden"]
-    many = rows * steps
-    shapes = [(many, units, 4 * units)] * (shape["layers"] - 1) + [(rows, units, 4 * units)] * shape["layers"] * steps
-    shapes.append((many, events.MEMORY + (0 if folded else size * len(vocabulary.inputs)), 4 * units))
-    for stream, seen in shape["sees"].items():
-        outputs = vocabulary.size(stream) + (2 * events.REACH + 1 if stream == "note" else 0)
-        shapes += [(many, units + events.MEMORY + (0 if folded else size * len(seen)), hidden), (many, hidden, outputs)]
-    return shapes
-
-
-def default_network(vocabulary: events.Vocabulary):
-    """(trainer, scorer, shape, settings) of train.py's defaults, untrained: speed does not depend on the weights."""
-    from utils import network
-
-    args = settings.parse("train.py", [])
-    shape = Shape.of(args)
-    trainer, scorer = network.build(vocabulary, shape)
-    optimizer = network.adamw(args.learning_rate, args.weight_decay, args.clip_norm or None)
-    network.compile_trainer(trainer, args.streams, optimizer)
-    return trainer, scorer, shape, args
-
-
 def read(folder: Path) -> list[dataset.Source]:
     """The pieces of a folder with train.py's defaults."""
-    args = settings.parse("train.py", [])
-    return dataset.read_folder(folder, events.Representation.of(vars(args)))[0]
+    return dataset.read_folder(folder, events.Representation.of(vars(TRAIN)))[0]
 
 
 def corpus_of(sources: list[dataset.Source]) -> dataset.Corpus:
     """All of them encoded, with train.py's defaults."""
-    args = settings.parse("train.py", [])
-    how = events.Representation.of(vars(args))
-    vocabulary = events.build_vocabulary([source.events for source in sources], how, args.transpose)
-    return dataset.encode(sources, vocabulary, args.transpose)
+    form = events.Representation.of(vars(TRAIN))
+    vocabulary = events.build_vocabulary([source.events for source in sources], form, TRAIN.transpose)
+    return dataset.encode(sources, vocabulary, TRAIN.transpose)
 
 
-def endless(corpus: dataset.Corpus, args) -> Iterator[tuple]:
-    """Batches with train.py's defaults, epoch after epoch."""
-    rng = np.random.default_rng(1)
-    while True:
-        yield from dataset.batches(corpus, args.sequence_length, args.batch_size, args.transpose, rng)
+class Trainer:
+    """The network of train.py's defaults with endless batches; speed does not depend on what it has learnt."""
+
+    def __init__(self, corpus: dataset.Corpus):
+        from utils import network
+
+        self.shape = Shape.of(TRAIN)
+        self.model, self.scorer = network.build(corpus.vocabulary, self.shape)
+        optimizer = network.adamw(TRAIN.learning_rate, TRAIN.weight_decay, TRAIN.clip_norm)
+        network.compile_trainer(self.model, TRAIN.streams, optimizer)
+        self.batches = self.endless(corpus)
+        self.before = self.shape.silence(TRAIN.batch_size)
+
+    def endless(self, corpus: dataset.Corpus) -> Iterator[tuple]:
+        rng = np.random.default_rng(1)
+        while True:
+            yield from dataset.batches(corpus, TRAIN.sequence_length, TRAIN.batch_size, TRAIN.transpose, rng)
+
+    def update(self) -> int:
+        """Make a batch and learn from it; returns how many events were predicted."""
+        inputs, weights = next(self.batches)
+        self.model.train_on_batch({**inputs, **self.before}, weights)
+        return int(weights[..., 0].sum())
 
 
-# ---- the ancestors' way ----
+def save_network(folder: Path, path: Path) -> None:
+    """Weights of the default network, untrained."""
+    sources = read(folder)
+    corpus = corpus_of(sources)
+    trainer = Trainer(corpus)
+    about = {"vocabulary": corpus.vocabulary.to_json(), "shape": trainer.shape.to_json(), "history": []}
+    about |= {"metre": (4, 4), "openings": dataset.passages(sources, corpus.vocabulary, TRAIN.sequence_length, 4, 1)}
+    checkpoint.save(path, trainer.scorer, about)
 
 
 def ancestors_read(path: Path) -> list[tuple[str, float, float]]:
-    """(note or chord, offset, duration) of the first part, as music21 gives them."""
+    """(note or chord, offset, duration) of the first part, as music21 gives them: how the ancestors read a file."""
     from music21 import chord, converter, instrument, note
 
-    parsed = converter.parse(path, forceSource=True)
+    parsed, rows = converter.parse(path, forceSource=True), []
     parts = instrument.partitionByInstrument(parsed)
-    found = []
     for element in parts.parts[0].recurse() if parts else parsed.flatten().notes:
-        if isinstance(element, note.Note):
-            found.append((str(element.pitch), float(element.offset), float(element.quarterLength)))
-        elif isinstance(element, chord.Chord):
-            name = ".".join(str(number) for number in element.normalOrder)
-            found.append((name, float(element.offset), float(element.quarterLength)))
-    return found
+        if isinstance(element, note.Note | chord.Chord):
+            chordal = isinstance(element, chord.Chord)
+            name = ".".join(map(str, element.normalOrder)) if chordal else str(element.pitch)
+            rows.append((name, float(element.offset), float(element.quarterLength)))
+    return rows
 
 
 # ---- the parts ----
 
 
-def measure_read(args, folder: Path) -> dict:
+def measure_read(args: SimpleNamespace, folder: Path, weights: Path) -> dict:
     """Files read and quantised a second."""
     paths = midi.find(folder)
     data = [path.read_bytes() for path in paths]
@@ -167,29 +176,18 @@ def measure_read(args, folder: Path) -> dict:
     }
 
 
-def measure_train(args, folder: Path) -> dict:
+def measure_train(args: SimpleNamespace, folder: Path, weights: Path) -> dict:
     """Training targets (events predicted) a second, with the making of the batches."""
-    sources = read(folder)
-    corpus = corpus_of(sources)
+    corpus = corpus_of(read(folder))
     from utils.measure import ancestors
 
-    trainer, _, shape, train = default_network(corpus.vocabulary)
-    before = shape.silence(train.batch_size)
-
-    batches = endless(corpus, train)
-
-    def update() -> float:
-        inputs, weights = next(batches)
-        trainer.train_on_batch({**inputs, **before}, weights)
-        return weights[..., 0].sum()
-
-    update()  # compiles
+    trainer = Trainer(corpus)
+    trainer.update()  # compiles
     start = time.perf_counter()
-    targets = sum(update() for _ in range(args.updates))
+    targets = sum(trainer.update() for _ in range(args.updates))
     seconds = time.perf_counter() - start
     # The backward pass takes two products for each one of the forward pass.
-    forward = event_products(corpus.vocabulary, shape, train.batch_size, train.sequence_length)
-    limit = 3 * products(forward, args.repeat)
+    least = 3 * limit(checkpoint.load(weights), TRAIN.batch_size, TRAIN.sequence_length, args.repeat)
 
     sizes = [corpus.vocabulary.size(stream) for stream in corpus.vocabulary.streams]
     model, size = ancestors.build(sizes, args.window), ancestors.BATCH
@@ -202,60 +200,51 @@ def measure_train(args, folder: Path) -> dict:
         "train_targets_per_second": per_second,
         "train_ancestors_targets_per_second": size / theirs,
         "train_ratio": per_second / (size / theirs),
-        "train_limit_share": limit * args.updates / seconds,
+        "train_limit_share": least * args.updates / seconds,
     }
 
 
-def save_network(folder: Path, path: Path) -> None:
-    """Weights of the default network, untrained."""
-    sources = read(folder)
-    corpus = corpus_of(sources)
-    _, scorer, shape, train = default_network(corpus.vocabulary)
-    about = {"vocabulary": corpus.vocabulary.to_json(), "shape": shape.to_json(), "history": [], "metre": (4, 4)}
-    about["openings"] = dataset.passages(sources, corpus.vocabulary, train.sequence_length, 4, 1)
-    checkpoint.save(path, scorer, about)
-
-
-def measure_sample(args, weights: Path, folder: Path) -> dict:
-    """Notes a second from a sampler that is warm; seconds in which evaluate.py's score of real pieces is found."""
-    stepper = Stepper(checkpoint.load(weights))
-    measured = {}
+def measure_sample(args: SimpleNamespace, folder: Path, weights: Path) -> dict:
+    """Notes a second from a sampler that is warm; seconds in which evaluate.py's score of real pieces is computed."""
+    kept, measured = checkpoint.load(weights), {}
+    network = Stepper(kept)
     for count, name in ((1, "notes_per_second"), (64, "notes_per_second_64")):
-        state = stepper.start(count, (4, 4))
-        how = sampler.Sampling(seed=1, constraints=sampler.usual_constraints(stepper, 400))
-        seconds = best_time(args.repeat, lambda s=state, h=how: sampler.generate(stepper, s, 400, h))
-        limit = products(event_products(stepper.vocabulary, stepper.shape, count, 1, True) * 400, args.repeat)
-        measured |= {name: 400 * count / seconds, f"{name}_limit_share": limit / seconds}
+        state = network.start(count, (4, 4))
+        how = sampler.Sampling(seed=1, constraints=sampler.usual_constraints(network, 400))
+        seconds = best_time(args.repeat, lambda s=state, h=how: sampler.generate(network, s, 400, h))
+        least = 400 * limit(kept, count, 1, args.repeat)
+        measured |= {name: 400 * count / seconds, f"{name}_limit_share": least / seconds}
     sources = read(folder)
     for count, name in ((1, "score_seconds"), (100, "score_seconds_100")):
-        corpus = dataset.encode(sources[:count], stepper.vocabulary)
-        measured[name] = best_time(1, lambda c=corpus: likelihood.score(stepper, c))
+        corpus = dataset.encode(sources[:count], network.vocabulary)
+        measured[name] = best_time(1, lambda c=corpus: likelihood.score(network, c))
     return measured
 
 
-def measure_prior(args, weights: Path, folder: Path) -> dict:
+def measure_prior(args: SimpleNamespace, folder: Path, weights: Path) -> dict:
     """A continuation of 700 notes, the whole command from a cold start."""
     with tempfile.TemporaryDirectory() as out:
         command = [sys.executable, "predict_with_prior.py", "--weights", weights, "--out", out]
-        command = [*map(str, command), "--notes", str(args.prior_notes)]
-        command += ["--no-wav", "--no-picture", "--no-copying"]
+        command += ["--notes", args.prior_notes, "--no-wav", "--no-picture", "--no-copying"]
+        command = [str(word) for word in command]
         seconds = best_time(args.repeat, lambda: subprocess.run(command, check=True, capture_output=True))
-    stepper = Stepper(checkpoint.load(weights))
+    kept = checkpoint.load(weights)
+    network = Stepper(kept)
     from utils.measure import ancestors
 
-    model = ancestors.build([stepper.vocabulary.size(stream) for stream in stepper.streams], args.window)
-    window = [np.zeros((1, args.window, 1), np.float32) for _ in stepper.streams]
+    model = ancestors.build([network.vocabulary.size(stream) for stream in network.streams], args.window)
+    window = [np.zeros((1, args.window, 1), np.float32) for _ in network.streams]
     reading = best_time(1, lambda: ancestors_read(midi.find(folder)[0]))
     model.predict(window, verbose=0)
     notes = args.ancestor_notes
     each = best_time(1, lambda: [model.predict(window, verbose=0) for _ in range(notes)]) / notes
     theirs = reading + each * args.prior_notes
-    limit = products(event_products(stepper.vocabulary, stepper.shape, 1, 1, True) * args.prior_notes, args.repeat)
+    least = args.prior_notes * limit(kept, 1, 1, args.repeat)
     return {
         "prior_seconds": seconds,
         "prior_ancestors_seconds": theirs,
         "prior_ratio": theirs / seconds,
-        "prior_limit_share": limit / seconds,
+        "prior_limit_share": least / seconds,
     }
 
 
@@ -272,27 +261,17 @@ def peak_gigabytes() -> float:
     return peak / 2**30 if sys.platform == "darwin" else peak / 2**20
 
 
-def update_seconds(args, notes: int) -> float:
+def update_seconds(args: SimpleNamespace, notes: int) -> float:
     """Median seconds of an update on `notes` notes, which are read from files on the disk."""
-    pieces = max(notes // 5_500, 1)
     with tempfile.TemporaryDirectory() as folder:
-        write_music(Path(folder), pieces, 5_500, 8)
+        write_music(Path(folder), max(notes // 5_500, 1), 5_500, 8)
         sources = read(folder)
-    corpus = corpus_of(sources)
-
-    trainer, _, shape, train = default_network(corpus.vocabulary)
-    before = shape.silence(train.batch_size)
-    batches = endless(corpus, train)
-    times = []
-    for _ in range(args.updates):
-        start = time.perf_counter()
-        inputs, weights = next(batches)
-        trainer.train_on_batch({**inputs, **before}, weights)
-        times.append(time.perf_counter() - start)
-    return float(np.median(times[len(times) // 4 :]))
+    trainer = Trainer(corpus_of(sources))
+    times = [best_time(1, trainer.update) for _ in range(args.updates)]
+    return float(np.median(times[len(times) // 4 :]))  # the first ones compile
 
 
-def measure_memory(args) -> dict:
+def measure_memory(args: SimpleNamespace, folder: Path, weights: Path) -> dict:
     """Peak memory while training on as many notes as MAESTRO has, and the time of an update against a small folder."""
     small = update_seconds(args, args.small)
     large = update_seconds(args, args.large)
@@ -304,7 +283,7 @@ def measure_memory(args) -> dict:
     }
 
 
-def measure_render(args) -> dict:
+def measure_render(args: SimpleNamespace, folder: Path, weights: Path) -> dict:
     """Sound and picture of a piece of two minutes, with the start of the packages that make them."""
     piece = made_up(NOTES, 1)
     piece.ticks_per_quarter = round(piece.ticks_per_quarter * midi.seconds(piece) / 120)  # as much faster
@@ -321,40 +300,45 @@ def measure_render(args) -> dict:
     return {"wav_seconds": middle - start, "picture_seconds": end - middle}
 
 
-def in_its_own_process(args, part: str) -> dict:
-    """A part whose memory, or whose packages' start, must not be mixed with that of others."""
+# Memory comes first: Linux counts what the parent held when it started a process among what that process held.
+PARTS = {
+    "memory": measure_memory,
+    "read": measure_read,
+    "train": measure_train,
+    "sample": measure_sample,
+    "prior": measure_prior,
+    "render": measure_render,
+}
+APART = ("memory", "render")  # their memory, or the start of their packages, must not be mixed with that of others
+
+
+def in_its_own_process(args: SimpleNamespace, part: str) -> dict:
     flags = [f"--{name.replace('_', '-')}={getattr(args, name)}" for name in ("updates", "large", "small", "repeat")]
     command = [sys.executable, "benchmark.py", "--part", part, *flags]
     done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
     return json.loads(done.stdout.splitlines()[-1])
 
 
-def main(args) -> None:
+def main(args: SimpleNamespace) -> None:
     args.midi_dir = args.midi_dir and os.path.abspath(args.midi_dir)
-    os.chdir(Path(__file__).parent)
+    os.chdir(HERE)
     for name in ("files", "updates", "ancestor_updates", "ancestor_notes", "repeat"):
         settings.at_least(name, getattr(args, name), 1)
-    settings.choice("part", args.part, ("all", "read", "train", "sample", "prior", "memory", "render"))
+    settings.choice("part", args.part, ("all", *PARTS))
     if args.quick:
         args.files, args.updates, args.ancestor_updates, args.ancestor_notes, args.repeat = 1, 12, 2, 5, 2
         args.large //= 10
     measured = {}
-    # Memory comes first: Linux counts what the parent held when it started a process among what that process held.
-    wanted = ("memory", "read", "train", "sample", "prior", "render") if args.part == "all" else (args.part,)
     with tempfile.TemporaryDirectory() as scratch:
         folder, weights = Path(args.midi_dir or scratch), Path(scratch) / "benchmark.weights.h5"
         if not args.midi_dir:
             write_music(folder, 200, args.notes, args.files)
-        for part in wanted:
+        for part in PARTS if args.part == "all" else [args.part]:
             print(f"measuring: {part} ...", flush=True)
-            if part in ("sample", "prior") and not weights.exists():
+            if part in ("train", "sample", "prior") and not weights.exists():
                 save_network(folder, weights)
-            if part in ("memory", "render"):
-                alone = {"memory": measure_memory, "render": measure_render}[part]
-                measured |= alone(args) if args.part == part else in_its_own_process(args, part)
-            else:
-                extra = (weights, folder) if part in ("sample", "prior") else (folder,)
-                measured |= globals()[f"measure_{part}"](args, *extra)
+            apart = part in APART and args.part == "all"
+            measured |= in_its_own_process(args, part) if apart else PARTS[part](args, folder, weights)
     measured = {name: float(f"{value:.4g}") for name, value in measured.items()}
     for name, value in measured.items():
         print(f"{name:38s} {value:>14,.6g}")

@@ -1,9 +1,8 @@
-"""experiments.py: a question at toy size, and what its changes change."""
+"""experiments.py: a question at toy size, and what its ways of training are."""
 
+import dataclasses
 import itertools
 import json
-import sys
-import time
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -13,9 +12,10 @@ import pytest
 from conftest import ROOT, TINY, random_piece, run
 
 import experiments
-from utils import dataset, events, network, settings, training
+from utils import dataset, events, network, settings
 from utils.events import Representation
-from utils.measure import ancestors, likelihood
+from utils.heads import Shape
+from utils.measure import ancestors, likelihood, ways
 
 STREAMS = ("offset", "note", "duration")
 WITH = ["--seeds", 1, "--minutes", 0.12, "--flags", " ".join(TINY[:-2])]
@@ -26,28 +26,13 @@ def asked(folder: Path, *flags: object) -> SimpleNamespace:
     return settings.parse(ROOT / "experiments.py", [str(flag) for flag in (*WITH, "--out", folder, *flags)])
 
 
-@pytest.fixture
-def restored(monkeypatch):
-    """What the changes change is as before afterwards."""
-    places = [
-        (keras.optimizers, "AdamW"),
-        (network, "nats_per_event"),
-        (network, "compile_trainer"),
-        (time, "monotonic"),
-    ]
-    places += [(likelihood, "held_out_nats"), (training, "batches"), (network.layers, "Embedding"), (sys, "argv")]
-    places += [(network.ops, "sparse_categorical_crossentropy")]
-    for place, name in places:
-        monkeypatch.setattr(place, name, getattr(place, name))
-
-
 def test_a_question_is_answered_and_a_run_is_made_once(music: Path, tmp_path: Path):
     flags = ["--question", "prior", "--priors", "0,4,20", "--following", 20, "--midi-dir", music, "--out", tmp_path]
     first = run("experiments.py", *flags, *WITH)
     assert first.returncode == 0, first.stderr
     (found,) = json.loads(first.stdout.splitlines()[-1])["as it is"]
     assert list(found) == ["0", "4", "20"] and all(0 < row["nats_per_note"] < 12 for row in found.values())
-    (made,) = tmp_path.glob("*/found.json")
+    (made,) = tmp_path.glob("*/results.json")
     row = json.loads(made.read_text())
     assert row["updates"] > 0 and row["nats_per_note"] == pytest.approx(sum(row["heads"].values()))
     written = made.stat().st_mtime
@@ -56,49 +41,77 @@ def test_a_question_is_answered_and_a_run_is_made_once(music: Path, tmp_path: Pa
 
 
 def test_what_can_be_asked():
-    assert set(itertools.chain(*experiments.QUESTIONS.values())) == set(experiments.WAYS)
+    assert set(itertools.chain(*ways.QUESTIONS.values())) == set(ways.WAYS)
     text = run("experiments.py").stdout
-    assert all(question in text for question in experiments.QUESTIONS)
+    assert all(question in text for question in ways.QUESTIONS)
 
 
-def test_copies_are_looked_for_again_and_again(music: Path, tmp_path: Path, restored):
+def test_copies_are_looked_for_again_and_again(music: Path, tmp_path: Path):
     flags = ["--question", "copying", "--stages", "1,2", "--pieces", 2, "--midi-dir", music]
     args = asked(tmp_path, "--only", "as it is", *flags)
     experiments.alone(args)
-    found = json.loads((experiments.folder_of(args) / "found.json").read_text())
+    found = json.loads((experiments.folder_of(args) / "results.json").read_text())
     assert found["1"]["train"] > found["2"]["train"]
     assert found["2"]["copying"]["generated"]["max"] >= found["2"]["copying"]["generated"]["median"] > 0
 
 
-def test_all_changes_at_once_still_learn(music: Path, tmp_path: Path, restored):
-    for name in ("focal loss", "label smoothing", "one target a window", "Lion", "averaged weights"):
-        experiments.WAYS[name][1]()
-    experiments.alone(asked(tmp_path, "--only", "scalar inputs", "--midi-dir", music))
-    (found,) = tmp_path.glob("*/found.json")
-    assert json.loads(found.read_text())["updates"] > 3
+def test_all_changes_at_once_still_learn(music: Path, tmp_path: Path, monkeypatch):
+    names = ("label smoothing", "one target a window", "scalar inputs")
+    smooth, alone, scalar = (ways.WAYS[name][1]() for name in names)
+    both = dataclasses.replace(ways.averaged(), loss=ways.focal().loss, cost=smooth.cost)
+    both = dataclasses.replace(both, batches=alone.batches, embedding=scalar.embedding)
+    monkeypatch.setitem(ways.WAYS, "all", ("--embedding 1", lambda: both))
+    experiments.alone(asked(tmp_path, "--only", "all", "--midi-dir", music))
+    (results,) = tmp_path.glob("*/results.json")
+    assert json.loads(results.read_text())["updates"] > 3
 
 
-def test_what_the_losses_are(restored):
+@pytest.mark.parametrize("name", ["Adam", "RMSprop", "Lion"])
+def test_other_optimizers(name: str):
+    made = ways.WAYS[name][1]().optimizer(0.1, 0.2, 0.3)
+    assert type(made) is getattr(keras.optimizers, name)
+    assert [float(made.learning_rate), made.weight_decay, made.global_clipnorm] == pytest.approx([0.1, 0.2, 0.3])
+
+
+def test_what_the_losses_are():
     weights, nats = np.ones((1, 2, 3), np.float32), np.array([[[0.0, 1, 2], [3, 0, 0]]], np.float32)
-    plain = float(network.nats_per_event(weights, nats))
-    experiments.focal()
-    assert plain == pytest.approx(3)
+    assert float(ways.usual().loss(weights, nats)) == pytest.approx(3)
     expected = sum(n * (1 - np.exp(-n)) ** 2 for n in (1, 2, 3)) / 2
-    assert float(network.nats_per_event(weights, nats)) == pytest.approx(expected)
-    logits = np.array([[1.0, 2, 4]], np.float32)
+    assert float(ways.focal().loss(weights, nats)) == pytest.approx(expected)
+    logits, target = np.array([[1.0, 2, 4]], np.float32), np.array([0])
     log_p = logits - np.log(np.exp(logits).sum())
-    experiments.smoothing()
-    smoothed = network.ops.sparse_categorical_crossentropy(np.array([0]), logits, from_logits=True)
-    assert float(smoothed[0]) == pytest.approx(-log_p[0, 0], rel=1e-5)  # when it is not training
+    assert float(ways.usual().cost(target, logits)[0]) == pytest.approx(-log_p[0, 0], rel=1e-5)
+    smoothed = -0.9 * log_p[0, 0] - 0.1 * log_p.mean()
+    assert float(ways.smoothing().cost(target, logits)[0]) == pytest.approx(smoothed, rel=1e-5)
 
 
-def test_a_window_trains_its_last_event(restored):
+def test_the_score_is_in_nats_whatever_the_cost(music: Path, tmp_path: Path):
+    """The trainer's cost may be another one; the scorer's never is."""
     sources = [dataset.Source("a", 0.5, events.from_piece(random_piece(1)))]
     vocabulary = events.build_vocabulary([s.events for s in sources], Representation(), 0)
-    experiments.last_target_alone()
+    args = settings.parse(ROOT / "train.py", TINY)
+    shape, corpus, scores = Shape.of(args), dataset.encode(sources, vocabulary), []
+    for way in (ways.usual(), ways.smoothing()):
+        keras.utils.set_random_seed(1)
+        _, scorer = network.build(vocabulary, shape, way)
+        scores.append(likelihood.held_out_nats(scorer, corpus, shape))
+    np.testing.assert_allclose(*scores, rtol=1e-6)
+
+
+def test_a_window_trains_its_last_event():
+    sources = [dataset.Source("a", 0.5, events.from_piece(random_piece(1)))]
+    vocabulary = events.build_vocabulary([s.events for s in sources], Representation(), 0)
     corpus = dataset.encode(sources, vocabulary)
-    for _, weights in training.batches(corpus, 16, 2, 0, np.random.default_rng(1)):
+    for _, weights in ways.last_target_alone().batches(corpus, 16, 2, 0, np.random.default_rng(1)):
         assert not weights[:, :-1].any() and weights[:, -1, 0].all()
+
+
+def test_results_of_an_older_state_of_the_code_are_not_taken_for_today_s(tmp_path: Path, monkeypatch):
+    args = asked(tmp_path, "--only", "as it is")
+    now = experiments.folder_of(args)
+    assert now == experiments.folder_of(args)
+    monkeypatch.setattr(experiments, "state_of_the_code", lambda: "another")
+    assert now != experiments.folder_of(args)
 
 
 def test_the_ancestors_network_is_scored_event_by_event():

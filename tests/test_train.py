@@ -3,6 +3,7 @@
 import csv
 import io
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -10,13 +11,14 @@ import sys
 import time
 import wave
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from conftest import ROOT, TINY, make_piece, one_line_error, random_piece, run, save
 
 import train
-from utils import checkpoint, settings, training
+from utils import checkpoint, settings
 from utils.errors import UserError
 from utils.output.tensorboard import Board, folder_of
 
@@ -81,6 +83,25 @@ def test_resuming_needs_the_same_network(music: Path, weights: Path, tmp_path: P
         learn("--midi-dir", music, "--weights", path, "--epochs", 3, "--layers", 2, "--resume")
 
 
+def test_resuming_needs_an_earlier_run(music: Path, tmp_path: Path):
+    with pytest.raises(UserError, match="no .*a.last.weights.h5 to resume from"):
+        learn("--midi-dir", music, "--weights", tmp_path / "a.weights.h5", "--resume")
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_gru_is_trained_and_resumed(music: Path, tmp_path: Path):
+    path = tmp_path / "a.weights.h5"
+    flags = ["--midi-dir", music, "--weights", path, "--cell", "gru"]
+    learn(*flags, "--epochs", 1)
+    with pytest.raises(UserError, match="--cell gru, not lstm"):
+        learn(*flags[:4], "--epochs", 2, "--resume")
+    learn(*flags, "--epochs", 2, "--resume")
+    history = checkpoint.load(tmp_path / "a.last.weights.h5").about["history"]
+    assert history[1]["train"] < history[0]["train"]
+    result = run("generate_music.py", "--weights", path, "--out", tmp_path / "out", "--notes", 20)
+    assert result.returncode == 0, result.stderr
+
+
 def test_an_earlier_run_is_kept(music: Path, weights: Path, tmp_path: Path):
     path = earlier_run(weights, tmp_path)
     before = {file.name: file.read_bytes() for file in tmp_path.iterdir()}
@@ -133,7 +154,7 @@ def test_ctrl_c_ends_cleanly_and_keeps_what_was_learnt(music: Path, tmp_path: Pa
     errors = (tmp_path / "errors.txt").read_text()
     assert process.returncode == 0, errors
     assert "Traceback" not in errors
-    assert f"Wrote {path}" in out
+    assert f"Wrote {path}" in out and re.search(r"Stopped in epoch \d+\. To go on: .* --resume", out)
     assert checkpoint.load(path).about["history"]
 
 
@@ -170,13 +191,18 @@ def test_training_stops_when_held_out_pieces_stop_improving(music: Path, tmp_pat
 
 def test_the_learning_rate_ends_at_nothing_when_the_time_is_limited():
     args = settings.parse(ROOT / "train.py", ["--minutes", "3", "--learning-rate", "1", "--warm-up", "10"])
-    rates = [training.learning_rate(args, progress, 100, []) for progress in (0, 0.5, 1, 2)]
-    assert rates == pytest.approx([1, 0.5, 0, 0])
-    assert training.learning_rate(args, 0, 0, []) == pytest.approx(0.1)
+
+    def rate(progress: float, updates: int, scores: list[float]) -> float:
+        history = [{"score": score} for score in scores]
+        return train.learning_rate(
+            SimpleNamespace(args=args, progress=lambda: progress, updates=updates, history=history)
+        )
+
+    assert [rate(progress, 100, []) for progress in (0, 0.5, 1, 2)] == pytest.approx([1, 0.5, 0, 0])
+    assert rate(0, 0, []) == pytest.approx(0.1)
     args.minutes, args.patience = 0, 4
     scores = [3, 2, 2.5, 2.5, 1, 1.5]
-    rates = [training.learning_rate(args, 0, 100, [{"score": s} for s in scores[:n]]) for n in range(7)]
-    assert rates == [1, 1, 1, 0.5, 0.25, 0.25, 0.125]
+    assert [rate(0, 100, scores[:n]) for n in range(7)] == [1, 1, 1, 0.5, 0.25, 0.25, 0.125]
 
 
 def test_the_time_limit_is_kept(music: Path, tmp_path: Path):
@@ -243,7 +269,7 @@ def test_weights_that_cannot_be_written(music: Path, tmp_path: Path):
         learn("--midi-dir", music, "--weights", tmp_path / "file" / "a.weights.h5")
 
 
-def test_music_is_not_needed_twice(music: Path, weights: Path, tmp_path: Path):
+def test_music_is_not_needed_twice(music: Path, weights: Path, tmp_path: Path, capsys):
     """Adding pieces between two parts of a run is allowed; what the vocabulary lacks moves to the nearest."""
     folder = tmp_path / "midi"
     shutil.copytree(music, folder)
@@ -251,6 +277,8 @@ def test_music_is_not_needed_twice(music: Path, weights: Path, tmp_path: Path):
     save(make_piece([(0, 20, 7 * 480), (480, 110, 480)]), folder / "new.mid")
     learn("--midi-dir", folder, "--weights", path, "--epochs", 3, "--resume")
     assert len(checkpoint.load(tmp_path / "a.last.weights.h5").about["history"]) == 3
+    said = capsys.readouterr().out
+    assert "Going on after epoch 2 of" in said and f"from here on from {folder}" in said
 
 
 def test_what_tensorboard_shows(music: Path, tmp_path: Path, capsys):

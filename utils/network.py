@@ -6,10 +6,13 @@ T + 1 events: the network reads events 0..T-1 and predicts events 1..T.
 
 import contextlib
 import os
+import time
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 
 import numpy as np
 
+from utils import dataset
 from utils.events import END_STREAM, Vocabulary
 from utils.heads import CELLS, FADING, HEARD, NEAR, Head, Known, Shape, heads_of
 from utils.recall import K
@@ -122,6 +125,29 @@ def cross_entropy(target, logits):
     return ops.sparse_categorical_crossentropy(target, logits, from_logits=True)
 
 
+def nats_per_event(weights, nats):
+    """The loss: nats summed over the streams, a mean over events; `weights` and `nats` are (B, T, S)."""
+    weights = ops.convert_to_tensor(weights)
+    return ops.sum(weights * nats) / ops.maximum(ops.sum(weights[..., 0]), 1)
+
+
+def adamw(learning_rate: float, weight_decay: float, global_clipnorm: float | None) -> keras.optimizers.Optimizer:
+    return keras.optimizers.AdamW(learning_rate, weight_decay=weight_decay, global_clipnorm=global_clipnorm)
+
+
+@dataclass(frozen=True)
+class Way:
+    """How a network is trained, as far as no flag of train.py says it; experiments.py tries other ways."""
+
+    embedding: Callable[..., layers.Layer] = layers.Embedding  # (classes, numbers, name) -> layer
+    cost: Callable = cross_entropy  # (targets (B, T), logits (B, T, V)) -> (B, T)
+    loss: Callable = nats_per_event  # (weights, costs), both (B, T, S) -> one number
+    optimizer: Callable[..., keras.optimizers.Optimizer] = adamw
+    batches: Callable = dataset.batches
+    before_scoring: Callable[[keras.Model], None] = lambda trainer: None
+    clock: Callable[[], float] = time.monotonic  # seconds
+
+
 def recurrent(x, initial, shape: Shape):
     """The output (B, T, U) of the recurrent layers for the inputs `x` (B, T, numbers), and their states after the last
     event as they are in `initial`, (B, layers * states, U)."""
@@ -150,19 +176,14 @@ def predict(head: Head, output, embedded: dict, recalled: dict, following: dict,
     return Logits(head, name=name)(outputs, agrees, recalled, last_note, around)
 
 
-def build(
-    vocabulary: Vocabulary,
-    shape: Shape,
-    cost: Callable = cross_entropy,
-    embedding: Callable[..., layers.Layer] = layers.Embedding,
-) -> tuple[keras.Model, keras.Model]:
+def build(vocabulary: Vocabulary, shape: Shape, way: Way | None = None) -> tuple[keras.Model, keras.Model]:
     """(trainer, scorer), two models that share their layers.
 
     Inputs: the vocabulary's inputs, (B, T + 1) integers; 'recall_NAME' (B, T + 1, K), what followed the last time (see
-    `recall`); and what `Shape.silence` gives before the first event. The trainer gives the `cost` of each event in each
-    stream, (B, T, S); the scorer the nats, and the state and the traces after the last event. `cost` is a function of
-    targets and logits, `embedding` makes the layer for so many classes and numbers.
+    `recall`); and what `Shape.silence` gives before the first event. The trainer gives the cost of each event in each
+    stream, (B, T, S); the scorer the nats, and the state and the traces after the last event.
     """
+    way = way or Way()
     inputs = {name: keras.Input((None,), dtype="int32", name=name) for name in vocabulary.inputs}
     recalled = {name: keras.Input((None, K), dtype="int32", name=f"recall_{name}") for name in vocabulary.recalled}
     before = {name: keras.Input(array.shape[1:], name=name) for name, array in shape.silence(1).items()}
@@ -170,7 +191,7 @@ def build(
     following = {name: classes[:, 1:] for name, classes in inputs.items()}
     now_recalled = {name: classes[:, :-1] for name, classes in recalled.items()}
     embedded = {
-        name: embedding(size, shape.embedding, name=f"embed_{name}")(inputs[name])
+        name: way.embedding(size, shape.embedding, name=f"embed_{name}")(inputs[name])
         for name, size in vocabulary.inputs.items()
     }
     traces = Traces(vocabulary, ahead=END_STREAM in shape.sees["note"], name="traces_of_keys")
@@ -186,7 +207,7 @@ def build(
         # A start token, or the end of a piece, is no class of every head; such targets have no weight.
         target = ops.minimum(following[head.stream], head.classes - 1)
         nats.append(cross_entropy(target, logits))
-        costs.append(nats[-1] if cost is cross_entropy else cost(target, logits))
+        costs.append(nats[-1] if way.cost is cross_entropy else way.cost(target, logits))
     inputs |= {f"recall_{name}": classes for name, classes in recalled.items()} | before
     trainer = keras.Model(inputs, ops.stack(costs, axis=-1), name="trainer")
     return trainer, keras.Model(inputs, [ops.stack(nats, axis=-1), state_after, traces_after])
@@ -204,12 +225,6 @@ def reseed(model: keras.Model, rng: np.random.Generator) -> None:
             layer.seed_generator.state.assign(rng.integers(2**31, size=2))
 
 
-def nats_per_event(weights, nats):
-    """The loss: nats summed over the streams, a mean over events; `weights` and `nats` are (B, T, S)."""
-    weights = ops.convert_to_tensor(weights)
-    return ops.sum(weights * nats) / ops.maximum(ops.sum(weights[..., 0]), 1)
-
-
 def nats_in_stream(stream: int):
     """A metric: the share of one stream in the loss."""
 
@@ -218,10 +233,6 @@ def nats_in_stream(stream: int):
         return ops.sum((weights * nats)[..., stream]) / ops.maximum(ops.sum(weights[..., 0]), 1)
 
     return metric
-
-
-def adamw(learning_rate: float, weight_decay: float, global_clipnorm: float | None) -> keras.optimizers.Optimizer:
-    return keras.optimizers.AdamW(learning_rate, weight_decay=weight_decay, global_clipnorm=global_clipnorm)
 
 
 def compile_trainer(

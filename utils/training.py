@@ -1,178 +1,166 @@
-"""The training loop: epochs until an end is reached, the best weights on held-out pieces kept after each."""
+"""How a training run begins: its settings are checked, its music is read, an earlier run is set aside or resumed."""
 
-import contextlib
-import csv
 import math
-import signal
-import time
 from collections import Counter
-from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
+from typing import TYPE_CHECKING
 
-import numpy as np
-from tqdm import tqdm
-
-from utils import checkpoint, network
+from utils import checkpoint, dataset, files, settings
 from utils.checkpoint import sibling
-from utils.dataset import Corpus, batch_count, batches
-from utils.heads import Shape
-from utils.measure import likelihood
-from utils.network import keras
+from utils.dataset import Corpus, Source
+from utils.errors import UserError
+from utils.events import KNOWN_STREAMS, Representation, build_vocabulary
+from utils.heads import CELLS, Shape
+from utils.measure import plots
 from utils.output.tensorboard import Board
+from utils.run import Run
+
+if TYPE_CHECKING:
+    from utils.network import Way
+
+# What a network was built for, and what it has not seen: --resume cannot change these settings.
+FIXED = "grid chords max_beats streams transpose split validation".split()
+FIXED += "heads cell layers units embedding hidden surroundings".split()
+ADDED = {"cell": "lstm"}  # settings that older weights files do not name, and what they were trained with
+LEFT_BEHIND = ("weights.h5", "last.weights.h5", "log.csv", "curve.png")  # files of a run, by their endings
 
 
-def learning_rate(args: SimpleNamespace, progress: float, updates: int, history: list[dict]) -> float:
-    """After the warm-up: with a time limit, half a cosine down to 0 at `progress` 1 (Loshchilov & Hutter 2017); without
-    one, halved each time that a quarter of the patience has passed without improvement."""
-    if args.minutes:
-        factor = 0.5 + 0.5 * math.cos(math.pi * min(progress, 1))
+def check(args: SimpleNamespace) -> None:
+    """Raises UserError for a setting of train.py that cannot work."""
+    settings.choice("heads", args.heads, ("chained", "parallel", "regression"))
+    settings.choice("chords", args.chords, ("split", "class"))
+    settings.choice("cell", args.cell, tuple(CELLS))
+    known = {"note", "duration"} < set(args.streams) <= set(KNOWN_STREAMS)
+    if args.streams[:1] != ("offset",) or not known or len(set(args.streams)) < len(args.streams):
+        raise UserError("--streams begins with offset and names note, duration and, if wanted, velocity.")
+    if not args.weights.endswith(".weights.h5"):
+        raise UserError(f"--weights {args.weights} must end in .weights.h5.")
+    sizes = "layers units embedding hidden surroundings sequence_length batch_size epochs openings sample_epochs"
+    for name in ("grid", "max_beats", *sizes.split()):
+        settings.at_least(name, getattr(args, name), 1)
+    shares = "validation dropout"
+    for name in f"transpose weight_decay minutes patience warm_up seed learning_rate clip_norm {shares}".split():
+        settings.at_least(name, getattr(args, name), 0)
+    settings.at_most("seed", args.seed, 2**32 - 1)
+    for name in shares.split():
+        if getattr(args, name) >= 1:
+            raise UserError(f"--{name} is a share: it must be below 1.")
+
+
+@dataclass
+class Music:
+    """The pieces that a run learns from, and those that it is scored on."""
+
+    train: list[Source]
+    held_out: list[Source]
+    files: int
+    skipped: int  # files that could not be used
+
+
+def read_music(args: SimpleNamespace) -> Music:
+    """Read the folder and hold some of its pieces out; what is skipped is printed."""
+    sources, skipped = dataset.read_folder(args.midi_dir, Representation.of(vars(args)), args.split)
+    for name, reason in skipped:
+        print(f"skipped: {name}: {reason}")
+    return Music(*dataset.hold_out(sources, args.validation), len(sources) + len(skipped), len(skipped))
+
+
+def set_aside(weights: str) -> None:
+    """Rename what an earlier run left; its best weights are copied, and stay until there are better ones."""
+    paths, name = [sibling(weights, ending) for ending in LEFT_BEHIND], Path(weights).name.removesuffix("weights.h5")
+    number = files.set_aside(
+        paths,
+        lambda path, number: path.with_name(f"{name}old-{number}.{path.name.removeprefix(name)}"),
+        copied=paths[0],
+    )
+    if number:
+        print(f"The files of an earlier run are kept as {sibling(weights, f'old-{number}')}.*")
+
+
+def resumed(args: SimpleNamespace, path: Path) -> checkpoint.Checkpoint:
+    """The checkpoint at `path` to go on from. Raises UserError if there is none, or if its network is not the one that
+    `args` describe."""
+    if not path.exists():
+        raise UserError(f"There is no {path} to resume from: train without --resume, or name the run with --weights.")
+    earlier = checkpoint.load(path)
+    then = {**ADDED, **earlier.about["settings"]}
+    for name in FIXED:
+        now = getattr(args, name)
+        if then[name] != (list(now) if isinstance(now, tuple) else now):
+            flag = "--" + name.replace("_", "-")
+            raise UserError(f"{path} was trained with {flag} {then[name]}, not {now}: resume with that, or start anew.")
+    row = earlier.about["history"][-1]
+    print(f"Going on after epoch {row['epoch']} of {path}, {row['seconds'] / 60:.1f} minutes of training.")
+    if Path(then["midi_dir"]).resolve() != Path(args.midi_dir).resolve():
+        print(f"Until now it learnt from {then['midi_dir']}, from here on from {args.midi_dir}.")
+    return earlier
+
+
+def begin(args: SimpleNamespace, music: Music, way: "Way", began: float) -> Run:
+    """A run with its network, new or resumed; what it learns from is printed. `began` is the clock's time at the start.
+    Raises UserError for weights that cannot be written or resumed."""
+    from utils import network  # starts Keras
+
+    network.keras.utils.set_random_seed(args.seed)
+    checkpoint.check_writable(args.weights)
+    last, history = sibling(args.weights, "last.weights.h5"), []
+    if args.resume:
+        earlier = resumed(args, last)
+        vocabulary, history = earlier.vocabulary, earlier.about["history"]
+        began -= history[-1]["seconds"]
     else:
-        factor, wait, best = 1.0, 0, math.inf
-        for row in history:
-            wait, best = (0, row["score"]) if row["score"] < best else (wait + 1, best)
-            if wait and wait % max(args.patience // 4, 1) == 0:
-                factor /= 2
-    return args.learning_rate * factor * min(1, (updates + 1) / max(args.warm_up, 1))
+        set_aside(args.weights)
+        pieces = [source.events for source in music.train]
+        vocabulary = build_vocabulary(pieces, Representation.of(vars(args)), args.transpose)
+    train = dataset.encode(music.train, vocabulary, args.transpose)
+    held_out = dataset.encode(music.held_out, vocabulary)
+    shape = Shape.of(args)
+    trainer, scorer = network.build(vocabulary, shape, way)
+    optimizer = way.optimizer(args.learning_rate, args.weight_decay, args.clip_norm or None)
+    network.compile_trainer(trainer, args.streams, optimizer, way.loss)
+    if args.resume:
+        try:
+            trainer.load_weights(last)
+        except ValueError:  # Keras finds layers by their order, which may change between versions of a network
+            raise UserError(
+                f"{last} is of another version of this program: its network still plays, but training cannot go on; "
+                "train without --resume."
+            ) from None
+    about = {
+        "settings": vars(args),
+        "shape": shape.to_json(),
+        "vocabulary": vocabulary.to_json(),
+        "metre": Counter(source.events.metre() for source in music.train).most_common(1)[0][0],
+        "split": {side: [s.name for s in getattr(music, side)] for side in ("train", "held_out")},
+        "openings": dataset.passages(music.train, vocabulary, args.sequence_length, args.openings, args.seed),
+        "versions": network.versions(),
+        "history": history,
+    }
+    describe(music, train, held_out)
+    print(f"{trainer.count_params():,} parameters on {network.DEVICES} (Keras with {about['versions']['backend']})")
+    plots.network_diagram(vocabulary, shape, Path(args.weights).with_name("model_plot.png"))
+    board = Board(args.logs, args.weights, args.resume)
+    run = Run(args, trainer, scorer, shape, train, held_out, about, way.clock, began, board)
+    if Path(args.weights).exists():  # else somebody has moved the best weights away
+        run.best = min((row["score"] for row in history), default=math.inf)
+    return run
 
 
-def report(row: dict, streams: tuple[str, ...], kept: bool) -> None:
-    """Print an epoch's line: nats an event, and in brackets the share of each stream."""
-
-    def part(name: str) -> str:
-        shares = " ".join(f"{stream} {row[f'{name}_{stream}']:.3f}" for stream in streams)
-        return f"{name.replace('_', '-')} {row[name]:.3f} ({shares})"
-
-    held_out = part("held_out") if "held_out" in row else "nothing held out"
-    print(f"epoch {row['epoch']:3d} {row['seconds']:6.0f} s  {part('train')}  {held_out}{'  kept' if kept else ''}")
-
-
-def write_log(history: list[dict], path: Path) -> None:
-    """The history as CSV. A log that cannot be written (it may be open in a spreadsheet) is no reason to stop."""
-    try:
-        with path.open("w", newline="", encoding="utf-8") as file:
-            writer = csv.DictWriter(file, history[-1])  # the first rows may be of an older version, with less
-            writer.writeheader()
-            writer.writerows(history)
-    except OSError as error:
-        print(f"{path} could not be written ({error.strerror}); training goes on.")
-
-
-@contextlib.contextmanager
-def asked_to_stop() -> Iterator[list]:
-    """A list that is empty until somebody presses Ctrl-C; pressed again, it interrupts as usual."""
-    asked = []
-
-    def note(number, frame) -> None:
-        asked.append(number)
-        signal.signal(signal.SIGINT, usual)
-        print("\nStopping after this update (Ctrl-C again leaves at once) ...")
-
-    usual = signal.signal(signal.SIGINT, note)
-    try:
-        yield asked
-    finally:
-        signal.signal(signal.SIGINT, usual)
-
-
-def one_epoch(
-    args: SimpleNamespace,
-    trainer: keras.Model,
-    corpus: Corpus,
-    before: dict[str, np.ndarray],
-    history: list[dict],
-    began: float,
-    asked: list,
-    board: Board,
-) -> tuple[Counter, int, bool]:
-    """Train for an epoch, or until the time is over, the loss is not finite, or `asked` is no longer empty.
-
-    Returns the sums of the losses ('loss' and each stream), the number of updates they were summed over, and whether
-    training ends here.
-    """
-    epoch, updates = len(history) + 1, history[-1]["updates"] if history else 0
-    # Each epoch has random numbers of its own, so that a resumed run makes the same ones.
-    rng = np.random.default_rng([args.seed, epoch])
-    network.reseed(trainer, rng)
-    windows = batches(corpus, args.sequence_length, args.batch_size, args.transpose, rng)
-    total = batch_count(corpus, args.sequence_length, args.batch_size)
-    sums, count = Counter(), 0
-    with tqdm(windows, f"epoch {epoch}", total, leave=False, unit="update", mininterval=0.5) as bar:
-        for inputs, weights in bar:
-            spent = (time.monotonic() - began) / 60 / args.minutes if args.minutes else 0
-            if spent >= 1 or asked:
-                return sums, count, True
-            progress = max(spent, (epoch - 1 + count / total) / args.epochs)
-            trainer.optimizer.learning_rate = learning_rate(args, progress, updates + count, history)
-            trainer.reset_metrics()  # some versions of Keras 3 do so by themselves, some give means over all updates
-            losses = trainer.train_on_batch({**inputs, **before}, weights, return_dict=True)
-            losses = {name: float(loss) for name, loss in losses.items()}
-            sums.update(losses)
-            count += 1
-            board.update(updates + count, losses)
-            if not math.isfinite(sums["loss"]):
-                return sums, count, True
-            bar.set_postfix({name: f"{value / count:.3f}" for name, value in sums.items()}, refresh=False)
-    return sums, count, bool(asked) or epoch >= args.epochs
-
-
-def learn(
-    args: SimpleNamespace,
-    trainer: keras.Model,
-    scorer: keras.Model,
-    corpus: Corpus,
-    held_out: Corpus,
-    about: dict,
-    began: float,
-    asked: list,
-    board: Board,
-) -> str:
-    """Train until an end is reached; `args` are the settings of train.py, `began` the monotonic time of its start, less
-    the seconds of earlier runs, `asked` a list that is no longer empty when somebody wants it to stop, `board` where
-    it is logged.
-
-    After each epoch `about["history"]` has a row more, the weights file has the best weights so far, and
-    NAME.last.weights.h5 what resuming needs. Returns why training went wrong, or ''.
-    """
-    history, shape = about["history"], Shape(**about["shape"])
-    before = shape.silence(args.batch_size)
-    best = min((row["score"] for row in history), default=math.inf)
-    if not Path(args.weights).exists():  # somebody moved the best weights away
-        best = math.inf
-    stop = len(history) >= args.epochs
-    while not stop:
-        start = time.monotonic()
-        sums, count, stop = one_epoch(args, trainer, corpus, before, history, began, asked, board)
-        if not count:
-            break
-        if not math.isfinite(sums["loss"]):
-            return f"The loss is no longer a finite number (epoch {len(history) + 1}, update {count})"
-        row = {"epoch": len(history) + 1, "updates": count + (history[-1]["updates"] if history else 0)}
-        row |= {"seconds": round(time.monotonic() - began, 1), "learning_rate": float(trainer.optimizer.learning_rate)}
-        share = count / batch_count(corpus, args.sequence_length, args.batch_size)  # of the notes
-        row |= {"notes_per_second": round(share * corpus.notes / max(time.monotonic() - start, 1e-3))}
-        row |= {"train": sums["loss"] / count, **{f"train_{s}": sums[s] / count for s in args.streams}}
-        if held_out.pieces:
-            nats = likelihood.held_out_nats(scorer, held_out, shape).tolist()
-            if not math.isfinite(sum(nats)):
-                return f"The score of the held-out pieces is no longer a finite number (epoch {row['epoch']})"
-            row |= {"held_out": sum(nats), **{f"held_out_{s}": n for s, n in zip(args.streams, nats, strict=True)}}
-        # With nothing held out there is nothing to choose by: the latest weights stay.
-        row["score"] = row.get("held_out", -row["epoch"])
-        history.append(row)
-        kept = row["score"] < best
-        if kept:
-            best = row["score"]
-            checkpoint.save(args.weights, scorer, about, args.half)
-        last = sibling(args.weights, "last.weights.h5")
-        checkpoint.save(last, trainer, about)
-        board.epoch(row)
-        if row["epoch"] % args.sample_epochs == 1 % args.sample_epochs:
-            board.sample(row, last)
-        write_log(history, sibling(args.weights, "log.csv"))
-        report(row, args.streams, kept)
-        since = next(i for i, earlier in enumerate(reversed(history)) if earlier["score"] == best)
-        if args.patience and since >= args.patience:
-            print(f"The held-out pieces have not improved for {since} epochs.")
-            stop = True
-    return "" if history else "Training ended before its first update"
+def describe(music: Music, train: Corpus, held_out: Corpus) -> None:
+    """Print what a run learns from."""
+    alone, vocabulary = music.train is music.held_out, train.vocabulary
+    clipped = sum(source.events.clipped for source in (music.train if alone else music.train + music.held_out))
+    print(
+        f"learning from {train.pieces} pieces, {train.notes:,} notes ({train.events:,} events); "
+        f"held out: {held_out.pieces} pieces"
+    )
+    if alone:
+        print("There is only one piece, so it is its own held-out piece: the score says how well it is known by heart.")
+    sizes = ", ".join(f"{stream} {vocabulary.size(stream)}" for stream in vocabulary.streams)
+    beats = vocabulary.representation.max_beats
+    print(f"vocabulary: {sizes}; {clipped} rests or notes longer than {beats} beats were clipped")
+    moved = ", ".join(f"{count} of {stream}" for stream, count in held_out.moved.items() if count)
+    if moved:
+        print(f"values in held-out pieces that no other piece has, moved to the nearest: {moved}")

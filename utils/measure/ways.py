@@ -1,0 +1,123 @@
+"""Ways of training that experiments.py compares: flags of train.py, and where no flag does it, another `network.Way`.
+
+What has lost stands here and not in train.py. Keras starts only when a way is made.
+"""
+
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
+from typing import TYPE_CHECKING
+
+from utils import dataset
+
+if TYPE_CHECKING:
+    from utils.network import Way
+
+
+def usual() -> "Way":
+    from utils.network import Way
+
+    return Way(clock=time.process_time)
+
+
+def optimizer(name: str) -> "Way":
+    """Another optimizer of Keras instead of AdamW."""
+    from utils.network import keras
+
+    def make(learning_rate: float, weight_decay: float, norm: float | None) -> keras.optimizers.Optimizer:
+        return getattr(keras.optimizers, name)(learning_rate, weight_decay=weight_decay, global_clipnorm=norm)
+
+    return replace(usual(), optimizer=make)
+
+
+def focal() -> "Way":
+    """What is predicted well already counts less: (1 - p)^2 times the nats (Lin et al. 2017)."""
+    from utils.network import nats_per_event, ops
+
+    return replace(usual(), loss=lambda weights, nats: nats_per_event(weights, nats * (1 - ops.exp(-nats)) ** 2))
+
+
+def smoothing() -> "Way":
+    """A tenth of each target is spread over all classes (Szegedy et al. 2016)."""
+    from utils.network import cross_entropy, ops
+
+    def cost(target, logits):
+        return 0.9 * cross_entropy(target, logits) - 0.1 * ops.mean(ops.log_softmax(logits), axis=-1)
+
+    return replace(usual(), cost=cost)
+
+
+def last_target_alone() -> "Way":
+    """A window trains its last event, as the ancestors' do, not all of them."""
+
+    def batches(*how):
+        for inputs, weights in dataset.batches(*how):
+            weights[:, :-1] = 0
+            yield inputs, weights
+
+    return replace(usual(), batches=batches)
+
+
+def scalars() -> "Way":
+    """A class is read as its number, divided by how many there are, not as a vector that is learnt."""
+    from utils.network import layers, ops
+
+    def ramp(shape, dtype=None):
+        return ops.linspace(0, 1, shape[0])[:, None]
+
+    return replace(usual(), embedding=lambda size, _, name: layers.Embedding(size, 1, ramp, name=name, trainable=False))
+
+
+def averaged() -> "Way":
+    """The weights that are scored and kept are averages over the last hundred updates or so, and training goes on from
+    them (Polyak & Juditsky 1992)."""
+    from utils.network import keras
+
+    def make(rate: float, decay: float, norm: float | None) -> keras.optimizers.Optimizer:
+        averages = {"use_ema": True, "ema_momentum": 0.99}
+        return keras.optimizers.AdamW(rate, weight_decay=decay, global_clipnorm=norm, **averages)
+
+    def take_averages(trainer: keras.Model) -> None:
+        trainer.optimizer.finalize_variable_values(trainer.trainable_variables)
+
+    return replace(usual(), optimizer=make, before_scoring=take_averages)
+
+
+# Name -> flags of train.py, and what makes its Way.
+WAYS: dict[str, tuple[str, Callable[[], "Way"]]] = {
+    "as it is": ("", usual),
+    "offset and duration as numbers": ("--heads regression", usual),
+    "32 units": ("--units 32 --hidden 32", usual),
+    "64 units": ("--units 64 --hidden 64", usual),
+    "256 units": ("--units 256 --hidden 256", usual),
+    "384 units": ("--units 384 --hidden 256", usual),
+    "512 units": ("--units 512 --hidden 256", usual),
+    "a GRU": ("--cell gru", usual),
+    "focal loss": ("", focal),
+    "label smoothing": ("", smoothing),
+    "Adam": ("", partial(optimizer, "Adam")),
+    "RMSprop": ("--learning-rate 0.001", partial(optimizer, "RMSprop")),
+    "Lion": ("--learning-rate 0.0004 --weight-decay 1", partial(optimizer, "Lion")),
+    "averaged weights": ("", averaged),
+    "parallel heads": ("--heads parallel", usual),
+    "chords as classes": ("--chords class", usual),
+    "one target a window": ("", last_target_alone),
+    "scalar inputs": ("--embedding 1", scalars),
+    "one key": ("--transpose 0", usual),
+    "windows of 20": ("--sequence-length 20", usual),
+    "windows of 100": ("--sequence-length 100", usual),
+    "the ancestors' network": ("", usual),
+    "nothing dropped, one key": ("--dropout 0 --weight-decay 0 --transpose 0", usual),
+}
+# The ways that are compared to answer a question.
+QUESTIONS = {
+    "regression": ("as it is", "offset and duration as numbers"),
+    "sizes": ("32 units", "64 units", "as it is", "256 units", "384 units", "512 units", "a GRU"),
+    "losses": ("as it is", "focal loss", "label smoothing", "Adam", "RMSprop", "Lion", "averaged weights"),
+    "choices": ("as it is", "parallel heads", "chords as classes", "one target a window", "scalar inputs", "one key"),
+    "windows": ("windows of 20", "as it is", "windows of 100"),
+    "prior": ("as it is",),
+    "copying": ("as it is", "nothing dropped, one key"),
+    "ancestors": ("the ancestors' network",),
+}

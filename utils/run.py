@@ -1,0 +1,197 @@
+"""A training run beside its loop, which stands in train.py: clock, history, Ctrl-C, what is logged and reported."""
+
+import contextlib
+import csv
+import math
+import signal
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import FrameType, SimpleNamespace
+from typing import TYPE_CHECKING
+
+from tqdm import tqdm
+
+from utils import dataset, files
+from utils.checkpoint import sibling
+from utils.dataset import Corpus
+from utils.errors import UserError
+from utils.heads import Shape
+from utils.measure import plots
+from utils.output.tensorboard import Board
+
+if TYPE_CHECKING:
+    import keras
+
+
+@dataclass
+class Run:
+    """A training run: what it was asked for, what it works with, and how far it is."""
+
+    args: SimpleNamespace  # the settings of train.py
+    trainer: "keras.Model"
+    scorer: "keras.Model"
+    shape: Shape
+    train: Corpus
+    held_out: Corpus
+    about: dict  # what the weights file says beside the weights; `history` has a row for each epoch
+    clock: Callable[[], float]  # seconds
+    began: float  # the clock's time at the start, less the seconds of earlier parts of the run
+    board: Board
+    best: float = math.inf  # the lowest score so far
+    losses: Counter = field(default_factory=Counter)  # of the epoch in hand: sums of the loss and of each stream
+    count: int = 0  # updates of the epoch in hand
+    asked_to_stop: bool = False
+    problem: str = ""  # why training went wrong
+
+    @property
+    def history(self) -> list[dict]:
+        return self.about["history"]
+
+    @property
+    def epoch(self) -> int:
+        """Number of the epoch in hand, from 1 on."""
+        return len(self.history) + 1
+
+    @property
+    def updates(self) -> int:
+        """Updates so far."""
+        return self.count + (self.history[-1]["updates"] if self.history else 0)
+
+    @property
+    def last(self) -> Path:
+        """The file to resume from."""
+        return sibling(self.args.weights, "last.weights.h5")
+
+    @property
+    def batches(self) -> int:
+        """Updates in an epoch."""
+        return dataset.batch_count(self.train, self.args.sequence_length, self.args.batch_size)
+
+    def seconds(self) -> float:
+        return self.clock() - self.began
+
+    def time_spent(self) -> float:
+        """The share of --minutes that is over; 0 without a limit."""
+        return self.seconds() / 60 / self.args.minutes if self.args.minutes else 0.0
+
+    def progress(self) -> float:
+        """The share of the whole run that is over, by its minutes or by its epochs, whichever is more."""
+        return max(self.time_spent(), (self.epoch - 1 + self.count / self.batches) / self.args.epochs)
+
+    def is_over(self) -> bool:
+        """Whether nothing more shall be trained."""
+        return bool(self.problem) or self.asked_to_stop or self.time_spent() >= 1 or self.epoch > self.args.epochs
+
+    def until_over(self, batches: Iterable[tuple]) -> Iterator[tuple]:
+        """The batches of an epoch with a progress bar that shows the mean losses, until the run is over."""
+        self.losses, self.count = Counter(), 0
+        with tqdm(batches, f"epoch {self.epoch}", self.batches, leave=False, unit="update", mininterval=0.5) as bar:
+            for batch in bar:
+                if self.is_over():
+                    break
+                yield batch
+                bar.set_postfix({n: f"{v / self.count:.3f}" for n, v in self.losses.items()}, refresh=False)
+
+    def add(self, losses: dict[str, float]) -> None:
+        """Note the losses of an update."""
+        losses = {name: float(loss) for name, loss in losses.items()}
+        self.losses.update(losses)
+        self.count += 1
+        self.board.update(self.updates, losses)
+        if not math.isfinite(losses["loss"]):
+            self.problem = f"The loss is no longer a finite number (epoch {self.epoch}, update {self.count})"
+
+    def end_epoch(self, held_out: list[float], seconds: float) -> bool:
+        """Add the epoch in hand, which took so many `seconds`, to the history: nats an event in training and, if pieces
+        are held out, in each stream of theirs, (S,). Returns whether it is the best so far."""
+        row = {"epoch": self.epoch, "updates": self.updates, "seconds": round(self.seconds(), 1)}
+        row["learning_rate"] = float(self.trainer.optimizer.learning_rate)
+        row["notes_per_second"] = round(self.count / self.batches * self.train.notes / max(seconds, 1e-3))
+        row["train"] = self.losses["loss"] / self.count
+        row |= {f"train_{stream}": self.losses[stream] / self.count for stream in self.args.streams}
+        if held_out:
+            row["held_out"] = sum(held_out)
+            row |= {f"held_out_{s}": nats for s, nats in zip(self.args.streams, held_out, strict=True)}
+        # With nothing held out there is nothing to choose by: the latest weights are kept.
+        row["score"] = row.get("held_out", -self.epoch)
+        self.history.append(row)
+        self.count, better = 0, row["score"] < self.best
+        self.best = min(self.best, row["score"])
+        return better
+
+    def epochs_without_improvement(self) -> int:
+        return next((i for i, row in enumerate(reversed(self.history)) if row["score"] == self.best), 0)
+
+    def report(self, kept: bool) -> None:
+        """Print and log the last epoch: nats an event, and in brackets the share of each stream."""
+        row = self.history[-1]
+
+        def nats(name: str) -> str:
+            shares = " ".join(f"{stream} {row[f'{name}_{stream}']:.3f}" for stream in self.args.streams)
+            return f"{name.replace('_', '-')} {row[name]:.3f} ({shares})"
+
+        held_out = nats("held_out") if "held_out" in row else "nothing held out"
+        line = f"epoch {row['epoch']:3d} {row['seconds']:6.0f} s  {nats('train')}  {held_out}{'  kept' if kept else ''}"
+        self.board.epoch(row)
+        # So that with any number of epochs from sample to sample the first one after the first epoch is heard.
+        if row["epoch"] % self.args.sample_epochs == 1 % self.args.sample_epochs:
+            self.board.sample(row, self.last)
+        write_log(self.history, sibling(self.args.weights, "log.csv"))
+        print(line)
+
+
+def write_log(history: list[dict], path: Path) -> None:
+    """The history as CSV. A log that cannot be written (it may be open in a spreadsheet) is no reason to stop."""
+    try:
+        with files.replacing(path) as scratch, scratch.open("w", newline="", encoding="utf-8") as file:
+            writer = csv.DictWriter(file, history[-1])  # the first rows may be of an older version, with less
+            writer.writeheader()
+            writer.writerows(history)
+    except UserError as error:
+        print(f"{error} Training goes on.")
+
+
+@contextlib.contextmanager
+def open_run(run: Run) -> Iterator[Run]:
+    """While it is open, Ctrl-C asks the run to stop after the update in hand; pressed again, it interrupts as usual.
+    The log is closed at the end."""
+
+    def ask(number: int, frame: FrameType | None) -> None:
+        run.asked_to_stop = True
+        signal.signal(signal.SIGINT, usual)
+        print("\nStopping after this update (Ctrl-C again leaves at once) ...")
+
+    usual = signal.signal(signal.SIGINT, ask)
+    try:
+        yield run
+    finally:
+        signal.signal(signal.SIGINT, usual)
+        run.board.close()
+
+
+def finish(run: Run, epochs_before: int) -> None:
+    """Draw the learning curve and say what was written. Raises UserError if training went wrong."""
+    args, history = run.args, run.history
+    if history:
+        unit = "note" if args.chords == "split" else "chord"
+        plots.learning_curve(history, sibling(args.weights, "curve.png"), unit)
+    if run.problem or not history:
+        kept = f"the last good weights are in {args.weights}" if history else "no weights were written"
+        problem = run.problem or "Training ended before its first update"
+        raise UserError(f"{problem}; {kept}. Try a lower --learning-rate or more --minutes.")
+    if len(history) == epochs_before:
+        minutes = history[-1]["seconds"] / 60
+        print(f"Nothing to do: {epochs_before} epochs, {minutes:.1f} minutes are done; raise --epochs or --minutes.")
+        return
+    if run.asked_to_stop:
+        print(f"Stopped in epoch {len(history)}. To go on: the same command with --resume.")
+    best = min(history, key=lambda row: row["score"])
+    score = (
+        f" of epoch {best['epoch']}: {best['score']:.3f} nats a {unit} on held-out pieces"
+        if run.held_out.pieces
+        else ""
+    )
+    print(f"Wrote {args.weights}{score}; its log and pictures are beside it.")
+    print(f"Hear it: python generate_music.py --weights {args.weights}")

@@ -9,12 +9,13 @@ from pathlib import Path
 
 import pytest
 from conftest import ROOT, make_piece, random_piece, save
+from packaging.requirements import Requirement
 
 from utils import midi
 from utils.formats import score
 
 BLOCK = re.compile(r"```(sh|powershell)\n(.*?)```", re.DOTALL)
-# Not run: this very test, what makes an environment (there is one), what needs a GPU, and the page, which stays open.
+# Not run: the tests themselves, what makes an environment (there is one), and the page, which stays open.
 NOT_RUN = ("make test", "python -m venv", ".venv", "pip install", "python app.py")
 TOY = {"UNITS": 16, "EMBEDDING": 8, "HIDDEN": 16, "SURROUNDINGS": 4, "EPOCHS": 2,
        "SEQUENCE_LENGTH": 16, "NOTES": 40, "LARGE": 20_000,
@@ -23,9 +24,15 @@ TOY = {"UNITS": 16, "EMBEDDING": 8, "HIDDEN": 16, "SURROUNDINGS": 4, "EPOCHS": 2
 
 def commands() -> list[str]:
     """The lines of the README's shell blocks, without their comments."""
-    lines = [line for _, block in BLOCK.findall((ROOT / "README.md").read_text("utf-8")) for line in block.splitlines()]
-    found = [re.sub(r"\s+#.*", "", line).strip() for line in lines]
-    return list(dict.fromkeys(line for line in found if line and not line.startswith(NOT_RUN)))
+    blocks = [block for _, block in BLOCK.findall((ROOT / "README.md").read_text("utf-8"))]
+    lines = [re.sub(r"\s+#.*", "", line).strip() for block in blocks for line in block.splitlines()]
+    return list(dict.fromkeys(line for line in lines if line and not line.startswith(NOT_RUN)))
+
+
+def lines_of(name: str) -> list[str]:
+    """What a list of requirements names, without comments and without the lists that it includes."""
+    lines = [line.split("#")[0].strip() for line in (ROOT / name).read_text("utf-8").splitlines()]
+    return [line for line in lines if line and not line.startswith("-r")]
 
 
 @pytest.fixture(scope="module")
@@ -82,9 +89,24 @@ def test_every_file_that_the_readme_names_is_there():
 
 def test_every_setting_that_the_readme_names_is_there():
     text = (ROOT / "README.md").read_text("utf-8")
-    sources = "".join(path.read_text("utf-8") for path in ROOT.glob("*.py"))
+    # Settings of the scripts, and the lists to which an idea of one's own is added.
+    places = [*ROOT.glob("*.py"), ROOT / "utils" / "measure" / "ways.py"]
+    sources = "".join(path.read_text("utf-8") for path in places)
     for name in re.findall(r"`([A-Z][A-Z_]+)`", text):
         assert re.search(rf"^{name}( =|:)", sources, re.MULTILINE) or name == "KERAS_BACKEND", name
+
+
+def test_every_table_of_experiments_says_at_which_commit_it_was_made():
+    sections = re.split(r"^\|-.*\n(?:\|.*\n)+", (ROOT / "EXPERIMENTS.md").read_text("utf-8"), flags=re.MULTILINE)
+    assert len(sections) > 10
+    for after in sections[1:]:
+        assert re.match(r"\n(Made|Written down) at `[0-9a-f]{7}`", after), after[:80]
+
+
+def test_the_constraints_allow_what_is_required():
+    fixed = dict(line.split("==") for line in lines_of("constraints.txt"))
+    for required in map(Requirement, lines_of("requirements.txt") + lines_of("requirements-dev.txt")):
+        assert fixed[required.name] in required.specifier, required
 
 
 def test_the_gallery_is_whole():

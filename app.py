@@ -1,7 +1,7 @@
-"""A page on which music is made without further commands: it opens in the browser.
+"""Make music on a page in the browser.
 
 python app.py                          for this computer alone
-python app.py --host 0.0.0.0           for everybody in the network
+python app.py --host 0.0.0.0           for everybody in the local network
 """
 
 import importlib.util
@@ -15,7 +15,7 @@ from utils import settings
 from utils.errors import UserError
 
 # ---- the page
-HOST = "127.0.0.1"  # address to listen at: 127.0.0.1 is heard by this computer alone, 0.0.0.0 by the whole network
+HOST = "127.0.0.1"  # address to listen at: 127.0.0.1 serves this computer alone, 0.0.0.0 the whole local network
 PORT = 7860  # port of that address
 BROWSER = True  # open the page in the browser
 # ---- what it offers
@@ -29,21 +29,19 @@ COUNT = 4  # pieces at once
 
 
 def main(args) -> None:
-    settings.at_least("port", args.port, 1)
+    for name, least in {"port": 1, "notes": 20, "count": 1, "upload": 0.001}.items():
+        settings.at_least(name, getattr(args, name), least)
     settings.at_most("port", args.port, 65_535)
-    settings.at_least("notes", args.notes, 20)
-    settings.at_least("count", args.count, 1)
-    settings.at_least("upload", args.upload, 0.001)
     if importlib.util.find_spec("gradio") is None:
         raise UserError("The page needs Gradio: pip install -r requirements-app.txt")
-    # However it is ended, what visitors made goes with it.
+    # Leave through the `with` below when killed too, so that what visitors made is deleted.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit())
     with tempfile.TemporaryDirectory(prefix="music-", ignore_cleanup_errors=True) as folder:
-        # Nothing is told to anybody, and what the page serves lies in a folder of this run.
+        # Gradio reads these on import: it reports nothing to anybody, and serves from a folder of this run.
         os.environ.update(GRADIO_ANALYTICS_ENABLED="False", GRADIO_TEMP_DIR=str(Path(folder, "served")))
         from utils.output import page
 
-        music = page.build(args, folder)
+        music = page.Page(args, folder).blocks
         try:
             music.launch(
                 server_name=args.host,
@@ -55,7 +53,7 @@ def main(args) -> None:
                 run_history=False,
                 enable_monitoring=False,
                 ssr_mode=False,
-                theme=page.theme(),
+                theme=page.THEME,
                 css=page.CSS,
                 quiet=True,
                 prevent_thread_lock=True,

@@ -7,13 +7,14 @@ The yardstick is what the tutorial repositories that this one descends from do: 
 each window of 100 events, generate by running the whole window through the network for every note.
 """
 
+import gc
 import json
-import os
 import shutil
 import subprocess
 import sys
 import tempfile
 import time
+import timeit
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
@@ -41,25 +42,24 @@ NOTES = 600  # in a made-up piece
 WINDOW = 100  # events in an ancestors' window
 PRIOR_NOTES = 700  # new notes of the continuation
 
-
 HERE = Path(__file__).resolve().parent
 TRAIN = settings.parse(HERE / "train.py", [])  # the defaults of train.py
+FORM, SHAPE = events.Representation.of(vars(TRAIN)), Shape.of(TRAIN)
 
 
 def best_time(repeat: int, work: Callable[[], object]) -> float:
     """Seconds that `work` takes, the best of `repeat`."""
-    times = []
-    for _ in range(repeat):
-        start = time.perf_counter()
-        work()
-        times.append(time.perf_counter() - start)
-    return min(times)
+    return min(timeit.repeat(work, gc.enable, repeat=repeat, number=1))  # timeit alone would collect no garbage
 
 
 def limit(weights: checkpoint.Checkpoint, rows: int, steps: int, repeat: int) -> float:
     """Seconds that arithmetic alone takes for `steps` events of `rows` pieces: the float32 matrix products with all
     arrays of a weights file, each taken for all events at once unless it must wait for the event before. Embeddings are
-    looked up, and the kernel of the surroundings meets each key."""
+    looked up, and the kernel of the surroundings meets each key.
+
+    NumPy has one thread (see utils/__init__.py) here and when it plays, but TensorFlow trains on all cores: compare its
+    share with their number. Playing need not multiply embeddings either, as `Stepper` does it beforehand, once; these
+    products are a fifth of what is counted."""
     keys, factors = weights.vocabulary.highest - weights.vocabulary.lowest + 1, []
     for layer, (kernel, *others) in weights.arrays.items():
         if layer.startswith("embed_") or kernel.ndim < 2:
@@ -84,203 +84,156 @@ def made_up(notes: int, seed: int) -> midi.Piece:
 def write_music(folder: Path, pieces: int, notes: int, different: int) -> None:
     """`pieces` files of `notes` notes, `different` of them different: reading does not care, writing takes time."""
     for i in range(pieces):
-        path = folder / f"{i:05d}.mid"
         if i < different:
-            with path.open("wb") as file:
-                midi.write(made_up(notes, i), file)
+            midi.save(made_up(notes, i), folder / f"{i:05d}.mid")
         else:
-            shutil.copy(folder / f"{i % different:05d}.mid", path)
+            shutil.copy(folder / f"{i % different:05d}.mid", folder / f"{i:05d}.mid")
 
 
-def read(folder: Path) -> list[dataset.Source]:
-    """The pieces of a folder with train.py's defaults."""
-    return dataset.read_folder(folder, events.Representation.of(vars(TRAIN)))[0]
-
-
-def corpus_of(sources: list[dataset.Source]) -> dataset.Corpus:
-    """All of them encoded, with train.py's defaults."""
-    form = events.Representation.of(vars(TRAIN))
-    vocabulary = events.build_vocabulary([source.events for source in sources], form, TRAIN.transpose)
+def read(folder: Path) -> dataset.Corpus:
+    """The pieces of a folder, encoded with train.py's defaults."""
+    sources, _ = dataset.read_folder(folder, FORM)
+    vocabulary = events.build_vocabulary([source.events for source in sources], FORM, TRAIN.transpose)
     return dataset.encode(sources, vocabulary, TRAIN.transpose)
 
 
-class Trainer:
-    """The network of train.py's defaults with endless batches; speed does not depend on what it has learnt."""
+def trained(corpus: dataset.Corpus) -> Iterator[int]:
+    """Train the network of train.py's defaults without end: make a batch, learn from it, yield how many events were
+    predicted. Speed does not depend on what has been learnt."""
+    from utils import network
 
-    def __init__(self, corpus: dataset.Corpus):
-        from utils import network
-
-        self.shape = Shape.of(TRAIN)
-        self.model, self.scorer = network.build(corpus.vocabulary, self.shape)
-        optimizer = network.adamw(TRAIN.learning_rate, TRAIN.weight_decay, TRAIN.clip_norm)
-        network.compile_trainer(self.model, TRAIN.streams, optimizer)
-        self.batches = self.endless(corpus)
-        self.before = self.shape.silence(TRAIN.batch_size)
-
-    def endless(self, corpus: dataset.Corpus) -> Iterator[tuple]:
-        rng = np.random.default_rng(1)
-        while True:
-            yield from dataset.batches(corpus, TRAIN.sequence_length, TRAIN.batch_size, TRAIN.transpose, rng)
-
-    def update(self) -> int:
-        """Make a batch and learn from it; returns how many events were predicted."""
-        inputs, weights = next(self.batches)
-        self.model.train_on_batch({**inputs, **self.before}, weights)
-        return int(weights[..., 0].sum())
+    model, _ = network.build(corpus.vocabulary, SHAPE)
+    optimizer = network.adamw(TRAIN.learning_rate, TRAIN.weight_decay, TRAIN.clip_norm)
+    network.compile_trainer(model, TRAIN.streams, optimizer)
+    before, rng = SHAPE.silence(TRAIN.batch_size), np.random.default_rng(1)
+    while True:
+        for inputs, weights in dataset.batches(corpus, TRAIN.sequence_length, TRAIN.batch_size, TRAIN.transpose, rng):
+            model.train_on_batch({**inputs, **before}, weights)
+            yield int(weights[..., 0].sum())
 
 
-def save_network(folder: Path, path: Path) -> None:
+def save_network(corpus: dataset.Corpus, path: Path) -> None:
     """Weights of the default network, untrained."""
-    sources = read(folder)
-    corpus = corpus_of(sources)
-    trainer = Trainer(corpus)
-    about = {"vocabulary": corpus.vocabulary.to_json(), "shape": trainer.shape.to_json(), "history": []}
-    about |= {"metre": (4, 4), "openings": dataset.passages(sources, corpus.vocabulary, TRAIN.sequence_length, 4, 1)}
-    checkpoint.save(path, trainer.scorer, about)
+    from utils import network
+
+    about = {"vocabulary": corpus.vocabulary.to_json(), "shape": SHAPE.to_json()}
+    checkpoint.save(path, network.build(corpus.vocabulary, SHAPE)[1], about)
 
 
 def ancestors_read(path: Path) -> list[tuple[str, float, float]]:
     """(note or chord, offset, duration) of the first part, as music21 gives them: how the ancestors read a file."""
     from music21 import chord, converter, instrument, note
 
-    parsed, rows = converter.parse(path, forceSource=True), []
+    def name(element: note.Note | chord.Chord) -> str:
+        return str(element.pitch) if isinstance(element, note.Note) else ".".join(map(str, element.normalOrder))
+
+    parsed = converter.parse(path, forceSource=True)
     parts = instrument.partitionByInstrument(parsed)
-    for element in parts.parts[0].recurse() if parts else parsed.flatten().notes:
-        if isinstance(element, note.Note | chord.Chord):
-            chordal = isinstance(element, chord.Chord)
-            name = ".".join(map(str, element.normalOrder)) if chordal else str(element.pitch)
-            rows.append((name, float(element.offset), float(element.quarterLength)))
-    return rows
+    played = parts.parts[0].recurse() if parts else parsed.flatten().notes
+    played = [element for element in played if isinstance(element, note.Note | chord.Chord)]
+    return [(name(element), float(element.offset), float(element.quarterLength)) for element in played]
 
 
-# ---- the parts ----
+# ---- the parts: figures by their names, of the music in a folder and of untrained weights ----
 
 
 def measure_read(args: SimpleNamespace, folder: Path, weights: Path) -> dict:
     """Files read and quantised a second."""
     paths = midi.find(folder)
-    data = [path.read_bytes() for path in paths]
-    seconds = best_time(args.repeat, lambda: read(folder))
+    seconds = best_time(args.repeat, lambda: dataset.read_folder(folder, FORM))
     import symusic  # the limit: its parser alone, on bytes that are in memory already
 
-    limit = best_time(args.repeat, lambda: [symusic.Score.from_midi(whole) for whole in data])
+    data, few = [path.read_bytes() for path in paths], paths[: args.files]
+    least = best_time(args.repeat, lambda: [symusic.Score.from_midi(whole) for whole in data])
     ancestors_read(paths[0])  # music21 starts
-    few = paths[: args.files]
-    ancestors = best_time(1, lambda: [ancestors_read(path) for path in few])
-    ours, theirs = len(paths) / seconds, len(few) / ancestors
-    return {
-        "read_files_per_second": ours,
-        "read_ancestors_files_per_second": theirs,
-        "read_ratio": ours / theirs,
-        "read_limit_share": limit / seconds,
-    }
+    ours, theirs = len(paths) / seconds, len(few) / best_time(1, lambda: [ancestors_read(path) for path in few])
+    measured = {"read_files_per_second": ours, "read_ancestors_files_per_second": theirs}
+    return measured | {"read_ratio": ours / theirs, "read_limit_share": least / seconds}
 
 
 def measure_train(args: SimpleNamespace, folder: Path, weights: Path) -> dict:
     """Training targets (events predicted) a second, with the making of the batches."""
-    corpus = corpus_of(read(folder))
     from utils.measure import ancestors
 
-    trainer = Trainer(corpus)
-    trainer.update()  # compiles
+    corpus = read(folder)
+    updates = trained(corpus)
+    next(updates)  # compiles
     start = time.perf_counter()
-    targets = sum(trainer.update() for _ in range(args.updates))
+    targets = sum(next(updates) for _ in range(args.updates))
     seconds = time.perf_counter() - start
     # The backward pass takes two products for each one of the forward pass.
     least = 3 * limit(checkpoint.load(weights), TRAIN.batch_size, TRAIN.sequence_length, args.repeat)
-
     sizes = [corpus.vocabulary.size(stream) for stream in corpus.vocabulary.streams]
     model, size = ancestors.build(sizes, args.window), ancestors.BATCH
-    inputs = [np.random.default_rng(1).random((size, args.window, 1)).astype(np.float32) for _ in sizes]
+    inputs = [np.ones((size, args.window, 1), np.float32)] * len(sizes)
     classes = [np.arange(size) % count for count in sizes]
     model.train_on_batch(inputs, classes)
-    theirs = best_time(args.ancestor_updates, lambda: model.train_on_batch(inputs, classes))
-    per_second = targets / seconds
-    return {
-        "train_targets_per_second": per_second,
-        "train_ancestors_targets_per_second": size / theirs,
-        "train_ratio": per_second / (size / theirs),
-        "train_limit_share": least * args.updates / seconds,
-    }
+    ours = targets / seconds
+    theirs = size / best_time(args.ancestor_updates, lambda: model.train_on_batch(inputs, classes))
+    measured = {"train_targets_per_second": ours, "train_ancestors_targets_per_second": theirs}
+    return measured | {"train_ratio": ours / theirs, "train_limit_share": least * args.updates / seconds}
 
 
 def measure_sample(args: SimpleNamespace, folder: Path, weights: Path) -> dict:
     """Notes a second from a sampler that is warm; seconds in which evaluate.py's score of real pieces is computed."""
-    kept, measured = checkpoint.load(weights), {}
+    kept, measured, new = checkpoint.load(weights), {}, 400  # events in a piece, as generate_music.py makes them
     network = Stepper(kept)
+    how = sampler.Sampling(seed=1).constrained(*sampler.usual_constraints(network, new))
     for count, name in ((1, "notes_per_second"), (64, "notes_per_second_64")):
         state = network.start(count, (4, 4))
-        how = sampler.Sampling(seed=1, constraints=sampler.usual_constraints(network, 400))
-        seconds = best_time(args.repeat, lambda s=state, h=how: sampler.generate(network, s, 400, h))
-        least = 400 * limit(kept, count, 1, args.repeat)
-        measured |= {name: 400 * count / seconds, f"{name}_limit_share": least / seconds}
-    sources = read(folder)
+        seconds = best_time(args.repeat, lambda state=state: sampler.generate(network, state, new, how))
+        least = new * limit(kept, count, 1, args.repeat)
+        measured |= {name: new * count / seconds, f"{name}_limit_share": least / seconds}
+    sources, _ = dataset.read_folder(folder, FORM)
     for count, name in ((1, "score_seconds"), (100, "score_seconds_100")):
         corpus = dataset.encode(sources[:count], network.vocabulary)
-        measured[name] = best_time(1, lambda c=corpus: likelihood.score(network, c))
+        measured[name] = best_time(1, lambda corpus=corpus: likelihood.score(network, corpus))
     return measured
 
 
 def measure_prior(args: SimpleNamespace, folder: Path, weights: Path) -> dict:
     """A continuation of 700 notes, the whole command from a cold start."""
-    with tempfile.TemporaryDirectory() as out:
-        command = [sys.executable, "predict_with_prior.py", "--weights", weights, "--out", out]
-        command += ["--notes", args.prior_notes, "--no-wav", "--no-picture", "--no-copying"]
-        command = [str(word) for word in command]
-        seconds = best_time(args.repeat, lambda: subprocess.run(command, check=True, capture_output=True))
-    kept = checkpoint.load(weights)
-    network = Stepper(kept)
     from utils.measure import ancestors
 
-    model = ancestors.build([network.vocabulary.size(stream) for stream in network.streams], args.window)
-    window = [np.zeros((1, args.window, 1), np.float32) for _ in network.streams]
+    with tempfile.TemporaryDirectory() as out:
+        command = [sys.executable, HERE / "predict_with_prior.py", f"--prior={HERE / 'samples' / 'prior.mid'}"]
+        command += [f"--weights={weights}", f"--out={out}", f"--notes={args.prior_notes}"]
+        command += ["--no-wav", "--no-picture", "--no-copying"]
+        ours = best_time(args.repeat, lambda: subprocess.run(command, check=True, capture_output=True))
+    kept, notes = checkpoint.load(weights), args.ancestor_notes
+    sizes = [kept.vocabulary.size(stream) for stream in kept.vocabulary.streams]
+    model, window = ancestors.build(sizes, args.window), [np.ones((1, args.window, 1), np.float32)] * len(sizes)
     reading = best_time(1, lambda: ancestors_read(midi.find(folder)[0]))
     model.predict(window, verbose=0)
-    notes = args.ancestor_notes
     each = best_time(1, lambda: [model.predict(window, verbose=0) for _ in range(notes)]) / notes
-    theirs = reading + each * args.prior_notes
-    least = args.prior_notes * limit(kept, 1, 1, args.repeat)
-    return {
-        "prior_seconds": seconds,
-        "prior_ancestors_seconds": theirs,
-        "prior_ratio": theirs / seconds,
-        "prior_limit_share": least / seconds,
-    }
+    theirs, least = reading + each * args.prior_notes, args.prior_notes * limit(kept, 1, 1, args.repeat)
+    measured = {"prior_seconds": ours, "prior_ancestors_seconds": theirs}
+    return measured | {"prior_ratio": theirs / ours, "prior_limit_share": least / ours}
 
 
 def peak_gigabytes() -> float:
     """The most memory that this process has held."""
-    import psutil
+    if sys.platform == "win32":
+        import psutil
 
-    process = psutil.Process()
-    if hasattr(process.memory_info(), "peak_wset"):  # Windows
-        return process.memory_info().peak_wset / 2**30
+        return psutil.Process().memory_info().peak_wset / 2**30
     import resource
 
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak / 2**30 if sys.platform == "darwin" else peak / 2**20
-
-
-def update_seconds(args: SimpleNamespace, notes: int) -> float:
-    """Median seconds of an update on `notes` notes, which are read from files on the disk."""
-    with tempfile.TemporaryDirectory() as folder:
-        write_music(Path(folder), max(notes // 5_500, 1), 5_500, 8)
-        sources = read(folder)
-    trainer = Trainer(corpus_of(sources))
-    times = [best_time(1, trainer.update) for _ in range(args.updates)]
-    return float(np.median(times[len(times) // 4 :]))  # the first ones compile
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (2**30 if sys.platform == "darwin" else 2**20)
 
 
 def measure_memory(args: SimpleNamespace, folder: Path, weights: Path) -> dict:
-    """Peak memory while training on as many notes as MAESTRO has, and the time of an update against a small folder."""
-    small = update_seconds(args, args.small)
-    large = update_seconds(args, args.large)
-    return {
-        "train_peak_gb": peak_gigabytes(),
-        "train_peak_notes": args.large,
-        "train_update_seconds": large,
-        "train_update_ratio": large / small,
-    }
+    """Peak memory while training on as many notes as MAESTRO has, read from files on the disk; the median time of an
+    update, and how many times that on few notes it is."""
+    seconds = []
+    for notes in (args.small, args.large):
+        with tempfile.TemporaryDirectory() as music:
+            write_music(Path(music), max(notes // 5_500, 1), 5_500, 8)
+            updates = trained(read(music))
+        times = [best_time(1, updates.__next__) for _ in range(args.updates)]
+        seconds.append(float(np.median(times[len(times) // 4 :])))  # the first ones compile
+    measured = {"train_peak_gb": peak_gigabytes(), "train_peak_notes": args.large}
+    return measured | {"train_update_seconds": seconds[1], "train_update_ratio": seconds[1] / seconds[0]}
 
 
 def measure_render(args: SimpleNamespace, folder: Path, weights: Path) -> dict:
@@ -296,8 +249,7 @@ def measure_render(args: SimpleNamespace, folder: Path, weights: Path) -> dict:
         from utils.output import pianoroll
 
         pianoroll.write(piece, Path(folder, "piece.png"), "two minutes")
-        end = time.perf_counter()
-    return {"wav_seconds": middle - start, "picture_seconds": end - middle}
+    return {"wav_seconds": middle - start, "picture_seconds": time.perf_counter() - middle}
 
 
 # Memory comes first: Linux counts what the parent held when it started a process among what that process held.
@@ -312,16 +264,7 @@ PARTS = {
 APART = ("memory", "render")  # their memory, or the start of their packages, must not be mixed with that of others
 
 
-def in_its_own_process(args: SimpleNamespace, part: str) -> dict:
-    flags = [f"--{name.replace('_', '-')}={getattr(args, name)}" for name in ("updates", "large", "small", "repeat")]
-    command = [sys.executable, "benchmark.py", "--part", part, *flags]
-    done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
-    return json.loads(done.stdout.splitlines()[-1])
-
-
 def main(args: SimpleNamespace) -> None:
-    args.midi_dir = args.midi_dir and os.path.abspath(args.midi_dir)
-    os.chdir(HERE)
     for name in ("files", "updates", "ancestor_updates", "ancestor_notes", "repeat"):
         settings.at_least(name, getattr(args, name), 1)
     settings.choice("part", args.part, ("all", *PARTS))
@@ -336,9 +279,14 @@ def main(args: SimpleNamespace) -> None:
         for part in PARTS if args.part == "all" else [args.part]:
             print(f"measuring: {part} ...", flush=True)
             if part in ("train", "sample", "prior") and not weights.exists():
-                save_network(folder, weights)
-            apart = part in APART and args.part == "all"
-            measured |= in_its_own_process(args, part) if apart else PARTS[part](args, folder, weights)
+                save_network(read(folder), weights)
+            if part in APART and args.part == "all":
+                flags = [f"--{name}={getattr(args, name)}" for name in ("updates", "large", "small", "repeat")]
+                command = [sys.executable, __file__, f"--part={part}", *flags]
+                done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
+                measured |= json.loads(done.stdout.splitlines()[-1])
+            else:
+                measured |= PARTS[part](args, folder, weights)
     measured = {name: float(f"{value:.4g}") for name, value in measured.items()}
     for name, value in measured.items():
         print(f"{name:38s} {value:>14,.6g}")

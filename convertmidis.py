@@ -1,4 +1,4 @@
-"""Convert a folder of music to single-track MIDI files that train.py learns from.
+"""Convert a folder of music to single-track MIDI files, from which train.py learns.
 
 python convertmidis.py --source downloads        every MIDI, MusicXML, ABC, kern ... file below downloads/
 python convertmidis.py --corpus bach             Bach's chorales, which come with music21
@@ -7,20 +7,19 @@ python convertmidis.py --source JSB.json --out jsb
 """
 
 import contextlib
-import io
 import os
 import signal
 import sys
-from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
+from types import SimpleNamespace
 
 from tqdm import tqdm
 
 from utils import midi, settings
 from utils.errors import UserError
-from utils.formats import frames
+from utils.formats import SCORE_ENDINGS, frames
 
 # ---- what to convert
 SOURCE = ""  # folder of music (or one file), sub-folders included
@@ -30,11 +29,11 @@ FRAME = 1.0  # quarter notes in a frame of a benchmark file (JSON, MAT)
 OVERWRITE = False  # replace files that are already there
 WORKERS = 0  # processes (0: one for each core)
 
-ENDINGS = (*midi.ENDINGS, *midi.SCORE_ENDINGS, *frames.ENDINGS)
+ENDINGS = (*midi.ENDINGS, *SCORE_ENDINGS, *frames.ENDINGS)
 
 
 def tune_folder(source: Path, target: Path) -> Path:
-    """Where the tunes of a tune book go: a folder named as the book, so that no other file can be in the way."""
+    """The folder for the tunes of a tune book. It has the book's full name, which no other file there can have."""
     return target.with_name(source.name)
 
 
@@ -46,11 +45,8 @@ def is_there(source: Path, target: Path) -> bool:
 
 
 def convert(source: Path, target: Path, frame: float) -> None:
-    """Write the music of `source` to `target` (a tune book: to numbered files in its folder; a benchmark file, in which
-    a frame is so many quarter notes: into the folder `target`).
-
-    Raises UserError that says why it cannot be done.
-    """
+    """Write the music of `source` to `target`; a tune book to numbered files in a folder of its own, and a benchmark
+    file, with frames of so many quarter notes, into the folder `target`. Raises UserError that says why it cannot."""
     if frames.is_named(source):
         pieces = {target / place: piece for place, piece in frames.read(source, frame).items()}
     elif source.name.lower().endswith(midi.ENDINGS):
@@ -63,25 +59,15 @@ def convert(source: Path, target: Path, frame: float) -> None:
         if len(tunes) > 1:
             pieces = {tune_folder(source, target) / f"{n:03d}.mid": tune for n, tune in enumerate(tunes, 1)}
     for path, piece in tqdm(pieces.items(), desc=source.name, unit="piece", delay=2, leave=False, position=1):
-        data = io.BytesIO()
         try:
-            midi.write(piece, data)
+            midi.save(piece, path)
         except ValueError as error:
             raise UserError(f"{source} holds what a MIDI file cannot: {error}.") from None
-        scratch = path.with_name(f".{path.name}.{os.getpid()}")
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            scratch.write_bytes(data.getvalue())
-            os.replace(scratch, path)
-        except OSError as error:
-            raise UserError(f"{path} cannot be written: {error.strerror}.") from None
 
 
 def plan(source: str, corpus: str, out: Path) -> dict[Path, Path]:
-    """Source file -> target file (of a benchmark file: folder). Two sources never share a target.
-
-    Raises UserError if there is nothing to do.
-    """
+    """Source file -> target file (of a benchmark file: folder). Two sources never share a target. Raises UserError if
+    there is nothing to do."""
     if bool(source) == bool(corpus):
         raise UserError("Name what to convert: --source FOLDER, or --corpus bach for the chorales in music21's corpus.")
     if corpus:
@@ -97,8 +83,7 @@ def plan(source: str, corpus: str, out: Path) -> dict[Path, Path]:
     else:
         if out.resolve().is_relative_to(Path(source).resolve()):
             raise UserError(f"--out {out} lies inside --source {source}: converted files would be converted again.")
-        found = midi.find(source, (*ENDINGS, *frames.PICKLES))
-        files = {path: path.relative_to(source) for path in found}
+        files = {path: path.relative_to(source) for path in midi.find(source, (*ENDINGS, *frames.PICKLES))}
     if not files:
         raise UserError(f"No music in {source}: no file there ends in {' '.join(ENDINGS)}.")
     targets = {}
@@ -106,7 +91,7 @@ def plan(source: str, corpus: str, out: Path) -> dict[Path, Path]:
     for path, relative in files.items():
         ending = "" if frames.is_named(path) else ".mid"
         target = relative.with_suffix(ending)
-        while target in taken:  # the own name of a benchmark file is no other file's and no other folder's
+        while target in taken:  # a benchmark file then keeps its full name, which nothing else can have
             target = relative = relative.with_name(relative.name + ending)
         taken.add(target)
         targets[path] = out / target
@@ -116,52 +101,37 @@ def plan(source: str, corpus: str, out: Path) -> dict[Path, Path]:
 
 
 def ignore_ctrl_c() -> None:
-    """Ctrl-C reaches the workers too; it is the main process that ends them."""
+    """Ctrl-C reaches the workers too, but it is the main process that ends them."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
-@contextlib.contextmanager
-def cancelled_by_ctrl_c(pool: ProcessPoolExecutor) -> Iterator[ProcessPoolExecutor]:
-    """A pool that finishes the files in hand, and no more, when it is interrupted."""
-    try:
-        yield pool
-    except KeyboardInterrupt:
-        pool.shutdown(wait=False, cancel_futures=True)
-        raise
-    pool.shutdown()
-
-
-def convert_all(targets: dict[Path, Path], workers: int, frame: float) -> tuple[int, dict[Path, Exception]]:
-    """Convert in parallel; returns how many succeeded, and the error of each that failed."""
-    done, failed, crashed = 0, {}, []
-    with tqdm(total=len(targets), desc="converting", unit="file", delay=2) as bar:
-        with cancelled_by_ctrl_c(ProcessPoolExecutor(workers, initializer=ignore_ctrl_c)) as pool:
-            jobs = {pool.submit(convert, *item, frame): item[0] for item in targets.items()}
+def convert_all(targets: dict[Path, Path], workers: int, frame: float) -> dict[Path, BaseException | None]:
+    """Convert in parallel; for each source file None, or what went wrong. Ctrl-C lets the files in hand be finished."""
+    outcomes, jobs = {}, {}
+    with (
+        tqdm(total=len(targets), desc="converting", unit="file", delay=2) as bar,
+        ProcessPoolExecutor(workers, initializer=ignore_ctrl_c) as pool,
+    ):
+        try:
+            with contextlib.suppress(BrokenProcessPool):  # a file may crash while others are still being handed out
+                for source, target in targets.items():
+                    jobs[pool.submit(convert, source, target, frame)] = source
             for job in as_completed(jobs):
-                try:
-                    job.result()
-                    done += 1
-                except BrokenProcessPool:
-                    crashed.append(jobs[job])
-                    continue
-                except Exception as error:  # whatever is wrong with one file, the others go on
-                    failed[jobs[job]] = error
+                outcomes[jobs[job]] = job.exception()
                 bar.update()
-        # A file that brought its process down took the others in the pool with it: each gets a process of its own.
-        for path in crashed:
-            with ProcessPoolExecutor(1) as pool:
-                try:
-                    pool.submit(convert, path, targets[path], frame).result()
-                    done += 1
-                except BrokenProcessPool:
-                    failed[path] = UserError(f"{path} made its reader crash: it is damaged.")
-                except Exception as error:
-                    failed[path] = error
-            bar.update()
-    return done, failed
+        except KeyboardInterrupt:
+            pool.shutdown(cancel_futures=True)
+            raise
+    # A file that crashed its process stopped the whole pool: each that this left undone gets a process of its own.
+    crashed = [path for path in targets if isinstance(outcomes.get(path, BrokenProcessPool()), BrokenProcessPool)]
+    if len(targets) == 1 and crashed:
+        return {crashed[0]: UserError(f"{crashed[0]} made its reader crash: it is damaged.")}
+    for path in crashed:
+        outcomes |= convert_all({path: targets[path]}, 1, frame)
+    return outcomes
 
 
-def main(args) -> None:
+def main(args: SimpleNamespace) -> None:
     settings.at_least("workers", args.workers, 0)
     settings.at_least("frame", args.frame, 0.01)
     settings.at_most("frame", args.frame, 64)
@@ -169,8 +139,10 @@ def main(args) -> None:
     targets = plan(args.source, args.corpus, out)
     present = {path for path, target in targets.items() if is_there(path, target) and not args.overwrite}
     targets = {path: target for path, target in targets.items() if path not in present}
-    # Windows can wait for 61 processes at the most.
-    done, errors = convert_all(targets, min(args.workers or os.cpu_count() or 1, 61), args.frame)
+    workers = min(args.workers or os.cpu_count() or 1, 61)  # Windows can wait for 61 processes at the most
+    outcomes = convert_all(targets, workers, args.frame)
+    errors = {path: error for path, error in outcomes.items() if error is not None}
+    done = len(outcomes) - len(errors)
     other = sum(isinstance(error, frames.NoFrames) for error in errors.values())
     for path, error in errors.items():
         sentence = error if isinstance(error, UserError) else f"{path}: {type(error).__name__}: {error}."

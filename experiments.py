@@ -1,10 +1,10 @@
-"""Does it help? Trains the network in several ways for the same time, with several seeds, and prints a table.
+"""Does it help? Train the network in several ways for the same time, with several seeds, and print a table.
 
 python experiments.py --question sizes             one of the questions of EXPERIMENTS.md
 python experiments.py --question list              what can be asked
 python experiments.py --question losses --seeds 3 --minutes 10 --midi-dir my-music
 
-A way of your own is a line in WAYS of utils/measure/ways.py, and its name in a line of QUESTIONS there.
+A way of your own is a line in WAYS of utils/measure/ways.py and its name in QUESTIONS there.
 """
 
 import functools
@@ -25,7 +25,7 @@ import numpy as np
 from tqdm import tqdm
 
 import train
-from utils import checkpoint, dataset, events, files, midi, sampler, settings
+from utils import checkpoint, dataset, events, files, midi, sampler, settings, training
 from utils.errors import UserError
 from utils.measure import copying, evaluation, likelihood
 from utils.measure.ways import QUESTIONS, WAYS
@@ -58,7 +58,7 @@ HERE = Path(__file__).resolve().parent
 
 
 def learn(args: SimpleNamespace, weights: Path, *more: str) -> None:
-    """Train in the way that `args.only` names. The clock counts what this process does and nothing else."""
+    """Train in the way that `args.only` names."""
     flags, make = WAYS[args.only]
     given = {"midi-dir": args.midi_dir, "weights": weights, "split": args.split, "seed": args.seed, "logs": ""}
     flags = [*(f"--{name}={value}" for name, value in given.items()), *shlex.split(f"{args.flags} {flags}"), *more]
@@ -66,13 +66,13 @@ def learn(args: SimpleNamespace, weights: Path, *more: str) -> None:
 
 
 def after_some_minutes(args: SimpleNamespace, folder: Path) -> dict:
-    """Train for some minutes; how well, how large, how quick to play?"""
+    """Train for some minutes, then measure the scores, the size and the speed of playing."""
     weights = folder / "music.weights.h5"
     learn(args, weights, f"--minutes={args.minutes}")
     scores = evaluation.evaluate(weights, evaluation.Asked(midi_dir=args.score_dir, baselines=False))
     kept = checkpoint.load(weights)
     network = Stepper(kept)
-    how = sampler.Sampling(seed=1, constraints=sampler.usual_constraints(network, 400))
+    how = sampler.Sampling(seed=1).constrained(*sampler.usual_constraints(network, 400))
     began = time.process_time()
     sampler.generate(network, network.start(1, (4, 4)), 400, how)
     return {
@@ -84,7 +84,7 @@ def after_some_minutes(args: SimpleNamespace, folder: Path) -> dict:
 
 
 def copies(args: SimpleNamespace, folder: Path) -> dict:
-    """Train without an end, and look again and again: what do new pieces share with the training music?"""
+    """Train without stopping early, and after so many epochs each compare new pieces with the training music."""
     weights, stages = folder / "music.weights.h5", {}
     asked = evaluation.Asked(midi_dir=args.score_dir, baselines=False, samples=args.pieces)
     for epochs in args.stages:
@@ -92,12 +92,9 @@ def copies(args: SimpleNamespace, folder: Path) -> dict:
         learn(args, weights, f"--epochs={epochs}", "--patience=0", *resume)
         last = checkpoint.sibling(str(weights), "last.weights.h5")
         scores, history = evaluation.evaluate(last, asked), checkpoint.load(last).about["history"][-1]
-        stages[epochs] = {
-            "minutes": history["seconds"] / 60,
-            "train": history["train"],
-            "nats_per_note": scores["nats_per_note"],
-            "copying": {what: {n: runs[n] for n in ("median", "max")} for what, runs in scores["copying"].items()},
-        }
+        row = {"minutes": history["seconds"] / 60, "train": history["train"], "nats_per_note": scores["nats_per_note"]}
+        row |= {f"{what} {n}": runs[n] for what, runs in scores["copying"].items() for n in ("median", "max")}
+        stages[epochs] = row
     return stages
 
 
@@ -106,18 +103,17 @@ def ancestors_network(args: SimpleNamespace, folder: Path) -> dict:
     from utils import network
     from utils.measure import ancestors
 
-    how = settings.parse(HERE / "train.py", [])
-    form = events.Representation.of(vars(how))
-    sources, _ = dataset.read_folder(args.midi_dir, form, args.split)
-    learnt, held_out = dataset.hold_out(sources, how.validation)
+    how = settings.parse(HERE / "train.py", [f"--midi-dir={args.midi_dir}", f"--split={args.split}"])
+    form, music = events.Representation.of(vars(how)), training.read_music(how)
     if args.score_dir:
-        held_out, _ = dataset.read_folder(args.score_dir, form, args.split)
-    vocabulary = events.build_vocabulary([source.events for source in learnt], form, how.transpose)
+        music.held_out, _ = dataset.read_folder(args.score_dir, form, args.split)
+    vocabulary = events.build_vocabulary([source.events for source in music.train], form, how.transpose)
+    learnt, scored = (dataset.encode(pieces, vocabulary) for pieces in (music.train, music.held_out))
     network.keras.utils.set_random_seed(args.seed)
     model = ancestors.build([vocabulary.size(stream) for stream in vocabulary.streams])
-    updates = ancestors.learn(model, dataset.encode(learnt, vocabulary), args.minutes, args.seed, time.process_time)
-    scored, where = dataset.encode(held_out, vocabulary), Path(args.score_dir or args.midi_dir)
-    beats = sum(likelihood.beats(midi.read(where / source.name), vocabulary.grid) for source in held_out)
+    updates = ancestors.learn(model, learnt, args.minutes, args.seed, time.process_time)
+    where = Path(args.score_dir or args.midi_dir)
+    beats = sum(likelihood.beats(midi.read(where / source.name), vocabulary.grid) for source in music.held_out)
     scores = evaluation.summary(ancestors.score(model, scored), scored, beats)
     return {**scores, "updates": updates, "parameters": model.count_params()}
 
@@ -139,13 +135,13 @@ def alone(args: SimpleNamespace) -> None:
 
 @functools.cache
 def state_of_the_code() -> str:
-    """A hash of everything that a result depends on, so that one of an older state is not taken for today's."""
+    """A hash of all the code that a result depends on, so that results of an older state are not taken for today's."""
     paths = sorted([HERE / "train.py", HERE / "experiments.py", *(HERE / "utils").rglob("*.py")])
     return hashlib.sha256(b"".join(path.read_bytes() for path in paths)).hexdigest()
 
 
 def folder_of(args: SimpleNamespace) -> Path:
-    """Where a run's files are: its way and seed, and a number for all else that its results depend on."""
+    """Where a run's files are: named by its way, its seed and a hash of all else that its results depend on."""
     copying_asked = args.question == "copying"
     used = ["midi_dir", "score_dir", "split", "flags", *(["stages", "pieces"] if copying_asked else ["minutes"])]
     about = repr([copying_asked, state_of_the_code(), *(getattr(args, name) for name in used)])
@@ -154,17 +150,18 @@ def folder_of(args: SimpleNamespace) -> Path:
 
 
 def run(args: SimpleNamespace) -> dict:
-    """The results of a run, which is made in a process of its own unless they are there. Raises UserError if it
-    failed."""
+    """The results of a run, which is made in a process of its own unless they are there. Raises UserError if that
+    fails."""
     folder = folder_of(args)
     if not (folder / "results.json").exists():
         folder.mkdir(parents=True, exist_ok=True)
         share = str(max((os.cpu_count() or 1) // args.jobs, 1))
         threads = dict.fromkeys(("TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS", "OMP_NUM_THREADS"), share)
-        texts = {name: ",".join(map(str, v)) if isinstance(v, tuple) else v for name, v in vars(args).items()}
-        flags = [f"--{name.replace('_', '-')}={text}" for name, text in texts.items()]
+        command = [sys.executable, __file__]
+        for name, value in vars(args).items():
+            text = ",".join(map(str, value)) if isinstance(value, tuple) else value
+            command.append(f"--{name.replace('_', '-')}={text}")
         with (folder / "log.txt").open("w") as log:
-            command = [sys.executable, __file__, *flags]
             done = subprocess.run(command, env={**os.environ, **threads}, stdout=log, stderr=log, check=False)
         if done.returncode:
             raise UserError(f"'{args.only}' with seed {args.seed} failed: {folder / 'log.txt'} says why.")
@@ -172,7 +169,7 @@ def run(args: SimpleNamespace) -> dict:
 
 
 def after_priors(args: SimpleNamespace, folder: Path) -> dict:
-    """Nats a note of the same events, which follow the longest of PRIORS, when so many events before them are read.
+    """Nats a note of the events that follow the longest of PRIORS, when only so many events before them are read.
     Raises UserError if no held-out piece is long enough."""
     weights = checkpoint.load(folder / "music.weights.h5")
     network = Stepper(weights)
@@ -192,7 +189,7 @@ def after_priors(args: SimpleNamespace, folder: Path) -> dict:
 
 
 def spread(values: list[float]) -> str:
-    """Mean, and from the lowest to the highest."""
+    """'mean (lowest to highest)'."""
     return f"{np.mean(values):.3f} ({min(values):.3f} to {max(values):.3f})" if len(values) > 1 else f"{values[0]:.3f}"
 
 
@@ -214,11 +211,7 @@ def print_stages(results: dict[str, list[dict]]) -> None:
         print(way)
         for stage, first in runs[0].items():
             at = [run[stage] for run in runs]
-            row = {name: spread([one[name] for one in at]) for name in first if name != "copying"}
-            for what in first.get("copying", ()):
-                for name in first["copying"][what]:
-                    row[f"{what} {name}"] = spread([one["copying"][what][name] for one in at])
-            print(f"{stage:>8s}  " + "  ".join(f"{name} {value}" for name, value in row.items()))
+            print(f"{stage:>8s}  " + "  ".join(f"{name} {spread([row[name] for row in at])}" for name in first))
 
 
 def main(args) -> None:
@@ -230,7 +223,7 @@ def main(args) -> None:
             print(f"{name:12s}{', '.join(ways)}")
         return
     settings.choice("question", args.question, tuple(QUESTIONS))
-    midi.find(args.midi_dir)  # a folder that is not there is better said now
+    midi.find(args.midi_dir)  # a missing folder is reported now, not once by each run
     for name in ("seeds", "jobs"):
         settings.at_least(name, getattr(args, name), 1)
     ways, seeds = QUESTIONS[args.question], range(1, args.seeds + 1)

@@ -2,7 +2,7 @@
 
 python predict_with_prior.py                               continue the fragment in samples/
 python predict_with_prior.py --prior mine.mid --count 4    four different continuations
-python predict_with_prior.py --prior mine.mid --prior-start 16 --prior-notes 0
+python predict_with_prior.py --prior mine.mid --prior-bars -2      carry on from its last two bars
 """
 
 from pathlib import Path
@@ -16,7 +16,8 @@ from utils.stepper import Stepper
 # ---- the fragment
 PRIOR = "samples/prior.mid"  # MIDI file to continue
 PRIOR_START = 0.0  # quarter notes from its beginning at which the fragment begins
-PRIOR_NOTES = 100  # notes of it that are used (0: all of them)
+PRIOR_BARS = 0  # bars of it that are used: the first 8, or with -2 the last two (0: as PRIOR_NOTES says)
+PRIOR_NOTES = 100  # notes of it that are used, unless PRIOR_BARS says how much (0: all of them)
 PREPEND = True  # let the fragment stand before its continuation
 # ---- the music
 WEIGHTS = "weights/music.weights.h5"  # file that train.py wrote
@@ -42,7 +43,8 @@ def main(args) -> None:
     settings.at_least("notes", args.notes, 1)
     settings.at_most("notes", args.notes, 1_000_000)
     settings.at_least("count", args.count, 1)
-    prior = compose.fragment(midi.read(args.prior), args.prior_start, args.prior_notes, args.prior)
+    whole = midi.read(args.prior)
+    prior = compose.fragment(whole, args.prior_start, args.prior_notes, args.prior, args.prior_bars)
     if args.tempo:
         prior.tempos = [(0, midi.microseconds(args.tempo))]
     program = instruments.program(args.instrument) if args.instrument else None

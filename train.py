@@ -71,7 +71,6 @@ def main(args, way=None) -> None:
     training.check(args)
     began = (way.clock if way else time.monotonic)()
     music = training.read_music(args)
-    print(f"{music.files} files: {music.files - music.skipped} read, {music.skipped} skipped; starting Keras ...")
     from utils import network  # takes seconds; a wrong flag or folder has been reported before
 
     way = way or network.Way()

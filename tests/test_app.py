@@ -11,14 +11,14 @@ import time
 import urllib.error
 import urllib.request
 import wave
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Hashable, Iterator
 from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
 from conftest import ROOT, one_line_error, random_piece, run, save
 
-from utils import midi
+from utils import checkpoint, midi, settings
 
 BROWSER = shutil.which("chromium") or shutil.which("google-chrome")
 DRIVER = shutil.which("chromedriver")
@@ -50,15 +50,15 @@ def address(weights: Path, tmp_path_factory) -> Iterator[str]:
 
 
 def wait_for(condition: Callable[[], object], what: str, seconds: float = 60) -> object:
-    """What `condition` gives, as soon as that is true. The page may replace what is being looked at: then again."""
+    """What `condition` gives, as soon as that is true. It is asked again if the page replaced what it looked at."""
     from selenium.common.exceptions import StaleElementReferenceException
 
     end = time.monotonic() + seconds
     while time.monotonic() < end:
         with contextlib.suppress(StaleElementReferenceException):
-            found = condition()
-            if found:
-                return found
+            value = condition()
+            if value:
+                return value
         time.sleep(0.1)
     raise AssertionError(f"waited in vain for {what}")
 
@@ -242,12 +242,59 @@ def test_nothing_else_is_served_and_nothing_large_is_taken(address: str, weights
 def test_what_can_be_chosen(tmp_path: Path):
     from utils.output import page
 
-    for name in ("music.weights.h5", "music.last.weights.h5", "notes.txt"):
+    for name in ("music.weights.h5", "music.last.weights.h5", ".123.music.weights.h5", "notes.txt"):
         (tmp_path / name).touch()
     for name in ("prior.mid", "prior-waltz.mid", "prior-continued-001.mid", "music-001.mid"):
         (tmp_path / name).touch()
     assert list(page.networks(str(tmp_path))) == ["music"]
     assert list(page.fragments(str(tmp_path))) == ["prior", "prior-waltz"]
+
+
+@needs_gradio
+def test_the_page_begins_with_what_was_trained_last(tmp_path: Path, monkeypatch):
+    from utils.output import page
+
+    monkeypatch.setattr(checkpoint, "BUNDLED", tmp_path / "bundled.weights.h5")
+    # The bundled file may be the newest: a checkout gives it the time of the checkout.
+    for name, modified in (("jazz", 100), ("music", 300), ("music.old-1", 200), ("bundled", 400)):
+        path = tmp_path / f"{name}.weights.h5"
+        path.touch()
+        os.utime(path, (modified, modified))
+    names = ["music", "music.old-1", "jazz", "bundled"]
+    assert list(page.networks(str(tmp_path))) == names
+    one = page.Page(settings.parse(ROOT / "app.py", ["--weights-dir", str(tmp_path)]), str(tmp_path))
+    dropdown = one.arrive()[one.weights]
+    assert dropdown.value == "music" and [value for _, value in dropdown.choices] == names
+
+
+@needs_gradio
+def test_nobody_gets_more_than_the_settings_allow(tmp_path: Path):
+    import gradio
+
+    from utils.output import page
+
+    one = page.Page(settings.parse(ROOT / "app.py", ["--notes", "50", "--count", "3"]), str(tmp_path))
+    assert one.notes.preprocess(50) == 50 and one.count.preprocess(3) == 3
+    for slider, value in ((one.notes, 51), (one.count, 4)):
+        with pytest.raises(gradio.Error):
+            slider.preprocess(value)
+
+
+@needs_gradio
+def test_what_is_said_when_there_are_no_weights_or_no_seed(tmp_path: Path, weights: Path):
+    from utils.output import page
+
+    def answer(folder: Path, **changes: object) -> str:
+        """The last message to a visitor who generates with these changes to what the page proposes."""
+        one = page.Page(settings.parse(ROOT / "app.py", ["--weights-dir", str(folder)]), str(tmp_path))
+        asked = {part: getattr(part, "value", None) for part in vars(one).values() if isinstance(part, Hashable)}
+        asked |= {one.weights: "tiny", one.session: str(tmp_path)}
+        asked |= {getattr(one, name): value for name, value in changes.items()}
+        return list(one.generate(asked, lambda *_, **__: None))[-1][one.message]
+
+    assert "Choose weights" in answer(tmp_path, seed="")
+    assert "'x' is not a whole number" in answer(weights.parent, seed="x")
+    assert "--tempo is 2000" in answer(weights.parent, seed="", tempo=2000)
 
 
 def test_without_gradio_it_says_what_to_install():

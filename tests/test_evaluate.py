@@ -1,28 +1,35 @@
 """evaluate.py, run as a user runs it, and what it measures with."""
 
 import json
+import shutil
 from dataclasses import replace
 from itertools import product
 from pathlib import Path
+from types import SimpleNamespace
 
+import h5py
 import numpy as np
 import pytest
 from conftest import make_piece, one_line_error, random_piece, run, save
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from utils import checkpoint, dataset, events, midi
+from utils import checkpoint, dataset, events, midi, theory
+from utils.errors import UserError
 from utils.events import Representation
-from utils.measure import copying, likelihood, ngram, statistics
+from utils.heads import Shape
+from utils.measure import copying, evaluation, likelihood, ngram, plots, statistics
 from utils.stepper import Stepper
 
 STREAMS = ("offset", "note", "duration")
 
 
 def evaluate(*flags: object) -> tuple[dict, str]:
-    result = run("evaluate.py", *flags)
+    """The numbers of evaluate.py, and what it prints for people."""
+    result = run("evaluate.py", *flags, "--json", "-")
     assert result.returncode == 0, result.stderr
-    return json.loads(result.stdout.splitlines()[-1]), result.stdout
+    *text, numbers = result.stdout.splitlines(keepends=True)
+    return json.loads(numbers), "".join(text)
 
 
 def sources_of(*pieces, chords: str = "split") -> list[dataset.Source]:
@@ -72,7 +79,11 @@ def test_held_out_pieces_baselines_and_samples(weights: Path, music: Path, tmp_p
     assert found["copying"]["generated"]["max"] >= 1
     assert len(found["copying"]["generated"]["per_piece"]) == 2
     assert {row["name"] for row in found["copying"]["held_out"]["per_piece"]} <= set(about["split"]["train"])
+    assert found["remarks"] == []
     assert "longest run shared with the training music" in text and f"Wrote {picture}" in text
+    nats, counted = found["nats_per_note"], baselines["5-gram"]["nats_per_note"]
+    short = f"tiny: {nats:.2f} nats a note on {len(held_out)} pieces that it never saw (5-gram {counted:.2f})."
+    assert text.splitlines()[-1] == short
 
 
 def test_a_folder_and_what_of_it_was_trained_on(weights: Path, music: Path, tmp_path: Path):
@@ -84,6 +95,7 @@ def test_a_folder_and_what_of_it_was_trained_on(weights: Path, music: Path, tmp_
         "under another name.mid": True, names[1]: False
     }  # fmt: skip
     assert "1 of the pieces were trained on\n" in text
+    assert "on 2 pieces, 1 of which it learnt from (5-gram" in text.splitlines()[-1]
     # Without the training music guessing is the only baseline, and there is only the name to go by.
     (tmp_path / "broken.mid").write_text("no music")
     flags = ["--training-dir", tmp_path / "nowhere", "--samples", 1]
@@ -91,6 +103,21 @@ def test_a_folder_and_what_of_it_was_trained_on(weights: Path, music: Path, tmp_
     assert set(found["baselines"]) == {"uniform"} and found["trained_on"] == 1
     assert "samples" not in found and "cannot be compared" in text
     assert "guessing is the only baseline" in text and "by their names" in text and "skipped: broken.mid" in text
+    assert "(guessing" in text.splitlines()[-1]
+    assert [remark.split(":")[0] for remark in found["remarks"]][1:] == ["skipped"]
+
+
+def test_numbers_go_into_a_file_and_no_training_piece_that_is_lost_counts_as_new(weights: Path, music: Path, tmp_path):
+    train = checkpoint.load(weights).about["split"]["train"]
+    for name in train[1:]:
+        save(midi.read(music / name), tmp_path / "there" / name)
+    save(midi.read(music / train[0]), tmp_path / "scored" / train[0])
+    flags = ["--midi-dir", tmp_path / "scored", "--training-dir", tmp_path / "there", "--no-baselines"]
+    result = run("evaluate.py", "--weights", weights, *flags, "--json", tmp_path / "new" / "numbers.json")
+    lines, found = result.stdout.splitlines(), json.loads((tmp_path / "new" / "numbers.json").read_text())
+    assert f"1 of {len(train)} training pieces are no longer in {tmp_path / 'there'}" == found["remarks"][0] == lines[0]
+    assert found["trained_on"] == 1 and found["baselines"] == {}
+    assert lines[-1] == f"tiny: {found['nats_per_note']:.2f} nats a note on 1 piece that it learnt from."
 
 
 @pytest.mark.parametrize(
@@ -101,10 +128,98 @@ def test_a_folder_and_what_of_it_was_trained_on(weights: Path, music: Path, tmp_
         (["--training-dir", "none"], "see --training-dir"),
         (["--training-dir", "samples"], "pieces that"),
         (["--picture", "a.txt"], "must end in .png"),
+        (["--json", "tests"], "tests cannot be written"),
     ],
 )
 def test_wrong_input_is_one_sentence(weights: Path, flags: list[str], sentence: str):
     assert sentence in one_line_error(run("evaluate.py", "--weights", weights, *flags))
+
+
+# ---- several networks ----
+
+
+def another(weights: Path, path: Path, held_out: list[str]) -> Path:
+    """A copy of a network that has other pieces held out and forgot half of what its heads learnt."""
+    shutil.copy(weights, path)
+    with h5py.File(path, "r+") as file:
+        about = json.loads(file["about"][()])
+        both = about["split"]["train"] + about["split"]["held_out"]
+        about["split"] = {"train": [name for name in both if name not in held_out], "held_out": held_out}
+        del file["about"]
+        file["about"] = json.dumps(about)
+        for stream in STREAMS:
+            file[f"network/head_{stream}/0"][::2] = 0
+    return path
+
+
+def test_two_networks_are_compared_on_what_neither_learnt_from(weights: Path, music: Path, tmp_path: Path):
+    (ours, *_), (theirs, known, *_) = (checkpoint.load(weights).about["split"][side] for side in ("held_out", "train"))
+    other = another(weights, tmp_path / "other.weights.h5", [ours, theirs])
+    folder = tmp_path / "music"
+    for seed in range(100, 107):
+        save(random_piece(seed, 4), folder / f"new {seed}.mid")
+    save(midi.read(music / known).finer(2), folder / "known by its notes.mid")
+    save(random_piece(100, 4).finer(2), folder / "twice.mid")
+    found, text = evaluate("--weights", f"{weights}, {other}", "--midi-dir", folder)
+    assert [row["name"] for row in found["per_piece"]] == [f"new {seed}.mid" for seed in range(100, 107)]
+    for path in map(str, (weights, other)):
+        alone, _ = evaluate("--weights", path, "--midi-dir", folder, "--no-baselines")
+        nats = {row["name"]: row["nats_per_note"] for row in alone["per_piece"]}
+        for row in found["per_piece"]:
+            assert row["nats_per_note"][path] == pytest.approx(nats[row["name"]], rel=1e-4)
+        total = sum(row["nats_per_note"][path] * row["notes"] for row in found["per_piece"])
+        assert found["networks"][path]["nats_per_note"] == pytest.approx(total / found["notes"])
+        assert sum(found["networks"][path]["heads"].values()) == pytest.approx(total / found["notes"])
+    (verdict,) = found["verdict"]
+    better, worse = sorted(found["networks"], key=lambda path: found["networks"][path]["nats_per_note"])
+    assert verdict.startswith(f"{better} is better than {worse} by ") and verdict == text.splitlines()[-1]
+    # Without a folder: the pieces that one of them held out and none learnt from.
+    result = run("evaluate.py", "--weights", f"{weights},{other}")
+    assert "1 piece that none of the networks learnt from" in result.stdout
+    assert result.stdout.splitlines()[-1].endswith("too few pieces to tell whether that is more than chance.")
+    other = another(weights, tmp_path / "other.weights.h5", [theirs])
+    error = one_line_error(run("evaluate.py", "--weights", f"{weights},{other}"))
+    assert f"that {weights} or {other} learnt from: name a folder of other music with --midi-dir" in error
+
+
+def test_networks_that_say_other_things_are_not_compared(weights: Path):
+    kept = checkpoint.load(weights)
+    form = kept.vocabulary.representation
+
+    def writing(**changes: object) -> checkpoint.Checkpoint:
+        return replace(kept, vocabulary=SimpleNamespace(representation=replace(form, **changes)))
+
+    for name, value in (("grid", 24), ("chords", "class"), ("streams", (*form.streams, "velocity")), ("max_beats", 8)):
+        with pytest.raises(UserError, match=f"cannot be compared.* --{name.replace('_', '-')} was "):
+            evaluation.check_comparable({"a": kept, "b": kept, "c": writing(**{name: value})})
+    evaluation.check_comparable({"a": kept, "b": writing(streams=form.streams[::-1])})  # the same in another order
+    for flags, sentence in (
+        (["--weights", f"{weights},{weights}"], "name two networks"),
+        (["--weights", f"{weights},other.weights.h5", "--samples", 1], "of one network"),
+        (["--weights", f"{weights},none.weights.h5"], "no weights at none.weights.h5"),
+    ):
+        assert sentence in one_line_error(run("evaluate.py", *flags))
+
+
+def test_the_verdict_says_whether_it_is_more_than_chance():
+    def verdict(saved: list[float], level: float = 0.05) -> str:
+        return evaluation.in_words("a", "b", np.array(saved), np.full(len(saved), 10), level)
+
+    assert verdict([1] * 5) == (
+        "a is better than b by 0.100 nats a note, on 5 of 5 pieces: too few pieces to tell whether that is more than "
+        "chance."
+    )
+    assert verdict([1] * 6).startswith("a is better than b by 0.100 nats a note, on 6 of 6 pieces: more than chance (p")
+    assert "too few" in verdict([1] * 6, 0.05 / 2)
+    assert "on 4 of 8 pieces: that may be chance" in verdict([3, -2] * 4)
+    assert "(p < 0.001)" in verdict([1] * 30)
+    assert "by less than 0.001 nats a note" in verdict([0.001] * 30)
+    assert verdict([0] * 9) == "a and b are equally good on each of the 9 pieces."
+    # All signs of few differences can be tried.
+    difference = np.array([3.0, 1, -2, 5, 0.5, -1, 4])
+    signs = np.array(list(product((-1, 1), repeat=7)))
+    exact = np.mean(np.abs(signs @ difference) >= abs(difference.sum()))
+    assert evaluation.chance(difference) == pytest.approx(exact, abs=0.02)
 
 
 # ---- likelihood ----
@@ -121,8 +236,8 @@ def test_a_piece_costs_the_same_alone_and_among_others(weights: Path):
         here = slice(together.corpus.first[i], together.corpus.first[i + 1])
         assert (together.right[here] == alone.right).all()
         size = len(source.events)
-        assert together.targets[here].sum(axis=0).tolist() == [size + 1, size, size]
-        assert not together.events[here][~together.targets[here]].any()
+        assert together.corpus.is_target[here].sum(axis=0).tolist() == [size + 1, size, size]
+        assert not together.events[here][~together.corpus.is_target[here]].any()
         np.testing.assert_allclose(together.events[here].sum(axis=0), together.nats[i])
 
 
@@ -213,7 +328,7 @@ def test_the_longest_shared_run_is_the_longest(training: list, made: list):
         return (*np.diff(piece.pitch[part]), *np.diff(piece.onset[part]), *piece.duration[part])
 
     there, here = pieces(training), pieces(made)
-    runs = copying.longest_shared(copying.Notes.of(there), copying.Notes.of(here))
+    runs = copying.longest_shared(there, here)
     for piece, run_ in zip(here, runs, strict=True):
         shared = [
             length
@@ -234,10 +349,10 @@ def test_a_planted_copy_is_found_in_another_key():
     ]
     foreign = [(i, 100 - i, 77) for i in range(4)]  # no note of the training music is so long
     made = [in_steps(foreign), in_steps([*foreign, *((o + 8, p, d) for o, p, d in copied)])]
-    nothing, found = copying.longest_shared(copying.Notes.of(training), copying.Notes.of(made))
+    nothing, found = copying.longest_shared(training, made)
     assert nothing.notes == 0
     assert (found.notes, found.piece, found.beat) == (length, 3, source.onset[begin] / 12)
-    summary = copying.summary(copying.Notes.of(training), list("abcde"), made)
+    summary = copying.summary(training, list("abcde"), made)
     assert (summary["median"], summary["max"], summary["per_piece"][1]["name"]) == (4.5, 9, "d")
 
 
@@ -265,7 +380,7 @@ def test_the_playing_scripts_say_what_they_copied(weights: Path, music: Path, tm
 def test_a_scale_has_known_statistics():
     scale = make_piece([(480 * i, 60 + p, 480) for i, p in enumerate((0, 2, 4, 5, 7, 9, 11, 12))])
     found = statistics.describe(scale)
-    assert found["pitch_classes"].tolist() == [2 / 8, 0, 1 / 8, 0, 1 / 8, 1 / 8, 0, 1 / 8, 0, 1 / 8, 0, 1 / 8]
+    assert found["pitch_classes"] == [2 / 8, 0, 1 / 8, 0, 1 / 8, 1 / 8, 0, 1 / 8, 0, 1 / 8, 0, 1 / 8]
     assert found["note_lengths"][statistics.LENGTHS.index(1)] == 1
     numbers = {name: value for name, value in found.items() if isinstance(value, float) and name != "key_clarity"}
     assert numbers == {"range": 12, "notes_per_beat": 1, "polyphony": 1, "repeated_figures": 0, "on_beat": 1}
@@ -284,10 +399,16 @@ def test_chords_rests_and_repetitions_are_counted():
 
 
 def test_key_clarity():
-    for tonic, profile in product((0, 7), (statistics.MAJOR, statistics.MINOR)):
-        assert statistics.key_clarity(np.roll(profile, tonic)) == pytest.approx(1)
-    assert statistics.key_clarity(np.ones(12)) == 0
-    assert statistics.key_clarity(np.eye(12)[0] + np.eye(12)[6]) < 0.6
+    def clarity(sounding: np.ndarray) -> float:
+        """Of a chord whose notes are held for so long."""
+        return statistics.describe(make_piece([(0, 60 + i, round(t)) for i, t in enumerate(sounding) if t]))[
+            "key_clarity"
+        ]
+
+    for tonic, profile in product((0, 7), theory.KEY_PROFILES):
+        assert clarity(1e4 * np.roll(profile, tonic)) == pytest.approx(1)
+    assert clarity(np.full(12, 99)) == 0
+    assert clarity(99 * np.eye(12)[0] + 99 * np.eye(12)[6]) < 0.6
 
 
 def test_overlap_and_divergence_of_two_normal_distributions():
@@ -312,3 +433,24 @@ def test_sets_that_differ_are_far_apart():
     assert same["range"]["divergence"] < 0.3 < 3 < other["range"]["divergence"]
     assert same["notes_per_beat"]["overlap"] is None  # always two
     assert "range" in statistics.as_text(same)
+
+
+# ---- pictures ----
+
+
+def test_the_legend_covers_no_line_and_the_diagram_shows_every_part(weights: Path, tmp_path: Path, monkeypatch):
+    figures, kept = [], checkpoint.load(weights)
+    monkeypatch.setattr(plots, "save", lambda figure, path: figures.append(figure))
+    plots.learning_curve(kept.about["history"], tmp_path / "curve.png")
+    shape = replace(Shape(**kept.about["shape"]), cell="gru", layers=2)
+    plots.network_diagram(kept.vocabulary, shape, tmp_path / "network.png")
+    curve, diagram = figures
+    curve.draw_without_rendering()
+    (legend,), (axes,) = curve.legends, curve.axes
+    assert {text.get_text() for text in legend.get_texts()} == {line.get_label() for line in axes.lines}
+    assert len(axes.lines) == 2 + len(STREAMS) + 1
+    assert not legend.get_window_extent().overlaps(axes.get_window_extent())
+    words = [text.get_text() for text in diagram.axes[0].texts]
+    assert sum(text.startswith("GRU 16") for text in words) == 2
+    for part in ("match model\n17 contexts", *(f"next {stream}, softmax" for stream in STREAMS)):
+        assert any(text.startswith(part) for text in words), part

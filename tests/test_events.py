@@ -151,7 +151,7 @@ def test_values_never_seen_become_the_nearest_and_are_counted():
 def test_the_nearest_chord_has_the_fewest_other_keys():
     values = np.array(sorted(["C4.E4.G4", "C4", "C5.E5.G5"]))
     wanted = np.array(["C4.E4", "B4", "C5.E5.G5"])
-    assert values[events.nearest_chord(values, wanted)].tolist() == ["C4.E4.G4", "C4", "C5.E5.G5"]
+    assert values[events.nearest(values, wanted)].tolist() == ["C4.E4.G4", "C4", "C5.E5.G5"]
 
 
 def test_a_vocabulary_goes_through_json():

@@ -75,9 +75,9 @@ def write_mat_73(path: Path, data: dict[str, Split]) -> Path:
 )
 def test_every_sounding_key_is_a_note_of_one_frame(write, name: str, tmp_path: Path):
     """And a piece without a note is left out, its number with it."""
-    found = frames.read(write(tmp_path / name, DATA), 1.0)
-    assert [place.as_posix() for place in found] == PLACES
-    for place, piece in found.items():
+    pieces = frames.read(write(tmp_path / name, DATA), 1.0)
+    assert [place.as_posix() for place in pieces] == PLACES
+    for place, piece in pieces.items():
         assert notes(piece) == expected(DATA[place.parent.name][int(place.stem)])
         assert piece.ticks_per_quarter == 480
         assert (piece.tempos, piece.time_signatures) == ([(0, 500_000)], [(0, 4, 4)])
@@ -97,8 +97,8 @@ def test_all_forms_of_a_piece_in_json_are_one(piece: list[list[int]]):
 
 
 def test_pieces_without_splits_and_the_lowest_and_highest_pitch(tmp_path: Path):
-    found = frames.read(write_json(tmp_path / "a.json", [[[0, 127]], [[0], [1]], [[-1, None]]]), 1.0)
-    assert {place.as_posix(): notes(piece) for place, piece in found.items()} == {
+    pieces = frames.read(write_json(tmp_path / "a.json", [[[0, 127]], [[0], [1]], [[-1, None]]]), 1.0)
+    assert {place.as_posix(): notes(piece) for place, piece in pieces.items()} == {
         "0000.mid": expected([[0, 127]]),
         "0001.mid": expected([[0], [1]]),
     }

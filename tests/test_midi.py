@@ -2,12 +2,14 @@
 
 import io
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import mido
 import numpy as np
 import pytest
-from conftest import make_piece, random_piece, save
+from conftest import ROOT, make_piece, random_piece, save
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -210,6 +212,46 @@ def test_nothing_is_overwritten(tmp_path: Path):
     (tmp_path / "file").write_text("")
     with pytest.raises(UserError, match="cannot be written"):
         midi.save_new(piece, tmp_path / "file", "a")
+
+
+def test_two_processes_never_take_the_same_name(tmp_path: Path):
+    code = (
+        "import sys; sys.path[:0] = ['tests']; from conftest import random_piece; from utils import midi\n"
+        f"for i in range(20): print(midi.save_new(random_piece(i, 1), r'{tmp_path}', 'a'))"
+    )
+    command = [sys.executable, "-c", code]
+    processes = [subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) for _ in range(3)]
+    paths = [line for process in processes for line in process.communicate()[0].splitlines()]
+    assert sorted(path.name for path in tmp_path.iterdir()) == [f"a-{n:03d}.mid" for n in range(1, 61)]
+    assert sorted(paths) == sorted(map(str, tmp_path.iterdir()))
+    assert all(len(midi.read(path)) > 3 for path in tmp_path.iterdir())
+
+
+def test_nothing_half_written_is_left(tmp_path: Path, monkeypatch):
+    impossible = make_piece([(0, 60, 10), (10, 200, 10)])
+    with pytest.raises(ValueError):
+        midi.save_new(impossible, tmp_path, "a")
+    kept = save(random_piece(1), tmp_path / "a-001.mid").read_bytes()
+    with pytest.raises(ValueError):
+        midi.save(impossible, tmp_path / "a-001.mid")
+    assert (tmp_path / "a-001.mid").read_bytes() == kept
+
+    def full(descriptor: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(UserError, match="a-002.mid cannot be written: No space left on device"):
+        midi.save_new(random_piece(1), tmp_path, "a")
+    assert [path.name for path in tmp_path.iterdir()] == ["a-001.mid"]
+
+
+def test_bars_follow_the_metre_and_can_be_counted():
+    piece = make_piece([(0, 60, 480 * 12)], time_signatures=[(480 * 3, 3, 4), (480 * 7, 6, 8)])
+    quarters = [(tick / 480, *metre) for tick, *metre in piece.bars()]
+    assert quarters == [(0, 4, 4), (3, 3, 4), (6, 3, 4), (7, 6, 8), (10, 6, 8)]
+    assert piece.bars(480 * 6 + 1)[-1] == (480 * 6, 3, 4) and piece.bars(480 * 6)[-1] == (480 * 3, 3, 4)
+    endless = make_piece([(0, 60, 10_000_000)], 1, time_signatures=[(0, 1, 64)])
+    assert len(endless.bars()) == 10_000
 
 
 def test_playing_time():

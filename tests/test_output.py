@@ -4,6 +4,7 @@ import re
 import wave
 from fractions import Fraction
 from pathlib import Path
+from types import SimpleNamespace
 from xml.etree import ElementTree
 
 import numpy as np
@@ -11,12 +12,13 @@ import pytest
 from conftest import make_piece, random_piece, run, save
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.image import imread
 from music21 import chord, converter, stream
 
-from utils import midi
+from utils import midi, theory
 from utils.errors import UserError
-from utils.output import musicxml, pianoroll, sound
+from utils.output import beside, musicxml, pianoroll, sound
 
 STEP = 40  # ticks in a step of the grid, at 480 to a quarter note
 
@@ -54,6 +56,24 @@ def test_a_failure_costs_one_file_and_one_line(weights: Path, tmp_path: Path):
 def test_what_stands_there_already_is_not_overwritten(tmp_path: Path, ending: str):
     (tmp_path / f"a-001{ending}").touch()
     assert midi.save_new(random_piece(1), tmp_path, "a").name == "a-002.mid"
+
+
+@pytest.mark.parametrize(("ending", "module"), [(".wav", sound), (".png", pianoroll), (".musicxml", musicxml)])
+def test_what_cannot_be_finished_leaves_no_file(tmp_path: Path, monkeypatch, ending: str, module):
+    def fail(piece: midi.Piece, path: Path, *args: object) -> None:
+        assert path.parent == tmp_path and path.suffix == ending and path.name != f"a{ending}"
+        path.write_text("half of it")
+        raise OSError(28, "No space left on device")
+
+    (tmp_path / f"a{ending}").write_text("of an earlier piece")
+    monkeypatch.setattr(module, "write", fail)
+    wanted = {name: e == ending for name, e in zip(("wav", "picture", "notation"), midi.BESIDE, strict=True)}
+    warnings: list[str] = []
+    args = SimpleNamespace(**wanted, soundfont="")
+    assert beside.write_beside(tmp_path / "a.mid", random_piece(1), args, "about", warn=warnings.append) == ""
+    assert not list(tmp_path.iterdir())
+    (warning,) = warnings
+    assert f"a{ending} was not written" in warning and "No space left on device" in warning
 
 
 # ---- sound ----
@@ -122,19 +142,69 @@ def test_the_picture_tells_the_prior_from_its_continuation(tmp_path: Path):
 
 
 def test_a_note_is_drawn_where_it_sounds():
-    page = pianoroll.Page(pianoroll.Figure().add_axes((0, 0, 1, 1)), np.array([0, 1000, 1500]), 1000.0, 60, 72)
+    axes = pianoroll.Figure().add_axes((0, 0, 1, 1))
+    page = pianoroll.Page(axes, np.array([0, 1000, 1500]), 1000.0, np.array([48, 60]), np.array([84, 96]))
     piece = make_piece([(900, 64, 200), (1200, 70, 100)])
-    page.notes(piece, np.zeros((2, 3)))
-    boxes = page.axes.collections[-1].get_paths()
-    assert len(boxes) == 3  # the first note is held into the second system
-    across = [(box.vertices[:4, 0].min(), box.vertices[:4, 0].max()) for box in boxes]
+    page.notes(piece, 80, "new")
+    bars = page.axes.collections[-1].get_segments()
+    assert len(bars) == 3  # the first note is held into the second system
+    across = [(bar[0, 0], bar[1, 0]) for bar in bars]
     width = pianoroll.WIDTH - pianoroll.LEFT - pianoroll.RIGHT
     expected = [(900, 1000), (0, 100), (200, 300)]
     for (x0, x1), (begin, end) in zip(across, expected, strict=True):
         assert x0 == pytest.approx(pianoroll.LEFT + begin / 1000 * width)
         assert x1 == pytest.approx(pianoroll.LEFT + end / 1000 * width, abs=0.02)
-    tops = [box.vertices[:4, 1].min() for box in boxes]
-    assert tops[2] < tops[1] and tops[0] < page.y(60, 0) < tops[1]  # downwards; higher notes are above
+    middles = [bar[0, 1] for bar in bars]
+    # Downwards; each system counts from its own lowest key.
+    assert page.bottom[0] - middles[0] == pytest.approx(16.5 * page.key)
+    assert page.bottom[1] - middles[1] == pytest.approx(4.5 * page.key)
+    assert page.bottom[1] - middles[2] == pytest.approx(10.5 * page.key)
+    assert page.top[0] < middles[0] < page.bottom[0] < page.top[1] < middles[2] < middles[1] < page.bottom[1]
+
+
+def drawn(piece: midi.Piece, title: str = "a", about: str = "about", prior: midi.Piece | None = None):
+    """The figure of a piece, drawn but not written, and its texts with the places they take, in pixels."""
+    figure = pianoroll.Figure(dpi=pianoroll.DPI)
+    pianoroll.draw(figure, piece, title, about, prior)
+    renderer = FigureCanvasAgg(figure).get_renderer()
+    return figure, [(text.get_text(), text.get_window_extent(renderer)) for text in figure.axes[0].texts]
+
+
+@pytest.mark.parametrize(("octaves", "bars"), [(2, 4), (7, 4), (7, 400), (10, 400)])
+def test_notes_are_at_least_four_pixels_high(octaves: int, bars: int):
+    piece = make_piece([(i * 480, 64 - 6 * octaves + 12 * octaves * (i % 2), 480) for i in range(4 * bars)])
+    figure, _ = drawn(piece)
+    (notes,) = (lines for lines in figure.axes[0].collections if len(lines.get_segments()) == len(piece))
+    assert notes.get_linewidth()[0] * pianoroll.DPI / 72 >= 4
+    assert figure.get_size_inches()[1] * pianoroll.DPI < 12_000
+
+
+def test_a_system_has_the_keys_that_it_needs():
+    """Eight bars around C2, eight of rests, eight around C6, and a chord over seven octaves at the end."""
+    rows = [(bar * 1920, 36 if bar < 8 else 84, 1920) for bar in range(24) if not 8 <= bar < 16]
+    piece = make_piece([*rows, (24 * 1920, 24, 1920), (24 * 1920, 108, 1920)])
+    _, texts = drawn(piece)
+    names = re.findall(r"C\d", " ".join(words for words, _ in texts))
+    assert names == ["C2", "C3", "C3", "C4", "C6", "C7", "C1", "C2", "C3", "C4", "C5", "C6", "C7", "C8"]
+
+
+def test_a_pickup_is_bar_0_in_the_picture():
+    _, texts = drawn(pickup_piece(1440))
+    assert [words for words, _ in texts if words.isdecimal()] == ["0", "1", "2"]
+    _, texts = drawn(pickup_piece(480))
+    assert [words for words, _ in texts if words.isdecimal()] == ["1", "2", "3"]
+
+
+def test_no_words_of_a_picture_overlap():
+    """Long names, a prior, and metres that change with every bar, in bars so short that there is no room for all."""
+    changes = [(i * 480, *((1, 4), (2, 8))[i % 2]) for i in range(300)]
+    piece = make_piece([(i * 240, 21 + i * 7 % 88, 240) for i in range(600)], time_signatures=changes)
+    for prior, width in ((piece.take(slice(300)), "i"), (None, "W")):
+        _, texts = drawn(piece, title=width * 300, about=width * 300, prior=prior)
+        assert len(texts) > 100
+        assert all(box.x0 >= 0 and box.x1 <= pianoroll.WIDTH * pianoroll.DPI for _, box in texts)
+        overlapping = [(a, b) for i, (a, box) in enumerate(texts) for b, other in texts[:i] if box.overlaps(other)]
+        assert not overlapping
 
 
 @pytest.mark.parametrize(("bars", "most"), [(1, 1), (8, 1), (9, 2), (60, 8), (2000, 16)])
@@ -154,6 +224,50 @@ def test_pictures_of_odd_pieces(tmp_path: Path):
     for name, piece in odd.items():
         pianoroll.write(piece, tmp_path / f"{name}.png", "about")
         assert max(imread(tmp_path / f"{name}.png").shape) < 12_000
+
+
+# ---- bars ----
+
+
+def pickup_piece(rest: int) -> midi.Piece:
+    """After a rest, in ticks, a part to the end of the third bar of 4/4, and another one from the second bar on."""
+    melody = [(tick, 72, 240) for tick in range(rest, 3 * 1920, 240)]
+    return make_piece([*melody, (1920, 48, 1920, 80, 40), (3840, 50, 1920, 80, 40)], tempos=[(0, 500_000)])
+
+
+@pytest.mark.parametrize(
+    ("rest", "metre", "first"),
+    [(0, (4, 4), 1), (480, (4, 4), 1), (959, (4, 4), 0), (939, (4, 4), 1), (960, (4, 4), 0), (1680, (4, 4), 0),
+     (1910, (4, 4), 1), (1920, (4, 4), 1), (960, (3, 4), 0), (240, (3, 8), 1), (480, (3, 8), 0)],
+)  # fmt: skip
+def test_a_first_bar_that_is_silent_for_half_of_it_is_a_pickup(rest: int, metre: tuple[int, int], first: int):
+    piece = pickup_piece(rest)
+    piece.time_signatures = [(0, *metre)]
+    bars = theory.bars(piece.bars(), piece.onset, piece.ticks_per_quarter)
+    assert [bar.number for bar in bars] == list(range(first, first + len(bars)))
+    assert bars[0].begin == (0 if first else round(rest / STEP)) and bars[1].begin == bars[1].start == bars[0].end
+
+
+def test_what_has_no_second_bar_has_no_pickup():
+    piece = make_piece([(1440, 60, 480)])
+    assert [bar.number for bar in theory.bars(piece.bars(), piece.onset, 480)] == [1]
+    piece = make_piece([(1440, 60, 1920)])  # it is held into the second bar, in which nothing begins
+    assert [bar.number for bar in theory.bars(piece.bars(), piece.onset, 480)] == [1, 2]
+
+
+def test_bars_and_beats():
+    piece = make_piece([(0, 60, 5760)], time_signatures=[(0, 6, 8), (2880, 5, 8), (3000, 3, 4)])
+    bars = theory.bars(piece.bars(), piece.onset, piece.ticks_per_quarter)
+    assert [(bar.number, bar.start, bar.end, bar.metre) for bar in bars] == [
+        (1, 0, 36, (6, 8)), (2, 36, 72, (6, 8)), (3, 72, 75, (5, 8)), (4, 75, 111, (3, 4)), (5, 111, 147, (3, 4))
+    ]  # fmt: skip
+    assert [bar.beats() for bar in bars] == [
+        [0, 18, 36],
+        [36, 54, 72],
+        [72, 75],
+        [75, 87, 99, 111],
+        [111, 123, 135, 147],
+    ]
 
 
 # ---- notation ----
@@ -177,7 +291,8 @@ def read_back(path: Path) -> tuple[str, list[tuple]]:
                 row = (Fraction(element.offset), note.pitch.midi, Fraction(element.quarterLength), note.tie)
                 parts.setdefault(part.id.split("-")[0], []).append(row)
         for measure in part.getElementsByClass(stream.Measure):
-            assert measure.duration.quarterLength == measure.barDuration.quarterLength
+            if measure.number:  # a pickup is shorter
+                assert measure.duration.quarterLength == measure.barDuration.quarterLength
     joined = []
     for rows in parts.values():
         held: dict[tuple, list] = {}
@@ -209,7 +324,35 @@ def test_music21_reads_the_same_notes_back(tmp_path_factory, notes: list[tuple],
     piece = make_piece(rows, time_signatures=signatures)
     path = tmp_path_factory.mktemp("notation") / "a.musicxml"
     musicxml.write(piece, path, "Title & more")
-    assert read_back(path) == ("Title & more", on_grid(piece))
+    # Without the silence before a pickup.
+    silence = Fraction(theory.bars(piece.bars(), piece.onset, piece.ticks_per_quarter)[0].begin, theory.GRID)
+    expected = [(onset - silence, *rest) for onset, *rest in on_grid(piece)]
+    assert read_back(path) == ("Title & more", expected)
+
+
+@pytest.mark.parametrize("rest", [960, 1440, 1680, 1640, 1000, 1880])
+def test_a_pickup_is_a_short_measure_0(tmp_path: Path, rest: int):
+    piece, path = pickup_piece(rest), tmp_path / "a.musicxml"
+    piece.tempos.append((1920, 1_000_000))
+    musicxml.write(piece, path, "a")
+    score = converter.parse(path, forceSource=True)
+    for part in score.parts:
+        measures = list(part.getElementsByClass(stream.Measure))
+        assert [measure.number for measure in measures] == [0, 1, 2]
+        assert [measure.duration.quarterLength for measure in measures] == [Fraction(1920 - rest, 480), 4, 4]
+        assert [measure.offset for measure in measures] == [0, Fraction(1920 - rest, 480), Fraction(3840 - rest, 480)]
+    first = next(ElementTree.parse(path).getroot().iter("measure"))
+    assert first.attrib == {"number": "0", "implicit": "yes"} and not list(first.iter("rest"))
+    assert read_back(path)[1] == [(onset - Fraction(rest, 480), *others) for onset, *others in on_grid(piece)]
+    beats = [offset for offset, *_ in score.parts[0].metronomeMarkBoundaries()]
+    assert beats == [0, Fraction(1920 - rest, 480)]
+
+
+def test_a_first_bar_that_begins_with_a_rest_is_written_whole(tmp_path: Path):
+    musicxml.write(pickup_piece(480), tmp_path / "a.musicxml", "a")
+    first = next(ElementTree.parse(tmp_path / "a.musicxml").getroot().iter("measure"))
+    assert first.attrib == {"number": "1"} and first.find("note/rest") is not None
+    assert read_back(tmp_path / "a.musicxml")[1] == on_grid(pickup_piece(480))
 
 
 def test_tempos_are_heard_and_great_changes_seen(tmp_path: Path):
@@ -272,7 +415,7 @@ def test_the_split_between_the_hands_follows_the_music():
     [(12, [12]), (18, [18]), (5, [3, 2]), (7, [6, 1]), (30, [24, 6]), (48, [48]), (20, [12, 8]), (1, [1])],
 )
 def test_lengths_are_tied_from_note_values(length: int, expected: list[int]):
-    bar = musicxml.Bar(0, 48, 4, 4)
+    bar = theory.Bar(1, 0, 0, 48, (4, 4))
     points = [0, length, 48]
     beats = bar.beats()
     cuts = [cut for beat in zip(beats, beats[1:], strict=False) for cut in musicxml.cells(*beat, points)]
@@ -284,9 +427,10 @@ def test_the_key_is_the_one_that_music21_finds(tmp_path: Path):
         piece = random_piece(seed)
         save(piece, tmp_path / "a.mid")
         key = converter.parse(tmp_path / "a.mid", forceSource=True).analyze("key")
-        sharps, minor = musicxml.key_of(piece)
+        sharps, minor = theory.key_of(piece.pitch, piece.duration)
         assert minor == (key.mode == "minor") and (sharps - key.sharps) % 12 == 0
-    assert musicxml.key_name(make_piece([(0, 60 + i, 480) for i in (0, 4, 7, 11, 12)])) == "C major"
+    assert theory.key_name(*theory.key_of(np.array([60, 64, 67, 71, 72]), np.full(5, 480))) == "C major"
+    assert theory.key_of(np.arange(60, 72), np.full(12, 480)) == (0, 0)  # all twelve alike
 
 
 @pytest.mark.parametrize(

@@ -16,10 +16,9 @@ def stepper(weights: Path) -> Stepper:
 
 
 def generate(stepper: Stepper, events: int, count: int = 1, more: tuple = (), **kwargs) -> list[dict]:
-    how = sampler.Sampling(**{"seed": 1, **kwargs})
+    how = sampler.Sampling(**{"seed": 1, "constraints": more, **kwargs})
     state = stepper.start(count, (4, 4))
-    # Where they cannot all hold, those that stand first do: the order of predict_with_prior.py.
-    how.constraints = [*more, *sampler.usual_constraints(stepper, state.length + events)]
+    how = how.constrained(*sampler.usual_constraints(stepper, state.length + events))
     return sampler.generate(stepper, state, events, how)
 
 
@@ -72,14 +71,14 @@ def test_chords_are_built_from_the_lowest_note_up(stepper: Stepper):
 def test_keys_that_are_held_are_not_struck(stepper: Stepper):
     until = np.zeros(128)
     until[50:90] = 96
-    for made in generate(stepper, 100, 4, [sampler.no_note_still_held(stepper, until)], temperature=2.0):
+    for made in generate(stepper, 100, 4, (sampler.no_note_still_held(stepper, until),), temperature=2.0):
         onset = np.cumsum(stepper.steps(made["offset"]))
         pitch = stepper.vocabulary.values["note"][made["note"]]
         assert not ((onset < 96) & (pitch >= 50) & (pitch < 90)).any()
 
 
 def test_no_onset_before(stepper: Stepper):
-    for made in generate(stepper, 5, 8, [sampler.no_onset_before(stepper, 5.5)], temperature=2.0):
+    for made in generate(stepper, 5, 8, (sampler.no_onset_before(stepper, 5.5),), temperature=2.0):
         assert stepper.steps(made["offset"])[0] >= 6
 
 

@@ -229,6 +229,36 @@ def test_instruments():
             instruments.program(wrong)
 
 
+@pytest.mark.parametrize(
+    ("inexact", "played", "sentence"),
+    [
+        (
+            "Guitar",
+            "Acoustic Guitar (nylon)",
+            "; others that fit are Acoustic Guitar (steel), Electric Guitar (jazz), ",
+        ),
+        ("drums", "Steel Drums", ", since drum kits are not played yet; others that fit are Taiko Drum, Synth Drum."),
+        ("bass", "Acoustic Bass", "; others that fit are Electric Bass (finger), "),
+        ("Piano", "Acoustic Grand Piano", "; others that fit are Bright Acoustic Piano, "),
+        ("muted", "Muted Trumpet", "; others that fit are Electric Guitar (muted)."),
+        ("nylon", "Acoustic Guitar (nylon)", "."),
+        ("violins", "Violin", "."),
+        ("church org", "Church Organ", "."),
+        ("ophone", "Xylophone", "."),
+    ],
+)
+def test_a_guessed_instrument_is_said_with_the_others_that_fit(inexact: str, played: str, sentence: str, capsys):
+    assert instruments.INSTRUMENTS[instruments.program(inexact)] == played
+    assert capsys.readouterr().out.startswith(f"{inexact}: playing {played}{sentence}")
+
+
+def test_an_exact_instrument_is_not_commented_on(capsys):
+    for number, name in enumerate(instruments.INSTRUMENTS):
+        assert instruments.program(name) == instruments.program(f" {name.upper()}") == number
+        assert instruments.program(str(number)) == number
+    assert capsys.readouterr().out == ""
+
+
 ABC = "X:1\nT:One\nM:3/4\nL:1/4\nQ:1/4=90\nK:Dm\n[DA]E(3F/G/A/|D2z|\n\nX:2\nT:Two\nM:4/4\nL:1/4\nK:C\nCDEF|\n"
 KERN = "**kern\t**kern\n*M4/4\t*M4/4\n=1\t=1\n4C\t4e\n4D\t4f\n2E\t2g\n==\t==\n*-\t*-\n"
 
@@ -307,6 +337,50 @@ def test_nothing_convertible_is_a_failure(tmp_path: Path):
     assert result.returncode == 1 and "1 failed" in result.stdout
 
 
+def test_a_file_that_crashes_its_reader_spoils_no_other(tmp_path: Path):
+    script = tmp_path / "crash.py"  # a script, since its worker processes import it again on some systems
+    script.write_text(
+        "import os, pathlib, convertmidis\n"
+        "def convert(source, target, frame):\n"
+        "    if source.name == 'bad': os._exit(1)\n"
+        "    if source.name == 'wrong': raise ValueError('wrong')\n"
+        "    target.touch()\n"
+        "convertmidis.convert = convert\n"
+        "if __name__ == '__main__':\n"
+        "    folder = pathlib.Path(__file__).parent\n"
+        "    names = ['bad', *map(str, range(60)), 'wrong']\n"
+        "    targets = {folder / name: folder / f'{name}.mid' for name in names}\n"
+        "    for path, error in convertmidis.convert_all(targets, 2, 1.0).items():\n"
+        "        if error: print(f'{path.name}: {error}')\n"
+    )
+    result = run(script)
+    assert result.returncode == 0, result.stderr
+    assert sorted(result.stdout.splitlines()) == [
+        f"bad: {tmp_path / 'bad'} made its reader crash: it is damaged.", "wrong: wrong"
+    ]  # fmt: skip
+    assert len(list(tmp_path.glob("*.mid"))) == 60
+
+
+def test_ctrl_c_ends_with_the_files_in_hand(tmp_path: Path):
+    script = tmp_path / "stop.py"
+    script.write_text(
+        "import _thread, pathlib, threading, time, convertmidis\n"
+        "def convert(source, target, frame):\n"
+        "    target.touch(); time.sleep(0.1)\n"
+        "convertmidis.convert = convert\n"
+        "def interrupt():\n"
+        "    while not any(folder.glob('*.mid')): time.sleep(0.1)\n"
+        "    _thread.interrupt_main()\n"
+        "folder = pathlib.Path(__file__).parent\n"
+        "if __name__ == '__main__':\n"
+        "    threading.Thread(target=interrupt).start()\n"
+        "    convertmidis.convert_all({folder / str(n): folder / f'{n}.mid' for n in range(300)}, 2, 1.0)\n"
+    )
+    result = run(script)
+    assert result.returncode != 0 and "KeyboardInterrupt" in result.stderr
+    assert 0 < len(list(tmp_path.glob("*.mid"))) < 100
+
+
 def test_two_sources_of_one_name_both_survive(tmp_path: Path):
     save(random_piece(1), tmp_path / "in" / "a.mid")
     (tmp_path / "in" / "a.abc").write_text(ABC.split("\n\n")[0])
@@ -327,10 +401,10 @@ def test_an_upbeat_keeps_its_place_in_the_bar(tmp_path: Path):
         first = corpus.parse(name).parts[0].measure(0) or corpus.parse(name).parts[0].measures(0, 1)[0]
         upbeat = first.paddingLeft if first is not None else 0
         assert piece.onset[0] == round(upbeat * score.TICKS_PER_QUARTER)
-        found = events.from_piece(piece)
-        assert found.streams["note"].dtype.kind == "i" and len(found) > 100
+        written = events.from_piece(piece)
+        assert written.streams["note"].dtype.kind == "i" and len(written) > 100
         # Chorales move in quarters: most onsets are on a beat.
-        assert (found.phase % 12 == 0).mean() > 0.6
+        assert (written.phase % 12 == 0).mean() > 0.6
 
 
 @pytest.mark.parametrize("part", ["read", "train", "sample", "prior", "memory", "render"])

@@ -20,8 +20,7 @@ def test_defaults_types_and_flags(tmp_path: Path):
         "SEED: int | None = None  # any\n"
         "computed = 1\nTABLE = {1: 2}\nLATER = len(WORDS)  # no literal\n"
     )
-    found = settings.parse(script, [])
-    assert vars(found) == {
+    assert vars(settings.parse(script, [])) == {
         "some_dir": "a", "count": 3, "share": 0.5, "deep": False, "words": ("a", "b"), "sizes": (1, 2), "seed": None
     }  # fmt: skip
     flags = "--some-dir b --count 4 --share 1 --deep --words x,y --sizes 3,4 --seed 5".split()
@@ -47,6 +46,45 @@ def test_help_names_every_constant_with_its_comment(script: str):
         assert comment.replace(" ", "") in text.replace(" ", "")
         assert group in text
         assert default is None or isinstance(default, (tuple, bool)) or f"[{default}]" in text or default == ""
+
+
+NAMES_OF_PATHS = ("_DIR", "OUT", "LOGS", "WEIGHTS", "PRIOR", "SOUNDFONT", "PICTURE", "SOURCE", "JSON")
+
+
+def test_all_scripts_of_the_root_are_tested():
+    assert sorted(path.name for path in ROOT.glob("*.py")) == sorted(SCRIPTS)
+
+
+@pytest.mark.parametrize("script", SCRIPTS)
+def test_help_shows_file_or_folder_for_a_path_and_for_nothing_else(script: str, capsys):
+    with pytest.raises(SystemExit):
+        settings.parse(ROOT / script, ["--help"])
+    text = re.sub(r"\s+", " ", capsys.readouterr().out)
+    for setting in settings.constants((ROOT / script).read_text(encoding="utf-8")):
+        flag = "--" + setting.name.lower().replace("_", "-")
+        if setting.kind is str:
+            path = setting.name.endswith(NAMES_OF_PATHS) or "/" in setting.default
+            assert re.search(rf"{flag} (FILE|FOLDER)\b" if path else rf"{flag} TEXT\b", text), flag
+
+
+@pytest.mark.parametrize(
+    ("comment", "word"),
+    [
+        ("file to write", "FILE"),
+        ("folder of music (or one file)", "FOLDER"),
+        ("MIDI file to continue", "FILE"),
+        (".sf2 or .sf3 file that plays", "FILE"),
+        ("files with commas between them", "FILE"),
+        ("instead of a folder: a composer", "TEXT"),
+        ("any name", "TEXT"),
+        ("filed under this name", "TEXT"),
+    ],
+)
+def test_a_path_is_known_by_the_beginning_of_its_comment(comment: str, word: str, tmp_path: Path, capsys):
+    (tmp_path / "script.py").write_text(f'PLACE = "a"  # {comment}\n')
+    with pytest.raises(SystemExit):
+        settings.parse(tmp_path / "script.py", ["--help"])
+    assert f"--place {word} " in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("script", SCRIPTS)

@@ -328,8 +328,17 @@ def test_the_logs_of_an_earlier_run_are_kept(tmp_path: Path):
 
 
 def test_logs_that_cannot_be_made_cost_the_logs_alone(tmp_path: Path, monkeypatch, capsys):
+    def refuse(*_) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(os, "rename", refuse)
     (tmp_path / "file").write_text("")
-    for logs, missing, said in ((tmp_path / "file", False, "cannot be written"), (tmp_path, True, "pip install")):
+    (tmp_path / "a").mkdir()
+    for logs, missing, said in (
+        (tmp_path / "file", False, "cannot be written"),
+        (tmp_path, False, "a of an earlier run cannot be set aside"),
+        (tmp_path, True, "pip install"),
+    ):
         if missing:
             monkeypatch.setitem(sys.modules, "tensorboard.summary.writer.event_file_writer", None)
         board = Board(str(logs), "a.weights.h5", False)

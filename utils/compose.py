@@ -4,7 +4,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from utils import events, recall, sampler, settings, stepper
+from utils import events, recall, sampler, settings, stepper, theory
 from utils.checkpoint import Checkpoint
 from utils.errors import UserError
 from utils.events import Vocabulary
@@ -15,11 +15,11 @@ from utils.stepper import Classes, Stepper
 
 @dataclass(frozen=True)
 class Wanted:
-    """What new music shall be, beside how it is chosen."""
+    """What new music is to be like, apart from how it is chosen."""
 
     notes: int  # new notes; 0: until the piece ends by itself
     program: int | None = None  # instrument of the new notes; None: that of most of the fragment, or a piano
-    prepend: bool = False  # what it begins with stands before the new notes
+    prepend: bool = False  # keep the opening or the fragment in front of the new notes
     least_events: int = 1  # before a piece may end by itself
     most_events: int = 1  # after which a piece that does not end by itself is cut off
 
@@ -32,30 +32,33 @@ def openings(weights: Checkpoint, count: int, seed: int) -> list[dict]:
 
 
 def silence(weights: Checkpoint) -> dict:
-    """An opening in which nothing is heard, in the usual metre of the training music."""
+    """An empty opening, in the usual metre of the training music."""
     return {"metre": weights.about["metre"], "classes": dict.fromkeys(weights.vocabulary.streams, []), "phase": []}
 
 
+def to_place(phase: int, values: dict[str, np.ndarray], bar: int) -> int:
+    """Where to count the offsets of new events from, in steps since a bar line, so that the first stands where in the
+    bar it was made for: the event before it was `phase` steps into its bar of `bar` steps."""
+    return (phase + values["offset"][0]) % bar - values["offset"][0]
+
+
 def new_pieces(network: Stepper, begun: list[dict], how: Sampling, wanted: Wanted) -> tuple[list[Piece], list[Classes]]:
-    """A piece after each of the openings `begun`: the pieces, and the new events of each, stream -> (E,) classes."""
+    """A new piece for each of the openings `begun`, and its new events, stream -> (E,) classes."""
     state = stepper.stack([network.read(network.start(1, o["metre"]), o["classes"], o["phase"]) for o in begun])
-    # The opening is heard but not recalled: else a piece repeats it, and so the training music, note for note.
+    # The match model does not see the opening: a piece would repeat it, and so the training music, note for note.
     state = replace(state, past=recall.Past.empty(len(begun), network.vocabulary))
     least, most = (wanted.notes or wanted.least_events), (wanted.notes or wanted.most_events)
     how = how.constrained(*sampler.usual_constraints(network, state.length + least))
     made, pieces = sampler.generate(network, state, most, how), []
     for i, (opening, classes) in enumerate(zip(begun, made, strict=True)):
-        phase = (state.last["phase"][i] + network.steps(classes["offset"][0])) % state.bar[i]
-        with_opening = wanted.prepend and len(opening["phase"]) > 0
-        if with_opening:
-            phase = opening["phase"][0]
-            classes = {s: np.concatenate([opening["classes"][s], new]).astype(int) for s, new in classes.items()}
         values = network.vocabulary.decode(classes)
-        # The first note falls on the place in the bar for which it was made.
-        start = phase - values["offset"][0]
-        piece = events.let_go(
-            events.to_piece(values, network.vocabulary.grid, start=start, program=wanted.program or 0)
-        )
+        start = to_place(state.last["phase"][i], values, state.bar[i])
+        if wanted.prepend and opening["phase"]:
+            before = network.vocabulary.decode(opening["classes"])
+            values = {stream: np.concatenate([before[stream], new]) for stream, new in values.items()}
+            start = opening["phase"][0] - before["offset"][0]
+        piece = events.to_piece(values, network.vocabulary.grid, start=start, program=wanted.program or 0)
+        piece = events.let_go(piece)
         if wanted.notes and not wanted.prepend:  # with --chords class an event may hold several notes
             piece = piece.take(slice(wanted.notes))
         piece.time_signatures = [(0, *opening["metre"])]
@@ -63,27 +66,47 @@ def new_pieces(network: Stepper, begun: list[dict], how: Sampling, wanted: Wante
     return pieces, made
 
 
-def fragment(whole: Piece, start: float, notes: int, name: str) -> Piece:
-    """The first `notes` notes (0: all) of a piece from the beat `start` on. Raises UserError, which calls the piece
-    `name`, if there is none."""
+def fragment(whole: Piece, start: float, notes: int, name: str, bars: int = 0) -> Piece:
+    """What is to be continued of a piece, from the beat `start` on: the first `bars` bars, or with a negative number the
+    last; with 0 the first `notes` notes (0: all). Raises UserError, which calls the piece `name`, if that is no note."""
     settings.at_least("prior-start", start, 0)
     settings.at_most("prior-start", start, 1e6)
     settings.at_least("prior-notes", notes, 0)
-    piece = whole.span(round(start * whole.ticks_per_quarter))
-    if not len(piece):
-        last = whole.onset[-1] / whole.ticks_per_quarter
+    begin, last = round(start * whole.ticks_per_quarter), whole.onset[-1] / whole.ticks_per_quarter
+    if begin > whole.onset[-1]:
         raise UserError(
             f"{name} has no notes from beat {start:g} on: its last begins at {last:g}; lower --prior-start."
         )
+    if bars:
+        begin, notes = notes_in_bars(whole, begin, bars, name)
+    piece = whole.span(begin)
     if notes and notes < len(piece):
-        last = int(piece.onset[notes - 1])
         # Changes of tempo or metre after the last note that is used belong to music that is not there.
-        piece = piece.span(0, last + 1).take(slice(notes))
+        piece = piece.span(0, int(piece.onset[notes - 1]) + 1).take(slice(notes))
     return piece
 
 
+def notes_in_bars(whole: Piece, start: int, bars: int, name: str) -> tuple[int, int]:
+    """The tick at which the first `bars` bars from the tick `start` on begin, or with a negative number the last, and how
+    many notes begin in them. A pickup belongs to the bar after it, and the last bar is the one in which the last note
+    begins. If there are fewer bars, all of them count, and that is printed. Raises UserError if they have no notes."""
+    end = int(whole.onset[-1]) + 1
+    lines = whole.bars(end)
+    pickup = theory.bars(lines, whole.onset, whole.ticks_per_quarter)[0].number == 0
+    edges = [start, *(tick for tick, *_ in lines[1 + pickup :] if tick > start), end]
+    there = len(edges) - 1
+    where = f"from beat {start / whole.ticks_per_quarter:g} on"
+    if abs(bars) > there:
+        print(f"{name} has {there} bars {where}, not {abs(bars)}: all of them are used")
+    begin, end = (start, edges[min(bars, there)]) if bars > 0 else (edges[max(there + bars, 0)], end)
+    notes = int(np.count_nonzero((whole.onset >= begin) & (whole.onset < end)))
+    if not notes:
+        raise UserError(f"{name} has no notes in the first {bars} bars {where}: raise --prior-bars.")
+    return begin, notes
+
+
 def remarks(vocabulary: Vocabulary, prior: Piece, name: str) -> list[str]:
-    """What the network does not hear of a fragment as it is, in sentences that call it `name`."""
+    """Sentences on what the network hears otherwise than it is in a fragment, which they call `name`."""
     heard = events.from_piece(prior, vocabulary.representation)
     _, moved = vocabulary.encode(heard)
     sentences = [
@@ -103,22 +126,21 @@ def remarks(vocabulary: Vocabulary, prior: Piece, name: str) -> list[str]:
 def continuations(
     network: Stepper, prior: Piece, how: Sampling, wanted: Wanted, count: int
 ) -> tuple[list[Piece], Piece, list[Classes]]:
-    """`count` pieces in which new notes follow a fragment.
+    """`count` pieces in which new notes follow the fragment `prior`.
 
-    Returns the pieces; what of the fragment stands before the new notes: all, or nothing unless it is wanted there; and
-    the new events of each piece, stream -> (E,) classes.
+    Returns the pieces; the part of the fragment that opens each (without `wanted.prepend` it has no notes); and the new
+    events of each piece, stream -> (E,) classes.
     """
     vocabulary, grid = network.vocabulary, network.vocabulary.grid
-    if prior.ticks_per_quarter < 4 * grid:  # too coarse for the new notes
+    if prior.ticks_per_quarter < 4 * grid:  # a step would be fewer than four ticks: rounding could be heard
         prior = prior.finer(grid)
     ticks = prior.ticks_per_quarter
     heard = events.from_piece(prior, vocabulary.representation)
     state = network.read(network.start(1, heard.metre()), vocabulary.encode(heard)[0], heard.phase)
     seam = int(events.to_steps(prior.onset[-1:], ticks, grid)[0])
-    state.onset[:] = seam  # where the fragment really stands, whatever was clipped or moved for the network
+    state.onset[:] = seam  # where its last note really is: the network may have heard shorter rests
     held = np.zeros(128)
     np.maximum.at(held, prior.pitch, (prior.onset + prior.duration) * grid / ticks)
-    # Where they cannot all hold, those that stand first do.
     how = how.constrained(
         sampler.no_onset_before(network, prior.onset[-1] * grid / ticks),
         sampler.no_note_still_held(network, held),
@@ -126,12 +148,12 @@ def continuations(
     )
     program = int(np.bincount(prior.program).argmax()) if wanted.program is None else wanted.program
     velocity = round(float(prior.velocity.mean()))
-    # Alone, the new notes begin in their first bar, in the tempo and metre that the fragment ended with.
+    # Without the fragment the new notes begin in bar 1, in the tempo and metre that it ended with.
     before = prior if wanted.prepend else prior.span(int(prior.onset[-1]) + 1)
     made, pieces = sampler.generate(network, stepper.stack([state] * count), wanted.notes, how), []
     for new in made:
         values = vocabulary.decode(new)
-        start = seam if wanted.prepend else (heard.phase[-1] + values["offset"][0]) % state.bar[0] - values["offset"][0]
+        start = seam if wanted.prepend else to_place(heard.phase[-1], values, state.bar[0])
         piece = events.to_piece(values, grid, ticks, start, velocity, program)
         pieces.append(before.joined(events.let_go(piece).take(slice(wanted.notes))))
     return pieces, before, made

@@ -19,21 +19,16 @@ from utils.events import END_STREAM, REACH, Events, Representation, Vocabulary, 
 
 @dataclass
 class Source:
-    """A piece of a folder: its name, the number in 0..1 that its content hashes to, and its events."""
+    """A piece of a folder."""
 
-    name: str
-    place: float
+    name: str  # its path in the folder
+    place: float  # 0..1, from a hash of the file's content: decides whether the piece is held out
     events: Events
 
 
-def place(data: bytes, salt: int) -> float:
-    """A number in 0..1 that depends on the content of a file and on `salt` alone."""
-    digest = hashlib.sha256(f"{salt}:".encode() + data).digest()
-    return int.from_bytes(digest[:8], "big") / 2**64
-
-
 def read_folder(folder: str, how: Representation, salt: int = 0) -> tuple[list[Source], list[tuple[str, str]]]:
-    """All pieces below `folder` as events, and what was skipped as (name, reason). `salt`: see `place`.
+    """All pieces below `folder` as events, and what was skipped as (name, reason). Another `salt` gives the pieces other
+    places, and so holds out others.
 
     Raises UserError if the folder does not exist, or holds no file that can be used.
     """
@@ -52,10 +47,8 @@ def read_folder(folder: str, how: Representation, salt: int = 0) -> tuple[list[S
         except (UserError, ValueError) as error:
             skipped.append((name, str(error)))
             continue
-        # Four bytes a value: seven million notes must fit a laptop.
-        events.streams = {s: v if v.dtype.kind == "U" else v.astype(np.int32) for s, v in events.streams.items()}
-        events.phase = events.phase.astype(np.int32)
-        sources.append(Source(name, place(data, salt), events))
+        digest = hashlib.sha256(f"{salt}:".encode() + data).digest()
+        sources.append(Source(name, int.from_bytes(digest[:8], "big") / 2**64, events))
     if not sources:
         reasons = "; ".join(f"{reason} ({count})" for reason, count in Counter(r for _, r in skipped).most_common(3))
         raise UserError(f"None of the {len(paths)} MIDI files in {folder} can be used: {reasons}.")
@@ -120,18 +113,16 @@ def encode(sources: list[Source], vocabulary: Vocabulary, transpose: int = 0) ->
     inputs["phase"] = np.zeros(first[-1], np.int32)
     inputs["interval"] = np.full(first[-1], REACH, np.int32)
     bar = np.full(first[-1], bar_steps((4, 4), vocabulary.grid), np.int32)
-    moved = dict.fromkeys(vocabulary.streams, 0)
+    moved = Counter()
     for source, start, stop in zip(sources, first + 1, first[1:] - 1, strict=False):
         encoded, changed = vocabulary.encode(source.events)
-        for stream, values in encoded.items():
-            inputs[stream][start:stop] = values
-            moved[stream] += changed[stream]
+        moved.update(changed)
+        for name, classes in {**encoded, "phase": source.events.phase}.items():
+            inputs[name][start:stop] = classes
         inputs[END_STREAM][stop] = vocabulary.end
-        inputs["phase"][start:stop] = source.events.phase
         metres, which = np.unique(source.events.metres, axis=0, return_inverse=True)
         bar[start:stop] = np.array([bar_steps(metre, vocabulary.grid) for metre in metres.tolist()])[which.ravel()]
-        notes = inputs["note"][start - 1 : stop]
-        inputs["interval"][start:stop] = vocabulary.intervals(notes[1:], notes[:-1])
+    inputs["interval"][1:] = vocabulary.intervals(inputs["note"][1:], inputs["note"][:-1])
     is_target = np.ones((first[-1], len(vocabulary.streams)), bool)
     is_target[first[:-1]] = False
     is_target[first[1:] - 1] = [stream == END_STREAM for stream in vocabulary.streams]
@@ -202,17 +193,10 @@ def passages(sources: list[Source], vocabulary: Vocabulary, length: int, count: 
     rng = np.random.default_rng(seed)
     chosen = []
     for i in np.resize(rng.permutation(len(sources)), count):
-        source = sources[i]
-        begin = int(rng.integers(0, max(len(source.events) - length, 0) + 1))
-        part = slice(begin, begin + length)
-        encoded, _ = vocabulary.encode(source.events)
-        chosen.append(
-            {
-                "name": source.name,
-                "event": begin,
-                "metre": source.events.metre(min(begin + length, len(source.events)) - 1),
-                "classes": {stream: values[part].tolist() for stream, values in encoded.items()},
-                "phase": source.events.phase[part].tolist(),
-            }
-        )
+        events = sources[i].events
+        begin = int(rng.integers(0, max(len(events) - length, 0) + 1))
+        part = events[begin : begin + length]
+        classes = {stream: values.tolist() for stream, values in vocabulary.encode(part)[0].items()}
+        passage = {"name": sources[i].name, "event": begin, "metre": part.metre()}
+        chosen.append({**passage, "classes": classes, "phase": part.phase.tolist()})
     return chosen

@@ -2,4 +2,4 @@
 
 
 class UserError(Exception):
-    """What the user gave cannot be used. The message is one sentence: what was found, where, and what to do."""
+    """What the user gave cannot be used. The message is one sentence: what is wrong, where, and what to do."""

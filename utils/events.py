@@ -6,12 +6,12 @@ since the event before it; 0 for notes struck together), `note`, `duration` (ste
 """
 
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, replace
 
 import numpy as np
 
 from utils.midi import Piece
-from utils.theory import Metre, bar_length, metres_from_start, note_name, note_pitch
+from utils.theory import Metre, bar_length, metres_from_start, note_name, note_pitch, to_steps
 
 KNOWN_STREAMS = ("offset", "note", "duration", "velocity")
 END_STREAM = "offset"  # the stream in which the end of a piece is a class: it comes instead of a next onset
@@ -34,8 +34,7 @@ class Representation:
     @classmethod
     def of(cls, settings: dict) -> "Representation":
         """From the settings of train.py, or what a weights file says."""
-        fields = {name: settings[name] for name in ("grid", "chords", "max_beats")}
-        return cls(tuple(settings["streams"]), **fields)
+        return cls(tuple(settings["streams"]), *(settings[name] for name in ("grid", "chords", "max_beats")))
 
 
 DEFAULT = Representation()
@@ -73,16 +72,6 @@ def chord_name(chord: Iterable[int]) -> str:
     return ".".join(map(note_name, sorted(chord)))
 
 
-def to_steps(ticks: np.ndarray, ticks_per_quarter: int, grid: int) -> np.ndarray:
-    """Ticks to the nearest of `grid` steps a quarter note, in whole numbers, so that nothing drifts."""
-    return (2 * ticks * grid + ticks_per_quarter) // (2 * ticks_per_quarter)
-
-
-def to_ticks(steps: np.ndarray, ticks_per_quarter: int, grid: int) -> np.ndarray:
-    """Grid steps to the nearest tick."""
-    return (2 * steps * ticks_per_quarter + grid) // (2 * grid)
-
-
 def bar_steps(metre: Metre, grid: int) -> int:
     """The length of a bar in grid steps, as far as the phase counts."""
     return min(bar_length(metre, grid), LONGEST_BAR * grid)
@@ -97,6 +86,17 @@ def phases(onset: np.ndarray, piece: Piece, grid: int) -> tuple[np.ndarray, np.n
     return (onset - begins[which]) % bars[which], np.array(changes)[which, 1:].astype(np.uint8)
 
 
+def new_rows(*columns: np.ndarray) -> np.ndarray:
+    """Indices of the rows in which any of the columns (N,), none of them negative, differs from the row before."""
+    return np.flatnonzero(np.any([np.diff(column, prepend=-1) for column in columns], axis=0))
+
+
+def without_doubles(piece: Piece) -> Piece:
+    """The piece, sorted by onset and pitch, with only the longest of the notes that have both in common."""
+    piece = piece.take(np.lexsort((-piece.duration, piece.pitch, piece.onset)))
+    return piece.take(new_rows(piece.onset, piece.pitch))
+
+
 def from_piece(piece: Piece, how: Representation = DEFAULT) -> Events:
     """The events of a piece; they have the streams that `how` names.
 
@@ -104,31 +104,23 @@ def from_piece(piece: Piece, how: Representation = DEFAULT) -> Events:
     durations above `max_beats` are clipped and counted. With `chords="class"` the notes that have the same onset and
     end are one event, named by their pitches ('C2.G3.E5').
     """
-    grid = how.grid
-    onset = to_steps(piece.onset, piece.ticks_per_quarter, grid)
-    duration = np.maximum(to_steps(piece.onset + piece.duration, piece.ticks_per_quarter, grid) - onset, 1)
-    order = np.lexsort((-duration, piece.pitch, onset))
-    onset, duration, pitch, velocity = (a[order] for a in (onset, duration, piece.pitch, piece.velocity))
-    first = np.ones(len(onset), bool)
-    first[1:] = (np.diff(onset) != 0) | (np.diff(pitch) != 0)
-    onset, duration, pitch, velocity = (a[first] for a in (onset, duration, pitch, velocity))
+    onset, end = (to_steps(at, piece.ticks_per_quarter, how.grid) for at in (piece.onset, piece.onset + piece.duration))
+    notes = without_doubles(replace(piece, onset=onset, duration=np.maximum(end - onset, 1)))
     if how.chords == "class":
-        order = np.lexsort((pitch, duration, onset))
-        onset, duration, pitch, velocity = (a[order] for a in (onset, duration, pitch, velocity))
-        starts = np.flatnonzero(np.r_[True, (np.diff(onset) != 0) | (np.diff(duration) != 0)][: len(onset)])
-        pitch = np.array([chord_name(chord) for chord in np.split(pitch.tolist(), starts[1:])])
-        onset, duration, velocity = onset[starts], duration[starts], np.maximum.reduceat(velocity, starts)
-    offset = np.diff(onset, prepend=0)
-    longest = how.max_beats * grid
-    clipped = int((offset > longest).sum() + (duration > longest).sum())
-    phase, metres = phases(onset, piece, grid)
-    streams = {
-        "offset": np.minimum(offset, longest),
-        "note": pitch,
-        "duration": np.minimum(duration, longest),
-        "velocity": velocity // VELOCITY_STEP * VELOCITY_STEP + VELOCITY_STEP // 2,
-    }
-    return Events({stream: streams[stream] for stream in how.streams}, phase, metres, clipped)
+        notes = notes.take(np.lexsort((notes.pitch, notes.duration, notes.onset)))
+        first = new_rows(notes.onset, notes.duration)
+        names = np.array([chord_name(chord) for chord in np.split(notes.pitch.tolist(), first[1:])])
+        notes = replace(notes.take(first), pitch=names, velocity=np.maximum.reduceat(notes.velocity, first))
+    phase, metres = phases(notes.onset, piece, how.grid)
+    lengths = np.array([np.diff(notes.onset, prepend=0), notes.duration])
+    longest = how.max_beats * how.grid
+    # Four bytes a number, also below: seven million notes must fit a laptop.
+    offset, duration = np.minimum(lengths, longest).astype(np.int32)
+    pitch = notes.pitch if how.chords == "class" else notes.pitch.astype(np.int32)
+    velocity = (notes.velocity // VELOCITY_STEP * VELOCITY_STEP + VELOCITY_STEP // 2).astype(np.int32)
+    streams = {"offset": offset, "note": pitch, "duration": duration, "velocity": velocity}
+    streams = {stream: streams[stream] for stream in how.streams}
+    return Events(streams, phase.astype(np.int32), metres, np.count_nonzero(lengths > longest))
 
 
 def to_piece(
@@ -147,24 +139,19 @@ def to_piece(
     size = np.array([len(notes) for notes in chord], int)
     onset = start + np.cumsum(streams["offset"].astype(np.int64))
     end = onset + streams["duration"]
-    begins, ends = (np.repeat(to_ticks(a, ticks_per_quarter, grid), size) for a in (onset, end))
-    velocities = streams.get("velocity", np.full(len(size), velocity))
-    return Piece(
-        onset=begins,
-        pitch=np.array([pitch for notes in chord for pitch in notes], int),
-        duration=ends - begins,
-        velocity=np.repeat(velocities, size),
-        program=np.full(len(begins), program),
-        ticks_per_quarter=ticks_per_quarter,
-    ).sorted()
+    # A tick is a step of a finer grid.
+    begins, ends = (np.repeat(to_steps(steps, grid, ticks_per_quarter), size) for steps in (onset, end))
+    pitch = np.array([pitch for notes in chord for pitch in notes], int)
+    velocities = np.repeat(streams.get("velocity", np.full(len(size), velocity)), size)
+    programs = np.full(len(pitch), program)
+    return Piece(begins, pitch, ends - begins, velocities, programs, ticks_per_quarter).sorted()
 
 
 def let_go(piece: Piece) -> Piece:
     """The piece as a keyboard can play it: a key struck twice at once is struck once, for the longer of the two, and a
     note ends where its key is struck again."""
-    released = piece.take(np.lexsort((-piece.duration, piece.onset, piece.pitch)))
-    new = np.r_[True, (np.diff(released.pitch) != 0) | (np.diff(released.onset) != 0)][: len(piece)]
-    released = released.take(np.flatnonzero(new))
+    released = without_doubles(piece)
+    released = released.take(np.lexsort((released.onset, released.pitch)))
     same = np.flatnonzero(np.diff(released.pitch) == 0)
     released.duration[same] = np.minimum(released.duration[same], np.diff(released.onset)[same])
     return released.sorted()
@@ -191,6 +178,11 @@ def keyboard(values: np.ndarray) -> np.ndarray:
     return table
 
 
+def highest_key(keys: np.ndarray) -> np.ndarray:
+    """(V,) the highest of the keys in each row (V, 128)."""
+    return 127 - keys[:, ::-1].argmax(axis=1)
+
+
 @dataclass
 class Vocabulary:
     """The values that each stream may take, in ascending order; a value's index is its class.
@@ -201,35 +193,24 @@ class Vocabulary:
 
     values: dict[str, np.ndarray]  # stream -> (V,)
     representation: Representation
-    top: np.ndarray = field(init=False)  # (V + 1,) highest pitch of each note class; 60 for the start token
-    keys: np.ndarray = field(init=False)  # (V + 1, 128) 1 for the keys of each note class; none for the start token
 
     def __post_init__(self):
-        self.top = np.array([max(pitches(value)) for value in self.values["note"].tolist()] + [60])
-        self.keys = np.concatenate([keyboard(self.values["note"]), np.zeros((1, 128), bool)]).astype(np.float32)
-
-    @property
-    def streams(self) -> tuple[str, ...]:
-        return self.representation.streams
-
-    @property
-    def grid(self) -> int:
-        return self.representation.grid
-
-    @property
-    def lowest(self) -> int:
-        """The lowest pitch that the network tells apart, and `highest` the highest."""
-        return int(self.top[:-1].min())
-
-    @property
-    def highest(self) -> int:
-        return int(self.top[:-1].max())
+        notes = self.values["note"]
+        self.streams, self.grid = self.representation.streams, self.representation.grid
+        self.end = len(self.values[END_STREAM])  # the class of the offset stream that ends a piece
+        # Of each note class, and of the start token behind them: its keys (V + 1, 128), and its highest pitch (V + 1,).
+        self.keys = np.pad(keyboard(notes), ((0, 1), (0, 0))).astype(np.float32)
+        self.top = np.append(highest_key(self.keys[:-1]), 60)
+        self.lowest, self.highest = int(self.top[:-1].min()), int(self.top[:-1].max())
+        # What the network reads of an event, and the number of classes of each.
+        self.inputs = {stream: self.size(stream) + 1 for stream in self.streams}
+        self.inputs |= {"phase": LONGEST_BAR * self.grid, "interval": 2 * REACH + 1}
+        # What it is told of an event that it recalls: the streams, but the interval instead of the note.
+        self.recalled = tuple("interval" if stream == "note" else stream for stream in self.streams)
 
     def steps(self, stream: str) -> np.ndarray:
         """Grid steps that each class of the offset or duration stream lasts; the end and the start token none."""
-        steps = np.zeros(self.size(stream) + 1, np.int64)
-        steps[: len(self.values[stream])] = self.values[stream]
-        return steps
+        return np.pad(self.values[stream].astype(np.int64), (0, 1 + (stream == END_STREAM)))
 
     def quarters(self, stream: str) -> np.ndarray:
         """The same in quarter notes, as float32."""
@@ -239,33 +220,18 @@ class Vocabulary:
         """Number of classes that the stream's head chooses from."""
         return len(self.values[stream]) + (stream == END_STREAM)
 
-    @property
-    def end(self) -> int:
-        """The class of the offset stream that ends a piece."""
-        return len(self.values[END_STREAM])
-
-    @property
-    def inputs(self) -> dict[str, int]:
-        """Everything that the network reads of an event, and how many classes each has."""
-        sizes = {stream: self.size(stream) + 1 for stream in self.streams}
-        return {**sizes, "phase": LONGEST_BAR * self.grid, "interval": 2 * REACH + 1}
-
-    @property
-    def recalled(self) -> tuple[str, ...]:
-        """What the network is told of an event that it recalls: its streams, but the interval instead of the note."""
-        return tuple("interval" if stream == "note" else stream for stream in self.streams)
-
     def intervals(self, note: np.ndarray, before: np.ndarray) -> np.ndarray:
-        """Classes of the interval from the notes `before` to the notes `note`, all classes of the note stream."""
-        interval = np.where(before == self.size("note"), 0, self.top[note] - self.top[before])
-        return interval + REACH
+        """Classes of the interval from the notes `before` to the notes `note`, all classes of the note stream; that of
+        no interval where either is the start token."""
+        token = self.size("note")
+        return np.where((before == token) | (note == token), 0, self.top[note] - self.top[before]) + REACH
 
     def encode(self, events: Events) -> tuple[dict[str, np.ndarray], dict[str, int]]:
         """Classes (E,) of each stream, and how many values of each the vocabulary lacked: the nearest stands there."""
         classes, moved = {}, {}
         for stream, values in self.values.items():
             wanted, where = np.unique(events.streams[stream], return_inverse=True)
-            near = nearest_chord(values, wanted) if values.dtype.kind == "U" else nearest_number(values, wanted)
+            near = nearest(values, wanted)
             classes[stream] = near[where]
             moved[stream] = int((values[near] != wanted)[where].sum())
         return classes, moved
@@ -279,16 +245,11 @@ class Vocabulary:
 
         It holds for pieces of the training music moved within their `room`; other entries mean nothing.
         """
-        notes = self.values["note"]
-        table = np.empty((2 * semitones + 1, len(notes) + 1), np.int64)
-        table[:, -1] = len(notes)
-        for row, shift in enumerate(range(-semitones, semitones + 1)):
-            low, high = (np.array([f(pitches(v)) for v in notes.tolist()]) + shift for f in (min, max))
-            fits = (low >= 0) & (high <= 127)
-            table[row, :-1] = np.arange(len(notes))
-            moved = shifted(notes[fits], shift)
-            where = np.minimum(np.searchsorted(notes, moved), len(notes) - 1)
-            table[row, :-1][fits] = where
+        notes, lowest = self.values["note"], self.keys[:-1].argmax(axis=1)
+        table = np.tile(np.arange(len(notes) + 1), (2 * semitones + 1, 1))
+        for row, shift in zip(table, range(-semitones, semitones + 1), strict=True):
+            fits = np.flatnonzero((lowest + shift >= 0) & (self.top[:-1] + shift <= 127))
+            row[fits] = np.minimum(np.searchsorted(notes, shifted(notes[fits], shift)), len(notes) - 1)
         return table
 
     def to_json(self) -> dict:
@@ -301,38 +262,23 @@ class Vocabulary:
         return cls(values, Representation.of({**data, "streams": values}))
 
 
-def nearest_number(values: np.ndarray, wanted: np.ndarray) -> np.ndarray:
-    """Index into the ascending `values` (V,) of the one nearest to each of `wanted` (U,); the lower of two."""
-    right = np.searchsorted(values, wanted).clip(0, len(values) - 1)
-    left = np.maximum(right - 1, 0)
-    return np.where(np.abs(wanted - values[left]) <= np.abs(values[right] - wanted), left, right)
+def nearest(values: np.ndarray, wanted: np.ndarray) -> np.ndarray:
+    """Index into the ascending `values` (V,) of the one nearest to each of `wanted` (U,).
 
-
-def nearest_chord(values: np.ndarray, wanted: np.ndarray) -> np.ndarray:
-    """Index into `values` (V,) of the chord with the fewest keys added or missing, for each of `wanted` (U,); of equals
-    the one whose highest pitch is nearest."""
-    index = {value: i for i, value in enumerate(values.tolist())}
-    near = np.array([index.get(value, -1) for value in wanted.tolist()], int)
-    unknown = np.flatnonzero(near < 0)
-    if len(unknown):
-        known_keys, known_top = keyboard(values), np.array([max(pitches(value)) for value in values.tolist()])
-        for i in unknown:
-            keys = keyboard(wanted[i : i + 1])
-            top = keys[0].nonzero()[0].max()
-            near[i] = np.lexsort((np.abs(known_top - top), (known_keys != keys).sum(axis=1)))[0]
-    return near
+    Of two numbers that are equally near it is the lower. The nearest chord is the one with the fewest keys added or
+    missing; of several such chords, the one whose highest pitch is nearest.
+    """
+    if values.dtype.kind != "U":
+        return np.abs(wanted[:, None] - values).argmin(axis=1)
+    ours, theirs = keyboard(wanted).astype(np.float32), keyboard(values).astype(np.float32)
+    differing = ours.sum(axis=1)[:, None] + theirs.sum(axis=1) - 2 * ours @ theirs.T  # (U, V) keys
+    return (differing * 128 + np.abs(highest_key(ours)[:, None] - highest_key(theirs))).argmin(axis=1)
 
 
 def build_vocabulary(pieces: list[Events], how: Representation, transpose: int) -> Vocabulary:
     """The vocabulary of the training pieces and of all that transposing each by up to `transpose` makes of them."""
-    values = {
-        stream: np.unique(np.concatenate([np.unique(piece.streams[stream]) for piece in pieces]))
-        for stream in how.streams
-    }
-    moved = []
-    for piece in pieces:
-        notes = np.unique(piece.streams["note"])
+    seen = {stream: [np.unique(piece.streams[stream]) for piece in pieces] for stream in how.streams}
+    for notes in list(seen["note"]):
         low, high = room(notes, transpose)
-        moved += [shifted(notes, semitones) for semitones in range(low, high + 1)]
-    values["note"] = np.unique(np.concatenate(moved))
-    return Vocabulary(values, how)
+        seen["note"] += [shifted(notes, semitones) for semitones in range(low, high + 1)]
+    return Vocabulary({stream: np.unique(np.concatenate(values)) for stream, values in seen.items()}, how)

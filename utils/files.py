@@ -26,12 +26,13 @@ def replacing(path: str | Path) -> Iterator[Path]:
     except OSError as error:
         raise UserError(f"{path} cannot be written: {error.strerror or error}.") from None
     finally:
-        scratch.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # a folder of the path may be a file
+            scratch.unlink()
 
 
 def first_free(names: Callable[[int], Iterable[Path]]) -> int:
     """The first number from 1 on under which nothing is there: none of the paths that `names` gives for it."""
-    return next(number for number in itertools.count(1) if not any(path.exists() for path in names(number)))
+    return next(number for number in itertools.count(1) if not any(os.path.lexists(path) for path in names(number)))
 
 
 def set_aside(paths: Iterable[Path], renamed: Callable[[Path, int], Path], copied: Path | None = None) -> int:

@@ -1,6 +1,7 @@
 """The 128 instruments of General MIDI (level 1 sound set), by name and by program number 0..127."""
 
 import difflib
+import re
 
 from utils.errors import UserError
 
@@ -26,23 +27,39 @@ Telephone Ring, Helicopter, Applause, Gunshot
 INSTRUMENTS = [name.strip() for name in NAMES.replace("\n", " ").split(",")]
 
 
-def program(instrument: str) -> int:
-    """The program number of a General MIDI name, in any case, the beginning of one, or a number 0..127.
+def words(name: str) -> set[str]:
+    """The words of a name, in small letters and without the s of a plural."""
+    return {word.removesuffix("s") for word in re.findall(r"[\w-]+", name.lower())}
 
-    Raises UserError that suggests near names.
-    """
-    wanted = instrument.strip().lower()
-    lower = [name.lower() for name in INSTRUMENTS]
-    if wanted.isdecimal() and int(wanted) < len(lower):
-        return int(wanted)
-    if wanted in lower:
-        return lower.index(wanted)
-    inside = [i for i, name in enumerate(lower) if wanted and name.startswith(wanted)]
-    inside = inside or [i for i, name in enumerate(lower) if wanted and wanted in name]
-    if inside:
-        return inside[0]
-    near = [INSTRUMENTS[lower.index(name)] for name in difflib.get_close_matches(wanted, lower, 3, 0.5)]
-    raise UserError(
-        f"--instrument {instrument!r} is no General MIDI instrument: give a number from 0 to 127 or a name"
-        + (f" such as {', '.join(near or ['Violin', 'Church Organ', 'Flute'])}.")
-    )
+
+def candidates(name: str) -> list[str]:
+    """The instruments that an inexact name may mean, the likeliest first: those that have all its words (before the
+    brackets, then anywhere); if there are none, those that begin with it, or else those that contain it."""
+    asked, lower = words(name), name.lower()
+    fitting = [known for known in INSTRUMENTS if asked and asked <= words(known)]
+    fitting.sort(key=lambda known: not asked <= words(known.split("(")[0]))
+    fitting = fitting or [known for known in INSTRUMENTS if known.lower().startswith(lower)]
+    return fitting or [known for known in INSTRUMENTS if lower in known.lower()]
+
+
+def program(instrument: str) -> int:
+    """The program number of an instrument: its General MIDI name in any case, a number 0..127, or an inexact name, of
+    which it is printed what is played and what else fits. Raises UserError that suggests near names."""
+    name = instrument.strip()
+    numbers = {known.lower(): number for number, known in enumerate(INSTRUMENTS)}
+    if name.isdecimal() and int(name) < len(numbers):
+        return int(name)
+    if name.lower() in numbers:
+        return numbers[name.lower()]
+    fitting = candidates(name) if name else []
+    if not fitting:
+        near = difflib.get_close_matches(name.lower(), numbers, 3, 0.5) or ["violin", "church organ", "flute"]
+        raise UserError(
+            f"--instrument {instrument!r} is no General MIDI instrument: give a number from 0 to 127 or a name such as "
+            f"{', '.join(INSTRUMENTS[numbers[known]] for known in near)}."
+        )
+    played, *others = fitting
+    why = ", since drum kits are not played yet" if words(name) == {"drum"} else ""
+    also = f"; others that fit are {', '.join(others)}" if others else ""
+    print(f"{name}: playing {played}{why}{also}.")
+    return INSTRUMENTS.index(played)

@@ -4,25 +4,24 @@ symusic reads (thousands of files a second); mido writes, because a single track
 channel for each, which symusic cannot place. Shapes: N notes.
 """
 
-import io
+import contextlib
 import os
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 
+from utils import files, theory
 from utils.errors import UserError
 
 ENDINGS = (".mid", ".midi", ".kar")
-# Scores that convertmidis.py hands to music21, which also reads analyses, scales and .md: those are not music.
-SCORE_ENDINGS = tuple(".xml .mxl .musicxml .abc .krn .mei .capx .nwc .nwctxt .musedata .vp .tntxt".split())
 BESIDE = (".wav", ".png", ".musicxml")  # what may stand beside a MIDI file of ours, under its name
 COLUMNS = ("onset", "pitch", "duration", "velocity", "program")
-SHARED_CHANNEL = 15
+CHANGES = ("tempos", "time_signatures", "key_signatures")
 DRUM_CHANNEL = 9  # "channel 10" of the General MIDI standard, counted from 0
-MAJOR = "Cb Gb Db Ab Eb Bb F C G D A E B F# C#".split()  # by sharps, from -7 to 7
-MINOR = "Abm Ebm Bbm Fm Cm Gm Dm Am Em Bm F#m C#m G#m D#m A#m".split()
+SHARED_CHANNEL = 15  # the last of the 16, for all instruments that find no channel of their own
 
 
 @dataclass
@@ -57,60 +56,29 @@ class Piece:
 
     def finer(self, times: int) -> "Piece":
         """The same music with `times` as many ticks to a quarter."""
+        scaled = {name: getattr(self, name) * times for name in ("onset", "duration", "ticks_per_quarter")}
+        changes = {name: [(tick * times, *rest) for tick, *rest in getattr(self, name)] for name in CHANGES}
+        return replace(self, **scaled, **changes)
 
-        def later(changes: list[tuple]) -> list[tuple]:
-            return [(tick * times, *rest) for tick, *rest in changes]
-
-        return replace(
-            self,
-            onset=self.onset * times,
-            duration=self.duration * times,
-            ticks_per_quarter=self.ticks_per_quarter * times,
-            tempos=later(self.tempos),
-            time_signatures=later(self.time_signatures),
-            key_signatures=later(self.key_signatures),
-        )
-
-    def bar_line(self, tick: int) -> int:
-        """The last bar line at or before `tick`."""
-        changes = [(0, 4, 4), *sorted(self.time_signatures)]
-        begin, numerator, denominator = [change for change in changes if change[0] <= tick][-1]
-        bar = max(4 * self.ticks_per_quarter * numerator // denominator, 1)
-        return begin + (tick - begin) // bar * bar
-
-    def bars(self) -> list[tuple[int, int, int]]:
-        """(tick, numerator, denominator) of the bars from 0 to the end of the last note; a change of metre begins one.
-
-        A bar lasts a 10,000th of the piece at the least: a file may name metres that nobody could count.
-        """
-        end = int((self.onset + self.duration).max(initial=1))
-        metres = {tick: metre for tick, *metre in [(0, 4, 4), *sorted(self.time_signatures)] if tick < end}
-        found = []
-        for (tick, (numerator, denominator)), until in zip(metres.items(), [*metres, end][1:], strict=True):
-            bar = max(4 * self.ticks_per_quarter * numerator // denominator, end // 10_000, 1)
-            found += [(begin, numerator, denominator) for begin in range(tick, until, bar)]
-        return found
+    def bars(self, end: int | None = None) -> list[tuple[int, int, int]]:
+        """(tick, numerator, denominator) of the bars that begin before `end`, by default the end of the last note. None
+        is shorter than a 10,000th of that, since a file may name a metre in which it has millions of bars."""
+        end = int((self.onset + self.duration).max(initial=1)) if end is None else end
+        return list(theory.bar_lines(self.time_signatures, end, self.ticks_per_quarter, max(end // 10_000, 1)))
 
     def span(self, start: int, end: int | None = None) -> "Piece":
         """The notes with start <= onset (< end), ticks, moved so that the last bar line at or before `start` is 0; the
         tempo, metre and key in force there hold."""
-        origin = self.bar_line(start)
+        origin = self.bars(start + 1)[-1][0]
 
         def inside(changes: list[tuple]) -> list[tuple]:
-            kept = [(max(tick - origin, 0), *rest) for tick, *rest in changes if end is None or tick < end]
+            moved = [(max(tick - origin, 0), *rest) for tick, *rest in changes if end is None or tick < end]
             # Of the changes before the start only the last holds.
-            return [change for i, change in enumerate(kept) if i + 1 == len(kept) or kept[i + 1][0] > 0]
+            return [change for i, change in enumerate(moved) if i + 1 == len(moved) or moved[i + 1][0] > 0]
 
-        chosen = self.onset >= start
-        if end is not None:
-            chosen &= self.onset < end
-        return replace(
-            self.take(chosen),
-            onset=self.onset[chosen] - origin,
-            tempos=inside(self.tempos),
-            time_signatures=inside(self.time_signatures),
-            key_signatures=inside(self.key_signatures),
-        )
+        chosen = self.take((self.onset >= start) & (end is None or self.onset < end))
+        changes = {name: inside(getattr(self, name)) for name in CHANGES}
+        return replace(chosen, onset=chosen.onset - origin, **changes)
 
 
 def whole_chunks(data: bytes) -> bytes:
@@ -121,8 +89,7 @@ def whole_chunks(data: bytes) -> bytes:
     """
     if data[:4] != b"MThd" or len(data) < 14:
         raise ValueError("it is not a MIDI file")
-    end = 8 + int.from_bytes(data[4:8], "big")
-    tracks = 0
+    end, tracks = 8 + int.from_bytes(data[4:8], "big"), 0
     while end + 8 <= len(data) and tracks < int.from_bytes(data[10:12], "big"):
         end += 8 + int.from_bytes(data[end + 4 : end + 8], "big")
         tracks += 1
@@ -139,11 +106,11 @@ def whole_chunks(data: bytes) -> bytes:
 
 def may_be_damaged(data: bytes) -> bool:
     """Whether a MIDI file's bytes could hold an event with which symusic 0.5 crashes: a key above 127, or a text or
-    system message longer than its track. Only a status byte before a byte above 127 can begin one; the same bytes may
-    be part of a tempo, which is looked for here, or of a long text or rest: `events_are_whole` tells."""
-    found = np.frombuffer(data, np.uint8)
-    suspect = (found[:-1] >= 0x80) & (found[:-1] < 0xF8) & (found[1:] >= 0x80)
-    suspect[:-1] |= (found[:-2] == 0xFF) & (found[1:-1] < 0x80) & (found[2:] >= 0x80)
+    system message longer than its track. Each begins with a status byte before a byte above 127; so does part of a
+    tempo, which is told apart here, and of a long text or rest, which only `events_are_whole` tells apart."""
+    values = np.frombuffer(data, np.uint8)
+    suspect = (values[:-1] >= 0x80) & (values[:-1] < 0xF8) & (values[1:] >= 0x80)
+    suspect[:-1] |= (values[:-2] == 0xFF) & (values[1:-1] < 0x80) & (values[2:] >= 0x80)
     return any(
         b"\xff\x51\x03" not in (data[at - 3 : at], data[at - 4 : at - 1], data[at - 5 : at - 2])
         for at in np.flatnonzero(suspect).tolist()
@@ -151,10 +118,10 @@ def may_be_damaged(data: bytes) -> bool:
 
 
 def events_are_whole(data: bytes) -> bool:
-    """Walk all events of a complete MIDI file (layout: Standard MIDI Files 1.0); False if one cannot be."""
+    """Whether all events of a complete MIDI file are valid and fill their tracks (layout: Standard MIDI Files 1.0)."""
 
     def number(at: int) -> tuple[int, int]:
-        """A variable-length number and where it ends."""
+        """The variable-length number at a place, and the place after it."""
         value = 0
         while data[at] > 127:
             value, at = (value | data[at] & 127) << 7, at + 1
@@ -169,8 +136,8 @@ def events_are_whole(data: bytes) -> bool:
                 _, at = number(at)
                 if data[at] > 127:
                     status, at = data[at], at + 1
-                if status == 0xFF or status in (0xF0, 0xF7):  # text and the like have a type; both have a length
-                    length, at = number(at + (status == 0xFF))
+                if status in (0xF0, 0xF7, 0xFF):  # system messages, texts and the like have a length
+                    length, at = number(at + (status == 0xFF))  # behind a type, in a text
                     at += length
                 else:
                     size = 1 if 0xC0 <= status < 0xE0 else 2
@@ -185,8 +152,8 @@ def events_are_whole(data: bytes) -> bool:
 
 
 def parse(data: bytes) -> Piece:
-    """The notes of a MIDI file's bytes, all tracks, drums left out. Raises ValueError if there is none."""
-    import symusic  # 0.1 s; a script may not need it
+    """The notes of all tracks in a MIDI file's bytes, without drums. Raises ValueError that says what is wrong."""
+    import symusic  # takes 0.1 s, and not every script reads MIDI files
 
     try:
         score = symusic.Score.from_midi(whole_chunks(data))
@@ -194,25 +161,17 @@ def parse(data: bytes) -> Piece:
         raise ValueError("its contents are damaged") from None
     tracks = [(track.notes.numpy(), track.program) for track in score.tracks if len(track.notes) and not track.is_drum]
     if not tracks:
-        drums = any(track.is_drum and len(track.notes) for track in score.tracks)
-        raise ValueError("it has only drums" if drums else "it has no notes")
-
-    def joined(name: str) -> np.ndarray:
-        return np.concatenate([notes[name] for notes, _ in tracks]).astype(np.int64)
-
-    return Piece(
-        onset=joined("time"),
-        pitch=joined("pitch"),
-        duration=joined("duration"),
-        velocity=joined("velocity").clip(1, 127),
-        program=np.concatenate([np.full(len(notes["time"]), program) for notes, program in tracks]),
-        ticks_per_quarter=score.ticks_per_quarter,
-        tempos=[(t.time, t.mspq) for t in score.tempos if t.mspq > 0],
-        time_signatures=[
-            (t.time, t.numerator, t.denominator) for t in score.time_signatures if t.numerator and t.denominator
-        ],
-        key_signatures=[(k.time, k.key, int(k.tonality)) for k in score.key_signatures if -7 <= k.key <= 7],
-    ).sorted()
+        raise ValueError("it has only drums" if any(len(track.notes) for track in score.tracks) else "it has no notes")
+    onset, pitch, duration, velocity = (
+        np.concatenate([notes[name] for notes, _ in tracks]).astype(np.int64)
+        for name in ("time", "pitch", "duration", "velocity")
+    )
+    program = np.repeat([program for _, program in tracks], [len(notes["time"]) for notes, _ in tracks])
+    tempos = [(t.time, t.mspq) for t in score.tempos if t.mspq > 0]
+    metres = [(t.time, t.numerator, t.denominator) for t in score.time_signatures if t.numerator and t.denominator]
+    keys = [(k.time, k.key, int(k.tonality)) for k in score.key_signatures if -7 <= k.key <= 7]
+    velocity = velocity.clip(1, 127)
+    return Piece(onset, pitch, duration, velocity, program, score.ticks_per_quarter, tempos, metres, keys).sorted()
 
 
 def read_bytes(path: Path) -> bytes:
@@ -232,13 +191,13 @@ def read(path: Path) -> Piece:
 
 
 def find(folder: Path, endings: Iterable[str] = ENDINGS) -> list[Path]:
-    """Files below `folder`, sub-folders included, whose name ends so (in any case), sorted. Raises UserError."""
+    """The files below `folder` (sub-folders too) with one of the endings, in any case, sorted. Raises UserError."""
     if not Path(folder).is_dir():
         what = "is a file, not a folder" if Path(folder).exists() else "does not exist: make it and put music into it"
         raise UserError(f"The folder {folder} {what}.")
     paths, seen = [], set()
     for parent, folders, names in os.walk(folder, followlinks=True):
-        if os.path.realpath(parent) in seen:  # a link that leads back
+        if os.path.realpath(parent) in seen:  # a link led back to it
             folders.clear()
             continue
         seen.add(os.path.realpath(parent))
@@ -247,7 +206,7 @@ def find(folder: Path, endings: Iterable[str] = ENDINGS) -> list[Path]:
 
 
 def messages(piece: Piece) -> Iterator[tuple[int, int, object]]:
-    """(tick, rank, mido message) of everything in a piece, not yet in order; the lower rank comes first at a tick.
+    """(tick, rank, mido message) for everything in a piece, not sorted; at one tick the lower rank comes first.
 
     A program has a channel of its own, and a second one for a note struck while the same key of the same program is
     down: on one channel its end could not be told from the end of the note before it.
@@ -259,38 +218,66 @@ def messages(piece: Piece) -> Iterator[tuple[int, int, object]]:
     for tick, numerator, denominator in piece.time_signatures:
         yield tick, 0, MetaMessage("time_signature", numerator=numerator, denominator=denominator)
     for tick, sharps, minor in piece.key_signatures:
-        yield tick, 0, MetaMessage("key_signature", key=(MINOR if minor else MAJOR)[sharps + 7])
+        keys = theory.MINOR_KEYS if minor else theory.MAJOR_KEYS
+        yield tick, 0, MetaMessage("key_signature", key=keys[sharps + 7])
     free = [channel for channel in range(SHARED_CHANNEL - 1, -1, -1) if channel != DRUM_CHANNEL]
     channels: dict[tuple[int, int], int] = {}  # (program, lane) -> channel
     ends: dict[tuple[int, int], list[int]] = {}  # (program, pitch) -> tick at which each lane is free again
-    columns = (piece.onset, piece.pitch, piece.duration, piece.velocity, piece.program)
-    for onset, pitch, duration, velocity, program in zip(*(column.tolist() for column in columns), strict=True):
+    rows = zip(*(getattr(piece, name).tolist() for name in COLUMNS), strict=True)
+    for onset, pitch, duration, velocity, program in rows:
         end = onset + max(duration, 1)
         lanes = ends.setdefault((program, pitch), [])
         lane = next((i for i, until in enumerate(lanes) if until <= onset), len(lanes))
         lanes[lane : lane + 1] = [end]
-        if (program, lane) not in channels:
-            channels[program, lane] = free.pop() if free else SHARED_CHANNEL
-            if channels[program, lane] != SHARED_CHANNEL:
-                yield 0, 1, Message("program_change", program=program, channel=channels[program, lane])
-        channel = channels[program, lane]
-        if channel == SHARED_CHANNEL:  # with the fifteenth instrument and later ones: it changes with every note
+        channel = channels.get((program, lane), SHARED_CHANNEL)
+        if channel == SHARED_CHANNEL and free:
+            channel = channels[program, lane] = free.pop()
+            yield 0, 1, Message("program_change", program=program, channel=channel)
+        elif channel == SHARED_CHANNEL:  # its instrument changes with every note
             yield onset, 3, Message("program_change", program=program, channel=channel)
         yield onset, 3, Message("note_on", note=pitch, velocity=velocity, channel=channel)
         yield end, 2, Message("note_off", note=pitch, velocity=0, channel=channel)
 
 
-def write(piece: Piece, file: object) -> None:
-    """Write a piece to a binary file object as a MIDI file of type 0: one track, a channel for each instrument."""
+def write(piece: Piece, file: BinaryIO) -> None:
+    """Write a piece as a MIDI file of one track (type 0). Raises ValueError if a MIDI file cannot hold it."""
     from mido import MidiFile, MidiTrack
 
-    track = MidiTrack()
-    before = 0
+    track, before = MidiTrack(), 0
     for tick, _, message in sorted(messages(piece), key=lambda item: item[:2]):
-        message.time = tick - before
-        before = tick
+        message.time, before = tick - before, tick
         track.append(message)
     MidiFile(type=0, ticks_per_beat=piece.ticks_per_quarter, tracks=[track]).save(file=file)
+
+
+def save(piece: Piece, path: Path) -> None:
+    """Write a piece to a file, whole or not at all. Raises UserError, or ValueError as `write` does."""
+    with files.replacing(path) as scratch, open(scratch, "wb") as file:
+        write(piece, file)
+
+
+def save_new(piece: Piece, folder: Path, stem: str) -> Path:
+    """Write a piece as `folder/stem-001.mid`, or under the first number that neither a MIDI file nor what may stand
+    beside one has; returns the path. Raises UserError if the folder cannot be made or written."""
+
+    def names(number: int) -> list[Path]:
+        return [Path(folder, f"{stem}-{number:03d}{ending}") for ending in (".mid", *BESIDE)]
+
+    try:
+        Path(folder).mkdir(parents=True, exist_ok=True)
+        while True:
+            path = names(files.first_free(names))[0]
+            with contextlib.suppress(FileExistsError):  # another process has just taken it: the next number, then
+                path.touch(exist_ok=False)
+                break
+    except OSError as error:
+        raise UserError(f"The folder {folder} cannot be written ({error.strerror}): name another with --out.") from None
+    try:
+        save(piece, path)
+    except BaseException:
+        path.unlink(missing_ok=True)
+        raise
+    return path
 
 
 def microseconds(tempo: float) -> int:
@@ -301,43 +288,13 @@ def microseconds(tempo: float) -> int:
 
 
 def seconds(piece: Piece) -> float:
-    """How long a piece plays."""
+    """How long a piece plays, in seconds."""
     end = int((piece.onset + piece.duration).max(initial=0))
-    changes = [(0, 500_000), *(change for change in sorted(piece.tempos) if change[0] < end), (end, 0)]
-    spans = zip(changes, changes[1:], strict=False)
-    return sum((after - before) * tempo for (before, tempo), (after, _) in spans) / 1e6 / piece.ticks_per_quarter
+    tick, tempo = np.array([(0, 500_000), *sorted(piece.tempos)]).T
+    return float(np.diff(tick.clip(max=end), append=end) @ tempo) / 1e6 / piece.ticks_per_quarter
 
 
 def clock(piece: Piece) -> str:
     """The playing time of a piece, '1:23'."""
-    whole = round(seconds(piece))
-    return f"{whole // 60}:{whole % 60:02d}"
-
-
-def save_new(piece: Piece, folder: Path, stem: str) -> Path:
-    """Write a piece as `folder/stem-001.mid`, or the first number that is not taken, also not by what may stand beside
-    it; returns the path.
-
-    Raises UserError if the folder cannot be made or written.
-    """
-    data = io.BytesIO()
-    write(piece, data)
-    number, path = 1, None
-    try:
-        Path(folder).mkdir(parents=True, exist_ok=True)
-        while True:
-            name = f"{stem}-{number:03d}"
-            number += 1
-            if any(Path(folder, name + ending).exists() for ending in BESIDE):
-                continue
-            try:
-                with open(Path(folder, name + ".mid"), "xb") as file:
-                    path = Path(file.name)
-                    file.write(data.getvalue())
-                return path
-            except FileExistsError:
-                continue
-    except OSError as error:
-        if path:
-            path.unlink(missing_ok=True)
-        raise UserError(f"The folder {folder} cannot be written ({error.strerror}): name another with --out.") from None
+    minutes, rest = divmod(round(seconds(piece)), 60)
+    return f"{minutes}:{rest:02d}"

@@ -125,10 +125,11 @@ def cross_entropy(target, logits):
     return ops.sparse_categorical_crossentropy(target, logits, from_logits=True)
 
 
-def nats_per_event(weights, nats):
-    """The loss: nats summed over the streams, a mean over events; `weights` and `nats` are (B, T, S)."""
+def nats_per_event(weights, nats, stream=slice(None)):
+    """The loss: nats summed over the streams, or those of one `stream` alone, a mean over events; `weights` and `nats`
+    are (B, T, S)."""
     weights = ops.convert_to_tensor(weights)
-    return ops.sum(weights * nats) / ops.maximum(ops.sum(weights[..., 0]), 1)
+    return ops.sum((weights * nats)[..., stream]) / ops.maximum(ops.sum(weights[..., 0]), 1)
 
 
 def adamw(learning_rate: float, weight_decay: float, global_clipnorm: float | None) -> keras.optimizers.Optimizer:
@@ -161,19 +162,18 @@ def recurrent(x, initial, shape: Shape):
     return x, ops.stack(after, axis=1)
 
 
-def predict(head: Head, output, embedded: dict, recalled: dict, following: dict, last_note, around):
-    """The logits (B, T, V) of a head after each event, from the `output` (B, T, numbers) that all heads see, what the
-    following events are as vectors and as classes, what is recalled, and what lies around the keys."""
-    agrees = ops.cast(head.agrees(ops, recalled, following), "float32")
-    context = layers.Concatenate(name=f"context_{head.stream}")(
-        [*output, agrees, *(embedded[name][:, 1:] for name in head.sees)]
-    )
+def predict(head: Head, output: tuple, embedded: dict, following: dict, known: Known):
+    """The logits (B, T, V) of a head after each event, from the `output` (B, T, numbers) that all heads see, what is
+    known beside it, and the following events as vectors and as classes."""
+    agrees = ops.cast(head.agrees(ops, known.recalled, following), "float32")
+    seen = [*output, agrees, *(embedded[name][:, 1:] for name in head.sees)]
+    context = layers.Concatenate(name=f"context_{head.stream}")(seen)
     hidden = layers.Dense(head.shape.hidden, activation="relu", name=f"hidden_{head.stream}")(context)
     hidden = layers.Dropout(head.shape.dropout, name=f"dropout_{head.stream}")(hidden)
     outputs = [layers.Dense(numbers, name=name)(hidden) for name, numbers in head.outputs.items()]
-    # A layer that is named as its weights are, where it has any, so that they are found in a weights file.
+    # Where it has weights of its own, the layer has their name, by which they are found in a weights file.
     name = next(iter(head.own_weights), f"logits_{head.stream}")
-    return Logits(head, name=name)(outputs, agrees, recalled, last_note, around)
+    return Logits(head, name=name)(outputs, agrees, known.recalled, known.last_note, known.around)
 
 
 def build(vocabulary: Vocabulary, shape: Shape, way: Way | None = None) -> tuple[keras.Model, keras.Model]:
@@ -189,11 +189,9 @@ def build(vocabulary: Vocabulary, shape: Shape, way: Way | None = None) -> tuple
     before = {name: keras.Input(array.shape[1:], name=name) for name, array in shape.silence(1).items()}
     read = {name: classes[:, :-1] for name, classes in inputs.items()}
     following = {name: classes[:, 1:] for name, classes in inputs.items()}
-    now_recalled = {name: classes[:, :-1] for name, classes in recalled.items()}
-    embedded = {
-        name: way.embedding(size, shape.embedding, name=f"embed_{name}")(inputs[name])
-        for name, size in vocabulary.inputs.items()
-    }
+    embedded = {}
+    for name, size in vocabulary.inputs.items():
+        embedded[name] = way.embedding(size, shape.embedding, name=f"embed_{name}")(inputs[name])
     traces = Traces(vocabulary, ahead=END_STREAM in shape.sees["note"], name="traces_of_keys")
     heard, around, traces_after = traces(read["note"], inputs["offset"], read["duration"], before["traces"])
     # Each key is described by what lies around it, in the same way for all keys.
@@ -203,7 +201,8 @@ def build(vocabulary: Vocabulary, shape: Shape, way: Way | None = None) -> tuple
     x, state_after = recurrent(x, before["state"], shape)
     costs, nats = [], []
     for head in heads_of(vocabulary, shape):
-        logits = predict(head, (x, heard), embedded, now_recalled, following, read["note"], around)
+        known = Known(None, {name: classes[:, :-1] for name, classes in recalled.items()}, read["note"], around)
+        logits = predict(head, (x, heard), embedded, following, known)
         # A start token, or the end of a piece, is no class of every head; such targets have no weight.
         target = ops.minimum(following[head.stream], head.classes - 1)
         nats.append(cross_entropy(target, logits))
@@ -225,25 +224,11 @@ def reseed(model: keras.Model, rng: np.random.Generator) -> None:
             layer.seed_generator.state.assign(rng.integers(2**31, size=2))
 
 
-def nats_in_stream(stream: int):
-    """A metric: the share of one stream in the loss."""
-
-    def metric(weights, nats):
-        weights = ops.convert_to_tensor(weights)
-        return ops.sum((weights * nats)[..., stream]) / ops.maximum(ops.sum(weights[..., 0]), 1)
-
-    return metric
-
-
-def compile_trainer(
-    trainer: keras.Model,
-    streams: tuple[str, ...],
-    optimizer: keras.optimizers.Optimizer,
-    loss: Callable = nats_per_event,
-) -> None:
-    """Make a trainer ready for updates, with the share of each stream in the nats of an event as a metric of its name.
-    `loss` is a function of weights and costs, (B, T, S) both."""
-    metrics = [keras.metrics.MeanMetricWrapper(nats_in_stream(i), name=stream) for i, stream in enumerate(streams)]
+def compile_trainer(trainer: keras.Model, streams: tuple[str, ...], optimizer, loss: Callable = nats_per_event) -> None:
+    """Make a trainer ready for updates, with the share of each stream in the nats of an event as a metric of its name;
+    `optimizer` and `loss` as in a `Way`."""
+    mean = keras.metrics.MeanMetricWrapper
+    metrics = [mean(nats_per_event, name=stream, stream=i) for i, stream in enumerate(streams)]
     # XLA makes TensorFlow's LSTM loop two to four times slower on a CPU, and cuDNN's layers do without it.
     compiled = keras.backend.backend() == "jax"
     trainer.compile(optimizer, loss=loss, metrics=metrics, jit_compile=compiled)

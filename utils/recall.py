@@ -93,16 +93,15 @@ class Viewpoint:
         """Name -> classes (..., K) of the events `at` (..., K); an index below 0 stands for none. `column` gives what a
         name ('onset', 'top', 'interval' or a stream) is at some events; `now` (..., 1) are the last events, `bar`
         (..., 1) the steps of their bars."""
-        there = at >= 0
-        at = np.maximum(at, 0)
-        classes = {name: np.where(there, column(name, at), NOTHING) for name in self.names}
+        classes = {name: np.where(at >= 0, column(name, at), NOTHING) for name in self.names}
         # Of an event some bars ago it counts when it would come next if those bars were repeated.
-        bars, of_bars = at[..., len(REPEATS) :], (..., slice(len(REPEATS), None))
+        bars = at[..., len(REPEATS) :]
         steps = column("onset", bars) + BARS * bar - column("onset", now)
-        known = (steps >= 0) & (steps < len(self.of_steps)) & there[of_bars]
+        known = (bars >= 0) & (steps >= 0) & (steps < len(self.of_steps))
+        offset = self.of_steps[np.where(known, steps, 0)]
         interval = column("top", bars) - column("top", now) + REACH
-        classes["offset"][of_bars] = np.where(known, self.of_steps[np.where(known, steps, 0)], NOTHING)
-        classes["interval"][of_bars] = np.where(known, interval, NOTHING)
+        for name, relative in (("offset", offset), ("interval", interval)):
+            classes[name][..., len(REPEATS) :] = np.where(known, relative, NOTHING)
         return classes
 
 
@@ -112,22 +111,20 @@ class MatchModel:
     def __init__(self, classes: dict[str, np.ndarray], first: np.ndarray, bar: np.ndarray, vocabulary: Vocabulary):
         """`classes` and `first` as for `last_times`; `bar` (E,) the steps of the bar that each event is in."""
         self.viewpoint = Viewpoint(vocabulary)
-        # Onsets are counted through all pieces; a search in one must not end in another.
-        onset = np.cumsum(self.viewpoint.steps[classes[END_STREAM]], dtype=np.int64)
-        self.columns = {**classes, "onset": onset, "top": self.viewpoint.top[classes["note"]]}
-        self.bar = bar
+        piece = np.repeat(np.arange(len(first) - 1), np.diff(first))
+        # Onsets are counted through all pieces, and begin a step later in the next one, behind a start token that is
+        # lower than all notes: so the order rises from the first piece to the last, and one search serves all.
+        onset = np.cumsum(self.viewpoint.steps[classes[END_STREAM]], dtype=np.int64) + piece
+        top = self.viewpoint.top[classes["note"]]
+        top[first[:-1]] = 0
+        self.columns, self.bar = {**classes, "onset": onset, "top": top}, bar
         self.back = np.zeros((len(onset), K), np.int16)  # events back to the one that is recalled, plus 1; 0 for none
         self.back[:, : len(REPEATS)] = last_times(classes, first)
-        start = np.repeat(first[:-1], np.diff(first))
-        order = self.viewpoint.order(onset, self.columns["top"])
+        order = self.viewpoint.order(onset, top)
         for k, bars in enumerate(BARS, len(REPEATS)):
-            wanted = self.viewpoint.order(onset - bars * bar, self.columns["top"])
-            after = np.empty(len(onset), np.int64)  # the first event behind the place that is so many bars ago
-            for begin, end in zip(first[:-1], first[1:], strict=True):
-                after[begin:end] = begin + 1 + np.searchsorted(order[begin + 1 : end], wanted[begin:end], "right")
-            back = np.arange(len(onset)) - after + 1
-            early = onset - bars * bar < onset[start]
-            self.back[:, k] = np.where(early | (back > REMEMBERED) | (back < 0), 0, back)
+            ago = onset - bars * bar
+            back = np.arange(1, len(onset) + 1) - np.searchsorted(order, self.viewpoint.order(ago, top), "right")
+            self.back[:, k] = np.where((ago < onset[first[piece]]) | (back > REMEMBERED), 0, back)
 
     def recalled(self, index: np.ndarray) -> dict[str, np.ndarray]:
         """Name -> classes (..., K) of what is recalled after the events `index` (...)."""
@@ -161,11 +158,12 @@ class Past:
     def add(self, event: dict[str, np.ndarray], bar: np.ndarray) -> tuple["Past", dict[str, np.ndarray]]:
         """The past with an event, name -> (B,), in a bar of so many steps (B,), after it; and what is recalled then,
         name -> classes (B, K)."""
-        now, past = self.length, self.with_room(self.length + 1)
+        now, row_room = self.length, self.codes.shape[-1]
+        past = self if now < row_room else self.moved(0, 2 * now + 1)
         onset, top = self.onset + self.viewpoint.steps[event[END_STREAM]], self.viewpoint.top[event["note"]]
-        for name, value in {**event, "onset": onset, "top": top}.items():
-            if name in past.columns:
-                past.columns[name][:, now] = value
+        values = {**event, "onset": onset, "top": top}
+        for name, column in past.columns.items():
+            column[:, now] = values[name]
         latest = np.stack([event[stream] for stream in COMPARED], axis=1).astype(np.uint64) + np.uint64(1)
         recent = np.concatenate([latest, self.recent[:, : -len(COMPARED)]], axis=1)
         code = ((recent @ HASH_FACTORS.reshape(-1, len(REPEATS))) >> LOWER).astype(np.uint32)
@@ -177,10 +175,9 @@ class Past:
         back = same.argmax(axis=-1)
         repeats = np.where((back > 0) & (code > 0), now - back + 1, NOTHING)
         order = self.viewpoint.order(past.columns["onset"][:, : now + 1], past.columns["top"][:, : now + 1])
-        ago = BARS * bar[:, None]  # (B, bars)
-        wanted = self.viewpoint.order(onset[:, None] - ago, top[:, None])
-        bars = (order[:, None] <= wanted[:, :, None]).sum(axis=-1)
-        bars = np.where((onset[:, None] < ago) | (now - bars + 1 > REMEMBERED), NOTHING, bars)
+        ago = onset[:, None] - BARS * bar[:, None]  # (B, bars)
+        bars = (order[:, None] <= self.viewpoint.order(ago, top[:, None])[:, :, None]).sum(axis=-1)
+        bars = np.where((ago < 0) | (now - bars + 1 > REMEMBERED), NOTHING, bars)
         rows, here = np.arange(len(code))[:, None], np.full((len(code), 1), now)
         at = np.concatenate([repeats, bars], axis=1)
         recalled = self.viewpoint.classes(lambda name, at: past.columns[name][rows, at], at, here, bar[:, None])
@@ -191,23 +188,16 @@ class Past:
         codes = self.codes[:, LONGEST, max(self.length - 1 - LOOP, 0) : self.length]
         return (codes[:, :-1] == codes[:, -1:]).any(axis=1) & (codes[:, -1:] > 0).any(axis=1)
 
-    def padded(self, before: int, after: int) -> "Past":
-        """The same with so many empty places before the filled ones and after the room."""
-
-        def pad(row: np.ndarray) -> np.ndarray:
-            return np.pad(row, [(0, 0)] * (row.ndim - 1) + [(before, after)])
-
-        columns = {name: pad(row) for name, row in self.columns.items()}
-        return replace(self, columns=columns, codes=pad(self.codes), length=self.length + before)
-
-    def with_room(self, events: int) -> "Past":
-        """The same with room for `events` or more."""
-        room = self.codes.shape[-1]
-        return self if events <= room else self.padded(0, max(events - room, room))
-
     def aligned(self, length: int) -> "Past":
-        """The same with its last event at the place `length` - 1 and no room behind it, so that several can be put side
-        by side."""
-        columns = {name: row[:, : self.length] for name, row in self.columns.items()}
-        filled = replace(self, columns=columns, codes=self.codes[:, :, : self.length])
-        return filled.padded(length - self.length, 0)
+        """The same with its last event at the place `length` - 1, so that several can be put side by side."""
+        return self.moved(length - self.length, length)
+
+    def moved(self, places: int, room: int) -> "Past":
+        """The same with all events so many places later, in arrays for `room` events."""
+
+        def fit(row: np.ndarray) -> np.ndarray:
+            margins = [(0, 0)] * (row.ndim - 1) + [(places, room - places - self.length)]
+            return np.pad(row[..., : self.length], margins)
+
+        columns = {name: fit(row) for name, row in self.columns.items()}
+        return replace(self, columns=columns, codes=fit(self.codes), length=self.length + places)

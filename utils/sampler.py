@@ -9,12 +9,17 @@ from dataclasses import dataclass, replace
 import numpy as np
 from tqdm import tqdm
 
+from utils import settings
 from utils.errors import UserError
-from utils.events import END_STREAM, keyboard
+from utils.events import END_STREAM
 from utils.recall import NOTHING
 from utils.stepper import Classes, State, Stepper
 
-DRAWS = 8  # random numbers for an event; more than there are streams, so one more stream changes no other's numbers
+DRAWS = 8  # random numbers for an event: more than there are streams, so one more stream leaves those of the others
+
+# A constraint takes the stream, its logits (B, V), the state after the last event and what was chosen for the next one,
+# and gives the logits back with what must not be chosen at minus infinity.
+Constraint = Callable[[str, np.ndarray, State, Classes], np.ndarray]
 
 
 def choose(logits: np.ndarray, temperature: float, top_p: float, uniform: np.ndarray) -> np.ndarray:
@@ -35,84 +40,71 @@ def choose(logits: np.ndarray, temperature: float, top_p: float, uniform: np.nda
         np.put_along_axis(probability, order, ranked, axis=1)
     cumulative = np.cumsum(probability, axis=1)
     total = cumulative[:, -1:]
-    # Classes of no probability are stepped over at both ends.
+    # Classes without probability are never chosen, not even by a number of exactly 0 or 1.
     return np.minimum((cumulative <= uniform[:, None] * total).sum(axis=1), (cumulative < total).sum(axis=1))
 
 
-# A constraint takes the stream, its logits (B, V), the state after the last event and what was chosen for the next one,
-# and gives the logits back with what must not be chosen at minus infinity.
-Constraint = Callable[[str, np.ndarray, State, Classes], np.ndarray]
+# ---- what must not be chosen ----
 
 
 def forbid(logits: np.ndarray, forbidden: np.ndarray) -> np.ndarray:
-    """Logits with the `forbidden` classes (B, V) at minus infinity; a row that would lose its last stays as it is."""
+    """Logits with the `forbidden` classes (B, V) at minus infinity; a row that would lose its last class stays as it
+    is."""
     nothing_left = (forbidden | np.isneginf(logits)).all(axis=1, keepdims=True)
     return np.where(forbidden & ~nothing_left, -np.inf, logits)
 
 
-def no_end_before(stepper: Stepper, length: int) -> Constraint:
-    """A piece goes on until it has `length` events."""
+def forbidding(where: str, rule: Callable[[State, Classes], np.ndarray]) -> Constraint:
+    """The constraint that forbids in the stream `where` the classes of a mask that `rule` gives, (B, V) or (1, V)."""
 
     def constrain(stream: str, logits: np.ndarray, state: State, chosen: Classes) -> np.ndarray:
-        if stream == END_STREAM and state.length < length:
-            logits = logits.copy()
-            logits[:, stepper.vocabulary.end] = -np.inf
-        return logits
+        return forbid(logits, rule(state, chosen)) if stream == where else logits
 
     return constrain
 
 
-def no_note_below_previous_in_chord(stepper: Stepper) -> Constraint:
+def no_end_before(network: Stepper, length: int) -> Constraint:
+    """A piece does not end before it has `length` events."""
+    end = np.arange(network.vocabulary.end + 1)[None] == network.vocabulary.end
+    return forbidding(END_STREAM, lambda state, _: end & (state.length < length))
+
+
+def no_note_below_previous_in_chord(network: Stepper) -> list[Constraint]:
     """Notes struck together come from the lowest up, as in the training music, so none comes twice."""
-    notes = stepper.vocabulary.size("note")
+    notes = np.arange(network.vocabulary.size("note"))
+    together = np.append(network.vocabulary.values[END_STREAM] == 0, False)  # (V,) offsets; the last is the end
 
-    def constrain(stream: str, logits: np.ndarray, state: State, chosen: Classes) -> np.ndarray:
-        if stream == END_STREAM:
-            # Above the highest note of the vocabulary nothing can be struck together with it.
-            at_top = (state.last["note"] == notes - 1)[:, None]
-            here = (stepper.steps(np.arange(logits.shape[1])) == 0) & (np.arange(logits.shape[1]) < logits.shape[1] - 1)
-            logits = forbid(logits, at_top & here)
-        elif stream == "note":
-            # A piece has not begun while its last event is the start token, class `notes`.
-            together = (stepper.steps(chosen[END_STREAM]) == 0) & (state.last["note"] < notes)
-            logits = forbid(logits, together[:, None] & (np.arange(notes) <= state.last["note"][:, None]))
-        return logits
+    def nothing_above(state: State, chosen: Classes) -> np.ndarray:
+        return (state.last["note"] == notes[-1])[:, None] & together
 
-    return constrain
+    def below(state: State, chosen: Classes) -> np.ndarray:
+        # Before the first event of a piece its last note is the start token, class len(notes).
+        in_chord = together[chosen[END_STREAM]] & (state.last["note"] < len(notes))
+        return in_chord[:, None] & (notes <= state.last["note"][:, None])
+
+    return [forbidding(END_STREAM, nothing_above), forbidding("note", below)]
 
 
-def no_note_still_held(stepper: Stepper, until: np.ndarray) -> Constraint:
+def no_note_still_held(network: Stepper, until: np.ndarray) -> Constraint:
     """No key is struck before `until` (128,), in steps since the beginning: a prior still holds it down."""
-    keys = keyboard(stepper.vocabulary.values["note"]).astype(np.float32)
+    keys = network.vocabulary.keys[:-1]
 
-    def constrain(stream: str, logits: np.ndarray, state: State, chosen: Classes) -> np.ndarray:
-        if stream != "note":
-            return logits
-        onset = state.onset + stepper.steps(chosen[END_STREAM])
-        held = (onset[:, None] < until).astype(np.float32)  # (B, 128)
-        return forbid(logits, held @ keys.T > 0)
+    def held(state: State, chosen: Classes) -> np.ndarray:
+        onset = state.onset + network.steps(chosen[END_STREAM])
+        return (onset[:, None] < until) @ keys.T > 0
 
-    return constrain
+    return forbidding("note", held)
 
 
-def no_onset_before(stepper: Stepper, steps: float) -> Constraint:
+def no_onset_before(network: Stepper, steps: float) -> Constraint:
     """No event comes before `steps` since the beginning."""
-    gaps = stepper.steps(np.arange(stepper.vocabulary.end + 1))
-
-    def constrain(stream: str, logits: np.ndarray, state: State, chosen: Classes) -> np.ndarray:
-        if stream != END_STREAM:
-            return logits
-        return forbid(logits, state.onset[:, None] + gaps < steps)
-
-    return constrain
+    return forbidding(END_STREAM, lambda state, _: state.onset[:, None] + network.gaps[:-1] < steps)
 
 
-def usual_constraints(stepper: Stepper, length: int) -> list[Constraint]:
+def usual_constraints(network: Stepper, length: int) -> list[Constraint]:
     """What holds for all music: it has `length` events, and chords in the order of the training music."""
-    constraints = [no_end_before(stepper, length)]
-    if stepper.vocabulary.representation.chords == "split":
-        constraints.append(no_note_below_previous_in_chord(stepper))
-    return constraints
+    split = network.vocabulary.representation.chords == "split"
+    return [no_end_before(network, length), *(no_note_below_previous_in_chord(network) if split else [])]
 
 
 @dataclass
@@ -130,18 +122,20 @@ class Sampling:
         if not 0 < self.top_p <= 1:
             raise UserError(f"--top-p is {self.top_p}; it is a share of the probability, above 0 and at most 1.")
         if self.seed is None:
-            self.seed = int(np.random.default_rng().integers(2**31))
-        if self.seed < 0:
-            raise UserError(f"--seed is {self.seed}; it must be 0 or above.")
+            self.seed = int(np.random.default_rng().integers(2**31))  # at most ten digits to type again
+        settings.at_least("seed", self.seed, 0)
 
     def constrained(self, *more: Constraint) -> "Sampling":
         """The same with more constraints behind its own."""
         return replace(self, constraints=(*self.constraints, *more))
 
 
+# ---- the loop ----
+
+
 def break_loops(state: State) -> State:
-    """The state with nothing recalled where a figure goes on and on: each time that it is recalled makes the next time
-    likelier, without end. The network may still repeat it of its own accord."""
+    """The state with nothing recalled in pieces that repeat one figure again and again: each repetition that is
+    recalled makes the next one likelier, without end. The network may still repeat it of its own accord."""
     stuck = state.past.loops()
     if not stuck.any():
         return state
@@ -149,7 +143,7 @@ def break_loops(state: State) -> State:
     return replace(state, recalled=recalled)
 
 
-def generate(stepper: Stepper, state: State, events: int, sampling: Sampling) -> list[Classes]:
+def generate(network: Stepper, state: State, events: int, sampling: Sampling) -> list[Classes]:
     """`events` new events after `state` for each of its B pieces, or fewer where a piece ends by itself.
 
     Each piece has its own random numbers, so the first piece of a seed is the same however many are made. Returns, for
@@ -158,20 +152,20 @@ def generate(stepper: Stepper, state: State, events: int, sampling: Sampling) ->
     count = len(state.onset)
     rngs = [np.random.default_rng([sampling.seed, i]) for i in range(count)]
     uniform = np.stack([rng.random((events, DRAWS)) for rng in rngs], axis=1)
-    made = {stream: np.zeros((events, count), np.int64) for stream in stepper.streams}
+    made = {stream: np.zeros((events, count), np.int64) for stream in network.streams}
     length = np.full(count, events)
     for n in tqdm(range(events), desc="composing", unit="event", delay=2, leave=False):
-        output, state = stepper.step(state)
+        output, state = network.step(state)
         state = break_loops(state)
         chosen = {}
-        for k, stream in enumerate(stepper.streams):
-            logits = stepper.logits(stream, output, state, chosen)
+        for k, stream in enumerate(network.streams):
+            logits = network.logits(stream, output, state, chosen)
             for constrain in sampling.constraints:
                 logits = constrain(stream, logits, state, chosen)
             made[stream][n] = choose(logits, sampling.temperature, sampling.top_p, uniform[n, :, k])
-            chosen |= stepper.known(stream, made[stream][n], state)
-        length = np.where((chosen[END_STREAM] == stepper.vocabulary.end) & (length == events), n, length)
+            chosen |= network.known(stream, made[stream][n], state)
+        length = np.where((chosen[END_STREAM] == network.vocabulary.end) & (length == events), n, length)
         if (length <= n).all():
             break
-        state = stepper.append(state, chosen)
-    return [{stream: made[stream][: length[i], i] for stream in stepper.streams} for i in range(count)]
+        state = network.append(state, chosen)
+    return [{stream: made[stream][: length[i], i] for stream in network.streams} for i in range(count)]

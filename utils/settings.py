@@ -2,63 +2,72 @@
 
 Every top-level `UPPER_CASE = literal  # comment` of a script is a setting: `MIDI_DIR` is also the flag `--midi-dir`,
 the comment is its help, the literal is its default and gives its type, and a line `# ---- title` opens a group. A
-constant that may be absent is annotated: `SEED: int | None = None`, and `none` on the command line.
+constant that may be absent is annotated: `SEED: int | None = None`, and `none` on the command line. A text is a path,
+FILE or FOLDER in the help, if its comment begins with that word or with a kind of file: `PNG file`, `.x or .y file`.
 """
 
 import argparse
 import ast
 import io
+import itertools
 import re
 import sys
 import tokenize
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
+from typing import NamedTuple, NoReturn
 
 from utils.errors import UserError
 
 METAVARS = {int: "N", float: "X", str: "TEXT", tuple: "A,B,C"}
 GROUP = re.compile(r"# -{3,}\s*(.+?)\s*-*$")
+PATH = re.compile(r"(?:\S+ (?:or \S+ )?)?(file|folder)s?\b")
+
+
+class Setting(NamedTuple):
+    """A constant of a script; one that is `optional` may be None."""
+
+    group: str
+    name: str
+    default: object
+    kind: type
+    optional: bool
+    comment: str
 
 
 class OneLineParser(argparse.ArgumentParser):
     """An argument parser whose errors are one line."""
 
-    def error(self, message: str):
+    def error(self, message: str) -> NoReturn:
         raise SystemExit(f"{self.prog}: {message} (see {self.prog} --help)")
 
 
-def converter(kind: type, optional: bool, part: type) -> Callable[[str], object]:
-    """From the text of a flag to a value of `kind`. A tuple is given as values of the type `part`, with commas
-    between them."""
+def converter(setting: Setting) -> Callable[[str], object]:
+    """The function from the text of a flag to its value. A tuple is given as values with commas between them."""
 
-    def convert(text: str):
-        if optional and text.lower() == "none":
+    def convert(text: str) -> object:
+        if setting.optional and text.lower() == "none":
             return None
-        if kind is tuple:
-            return tuple(part(word.strip()) for word in text.split(",") if word.strip())
-        return kind(text)
+        if setting.kind is tuple:
+            return tuple(type(setting.default[0])(word.strip()) for word in text.split(",") if word.strip())
+        return setting.kind(text)
 
     # argparse names the converter in its error: "invalid int value: 'x'".
-    convert.__name__ = kind.__name__
+    convert.__name__ = setting.kind.__name__
     return convert
 
 
-def constants(source: str) -> list[tuple[str, str, object, type, bool, str]]:
-    """Settings of a script's source, in order: (group, name, default, type, may be none, comment)."""
-    comments = {
-        token.start[0]: token.string
-        for token in tokenize.generate_tokens(io.StringIO(source).readline)
-        if token.type == tokenize.COMMENT
-    }
-    found = []
+def constants(source: str) -> list[Setting]:
+    """The settings of a script's source, in order."""
+    tokens = tokenize.generate_tokens(io.StringIO(source).readline)
+    comments = {token.start[0]: token.string for token in tokens if token.type == tokenize.COMMENT}
+    titles = [(line, match[1]) for line, comment in comments.items() if (match := GROUP.match(comment))]
+    settings = []
     for node in ast.parse(source).body:
-        if isinstance(node, ast.Assign) and len(node.targets) == 1:
-            target, annotation = node.targets[0], None
-        elif isinstance(node, ast.AnnAssign) and node.value is not None:
-            target, annotation = node.target, ast.unparse(node.annotation)
-        else:
+        if not isinstance(node, ast.Assign | ast.AnnAssign):
             continue
+        target = node.targets[0] if isinstance(node, ast.Assign) else node.target
         if not isinstance(target, ast.Name) or not target.id.isupper():
             continue
         try:
@@ -67,12 +76,12 @@ def constants(source: str) -> list[tuple[str, str, object, type, bool, str]]:
             continue
         if isinstance(default, dict):  # a table
             continue
-        optional = annotation is not None and "None" in annotation
+        annotation = ast.unparse(node.annotation) if isinstance(node, ast.AnnAssign) else ""
         kind = {"int": int, "float": float, "str": str}[annotation.split(" |")[0]] if annotation else type(default)
-        groups = [m for line in range(1, node.lineno) if (m := GROUP.match(comments.get(line, "")))]
-        help_text = comments.get(node.end_lineno, "").lstrip("# ")
-        found.append((groups[-1][1] if groups else "settings", target.id, default, kind, optional, help_text))
-    return found
+        group = [title for line, title in titles if line < node.lineno] or ["settings"]
+        comment = comments.get(node.end_lineno, "").lstrip("# ")
+        settings.append(Setting(group[-1], target.id, default, kind, "None" in annotation, comment))
+    return settings
 
 
 def parse(script: str | Path, argv: list[str] | None = None) -> SimpleNamespace:
@@ -87,19 +96,20 @@ def parse(script: str | Path, argv: list[str] | None = None) -> SimpleNamespace:
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
-    groups = {}
-    for group, name, default, kind, optional, text in constants(source):
-        if group not in groups:
-            groups[group] = parser.add_argument_group(group)
-        listed = isinstance(default, tuple)
-        shown = ",".join(map(str, default)) if listed else {None: "none", "": "''"}.get(default, default)
-        options = {"default": default, "help": f"{text} [{shown}]".replace("%", "%%"), "dest": name.lower()}
-        if kind is bool:
-            options["action"] = argparse.BooleanOptionalAction
-        else:
-            part = type(default[0]) if listed else str
-            options.update(type=converter(kind, optional, part), metavar=METAVARS[kind])
-        groups[group].add_argument("--" + name.lower().replace("_", "-"), **options)
+    for title, settings in itertools.groupby(constants(source), lambda setting: setting.group):
+        group = parser.add_argument_group(title)
+        for setting in settings:
+            default, kind, name = setting.default, setting.kind, setting.name.lower()
+            shown = ",".join(map(str, default)) if kind is tuple else {None: "none", "": "''"}.get(default, default)
+            path = PATH.match(setting.comment) if kind is str else None
+            how = {"type": converter(setting), "metavar": path[1].upper() if path else METAVARS.get(kind)}
+            group.add_argument(
+                "--" + name.replace("_", "-"),
+                dest=name,
+                default=default,
+                help=f"{setting.comment} [{shown}]".replace("%", "%%"),
+                **({"action": argparse.BooleanOptionalAction} if kind is bool else how),
+            )
     return SimpleNamespace(**vars(parser.parse_args(argv)))
 
 
@@ -124,7 +134,7 @@ def at_most(name: str, value: float, most: float) -> None:
 def run(main: Callable[[SimpleNamespace], None], script: str) -> None:
     """Call `main` with the settings of `script`; a user's error becomes one line on stderr and exit status 1."""
     settings = parse(script)
-    # Each line is shown when it is printed, into a log file too; and a name of a file that a console cannot show is no
+    # Each line is shown as soon as it is printed, in a log file too; and a file name that a console cannot show is no
     # reason to fail.
     sys.stdout.reconfigure(line_buffering=True, errors="replace")
     sys.stderr.reconfigure(errors="replace")

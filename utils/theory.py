@@ -1,6 +1,8 @@
 """Names of notes and keys, the key of some notes, and bars: what is known of music before anything is learnt."""
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 
@@ -13,8 +15,9 @@ KEY_PROFILES = (
     (17.7661, 0.145624, 14.9265, 0.160186, 19.8049, 11.3587, 0.291248, 22.062, 0.145624, 8.15494, 0.232998, 4.95122),
     (18.2648, 0.737619, 14.0499, 16.8599, 0.702494, 14.4362, 0.702494, 18.6161, 4.56621, 1.93186, 7.37619, 1.75623),
 )
-
+GRID = 12  # steps to a quarter note on paper: enough for sixteenths and for triplets of them
 Metre = tuple[int, int]  # numerator and denominator
+Change = tuple[int, int, int]  # of metre: tick, numerator and denominator
 
 
 def note_name(pitch: int) -> str:
@@ -40,11 +43,8 @@ def key_fits(pitch: np.ndarray, duration: np.ndarray) -> np.ndarray:
 
 
 def key_of(pitch: np.ndarray, duration: np.ndarray) -> tuple[int, int]:
-    """(sharps from -5 to 6, 1 if minor) of the key that fits some notes (N,) best."""
-    fits = key_fits(pitch, duration)
-    if not fits.any():
-        return 0, 0
-    minor, tonic = divmod(int(fits.argmax()), 12)
+    """(sharps from -5 to 6, 1 if minor) of the key that fits some notes (N,) best, C major if all fit alike."""
+    minor, tonic = divmod(int(key_fits(pitch, duration).argmax()), 12)
     return (7 * (tonic + 3 * minor) + 5) % 12 - 5, minor
 
 
@@ -59,18 +59,60 @@ def bar_length(metre: Metre, per_quarter: int) -> int:
     return max(round(4 * per_quarter * numerator / denominator), 1)
 
 
-def metres_from_start(changes: Sequence[tuple[int, int, int]]) -> list[tuple[int, int, int]]:
-    """The changes of metre (tick, numerator, denominator) of a piece in order. Where none stands at its beginning the
-    metre there is 4/4, as MIDI has it."""
+def metres_from_start(changes: Sequence[Change]) -> list[Change]:
+    """The changes of metre of a piece in order. Where none stands at its beginning the metre there is 4/4, as MIDI has
+    it."""
     return [(0, 4, 4), *sorted(changes)]
 
 
-def bar_lines(
-    changes: Sequence[tuple[int, int, int]], end: int, per_quarter: int, shortest: int = 1
-) -> Iterator[tuple[int, int, int]]:
+def bar_lines(changes: Sequence[Change], end: int, per_quarter: int, shortest: int = 1) -> Iterator[Change]:
     """(tick, numerator, denominator) of each bar that begins before `end`; a change of metre begins a bar. No bar is
     shorter than `shortest`, since a file may name metres that nobody could count."""
     metres = {tick: metre for tick, *metre in metres_from_start(changes) if tick < end}
     for (tick, metre), until in zip(metres.items(), [*metres, end][1:], strict=True):
         for begin in range(tick, until, max(bar_length(metre, per_quarter), shortest)):
             yield (begin, *metre)
+
+
+def to_steps(ticks: np.ndarray, ticks_per_quarter: int, grid: int) -> np.ndarray:
+    """Ticks to the nearest of `grid` steps a quarter note, in whole numbers, so that nothing drifts."""
+    return (2 * ticks * grid + ticks_per_quarter) // (2 * ticks_per_quarter)
+
+
+@dataclass(frozen=True)
+class Bar:
+    """A bar on paper, in steps since the beginning of the piece, GRID to a quarter note."""
+
+    number: int  # from 1 on; a pickup is bar 0
+    start: int
+    begin: int  # where its music begins: in a pickup the first note, in any other bar `start`
+    end: int
+    metre: Metre
+
+    @property
+    def beat(self) -> int:
+        """Steps in a beat: three eighths or sixteenths where they come in threes, else at most a quarter note."""
+        numerator, denominator = self.metre
+        unit = max(4 * GRID // denominator, 1)
+        return 3 * unit if denominator >= 8 and numerator % 3 == 0 else min(unit, GRID)
+
+    def beats(self) -> list[int]:
+        """Where the beats begin, and the end of the bar."""
+        return [*range(self.start, self.end, self.beat), self.end]
+
+
+def bars(lines: Sequence[Change], onset: np.ndarray, per_quarter: int) -> list[Bar]:
+    """The bars that begin at `lines`, see `bar_lines`, without those shorter than a step; the onsets (N,) are in ticks.
+
+    A piece is stored from a bar line on, so a pickup has silence before it: the first bar is one if at least half of it
+    is silent, then notes begin in it, and some begin after it.
+    """
+    last, *metre = lines[-1]
+    ticks = [*(tick for tick, *_ in lines), last + bar_length(metre, per_quarter), onset.min(), onset.max()]
+    *edges, first, latest = to_steps(np.array(ticks), per_quarter, GRID).tolist()
+    edges[-1] = max(edges[-1], edges[-2] + 1)
+    spans = [(span, metre) for span, (_, *metre) in zip(pairwise(edges), lines, strict=True) if span[0] < span[1]]
+    end = spans[0][0][1]
+    pickup = end <= 2 * first and first < end <= latest and len(spans) > 1
+    numbered = enumerate(spans, 0 if pickup else 1)
+    return [Bar(i, start, start if i else first, end, tuple(metre)) for i, ((start, end), metre) in numbered]

@@ -2,7 +2,6 @@
 
 import math
 from collections import Counter
-from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING
@@ -18,6 +17,8 @@ from utils.output.tensorboard import Board
 from utils.run import Run
 
 if TYPE_CHECKING:
+    import keras
+
     from utils.network import Way
 
 # What a network was built for, and what it has not seen: --resume cannot change these settings.
@@ -49,22 +50,14 @@ def check(args: SimpleNamespace) -> None:
             raise UserError(f"--{name} is a share: it must be below 1.")
 
 
-@dataclass
-class Music:
-    """The pieces that a run learns from, and those that it is scored on."""
-
-    train: list[Source]
-    held_out: list[Source]
-    files: int
-    skipped: int  # files that could not be used
-
-
-def read_music(args: SimpleNamespace) -> Music:
-    """Read the folder and hold some of its pieces out; what is skipped is printed."""
+def read_music(args: SimpleNamespace) -> tuple[list[Source], list[Source]]:
+    """The pieces that a run learns from, and those held out. What is skipped is printed."""
     sources, skipped = dataset.read_folder(args.midi_dir, Representation.of(vars(args)), args.split)
     for name, reason in skipped:
         print(f"skipped: {name}: {reason}")
-    return Music(*dataset.hold_out(sources, args.validation), len(sources) + len(skipped), len(skipped))
+    number = len(sources) + len(skipped)
+    print(f"{number} files: {len(sources)} read, {len(skipped)} skipped; starting Keras ...")
+    return dataset.hold_out(sources, args.validation)
 
 
 def set_aside(weights: str) -> None:
@@ -98,69 +91,74 @@ def resumed(args: SimpleNamespace, path: Path) -> checkpoint.Checkpoint:
     return earlier
 
 
-def begin(args: SimpleNamespace, music: Music, way: "Way", began: float) -> Run:
-    """A run with its network, new or resumed; what it learns from is printed. `began` is the clock's time at the start.
-    Raises UserError for weights that cannot be written or resumed."""
+def begin(args: SimpleNamespace, music: tuple[list[Source], list[Source]], way: "Way", began: float) -> Run:
+    """A run with its network, new or resumed; what it learns from is printed. `music` are its training and its held-out
+    pieces, `began` is the clock's time at the start. Raises UserError for weights that cannot be written or resumed."""
     from utils import network  # starts Keras
 
     network.keras.utils.set_random_seed(args.seed)
     checkpoint.check_writable(args.weights)
-    last, history = sibling(args.weights, "last.weights.h5"), []
+    last, train, held_out = sibling(args.weights, "last.weights.h5"), *music
+    split = {"train": [source.name for source in train], "held_out": [source.name for source in held_out]}
+    history, best = [], math.inf
     if args.resume:
         earlier = resumed(args, last)
-        vocabulary, history = earlier.vocabulary, earlier.about["history"]
+        vocabulary, history, before = earlier.vocabulary, earlier.about["history"], earlier.about["split"]
         began -= history[-1]["seconds"]
+        # What was learnt once stays learnt, and scores of other pieces, or of weights moved away, are no measure.
+        split["train"] = list(dict.fromkeys(before["train"] + split["train"]))
+        if Path(args.weights).exists() and before["held_out"] == split["held_out"]:
+            best = min(row["score"] for row in history)
     else:
         set_aside(args.weights)
-        pieces = [source.events for source in music.train]
-        vocabulary = build_vocabulary(pieces, Representation.of(vars(args)), args.transpose)
-    train = dataset.encode(music.train, vocabulary, args.transpose)
-    held_out = dataset.encode(music.held_out, vocabulary)
+        vocabulary = build_vocabulary([s.events for s in train], Representation.of(vars(args)), args.transpose)
     shape = Shape.of(args)
     trainer, scorer = network.build(vocabulary, shape, way)
     optimizer = way.optimizer(args.learning_rate, args.weight_decay, args.clip_norm or None)
     network.compile_trainer(trainer, args.streams, optimizer, way.loss)
     if args.resume:
-        try:
-            trainer.load_weights(last)
-        except ValueError:  # Keras finds layers by their order, which may change between versions of a network
-            raise UserError(
-                f"{last} is of another version of this program: its network still plays, but training cannot go on; "
-                "train without --resume."
-            ) from None
+        load(trainer, last)
     about = {
         "settings": vars(args),
         "shape": shape.to_json(),
         "vocabulary": vocabulary.to_json(),
-        "metre": Counter(source.events.metre() for source in music.train).most_common(1)[0][0],
-        "split": {side: [s.name for s in getattr(music, side)] for side in ("train", "held_out")},
-        "openings": dataset.passages(music.train, vocabulary, args.sequence_length, args.openings, args.seed),
+        "metre": Counter(source.events.metre() for source in train).most_common(1)[0][0],
+        "split": split,
+        "openings": dataset.passages(train, vocabulary, args.sequence_length, args.openings, args.seed),
         "versions": network.versions(),
         "history": history,
     }
-    describe(music, train, held_out)
+    corpora = dataset.encode(train, vocabulary, args.transpose), dataset.encode(held_out, vocabulary)
+    describe(train, held_out, *corpora)
     print(f"{trainer.count_params():,} parameters on {network.DEVICES} (Keras with {about['versions']['backend']})")
     plots.network_diagram(vocabulary, shape, Path(args.weights).with_name("model_plot.png"))
     board = Board(args.logs, args.weights, args.resume)
-    run = Run(args, trainer, scorer, shape, train, held_out, about, way.clock, began, board)
-    if Path(args.weights).exists():  # else somebody has moved the best weights away
-        run.best = min((row["score"] for row in history), default=math.inf)
-    return run
+    return Run(args, trainer, scorer, shape, *corpora, about, way.clock, began, board, best)
 
 
-def describe(music: Music, train: Corpus, held_out: Corpus) -> None:
+def load(trainer: "keras.Model", path: Path) -> None:
+    """Load weights and the optimizer's state. Raises UserError if Keras does not find them where they should be: it
+    goes by the order of the layers, which changes when the network does."""
+    try:
+        trainer.load_weights(path)
+    except ValueError:
+        raise UserError(
+            f"{path} is of another version of this program: its network still plays, but training cannot go on; train "
+            "without --resume."
+        ) from None
+
+
+def describe(train: list[Source], held_out: list[Source], learnt: Corpus, scored: Corpus) -> None:
     """Print what a run learns from."""
-    alone, vocabulary = music.train is music.held_out, train.vocabulary
-    clipped = sum(source.events.clipped for source in (music.train if alone else music.train + music.held_out))
-    print(
-        f"learning from {train.pieces} pieces, {train.notes:,} notes ({train.events:,} events); "
-        f"held out: {held_out.pieces} pieces"
-    )
+    alone, vocabulary = train is held_out, learnt.vocabulary
+    clipped = sum(source.events.clipped for source in (train if alone else train + held_out))
+    size = f"{learnt.notes:,} notes ({learnt.events:,} events)"
+    print(f"learning from {learnt.pieces} pieces, {size}; held out: {scored.pieces} pieces")
     if alone:
         print("There is only one piece, so it is its own held-out piece: the score says how well it is known by heart.")
     sizes = ", ".join(f"{stream} {vocabulary.size(stream)}" for stream in vocabulary.streams)
     beats = vocabulary.representation.max_beats
     print(f"vocabulary: {sizes}; {clipped} rests or notes longer than {beats} beats were clipped")
-    moved = ", ".join(f"{count} of {stream}" for stream, count in held_out.moved.items() if count)
+    moved = ", ".join(f"{count} of {stream}" for stream, count in scored.moved.items() if count)
     if moved:
         print(f"values in held-out pieces that no other piece has, moved to the nearest: {moved}")

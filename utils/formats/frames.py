@@ -1,12 +1,12 @@
 """The polyphonic-music benchmark (Boulanger-Lewandowski et al., ICML 2012), as it is published -> Pieces.
 
 Its four sets (JSB Chorales, Nottingham, Piano-midi.de, MuseData) are lists of frames: the keys that sound at a moment.
-Each of them becomes a note as long as the frame, struck anew if it goes on, so that nothing is left out of what the
-literature scores: with a quarter note to a frame, nats a beat are nats a frame. Shapes: F frames.
+Each key becomes a note as long as the frame, struck anew if it goes on, so that the notes hold all that the literature
+scores: with a quarter note to a frame, nats a beat are nats a frame. Shapes: F frames.
 
-JSON: {"train": pieces, "valid": pieces, "test": pieces}, or the pieces alone. A piece is a list of frames; a frame is a
-list of MIDI pitches, in which -1, null and NaN are voices that rest, or of 88 zeros and ones, the keys of a piano.
-MAT: cell arrays traindata, validdata, testdata, in each cell an (F, 88) table of zeros and ones.
+JSON: {"train": pieces, "valid": pieces, "test": pieces}, or the pieces alone. A piece is a list of frames. A frame is
+a list of MIDI pitches, in which -1, null and NaN are voices that rest, or of 88 zeros and ones, the keys of a piano.
+MAT: cell arrays traindata, validdata and testdata; each cell is an (F, 88) table of zeros and ones.
 """
 
 import io
@@ -20,27 +20,27 @@ from utils import midi
 from utils.errors import UserError
 
 ENDINGS = (".json", ".mat")
-PICKLES = (".pkl", ".pickle", ".p")  # of which the sets are published too, to be refused
+PICKLES = (".pkl", ".pickle", ".p")  # the sets are published in these too, which are refused
 SPLITS = ("train", "valid", "test")
-PLACES = (*SPLITS, "[0-9][0-9][0-9][0-9].mid")  # patterns of what `read` names
+PLACES = (*SPLITS, "[0-9][0-9][0-9][0-9].mid")  # patterns of the paths that `read` gives
 HDF5 = b"\x89HDF\r\n\x1a\n"  # MAT files of version 7.3 are HDF5, behind a header of their own
 KEYS = 88  # in a row of a table
-LOWEST = 21  # MIDI pitch of the first of them
+LOWEST = 21  # MIDI pitch of the first key
 TICKS_PER_QUARTER = 480
-VELOCITY = 80
+VELOCITY = 80  # frames do not say how loud a note is
 
 
 class NoFrames(UserError):
-    """A file of something else, as JSON and MAT files mostly are."""
+    """A JSON or MAT file about something else, as most are."""
 
 
 def is_named(path: Path) -> bool:
-    """Whether a file's name ends as those of the benchmark do."""
+    """Whether a file's ending is one of the benchmark's."""
     return path.name.lower().endswith((*ENDINGS, *PICKLES))
 
 
 def keys_of_table(table: np.ndarray) -> np.ndarray:
-    """An (F, 88) table of zeros and ones -> the pitches that sound, (F, 128) bool. Raises ValueError for another."""
+    """An (F, 88) table of zeros and ones -> the pitches that sound, (F, 128) bool. Raises ValueError for any other."""
     if not table.size:
         return np.zeros((0, 128), bool)
     if table.ndim != 2 or table.shape[1] != KEYS or not np.isin(table, (0, 1)).all():
@@ -52,7 +52,7 @@ def keys_of_lists(frames: list[list]) -> np.ndarray:
     """A piece of a JSON file -> the pitches that sound, (F, 128) bool. Raises ValueError that says what is wrong."""
     widths = {len(frame) for frame in frames}
     sounding = [[value for value in frame if value not in (None, -1) and value == value] for frame in frames]
-    # Many keys or nothing above 1: each alone makes it a table, so that one with a mistake is not taken for pitches.
+    # Rows of 88 keys, or of many without a value above 1, are meant as a table, even if there is a mistake in it.
     highest = max((value for frame in sounding for value in frame), default=-1)
     if max(widths, default=0) >= KEYS or (max(widths, default=0) > 2 and highest in (0, 1)):
         if widths != {KEYS}:
@@ -76,18 +76,18 @@ def is_piece(value: object) -> bool:
 
 
 def from_json(data: bytes) -> dict[str, list[list[list]]]:
-    """Split ('' if there is none) -> pieces; nothing if the file is about something else. ValueError if damaged."""
+    """Split ('' if there is none) -> pieces; {} if the file is about something else. Raises ValueError if damaged."""
     content = json.loads(data)
-    if isinstance(content, dict):
-        splits = {split: content[split] for split in SPLITS if split in content}
-    else:
-        splits = {"": content}
+    splits = (
+        {split: content[split] for split in SPLITS if split in content} if isinstance(content, dict) else {"": content}
+    )
     frames = all(isinstance(pieces, list) and all(map(is_piece, pieces)) for pieces in splits.values())
     return splits if frames else {}
 
 
 def from_mat(data: bytes) -> dict[str, list[np.ndarray]]:
-    """Split -> tables; nothing if the file is about something else. Raises anything, or crashes, if damaged."""
+    """Split -> tables; {} if the file is about something else. On a damaged file the libraries that read it raise
+    errors of any kind, or crash."""
     splits = {}
     if HDF5 in data[:520]:
         import h5py
@@ -97,13 +97,13 @@ def from_mat(data: bytes) -> dict[str, list[np.ndarray]]:
                 cells = file.get(f"{split}data")
                 if isinstance(cells, h5py.Dataset) and h5py.check_ref_dtype(cells.dtype):
                     tables = [file[cell] for cell in cells[()].ravel()]
-                    # MATLAB turns its arrays for HDF5, and writes the shape of an empty one in its place.
+                    # MATLAB transposes its arrays for HDF5, and writes the shape of an empty one in its place.
                     splits[split] = [np.zeros(0) if "MATLAB_empty" in t.attrs else t[()].T for t in tables]
     else:
         from scipy.io import loadmat, matlab
 
         with warnings.catch_warnings():
-            warnings.simplefilter("error", matlab.MatReadWarning)  # all that it says of an unreadable variable
+            warnings.simplefilter("error", matlab.MatReadWarning)  # for an unreadable variable
             content = loadmat(io.BytesIO(data), variable_names=[f"{split}data" for split in SPLITS])
         for split in SPLITS:
             cells = content.get(f"{split}data")
@@ -113,7 +113,7 @@ def from_mat(data: bytes) -> dict[str, list[np.ndarray]]:
 
 
 def to_piece(keys: np.ndarray, quarters: float) -> midi.Piece:
-    """The pitches that sound, (F, 128) bool -> notes, each a frame of so many quarter notes long."""
+    """The pitches that sound, (F, 128) bool -> notes, each as long as a frame, which is given in quarter notes."""
     length = round(quarters * TICKS_PER_QUARTER)
     frame, pitch = np.argwhere(keys).T
     return midi.Piece(
@@ -129,7 +129,7 @@ def to_piece(keys: np.ndarray, quarters: float) -> midi.Piece:
 
 
 def read(path: Path, quarters: float) -> dict[Path, midi.Piece]:
-    """Where each piece of a benchmark file belongs (train/0007.mid; 0007.mid if there are no splits) -> the piece.
+    """The pieces of a benchmark file by the paths where they belong: train/0007.mid, or 0007.mid without splits.
 
     A frame lasts so many `quarters`. A piece without a note is left out and keeps its number. Raises UserError that
     names the file, NoFrames if it is about something else.
@@ -142,21 +142,20 @@ def read(path: Path, quarters: float) -> dict[Path, midi.Piece]:
         )
     try:
         splits = from_json(data) if name.endswith(".json") else from_mat(data)
-    except Exception:  # the readers of MAT raise whatever a damaged file makes them stumble over
+    except Exception:  # of whatever kind
         raise UserError(f"{path} is damaged or cut short: copy or download it again.") from None
     if not any(splits.values()):
         raise NoFrames(f"{path} holds no pieces in frames, so there is nothing to convert in it.")
-    found = {}
+    placed = {}
     for split, pieces in splits.items():
         for number, piece in enumerate(pieces):
-            place = Path(split, f"{number:04d}.mid")
             try:
                 keys = keys_of_lists(piece) if isinstance(piece, list) else keys_of_table(piece)
             except ValueError as error:
                 where = f"piece {number} of {split}" if split else f"piece {number}"
                 raise UserError(f"{path} cannot be used: {where} {error}; correct or remove it.") from None
             if keys.any():
-                found[place] = to_piece(keys, quarters)
-    if not found:
+                placed[Path(split, f"{number:04d}.mid")] = to_piece(keys, quarters)
+    if not placed:
         raise UserError(f"{path} cannot be used: none of its pieces has a note.")
-    return found
+    return placed

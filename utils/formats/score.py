@@ -9,13 +9,15 @@ import numpy as np
 from music21 import chord, converter, corpus, harmony, instrument, note, stream
 
 from utils.errors import UserError
-from utils.midi import SCORE_ENDINGS, Piece
+from utils.formats import SCORE_ENDINGS
+from utils.midi import Piece
 
 TICKS_PER_QUARTER = 3360  # 2^5 * 3 * 5 * 7: triplets, quintuplets and septuplets fall on whole ticks
-VELOCITY = 80  # of a note that has none
+VELOCITY = 80  # of notes for which the score gives no dynamics
 
 
 def ticks(quarters: float) -> int:
+    """Quarter notes -> ticks."""
     return round(quarters * TICKS_PER_QUARTER)
 
 
@@ -25,47 +27,38 @@ def part_notes(part: stream.Stream) -> list[tuple[int, int, int, int, int]]:
     if isinstance(player, instrument.UnpitchedPercussion):
         return []
     program = player.midiProgram or 0
-    found = []
+    rows = []
     for element in part.toSoundingPitch().stripTies().flatten().notes:
-        if isinstance(element, harmony.Harmony) or element.duration.isGrace:
-            continue
-        if not isinstance(element, (note.Note, chord.Chord)):  # unpitched percussion in a pitched part
-            continue
+        # Not chord symbols, nor unpitched percussion in a pitched part.
+        written = isinstance(element, note.Note | chord.Chord) and not isinstance(element, harmony.Harmony)
         length = ticks(element.quarterLength)
-        if length < 1:
-            continue
-        velocity = min(max(element.volume.velocity or VELOCITY, 1), 127)
-        found += [(ticks(element.offset), pitch.midi, length, velocity, program) for pitch in element.pitches]
-    return [row for row in found if 0 <= row[1] <= 127]
+        if written and not element.duration.isGrace and length > 0:
+            velocity = min(max(element.volume.velocity or VELOCITY, 1), 127)
+            rows += [(ticks(element.offset), pitch.midi, length, velocity, program) for pitch in element.pitches]
+    return [row for row in rows if 0 <= row[1] <= 127]
 
 
 def to_piece(score: stream.Stream) -> Piece:
-    """The notes of a music21 score. Raises ValueError if there is none."""
+    """The notes of a music21 score, and its tempos, metres and keys. Raises ValueError if it has no notes."""
     parts = list(score.parts) if isinstance(score, stream.Score) and score.parts else [score]
-    rows = [row for part in parts for row in part_notes(part)]
-    if not rows:
+    columns = np.array([row for part in parts for row in part_notes(part)]).T
+    if not columns.size:
         raise ValueError("it has no notes")
-    # An upbeat is a first measure that lacks its beginning: with that in front, bar lines fall where they are written.
+    # With an upbeat the first measure lacks its beginning: all is moved later by that, so that bar lines stay in place.
     first = next(iter(parts[0].getElementsByClass(stream.Measure)), None)
     upbeat = ticks(first.paddingLeft) if first is not None else 0
     flat = parts[0].flatten()
-    marks = [(start, mark.getQuarterBPM() or 120) for start, _, mark in score.metronomeMarkBoundaries()]
 
     def moved(quarters: float) -> int:
         return ticks(quarters) + upbeat if quarters else 0
 
-    onset, pitch, duration, velocity, program = np.array(rows).T
+    marks = [(moved(start), mark.getQuarterBPM() or 120) for start, _, mark in score.metronomeMarkBoundaries()]
+    columns[0] += upbeat
     return Piece(
-        onset + upbeat,
-        pitch,
-        duration,
-        velocity,
-        program,
+        *columns,
         TICKS_PER_QUARTER,
-        tempos=list(
-            {moved(start): (moved(start), round(60e6 / bpm)) for start, bpm in marks if 4 <= bpm <= 1000}.values()
-        ),
-        # A MIDI file holds a denominator as a power of two.
+        tempos=list({start: (start, round(60e6 / bpm)) for start, bpm in marks if 4 <= bpm <= 1000}.values()),
+        # A MIDI file has one byte for the numerator, and a power of two as denominator.
         time_signatures=[
             (moved(t.offset), t.numerator, t.denominator)
             for t in flat.getElementsByClass("TimeSignature")
@@ -82,7 +75,7 @@ def to_piece(score: stream.Stream) -> Piece:
 def read(path: Path) -> list[Piece]:
     """The pieces in a file, usually one; an ABC tune book has many. Raises UserError that names the file."""
     try:
-        # From the file itself: music21 would otherwise read a pickle that an earlier run left in a temporary folder.
+        # forceSource: or else music21 reads a pickle of the file that an earlier run left in a temporary folder.
         parsed = converter.parse(path, forceSource=True)
         scores = list(parsed.scores) if isinstance(parsed, stream.Opus) else [parsed]
         # A tune book may have an empty tune; a file of nothing else is an error.
@@ -91,13 +84,13 @@ def read(path: Path) -> list[Piece]:
         raise UserError(f"{path} cannot be read: {error.strerror or error}.") from None
     except ValueError as error:
         raise UserError(f"{path} cannot be used: {error}.") from None
-    except Exception as error:  # music21's parsers raise whatever a damaged file makes them stumble over
+    except Exception as error:  # music21's parsers raise errors of any kind on a damaged file
         raise UserError(f"{path} cannot be read by music21: {type(error).__name__}: {error}.") from None
 
 
 def corpus_files(composer: str) -> list[Path]:
     """Paths of a composer's scores in music21's own corpus. Raises UserError if it has none."""
-    found = [Path(path) for path in corpus.getComposer(composer) if Path(path).suffix in SCORE_ENDINGS]
-    if not found:
+    paths = [Path(path) for path in corpus.getComposer(composer) if Path(path).suffix in SCORE_ENDINGS]
+    if not paths:
         raise UserError(f"music21's corpus has no scores by {composer!r}: try bach, mozart, beethoven or palestrina.")
-    return sorted(found)
+    return sorted(paths)

@@ -12,7 +12,6 @@ import numpy as np
 from tqdm import tqdm
 
 from utils.dataset import Corpus
-from utils.events import END_STREAM
 from utils.network import keras
 
 layers = keras.layers
@@ -44,19 +43,18 @@ def windows(corpus: Corpus, target: np.ndarray, window: int) -> list[np.ndarray]
     piece, start tokens."""
     begin = corpus.first[np.searchsorted(corpus.first, target, "right") - 1]
     index = np.maximum(target[:, None] + np.arange(-window, 0), begin[:, None])
-    sizes = [corpus.vocabulary.size(stream) for stream in corpus.vocabulary.streams]
-    streams = zip(corpus.vocabulary.streams, sizes, strict=True)
-    return [(corpus.inputs[stream][index] / size).astype(np.float32)[..., None] for stream, size in streams]
+    classes = {stream: corpus.inputs[stream][index, None] for stream in corpus.vocabulary.streams}
+    return [(read / corpus.vocabulary.size(stream)).astype(np.float32) for stream, read in classes.items()]
 
 
 def learn(model: keras.Model, corpus: Corpus, minutes: float, seed: int, clock=time.monotonic) -> int:
     """Train for so many minutes of `clock` (seconds), on windows in random order; returns the number of updates."""
     rng, end, updates = np.random.default_rng(seed), clock() + 60 * minutes, 0
-    streams, every = corpus.vocabulary.streams, np.flatnonzero(corpus.targets(END_STREAM))
+    streams, every = corpus.vocabulary.streams, np.flatnonzero(corpus.is_target.any(axis=1))
     with tqdm(desc="the ancestors' network", unit="update", mininterval=0.5) as bar:
         while clock() < end:
             target = rng.choice(every, BATCH)
-            # At the end of a piece only the offset says something; the other classes are as good as any.
+            # Where a stream has no target (see `Corpus.is_target`) its start token stands; the last class is as good.
             classes = [np.minimum(corpus.inputs[s][target], corpus.vocabulary.size(s) - 1) for s in streams]
             model.train_on_batch(windows(corpus, target, model.inputs[0].shape[1]), classes)
             updates += 1
@@ -66,12 +64,12 @@ def learn(model: keras.Model, corpus: Corpus, minutes: float, seed: int, clock=t
 
 def score(model: keras.Model, corpus: Corpus, batch: int = 512) -> np.ndarray:
     """Nats of all events in each stream, (S,): as `likelihood.score`, summed over the pieces."""
-    streams, total = corpus.vocabulary.streams, np.zeros(len(corpus.vocabulary.streams))
-    every, asked = np.flatnonzero(corpus.targets(END_STREAM)), [corpus.targets(stream) for stream in streams]
+    total, every = np.zeros(len(corpus.vocabulary.streams)), np.flatnonzero(corpus.is_target.any(axis=1))
     for begin in tqdm(range(0, len(every), batch), "scoring", unit="batch", delay=2, leave=False):
         target = every[begin : begin + batch]
-        for k, probability in enumerate(model.predict_on_batch(windows(corpus, target, model.inputs[0].shape[1]))):
-            classes = corpus.inputs[streams[k]][target]
-            those = np.flatnonzero(asked[k][target])
-            total[k] -= np.log(np.maximum(probability[those, classes[those]], LEAST)).sum()
+        predicted = model.predict_on_batch(windows(corpus, target, model.inputs[0].shape[1]))
+        for k, stream in enumerate(corpus.vocabulary.streams):
+            those = np.flatnonzero(corpus.is_target[target, k])
+            probability = predicted[k][those, corpus.inputs[stream][target[those]]]
+            total[k] -= np.log(np.maximum(probability, LEAST)).sum()
     return total

@@ -16,34 +16,25 @@ from utils.measure.hashing import mix
 from utils.midi import Piece
 
 
-@dataclass
 class Notes:
     """The notes of some pieces, one piece after another, as figures are compared by."""
 
-    opening: np.ndarray  # (N,) hash of a note as the first of a figure: its duration
-    move: np.ndarray  # (N,) its interval and offset from the note before it, and its duration, in one number
-    piece: np.ndarray  # (N,) number of its piece
-    beat: np.ndarray  # (N,) quarter notes since the beginning of its piece
-    pieces: int
-
-    @classmethod
-    def of(cls, pieces: list[Piece]) -> "Notes":
+    def __init__(self, pieces: list[Piece]):
         onset, pitch, duration = (
             np.concatenate([getattr(piece, name) for piece in pieces] or [np.zeros(0, int)])
             for name in ("onset", "pitch", "duration")
         )
-        number = np.repeat(np.arange(len(pieces)), [len(piece) for piece in pieces])
-        ticks = np.array([piece.ticks_per_quarter for piece in pieces], int)[number]
-        moves = (np.diff(onset, prepend=0), np.diff(pitch, prepend=0), duration)
-        opening = mix(np.zeros(len(onset), np.uint64), duration)
-        move = np.zeros(len(onset), np.uint64)
-        for part in moves:
-            move = mix(move, part)
-        return cls(opening, move, number, onset / ticks, len(pieces))
+        size, ticks = [len(piece) for piece in pieces], [piece.ticks_per_quarter for piece in pieces]
+        self.piece = np.repeat(np.arange(len(pieces)), size)  # (N,) number of its piece
+        self.beat = onset / np.repeat(np.array(ticks, int), size)  # (N,) quarter notes since its piece began
+        self.opening = mix(np.zeros(len(onset), np.uint64), duration)  # (N,) hash of a note as the first of a figure
+        self.move = np.zeros(len(onset), np.uint64)  # (N,) hash of its offset and interval, and of its duration
+        for part in (np.diff(onset, prepend=0), np.diff(pitch, prepend=0), duration):
+            self.move = mix(self.move, part)
 
     def longer(self, at: np.ndarray, hashes: np.ndarray, length: int) -> tuple[np.ndarray, np.ndarray]:
-        """Figures of `length` notes that begin `at` (F,), and their hashes -> those that their piece has a note after,
-        and their hashes with it."""
+        """Figures of `length` notes that begin `at` (F,), and their hashes -> those after which their piece has another
+        note, and their hashes with it."""
         after = np.minimum(at + length, len(self.piece) - 1)
         inside = (at + length < len(self.piece)) & (self.piece[after] == self.piece[at])
         return at[inside], mix(hashes[inside], self.move[after[inside]])
@@ -60,45 +51,42 @@ class Run:
 
 def figures(piece: Piece, length: int) -> np.ndarray:
     """Hashes of all figures of `length` notes in succession: equal where the intervals, offsets and durations are."""
-    notes = Notes.of([piece])
+    notes = Notes([piece])
     at, hashes = np.arange(len(piece)), notes.opening
     for size in range(1, length):
         at, hashes = notes.longer(at, hashes, size)
     return hashes
 
 
-def longest_shared(training: Notes, made: Notes) -> list[Run]:
+def longest_shared(training: list[Piece], made: list[Piece]) -> list[Run]:
     """For each piece of `made` the longest run of successive notes that has the same intervals, offsets and durations
     somewhere in `training`; (P,).
 
     Runs grow by a note at a time, on both sides only where they still match, so seven million notes take seconds.
     """
-    runs = [Run() for _ in range(made.pieces)]
-    here, our = np.arange(len(made.piece)), made.opening
-    there, their = np.arange(len(training.piece)), training.opening
-    length = 1
-    while len(here) and len(there):
-        known, which = np.unique(our, return_inverse=True)
-        near = np.minimum(np.searchsorted(known, their), len(known) - 1)
-        same = known[near] == their
-        there, their, near = there[same], their[same], near[same]
+    notes, runs, length = Notes(training + made), [Run() for _ in made], 1
+    at, hashes = np.arange(len(notes.piece)), notes.opening
+    while (new := notes.piece[at] >= len(training)).any():
+        known = np.unique(hashes[new])
+        which = np.minimum(np.searchsorted(known, hashes), len(known) - 1)
+        same = known[which] == hashes
+        there = np.flatnonzero(same & ~new)[::-1]
         example = np.full(len(known), -1)
-        example[near[::-1]] = there[::-1]  # the first of equal ones stays
-        found = example[which] >= 0
-        here, our = here[found], our[found]
-        piece, first = np.unique(made.piece[here], return_index=True)
-        for number, at in zip(piece.tolist(), example[which[found]][first].tolist(), strict=True):
-            runs[number] = Run(length, int(training.piece[at]), float(training.beat[at]))
-        here, our = made.longer(here, our, length)
-        there, their = training.longer(there, their, length)
+        example[which[there]] = at[there]  # the first of equal ones stays
+        shared = same & (example[which] >= 0)
+        piece, first = np.unique(notes.piece[at[shared & new]], return_index=True)
+        places = example[which[shared & new][first]]
+        for number, place in zip((piece - len(training)).tolist(), places, strict=True):
+            runs[number] = Run(length, int(notes.piece[place]), float(notes.beat[place]))
+        at, hashes = notes.longer(at[shared], hashes[shared], length)
         length += 1
     return runs
 
 
-def summary(training: Notes, names: list[str], made: list[Piece]) -> dict:
+def summary(training: list[Piece], names: list[str], made: list[Piece]) -> dict:
     """The longest runs that pieces share with the training pieces, which have `names`: median, max and, for each piece,
     notes, name and beat; empty where there are no pieces."""
-    runs = longest_shared(training, Notes.of(made))
+    runs = longest_shared(training, made)
     if not runs:
         return {}
     rows = [{"notes": run.notes, "name": names[run.piece] if run.notes else "", "beat": run.beat} for run in runs]
@@ -120,17 +108,16 @@ def read_split(about: dict, folder: str = "") -> tuple[list[Source], list[Source
     return [s for s in sources if s.name in train], [s for s in sources if s.name in held_out]
 
 
+def content(source: Source) -> tuple[bytes, ...]:
+    """What is equal where two pieces have the same events, whatever their files are called."""
+    return tuple(source.events.streams[name].tobytes() for name in sorted(source.events.streams))
+
+
 def trained_on(about: dict, train: list[Source], others: list[Source]) -> np.ndarray:
-    """Mask of the pieces that were trained on: by their notes, or where the training pieces are not there (`train` is
-    empty) by their names."""
-    if not train:
-        return np.array([source.name in about["split"]["train"] for source in others])
-
-    def notes(source: Source) -> tuple:
-        return tuple(values.tobytes() for values in source.events.streams.values())
-
-    learnt = {notes(source) for source in train}
-    return np.array([notes(source) in learnt for source in others])
+    """(P,) mask of the pieces that a weights file was trained on: by their events, or by their names as far as the
+    training pieces are not in `train`."""
+    learnt, lost = set(map(content, train)), set(about["split"]["train"]) - {source.name for source in train}
+    return np.array([content(source) in learnt or source.name in lost for source in others], bool)
 
 
 def in_steps(sources: list[Source], grid: int) -> list[Piece]:
@@ -149,7 +136,7 @@ def report(weights: Checkpoint, paths: list[Path], made: list[dict[str, np.ndarr
         return
     grid = weights.vocabulary.grid
     new = [events.to_piece(weights.vocabulary.decode(classes), grid, grid) for classes in made]
-    runs = longest_shared(Notes.of(in_steps(train, grid)), Notes.of(new))
+    runs = longest_shared(in_steps(train, grid), new)
     path, run = max(zip(paths, runs, strict=True), key=lambda item: item[1].notes)
     where = f" in {path}" if len(paths) > 1 else ""
     there = f" ({train[run.piece].name}, beat {run.beat:g})" if run.notes else ""

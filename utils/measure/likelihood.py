@@ -13,9 +13,9 @@ from tqdm import tqdm
 
 from utils import dataset, stepper
 from utils.dataset import Corpus
-from utils.events import to_steps
 from utils.heads import Shape
 from utils.midi import Piece
+from utils.theory import to_steps
 
 if TYPE_CHECKING:
     import keras
@@ -24,20 +24,21 @@ MOST = 128  # pieces that are scored side by side: beyond that the products of a
 CHUNK = 256  # events that Keras scores at once; the state is carried from one chunk to the next
 
 
-def held_out_nats(scorer: "keras.Model", corpus: Corpus, shape: Shape, most: int = 64) -> np.ndarray:
-    """Nats an event in each stream, (S,), over whole pieces from start to end, by the scorer of `network.build`.
-
-    `most` pieces are scored side by side; the longest first, so that those of a group end at about the same time.
-    """
+def groups(corpus: Corpus, most: int) -> list[np.ndarray]:
+    """The pieces of a corpus, `most` to a group; the longest first, so that those of a group end at about the same
+    time."""
     longest_first = np.argsort(-np.diff(corpus.first), kind="stable")
-    size = min(most, len(longest_first))
-    chunk = int(min(CHUNK, np.diff(corpus.first).max() - 1))
-    total = np.zeros(len(corpus.vocabulary.streams))
-    for begin in range(0, len(longest_first), size):
-        group = longest_first[begin : begin + size]
-        piece = np.resize(group, size)  # the last group is filled up, so that every batch has one shape
-        before = shape.silence(size)
-        for start in range(0, int(corpus.first[group[0] + 1] - corpus.first[group[0]]) - 1, chunk):
+    return np.split(longest_first, range(most, corpus.pieces, most))
+
+
+def held_out_nats(scorer: "keras.Model", corpus: Corpus, shape: Shape, most: int = 64) -> np.ndarray:
+    """Nats an event in each stream, (S,), over whole pieces from start to end, by the scorer of `network.build`."""
+    size = np.diff(corpus.first) - 1
+    total, chunk = np.zeros(len(corpus.vocabulary.streams)), int(min(CHUNK, size.max()))
+    for group in groups(corpus, most):
+        piece = np.resize(group, min(most, corpus.pieces))  # the last group is filled up: every batch has one shape
+        before = shape.silence(len(piece))
+        for start in range(0, size[group[0]], chunk):
             inputs, weights = dataset.cut(corpus, piece, corpus.first[piece] + start, chunk)
             nats, before["state"], before["traces"] = scorer.predict_on_batch({**inputs, **before})
             total += (weights * nats)[: len(group)].sum(axis=(0, 1))
@@ -64,26 +65,15 @@ class Score:
 
 
 def score(network: stepper.Stepper, corpus: Corpus) -> Score:
-    """Score all pieces of a corpus, the state carried through each."""
+    """Score all pieces of a corpus, the state carried through each. A piece that has ended leaves its batch."""
     size = np.diff(corpus.first) - 1
     result = Score(np.zeros(corpus.is_target.shape), np.zeros(corpus.is_target.shape, bool), corpus)
-    longest_first = np.argsort(-size, kind="stable")
-    groups = [longest_first[begin : begin + MOST] for begin in range(0, corpus.pieces, MOST)]
-    steps = int(sum(size[group[0]] for group in groups))
-    with tqdm(total=steps, desc="scoring", unit="event", delay=2, leave=False) as bar:
-        for group in groups:
-            score_group(network, corpus, group, result, bar)
-    return result
-
-
-def score_group(network: stepper.Stepper, corpus: Corpus, piece: np.ndarray, result: Score, bar: tqdm) -> None:
-    """Put what the pieces (B,), the longest first, cost into `result`. A piece that has ended leaves the batch."""
-    first, size = corpus.first[piece], np.diff(corpus.first)[piece] - 1
-    state = network.start(len(piece), (4, 4))
-    for t in range(size[0]):
-        now = first[: np.count_nonzero(size > t)] + t
+    times = [(piece, t) for piece in groups(corpus, MOST) for t in range(size[piece[0]])]
+    for piece, t in tqdm(times, desc="scoring", unit="event", delay=2, leave=False):
+        now = corpus.first[piece[size[piece] > t]] + t
+        before = state if t else network.start(len(piece), (4, 4))
         # The metre may change on the way: the bar and the place in it are read from the corpus, as all else.
-        state = replace(stepper.take(state, slice(len(now))), bar=corpus.matches.bar[now])
+        state = replace(stepper.take(before, slice(len(now))), bar=corpus.matches.bar[now])
         output, state = network.step(state)
         event = {name: classes[now + 1] for name, classes in corpus.inputs.items()}
         for k, stream in enumerate(network.streams):
@@ -95,17 +85,17 @@ def score_group(network: stepper.Stepper, corpus: Corpus, piece: np.ndarray, res
             result.events[now[those] + 1, k] = nats
             result.right[now[those] + 1, k] = logits.argmax(axis=1) == true
         state = network.append(state, event)
-        bar.update()
+    return result
 
 
 def beats(piece: Piece, grid: int) -> int:
-    """The length of a piece in whole quarter notes, from its beginning (tick 0, so with the silence before its first
-    note) to the end of its last note on the grid, rounded up.
+    """The length of a piece in whole quarter notes, rounded up: from tick 0, so with the silence before its first note,
+    to the end of its last note on the grid.
 
-    The polyphonic-music benchmark (Boulanger-Lewandowski et al. 2012) is scored in nats a frame. A piece of it that is
-    written as MIDI with a quarter note for each frame has as many beats as frames, so its nats a beat are its nats a
-    frame. Silent frames at the end alone cannot be seen in MIDI: they concern 2 pieces (5 frames) of Nottingham's
-    training pieces, 1 (1 frame) of MuseData's, and none of JSB Chorales or Piano-midi.de or of any validation pieces.
+    The polyphonic-music benchmark (Boulanger-Lewandowski et al. 2012) is scored in nats a frame. Written as MIDI with a
+    quarter note for each frame, a piece of it has as many beats as frames, so its nats a beat are its nats a frame.
+    MIDI shows no silent frames at the end: 2 training pieces of Nottingham (5 frames) and 1 of MuseData (1 frame) have
+    some, no piece of JSB Chorales or Piano-midi.de, and no validation piece.
     """
     end = to_steps(piece.onset + piece.duration, piece.ticks_per_quarter, grid).max(initial=0)
     return max(-(-int(end) // grid), 1)

@@ -2,7 +2,7 @@
 
 The n-gram predicts an event as the network does, one stream after another, each knowing what was chosen before it.
 Where a note is one pitch it counts intervals, which hold in all keys (on classical piano, JSB Chorales and Nottingham
-that is better than counting pitches in all transpositions); where a note is a chord, it counts chords in all
+this predicts better than pitches counted in all transpositions); where a note is a chord, it counts chords in all
 transpositions.
 
 Shapes: E targets of the scored pieces, C different contexts, K pairs of a context and what followed it, V symbols.
@@ -10,6 +10,7 @@ Shapes: E targets of the scored pieces, C different contexts, K pairs of a conte
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import product
 
 import numpy as np
 from tqdm import tqdm
@@ -21,9 +22,11 @@ from utils.measure.hashing import mix
 ORDER = 5  # events that an n-gram spans: the one predicted and four before it
 DISCOUNTS = (0.1, 0.3, 0.5, 0.7, 0.9, 0.97)  # what is taken from each count and given to the shorter context
 STRENGTHS = (0, 1, 4, 16, 64, 256)  # how often the shorter context counts beside what was counted
-CHUNK = 2**20  # probabilities that are written out at once
+CHUNK = 2**20  # probabilities that are written out at once: 8 MB an array
 
 Smoothing = tuple[float, float] | None  # discount and strength; None: this context is passed over
+# That it is passed over comes first, so that it is preferred where nothing is gained.
+SMOOTHINGS: tuple[Smoothing, ...] = (None, *product(DISCOUNTS, STRENGTHS))
 
 
 @dataclass
@@ -35,6 +38,12 @@ class Counts:
     count: np.ndarray  # (K,)
     total: np.ndarray  # (C,) how often the context was met
     kinds: np.ndarray  # (C,) different symbols that followed it
+
+    def times(self, symbol: np.ndarray, symbols: int) -> np.ndarray:
+        """(E,) how often the context of each target was followed by a symbol (E,)."""
+        pair = self.context * symbols + symbol
+        place = np.searchsorted(self.pair, pair)
+        return np.where(place < np.searchsorted(self.pair, pair, "right"), np.append(self.count, 0)[place], 0)
 
 
 def is_relative(vocabulary: Vocabulary) -> bool:
@@ -67,7 +76,7 @@ def contexts(view: dict[str, np.ndarray], first: np.ndarray, stream: str) -> Ite
     """Hashes of what stands before each symbol of a stream, from the empty context to the longest.
 
     First comes what was chosen of the same event, then the events before it, the nearest first, and of each the symbol
-    of the same stream first. Before a piece there are start tokens without end.
+    of the same stream first. Before the beginning of a piece every event is the start token.
     """
     start = np.repeat(first[:-1], np.diff(first))
     context = np.zeros(len(start), np.uint64)
@@ -85,26 +94,24 @@ def contexts(view: dict[str, np.ndarray], first: np.ndarray, stream: str) -> Ite
 
 def count(train: Corpus, scored: Corpus, stream: str, transpose: int) -> list[Counts]:
     """Counts from the empty context to the longest, of the contexts that `scored` asks for and no others."""
-    symbols = symbol_count(scored.vocabulary, stream)
-    ((view, _),) = views(scored, 0)
-    asked = scored.targets(stream)
-    known = [np.unique(hashes[asked], return_inverse=True) for hashes in contexts(view, scored.first, stream)]
-    pairs = [[] for _ in known]
+    symbols, asked, counts = symbol_count(scored.vocabulary, stream), scored.targets(stream), []
+    learnt = []  # of each view of the training pieces: the targets, their mask, and their contexts by length
     for view, there in views(train, transpose):
         there = there & train.targets(stream)
-        symbol = view[stream][there]
-        for length, hashes in enumerate(contexts(view, train.first, stream)):
-            different, _ = known[length]
-            hashes = hashes[there]
+        learnt.append((view[stream][there], there, contexts(view, train.first, stream)))
+    ((view, _),) = views(scored, 0)
+    for hashes in contexts(view, scored.first, stream):
+        different, context = np.unique(hashes[asked], return_inverse=True)
+        pairs = []
+        for symbol, there, of_length in learnt:
+            hashes = next(of_length)[there]
             number = np.minimum(np.searchsorted(different, hashes), len(different) - 1)
             met = different[number] == hashes
-            pairs[length].append(np.unique(number[met] * symbols + symbol[met], return_counts=True))
-    counts = []
-    for (different, context), found in zip(known, pairs, strict=True):
-        pair, where = np.unique(np.concatenate([pair for pair, _ in found]), return_inverse=True)
-        number = np.bincount(where, np.concatenate([times for _, times in found]), len(pair))
-        total = np.bincount(pair // symbols, number, len(different))
-        counts.append(Counts(context, pair, number, total, np.bincount(pair // symbols, minlength=len(different))))
+            pairs.append(number[met] * symbols + symbol[met])
+        pair, times = np.unique(np.concatenate(pairs), return_counts=True)
+        number = pair // symbols
+        total, kinds = np.bincount(number, times, len(different)), np.bincount(number, minlength=len(different))
+        counts.append(Counts(context, pair, times, total, kinds))
     return counts
 
 
@@ -124,33 +131,19 @@ def blend(own: np.ndarray, shorter: np.ndarray, total: np.ndarray, kinds: np.nda
 def tune(counts: list[Counts], symbol: np.ndarray, symbols: int) -> list[Smoothing]:
     """The smoothing of each length of context that suits the targets `symbol` (E,) best: it is chosen on the very
     pieces that are scored, in favour of the baseline."""
-    probability = np.full(len(symbol), 1 / symbols)
-    chosen = []
+    probability, chosen = np.full(len(symbol), 1 / symbols), []
     for level in counts:
-        asked = level.context * symbols + symbol
-        where = np.minimum(np.searchsorted(level.pair, asked), max(len(level.pair) - 1, 0))
-        own = np.zeros(len(symbol))
-        if len(level.pair):
-            own = np.where(level.pair[where] == asked, level.count[where], 0)
-        total, kinds = level.total[level.context], level.kinds[level.context]
-        tried = {how: blend(own, probability, total, kinds, how) for how in grid()}
-        best = max(tried, key=lambda how: np.log(tried[how]).sum())
-        probability = tried[best]
-        chosen.append(best)
+        own, total, kinds = level.times(symbol, symbols), level.total[level.context], level.kinds[level.context]
+        tried = {how: blend(own, probability, total, kinds, how) for how in SMOOTHINGS}
+        chosen.append(max(tried, key=lambda how: np.log(tried[how]).sum()))
+        probability = tried[chosen[-1]]
     return chosen
 
 
-def grid() -> list[Smoothing]:
-    """What `tune` tries; that a context is passed over comes first, so that it is preferred where nothing is gained."""
-    return [None, *((discount, strength) for discount in DISCOUNTS for strength in STRENGTHS)]
-
-
-def distributions(
-    counts: list[Counts], smoothing: list[Smoothing], rows: np.ndarray, symbols: int
-) -> Iterator[np.ndarray]:
+def distributions(counts: list[Counts], how: list[Smoothing], rows: np.ndarray, symbols: int) -> Iterator[np.ndarray]:
     """(rows, V) probabilities of all symbols for some of the targets, with longer and longer contexts."""
     probability = np.full((len(rows), symbols), 1 / symbols)
-    for level, how in zip(counts, smoothing, strict=True):
+    for level, smoothing in zip(counts, how, strict=True):
         context = level.context[rows]
         begin, end = np.searchsorted(level.pair, np.stack([context, context + 1]) * symbols)
         length = end - begin
@@ -158,7 +151,8 @@ def distributions(
         place = np.arange(length.sum()) + np.repeat(begin - np.cumsum(length) + length, length)
         own = np.zeros_like(probability)
         own[np.repeat(np.arange(len(rows)), length), level.pair[place] % symbols] = level.count[place]
-        probability = blend(own, probability, level.total[context][:, None], level.kinds[context][:, None], how)
+        total, kinds = level.total[context, None], level.kinds[context, None]
+        probability = blend(own, probability, total, kinds, smoothing)
         yield probability
 
 
@@ -175,24 +169,22 @@ def over_vocabulary(probability: np.ndarray, stream: str, before: np.ndarray, vo
 def baselines(train: Corpus, scored: Corpus, transpose: int) -> dict[str, np.ndarray]:
     """Nats in each stream, (S,), of all pieces of `scored`: 'unigram', which knows how often each symbol came in
     `train`, and '5-gram', which knows the four events before as well; `transpose` is that of the training."""
-    streams, vocabulary = scored.vocabulary.streams, scored.vocabulary
-    names = ("unigram", f"{ORDER}-gram")
-    nats = {name: np.zeros(len(streams)) for name in names}
+    streams = scored.vocabulary.streams
+    nats = {name: np.zeros(len(streams)) for name in ("unigram", f"{ORDER}-gram")}
     ((view, _),) = views(scored, 0)
     for k, stream in enumerate(tqdm(streams, desc="counting", unit="stream", delay=2, leave=False)):
-        symbols = symbol_count(vocabulary, stream)
-        asked = np.flatnonzero(scored.targets(stream))
+        symbols, asked = symbol_count(scored.vocabulary, stream), np.flatnonzero(scored.targets(stream))
         counts = count(train, scored, stream, transpose)
         smoothing = tune(counts, view[stream][asked], symbols)
         for rows in np.array_split(np.arange(len(asked)), -(-len(asked) * symbols // CHUNK)):
-            index = asked[rows]
+            true, before = scored.inputs[stream][asked[rows]], scored.inputs["note"][asked[rows] - 1]
             unigram, *_, longest = distributions(counts, smoothing, rows, symbols)
-            for name, probability in zip(names, (unigram, longest), strict=True):
-                probability = over_vocabulary(probability, stream, scored.inputs["note"][index - 1], vocabulary)
-                nats[name][k] -= np.log(probability[np.arange(len(rows)), scored.inputs[stream][index]]).sum()
+            for total, probability in zip(nats.values(), (unigram, longest), strict=True):
+                probability = over_vocabulary(probability, stream, before, scored.vocabulary)
+                total[k] -= np.log(probability[np.arange(len(rows)), true]).sum()
     return nats
 
 
 def uniform(scored: Corpus) -> np.ndarray:
-    """Nats in each stream, (S,), of somebody to whom all classes are alike."""
-    return np.array([scored.targets(s).sum() * np.log(scored.vocabulary.size(s)) for s in scored.vocabulary.streams])
+    """Nats in each stream, (S,), of somebody to whom all classes are equally likely."""
+    return scored.is_target.sum(axis=0) * np.log([scored.vocabulary.size(s) for s in scored.vocabulary.streams])

@@ -5,26 +5,23 @@ Pieces are in steps of one grid: `events.to_piece(streams, grid, grid)`.
 
 import numpy as np
 
-from utils import events
+from utils import events, theory
 from utils.events import Events
 from utils.measure import copying
 from utils.midi import Piece
 
 LENGTHS = (1 / 12, 1 / 6, 1 / 4, 1 / 3, 1 / 2, 2 / 3, 3 / 4, 1, 3 / 2, 2, 3, 4)  # quarter notes; others are the nearest
 FIGURE = 8  # notes in a figure that may come again
-# How well each pitch class from the tonic up fits into a major and a minor key (Krumhansl & Kessler 1982).
-MAJOR = (6.35, 2.23, 3.48, 2.33, 4.38, 4.09, 2.52, 5.19, 2.39, 3.66, 2.29, 2.88)
-MINOR = (6.33, 2.68, 3.52, 5.38, 2.60, 3.53, 2.54, 4.75, 3.98, 2.69, 3.34, 3.17)
 
-Features = dict[str, float | np.ndarray]
+Features = dict[str, float | list[float]]
 
 
 def passage(whole: Events, begin: int, notes: int, grid: int) -> Piece:
     """Up to `notes` notes of a piece from an event on, in steps from a bar line."""
-    streams = {stream: values[begin : begin + notes] for stream, values in whole.streams.items()}
-    start = int(whole.phase[begin] - streams["offset"][0])
-    piece = events.to_piece(streams, grid, grid, start).take(slice(notes))
-    piece.time_signatures = [(0, *whole.metre(begin))]
+    part = whole[begin : begin + notes]
+    start = int(part.phase[0] - part.streams["offset"][0])
+    piece = events.to_piece(part.streams, grid, grid, start).take(slice(notes))
+    piece.time_signatures = [(0, *part.metre(0))]
     return piece
 
 
@@ -41,42 +38,34 @@ def describe(piece: Piece) -> Features:
     pitch_classes (12,): share of each, from C. range: semitones from the lowest to the highest note. notes_per_beat: a
     beat is a quarter note. polyphony: notes sounding together on average, while any sounds. note_lengths: shares of
     `LENGTHS`. repeated_figures: share of the runs of `FIGURE` notes whose intervals, offsets and durations came before.
-    key_clarity: correlation of the time that each pitch class sounds with the profile of the key that it fits best, of
-    24 (Krumhansl & Schmuckler, in Krumhansl 1990). on_beat: share of the onsets (a chord has one) on a quarter of the
-    bar.
+    key_clarity: how well the best of the 24 keys fits, by Aarden's profiles (`theory.key_fits`), so a little other than
+    by those of Krumhansl & Kessler 1982. on_beat: share of the onsets (a chord has one) on a quarter of the bar.
     """
     quarter = piece.ticks_per_quarter
     end = piece.onset + piece.duration
     begin, finish = piece.onset.min(), end.max()
-    sounding = np.cumsum(np.bincount(piece.onset - begin, minlength=finish - begin + 1)
-                         - np.bincount(end - begin, minlength=finish - begin + 1))  # fmt: skip
+    struck, released = (np.bincount(at - begin, minlength=finish - begin + 1) for at in (piece.onset, end))
+    sounding = np.cumsum(struck - released)
     length = np.abs(np.log(piece.duration[:, None] / quarter) - np.log(LENGTHS)).argmin(axis=1)
     figures = copying.figures(piece, FIGURE)
     onset = np.unique(piece.onset)
     phase, _ = events.phases(onset, piece, quarter)
     return {
-        "pitch_classes": np.bincount(piece.pitch % 12, minlength=12) / len(piece),
+        "pitch_classes": (np.bincount(piece.pitch % 12, minlength=12) / len(piece)).tolist(),
         "range": float(np.ptp(piece.pitch)),
         "notes_per_beat": len(piece) * quarter / (finish - begin),
         "polyphony": piece.duration.sum() / np.count_nonzero(sounding),
-        "note_lengths": np.bincount(length, minlength=len(LENGTHS)) / len(piece),
+        "note_lengths": (np.bincount(length, minlength=len(LENGTHS)) / len(piece)).tolist(),
         "repeated_figures": 1 - len(np.unique(figures)) / len(figures) if len(figures) else 0.0,
-        "key_clarity": key_clarity(np.bincount(piece.pitch % 12, piece.duration, 12)),
+        "key_clarity": float(theory.key_fits(piece.pitch, piece.duration).max()),
         "on_beat": float((phase % quarter == 0).mean()),
     }
 
 
-def key_clarity(sounding: np.ndarray) -> float:
-    """The best correlation of the time (12,) that each pitch class sounds with a key's profile; 0 if all are alike."""
-    if np.ptp(sounding) == 0:
-        return 0.0
-    keys = [np.roll(profile, tonic) for profile in (MAJOR, MINOR) for tonic in range(12)]
-    return float(np.corrcoef(sounding, keys)[0, 1:].max())
-
-
 def distances(ours: np.ndarray, theirs: np.ndarray) -> np.ndarray:
-    """(A, B) Euclidean distances between features (A, D) and (B, D)."""
-    return np.sqrt(((ours[:, None] - theirs[None]) ** 2).sum(axis=2))
+    """(A, B) Euclidean distances between features (A,) or (A, D) and (B,) or (B, D)."""
+    squares = (ours[:, None] - theirs[None]) ** 2
+    return np.sqrt(squares.reshape(len(ours), len(theirs), -1).sum(axis=2))
 
 
 def overlap_and_divergence(one: np.ndarray, other: np.ndarray) -> tuple[float, float] | None:
@@ -106,11 +95,10 @@ def compare(made: list[Features], real: list[Features]) -> dict[str, dict]:
     table = {}
     for name in real[0]:
         ours, theirs = (np.array([features[name] for features in some], float) for some in (made, real))
-        flat = [values.reshape(len(values), -1) for values in (ours, theirs)]
-        within = distances(flat[1], flat[1])[np.triu_indices(len(real), 1)]
-        found = overlap_and_divergence(within, distances(*flat).ravel()) or (None, None)
+        within = distances(theirs, theirs)[np.triu_indices(len(real), 1)]
+        overlap, divergence = overlap_and_divergence(within, distances(ours, theirs).ravel()) or (None, None)
         means = {"generated": ours.mean(axis=0).tolist(), "real": theirs.mean(axis=0).tolist()}
-        table[name] = {**means, "overlap": found[0], "divergence": found[1]}
+        table[name] = {**means, "overlap": overlap, "divergence": divergence}
     return table
 
 
@@ -119,5 +107,5 @@ def as_text(table: dict[str, dict]) -> str:
     lines = [f"{'':18s}{'new':>10s}{'training':>10s}{'overlap':>10s}{'divergence':>12s}"]
     for name, row in table.items():
         shown = ["" if isinstance(value, list) else "-" if value is None else f"{value:.3f}" for value in row.values()]
-        lines.append(f"{name.replace('_', ' '):18s}{shown[0]:>10s}{shown[1]:>10s}{shown[2]:>10s}{shown[3]:>12s}")
+        lines.append("{:18s}{:>10s}{:>10s}{:>10s}{:>12s}".format(name.replace("_", " "), *shown))
     return "\n".join(lines)

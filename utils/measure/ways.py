@@ -1,6 +1,8 @@
-"""Ways of training that experiments.py compares: flags of train.py, and where no flag does it, another `network.Way`.
+"""The ways of training that experiments.py compares, and the questions for which it compares them.
 
-What has lost stands here and not in train.py. Keras starts only when a way is made.
+A way is flags of train.py and, for what no flag does, another `network.Way`. To try one of your own, add a line to WAYS
+and its name to a question in QUESTIONS. Ideas that did not help stay here and out of train.py. Keras starts only when a
+way is made.
 """
 
 import time
@@ -16,23 +18,25 @@ if TYPE_CHECKING:
 
 
 def usual() -> "Way":
+    """As train.py does it, but the clock counts what this process does and nothing else."""
     from utils.network import Way
 
     return Way(clock=time.process_time)
 
 
-def optimizer(name: str) -> "Way":
-    """Another optimizer of Keras instead of AdamW."""
+def optimizer(name: str, **more) -> "Way":
+    """The optimizer of Keras with this name, and `more` arguments for it."""
     from utils.network import keras
 
     def make(learning_rate: float, weight_decay: float, norm: float | None) -> keras.optimizers.Optimizer:
-        return getattr(keras.optimizers, name)(learning_rate, weight_decay=weight_decay, global_clipnorm=norm)
+        kind = getattr(keras.optimizers, name)
+        return kind(learning_rate, weight_decay=weight_decay, global_clipnorm=norm, **more)
 
     return replace(usual(), optimizer=make)
 
 
 def focal() -> "Way":
-    """What is predicted well already counts less: (1 - p)^2 times the nats (Lin et al. 2017)."""
+    """Events that are predicted well already count less: (1 - p)^2 times their nats (Lin et al. 2017)."""
     from utils.network import nats_per_event, ops
 
     return replace(usual(), loss=lambda weights, nats: nats_per_event(weights, nats * (1 - ops.exp(-nats)) ** 2))
@@ -49,7 +53,7 @@ def smoothing() -> "Way":
 
 
 def last_target_alone() -> "Way":
-    """A window trains its last event, as the ancestors' do, not all of them."""
+    """Only the last event of a window is a target, as in the ancestors' way."""
 
     def batches(*how):
         for inputs, weights in dataset.batches(*how):
@@ -60,7 +64,7 @@ def last_target_alone() -> "Way":
 
 
 def scalars() -> "Way":
-    """A class is read as its number, divided by how many there are, not as a vector that is learnt."""
+    """A class is read as its number, scaled to 0..1, instead of as a vector that is learnt."""
     from utils.network import layers, ops
 
     def ramp(shape, dtype=None):
@@ -72,19 +76,14 @@ def scalars() -> "Way":
 def averaged() -> "Way":
     """The weights that are scored and kept are averages over the last hundred updates or so, and training goes on from
     them (Polyak & Juditsky 1992)."""
-    from utils.network import keras
 
-    def make(rate: float, decay: float, norm: float | None) -> keras.optimizers.Optimizer:
-        averages = {"use_ema": True, "ema_momentum": 0.99}
-        return keras.optimizers.AdamW(rate, weight_decay=decay, global_clipnorm=norm, **averages)
-
-    def take_averages(trainer: keras.Model) -> None:
+    def take_averages(trainer) -> None:
         trainer.optimizer.finalize_variable_values(trainer.trainable_variables)
 
-    return replace(usual(), optimizer=make, before_scoring=take_averages)
+    return replace(optimizer("AdamW", use_ema=True, ema_momentum=0.99), before_scoring=take_averages)
 
 
-# Name -> flags of train.py, and what makes its Way.
+# Name -> flags of train.py, and a function that makes the Way.
 WAYS: dict[str, tuple[str, Callable[[], "Way"]]] = {
     "as it is": ("", usual),
     "offset and duration as numbers": ("--heads regression", usual),

@@ -7,23 +7,8 @@ from pathlib import Path
 from types import SimpleNamespace
 
 from utils.errors import UserError
+from utils.files import replacing
 from utils.midi import BESIDE, Piece
-
-
-def write_one(piece: Piece, path: Path, args: SimpleNamespace, line: str, prior: Piece | None) -> None:
-    """Write the file that the ending of `path` names."""
-    if path.suffix == ".wav":
-        from utils.output import sound
-
-        sound.write(piece, path, args.soundfont)
-    elif path.suffix == ".png":
-        from utils.output import pianoroll
-
-        pianoroll.write(piece, path, line, prior)
-    else:
-        from utils.output import musicxml
-
-        musicxml.write(piece, path, path.stem)
 
 
 def about(args: SimpleNamespace, seed: int) -> str:
@@ -38,18 +23,13 @@ def to_stderr(warning: str) -> None:
 
 
 def write_beside(
-    path: Path,
-    piece: Piece,
-    args: SimpleNamespace,
-    line: str,
-    prior: Piece | None = None,
-    warn: Callable[[str], None] = to_stderr,
+    path: Path, piece: Piece, args: SimpleNamespace, line: str, prior: Piece | None = None, warn: Callable = to_stderr
 ) -> str:
     """Write beside the MIDI file `path` what `args` (wav, picture, notation, soundfont) ask for; returns '; also .wav,
-    .png' for the message that says what was written. `line` stands in the picture, and `prior`, see
-    `pianoroll.write`.
+    .png' for the message that says what was written. `line` and `prior` are for the picture, see `pianoroll.write`.
 
-    A failure is told to `warn`, in a line, and costs that file only: the MIDI file is there already.
+    A failure is told to `warn` in a line, a str, and costs that file only, of which nothing is left, not even an older
+    one; the MIDI file is there already.
     """
     written = []
     for ending, wanted in zip(BESIDE, (args.wav, args.picture, args.notation), strict=True):
@@ -57,7 +37,19 @@ def write_beside(
         if not wanted:
             continue
         try:
-            write_one(piece, target, args, line, prior)
+            with replacing(target) as scratch:
+                if ending == ".wav":
+                    from utils.output import sound
+
+                    sound.write(piece, scratch, args.soundfont)
+                elif ending == ".png":
+                    from utils.output import pianoroll
+
+                    pianoroll.write(piece, scratch, line, prior, path.stem)
+                else:
+                    from utils.output import musicxml
+
+                    musicxml.write(piece, scratch, path.stem)
             written.append(ending)
         except Exception as error:
             target.unlink(missing_ok=True)

@@ -1,7 +1,6 @@
-"""The page of app.py, in Gradio."""
+"""The page of app.py, in Gradio: what stands in it, and what happens when a visitor uses it."""
 
 import functools
-import itertools
 import re
 import shutil
 import tempfile
@@ -11,16 +10,23 @@ from types import SimpleNamespace
 
 import gradio as gr
 
-from utils import checkpoint, compose, instruments, midi, sampler, settings
+from utils import checkpoint, compose, instruments, midi
 from utils.compose import Wanted
 from utils.errors import UserError
 from utils.output import beside
+from utils.sampler import Sampling
 from utils.stepper import Stepper
 
 NOTHING, UPLOADED = "nothing", "a MIDI file of mine"
-WELCOME = "What you generate will be here."
+HEADING = "# Music generator\nNew music from a network that you trained, from nothing or from a fragment."
+WELCOME = "Your music will appear here."
 AS_BEFORE = "as in the fragment, or piano"
 DOWNLOADS = {".mid": "MIDI", ".wav": "WAV", ".musicxml": "MusicXML"}
+PRIOR_NOTES = 100  # of a longer fragment, until the visitor asks for more: some bars, which the network reads at once
+SHOWN = {"interactive": False, "show_label": False}  # a part that shows what was made
+PRIVATE = {"api_visibility": "private"}  # the page is for people: programs have the scripts
+# With the fonts of the visitor's system: nothing is fetched from elsewhere.
+THEME = gr.themes.Default(primary_hue="blue", font=["system-ui", "sans-serif"], font_mono=["ui-monospace", "monospace"])
 CSS = """
 .gradio-container {width: 100%; max-width: 1280px !important; margin: auto}
 .roll img, audio {width: 100%}
@@ -29,30 +35,45 @@ CSS = """
 """
 
 
-def found(folder: str, pattern: str, ending: str) -> dict[str, Path]:
-    """Name without its ending -> path of the files in a folder, by name."""
-    return dict(sorted((path.name.removesuffix(ending), path) for path in Path(folder).glob(pattern + ending)))
-
-
 def networks(folder: str) -> dict[str, Path]:
-    """The weights files to choose from; what training resumes from is not one."""
-    return {name: path for name, path in found(folder, "*", ".weights.h5").items() if not name.endswith(".last")}
+    """Name -> path of the weights files to choose from, the last trained first; after them, the one that comes with the
+    repository. Left out: hidden files, which are still being written, and those from which training resumes."""
+
+    def order(path: Path) -> tuple[bool, float, str]:
+        return path.resolve() == checkpoint.BUNDLED, -path.stat().st_mtime, path.name
+
+    ending = ".weights.h5"
+    paths = [path for path in Path(folder).glob(f"[!.]*{ending}") if not path.name.endswith(f".last{ending}")]
+    return {path.name.removesuffix(ending): path for path in sorted(paths, key=order)}
 
 
 def fragments(folder: str) -> dict[str, Path]:
-    """The fragments to choose from, without the numbered pieces that the scripts write beside them."""
-    return {name: path for name, path in found(folder, "prior*", ".mid").items() if not re.search(r"-\d{3}$", name)}
+    """Name -> path of the fragments to choose from, without the numbered pieces that the scripts write beside them."""
+    paths = sorted(Path(folder).glob("prior*.mid"), key=lambda path: path.stem)
+    return {path.stem: path for path in paths if not re.search(r"-\d{3}$", path.stem)}
 
 
 @functools.lru_cache(maxsize=2)
 def network(path: Path, changed: float) -> tuple[checkpoint.Checkpoint, Stepper]:
-    """A weights file, ready to play; read once, until it is `changed`."""
+    """A weights file, ready to play. It is kept, and read again once its time of modification is not `changed`."""
     weights = checkpoint.load(path)
     return weights, Stepper(weights)
 
 
-def uploaded(path: str | None) -> midi.Piece:
-    """The piece in a file that a visitor sent. Raises UserError that gives it the name it had there."""
+def composed(
+    path: Path, prior: midi.Piece | None, how: Sampling, wanted: Wanted, count: int
+) -> tuple[list[midi.Piece], midi.Piece | None, list[str]]:
+    """`count` new pieces by the weights at `path`; the fragment that each begins with, if there is a `prior`; and
+    remarks on what the network does not hear of it. Raises UserError."""
+    weights, stepper = network(path, path.stat().st_mtime)
+    if prior is None:
+        return compose.new_pieces(stepper, compose.openings(weights, count, how.seed), how, wanted)[0], None, []
+    pieces, before, _ = compose.continuations(stepper, prior, how, wanted, count)
+    return pieces, before, compose.remarks(stepper.vocabulary, prior, "the fragment")
+
+
+def read(path: str | Path | None) -> midi.Piece:
+    """The piece in a MIDI file. Raises UserError that names the file as the visitor does, without its folder."""
     if path is None:
         raise UserError("Choose a MIDI file (.mid, .midi or .kar) to begin with.")
     try:
@@ -61,246 +82,209 @@ def uploaded(path: str | None) -> midi.Piece:
         raise UserError(f"{Path(path).name} cannot be used: {error}.") from None
 
 
-def composed(
-    args: SimpleNamespace,
-    path: Path,
-    prior: midi.Piece | None,
-    how: sampler.Sampling,
-    notes: int,
-    count: int,
-    tempo: float,
-    program: int,
-) -> tuple[list[midi.Piece], midi.Piece | None, list[str]]:
-    """New pieces, what of each was given, and what there is to say about that. A `tempo` of 0 and a `program` below 0
-    are those of the fragment, or 120 and a piano. Raises UserError."""
-    settings.at_most("notes", notes, args.notes)
-    settings.at_most("count", count, args.count)
-    weights, stepper = network(path, path.stat().st_mtime)
-    if prior is None:
-        begun = compose.openings(weights, count, how.seed)
-        pieces, _ = compose.new_pieces(stepper, begun, how, Wanted(notes, max(program, 0)))
-        before, remarks = None, []
-    else:
-        remarks = compose.remarks(stepper.vocabulary, prior, "the fragment")
-        pieces, before, _ = compose.continuations(
-            stepper, prior, how, Wanted(notes, program if program >= 0 else None, prepend=True), count
-        )
-    if tempo or prior is None:
-        for piece in pieces:
-            piece.tempos = [(0, midi.microseconds(tempo or 120))]
-    return pieces, before, remarks
-
-
-def written(path: Path, ending: str) -> str | None:
-    """The file with that ending beside `path`, if it could be written."""
+def sibling(path: Path, ending: str) -> str | None:
+    """The file beside `path` that has the other ending, or None if it could not be written."""
     file = path.with_suffix(ending)
     return str(file) if file.exists() else None
 
 
-def theme() -> gr.themes.Base:
-    """With the fonts of the visitor's system: nothing is fetched from elsewhere."""
-    return gr.themes.Default(
-        primary_hue="blue", font=["system-ui", "sans-serif"], font_mono=["ui-monospace", "monospace"]
-    )
-
-
 def player(name: str) -> gr.Audio:
-    return gr.Audio(
-        label=f"Sound of the {name}",
-        interactive=False,
-        show_label=False,
-        buttons=[],
-        waveform_options=gr.WaveformOptions(show_recording_waveform=False),
-    )
+    wave = gr.WaveformOptions(show_recording_waveform=False)
+    return gr.Audio(label=f"Sound of the {name}", buttons=[], waveform_options=wave, **SHOWN)
 
 
 def picture(name: str) -> gr.Image:
-    return gr.Image(
-        label=f"Piano roll of the {name}",
-        type="filepath",
-        interactive=False,
-        show_label=False,
-        buttons=["fullscreen"],
-        elem_classes="roll",
-    )
+    label = f"Piano roll of the {name}"
+    return gr.Image(label=label, type="filepath", buttons=["fullscreen"], elem_classes="roll", **SHOWN)
 
 
-def build(args: SimpleNamespace, folder: str) -> gr.Blocks:
-    """The page. All that it writes goes into `folder`, for each visitor into a folder of their own."""
-    bundled = fragments(args.prior_dir)
+class Slot:
+    """The place in the page for one new piece, hidden until there is one."""
 
-    # ---- what happens; the names are those of the parts of the page, which are below ----
+    def __init__(self, number: int):
+        self.name = gr.State()
+        with gr.Group(visible="hidden") as self.box, gr.Column(variant="panel"):
+            self.title = gr.Markdown(elem_classes="title")
+            self.sound, self.roll = player(f"piece {number}"), picture(f"piece {number}")
+            with gr.Row():
+                self.files = {ending: gr.DownloadButton(name, size="md") for ending, name in DOWNLOADS.items()}
+                self.more = gr.Button("Continue from here", size="md", scale=2)
+        self.parts = [self.name, self.box, self.title, self.sound, self.roll, *self.files.values()]
 
-    def remove(place: str | None) -> None:
-        if place:
-            shutil.rmtree(place, ignore_errors=True)
-
-    def arrive() -> dict:
-        """What a visitor gets: a folder, and the weights that are there now."""
-        names = list(networks(args.weights_dir))
-        missing = f"There are no weights in {args.weights_dir}/: run python train.py first, then reload."
+    def show(self, piece: midi.Piece, path: Path) -> dict:
+        """The changes to the page that show a piece, its MIDI file `path` and what is beside that."""
         return {
-            session: tempfile.mkdtemp(dir=folder),
-            weights: gr.Dropdown(choices=names, value=next(iter(names), None)),
-            message: WELCOME if names else missing,
+            self.name: path.stem,
+            self.box: gr.Group(visible=True),
+            self.title: f"### {path.stem}\n{len(piece)} notes, {midi.clock(piece)} minutes",
+            self.sound: sibling(path, ".wav"),
+            self.roll: sibling(path, ".png"),
+            **{button: gr.DownloadButton(value=sibling(path, ending)) for ending, button in self.files.items()},
         }
 
-    def pick(source: str, file: str | None, results: dict[str, midi.Piece]) -> dict:
+
+class Page:
+    """The page. Its attributes are the parts that it consists of. A method that answers a visitor gets the values of
+    some parts, in `asked`, and returns the parts that change: all that is the visitor's own is kept by Gradio."""
+
+    def __init__(self, args: SimpleNamespace, folder: str):
+        """`args`: the settings of app.py. What is made goes into `folder`, for each visitor into one of their own."""
+        self.args, self.folder, self.bundled = args, folder, fragments(args.prior_dir)
+        self.beside = {"wav": True, "picture": True, "soundfont": args.soundfont}  # what each MIDI file gets
+        # Once an hour Gradio deletes what it has served for more than a day.
+        with gr.Blocks(title="Music generator", analytics_enabled=False, delete_cache=(3600, 86400)) as self.blocks:
+            forget = functools.partial(shutil.rmtree, ignore_errors=True)
+            self.session = gr.State("", delete_callback=forget)  # a folder, deleted an hour after the visitor leaves
+            self.prior = gr.State()  # the piece to begin with, before it is trimmed
+            self.made = gr.State({})  # name -> piece, of all that the visitor has made
+            gr.Markdown(HEADING)
+            with gr.Row():
+                with gr.Column(scale=2, min_width=340):
+                    self.place_beginning()
+                    self.place_choices()
+                    self.button = gr.Button("Generate", variant="primary", elem_id="generate")
+                with gr.Column(scale=3, min_width=340):
+                    self.message = gr.Markdown(WELCOME, elem_id="message")
+                    self.slots = [Slot(number) for number in range(1, args.count + 1)]
+            self.connect()
+
+    def place_beginning(self) -> None:
+        """The network, and what its music begins with."""
+        about = f"what train.py wrote into {self.args.weights_dir}/, newest first"
+        self.weights = gr.Dropdown([], label="Weights", info=about)
+        self.source = gr.Dropdown([NOTHING, *self.bundled, UPLOADED], value=NOTHING, label="Begin with")
+        self.upload = gr.File(label="MIDI file", file_types=list(midi.ENDINGS), visible=False, height=120)
+        self.trouble = gr.Markdown(elem_id="trouble")
+        with gr.Group(visible="hidden") as self.trimming, gr.Column(variant="panel"):
+            self.start = gr.Slider(0, 1, 0, step=1, label="From", info="quarter notes after its beginning")
+            self.length = gr.Slider(1, 2, 1, step=1, label="Length", info="notes")
+            self.prior_sound, self.prior_roll = player("fragment"), picture("fragment")
+
+    def place_choices(self) -> None:
+        """How much new music, and of what kind."""
+        most, pieces = self.args.notes, self.args.count
+        self.notes = gr.Slider(10, most, min(200, most), step=10, label="New notes")
+        self.count = gr.Slider(1, max(pieces, 2), 1, step=1, label="Pieces", visible=pieces > 1)
+        self.temperature = gr.Slider(0, 2, 0.9, step=0.05, label="Temperature", info="lower is safer, higher is bolder")
+        self.top_p = gr.Slider(0.05, 1, 1, step=0.05, label="Top-p", info="lower leaves out the unlikely notes")
+        with gr.Row():
+            self.seed = gr.Textbox(label="Seed", info="empty: a new one", max_length=18, elem_id="seed")
+            self.tempo = gr.Number(0, label="Tempo", info="0: as in the fragment, or 120")
+        self.instrument = gr.Dropdown([AS_BEFORE, *instruments.INSTRUMENTS], value=AS_BEFORE, label="Instrument")
+
+    def connect(self) -> None:
+        """Which method answers to which parts, what it is told, and what it may change."""
+        self.blocks.load(self.arrive, None, [self.session, self.weights, self.message], **PRIVATE)
+        trimming = [self.start, self.length]
+        picked = gr.on(
+            [self.source.change, self.upload.change],
+            self.pick,
+            {self.source, self.upload, self.made},
+            [self.prior, self.upload, self.trouble, self.trimming, *trimming],
+            **PRIVATE,
+        )
+        trim = (self.trim, {self.prior, self.source, self.session, *trimming})
+        fragment = [self.trouble, self.prior_roll, self.prior_sound]
+        picked.then(*trim, fragment, **PRIVATE)
+        gr.on([part.input for part in trimming], *trim, fragment, trigger_mode="always_last", **PRIVATE)
+        choices = {self.notes, self.count, self.temperature, self.top_p, self.seed, self.tempo, self.instrument}
+        self.button.click(
+            self.generate,
+            {self.session, self.made, self.weights, self.source, self.prior, *trimming, *choices},
+            [self.message, self.made, *(part for slot in self.slots for part in slot.parts)],
+            show_progress_on=self.message,
+            **PRIVATE,
+        )
+        for slot in self.slots:
+            slot.more.click(self.go_on, [slot.name, self.made], self.source, **PRIVATE)
+
+    def arrive(self) -> dict:
+        """What a new visitor gets: a folder, and the weights that are there now."""
+        names = list(networks(self.args.weights_dir))
+        missing = f"There are no weights in {self.args.weights_dir}/: run python train.py first, then reload."
+        return {
+            self.session: tempfile.mkdtemp(dir=self.folder),
+            self.weights: gr.Dropdown(choices=names, value=names[0] if names else None),
+            self.message: WELCOME if names else missing,
+        }
+
+    def pick(self, asked: dict) -> dict:
         """Read what the music shall begin with."""
-        piece, problem = None, ""
+        source, made, piece, problem = asked[self.source], asked[self.made], None, ""
         try:
-            if source == UPLOADED:
-                piece = uploaded(file)
+            if source in made:
+                piece = made[source]
             elif source != NOTHING:
-                piece = results[source] if source in results else midi.read(bundled[source])
+                piece = read(asked[self.upload] if source == UPLOADED else self.bundled[source])
         except UserError as error:
             problem = str(error)
-        beats = int(piece.onset[-1] // piece.ticks_per_quarter) if piece else 0
-        notes = len(piece) if piece else 0
+        beats, notes = (int(piece.onset[-1] // piece.ticks_per_quarter), len(piece)) if piece else (0, 1)
         return {
-            whole: piece,
-            upload: gr.File(visible=source == UPLOADED),
-            trouble: problem,
-            trimming: gr.Group(visible=True if piece else "hidden"),
-            start: gr.Slider(maximum=max(beats, 1), value=0),
-            length: gr.Slider(maximum=max(notes, 2), value=max(notes if source in results else min(notes, 100), 1)),
+            self.prior: piece,
+            self.upload: gr.File(visible=source == UPLOADED),
+            self.trouble: problem,
+            self.trimming: gr.Group(visible=True if piece else "hidden"),
+            self.start: gr.Slider(maximum=max(beats, 1), value=0),
+            self.length: gr.Slider(maximum=max(notes, 2), value=notes if source in made else min(notes, PRIOR_NOTES)),
         }
 
-    def trimmed(piece: midi.Piece | None, beat: float, notes: int) -> midi.Piece:
-        """The part that was chosen. Raises UserError."""
-        if piece is None:
+    def trimmed(self, asked: dict) -> midi.Piece:
+        """The part of the fragment that was chosen. Raises UserError."""
+        if asked[self.prior] is None:
             raise UserError("There is nothing to begin with: choose another fragment or file.")
-        return compose.fragment(piece, beat, int(notes), "The fragment")
+        return compose.fragment(asked[self.prior], asked[self.start], int(asked[self.length]), "The fragment")
 
-    def trim(piece: midi.Piece | None, name: str, beat: float, notes: int, place: str) -> dict:
+    def trim(self, asked: dict) -> dict:
         """Picture and sound of the part that was chosen."""
-        if piece is None:  # `pick` has said why
-            return {prior_roll: None, prior_sound: None}
-        path, problems = Path(place, "fragment.mid"), []
-        wanted = SimpleNamespace(wav=True, picture=True, notation=False, soundfont=args.soundfont)
+        if asked[self.prior] is None:  # `pick` has said why
+            return {self.prior_roll: None, self.prior_sound: None}
+        path, problems = Path(asked[self.session], "fragment.mid"), []
+        files = SimpleNamespace(**self.beside, notation=False)
         try:
-            beside.write_beside(path, trimmed(piece, beat, notes), wanted, name, warn=problems.append)
+            beside.write_beside(path, self.trimmed(asked), files, asked[self.source], warn=problems.append)
         except UserError as error:
-            return {trouble: str(error)}
-        return {trouble: "  \n".join(problems), prior_roll: written(path, ".png"), prior_sound: written(path, ".wav")}
+            return {self.trouble: str(error)}
+        return {
+            self.trouble: "  \n".join(problems),
+            self.prior_roll: sibling(path, ".png"),
+            self.prior_sound: sibling(path, ".wav"),
+        }
 
-    def make(asked: dict, progress: gr.Progress = gr.Progress(track_tqdm=True)) -> Iterator[dict]:  # noqa: B008
+    def generate(self, asked: dict, progress: gr.Progress = gr.Progress(track_tqdm=True)) -> Iterator[dict]:  # noqa: B008
         """Compose; then write and show one piece after the other."""
-        yield {message: "", shown: [], **{slot.box: gr.Group(visible="hidden") for slot in slots}}
+        yield {self.message: "", **{slot.box: gr.Group(visible="hidden") for slot in self.slots}}
+        name, seed, tempo = asked[self.weights], asked[self.seed].strip(), asked[self.tempo]
         try:
-            path = networks(args.weights_dir).get(asked[weights])
+            path = networks(self.args.weights_dir).get(name)
             if path is None:
-                raise UserError(f"Choose weights; there are those in {args.weights_dir}/ when the page is loaded.")
-            given = asked[seed_box].strip()
-            if given and not given.isdecimal():
-                raise UserError(f"The seed {given!r} is no whole number.")
-            how = sampler.Sampling(asked[temperature], asked[top_p], int(given) if given else None)
-            prior = None
-            if asked[source] != NOTHING:
-                prior = trimmed(asked[whole], asked[start], asked[length])
-            program = -1 if asked[instrument] == AS_BEFORE else instruments.program(asked[instrument])
+                raise UserError(
+                    f"Choose weights: those in {self.args.weights_dir}/ are listed when the page is loaded."
+                )
+            if seed and not seed.isdecimal():
+                raise UserError(f"The seed {seed!r} is not a whole number: enter one, or leave it empty.")
+            how = Sampling(asked[self.temperature], asked[self.top_p], int(seed) if seed else None)
+            prior = None if asked[self.source] == NOTHING else self.trimmed(asked)
+            chosen = asked[self.instrument]
+            program = None if chosen == AS_BEFORE else instruments.program(chosen)
+            tempos = [(0, midi.microseconds(tempo or 120))] if tempo or prior is None else []
             progress(0, desc="composing")
-            pieces, before, remarks = composed(
-                args, path, prior, how, int(asked[notes]), int(asked[count]), asked[tempo] or 0, program
-            )
-            wanted = SimpleNamespace(
-                weights=str(path), temperature=how.temperature, top_p=how.top_p,
-                wav=True, picture=True, notation=True, soundfont=args.soundfont,
-            )  # fmt: skip
-            results, names, problems = dict(asked[made]), [], []
-            for i, (piece, slot) in enumerate(zip(pieces, slots, strict=False)):
+            wanted = Wanted(int(asked[self.notes]), program, prepend=prior is not None)
+            pieces, before, remarks = composed(path, prior, how, wanted, int(asked[self.count]))
+            about = SimpleNamespace(weights=path, temperature=how.temperature, top_p=how.top_p)
+            line, files = beside.about(about, how.seed), SimpleNamespace(**self.beside, notation=True)
+            made, problems = asked[self.made], []
+            for i, (piece, slot) in enumerate(zip(pieces, self.slots, strict=False)):
                 progress((i, len(pieces)), desc="sound and picture")
-                target = midi.save_new(piece, asked[session], f"{asked[weights]}-seed-{how.seed}")
-                beside.write_beside(target, piece, wanted, beside.about(wanted, how.seed), before, problems.append)
-                results = {**results, target.stem: piece}
-                names = [*names, target.stem]
-                yield {
-                    made: results,
-                    shown: names,
-                    slot.box: gr.Group(visible=True),
-                    slot.title: f"### {target.stem}\n{len(piece)} notes, {midi.clock(piece)} minutes",
-                    slot.sound: written(target, ".wav"),
-                    slot.roll: written(target, ".png"),
-                    **{
-                        button: gr.DownloadButton(value=written(target, ending))
-                        for ending, button in slot.files.items()
-                    },
-                }
-            said = [f"Seed {how.seed}: with it and the same settings the same music is made again.", *remarks]
-            yield {message: "  \n".join(said + problems)}
+                piece.tempos = tempos or piece.tempos
+                file = midi.save_new(piece, asked[self.session], f"{name}-seed-{how.seed}")
+                beside.write_beside(file, piece, files, line, before, problems.append)
+                made = {**made, file.stem: piece}
+                yield {self.made: made, **slot.show(piece, file)}
+            repeatable = f"Seed {how.seed}: with this seed and the same settings you get the same music again."
+            yield {self.message: "  \n".join([repeatable, *remarks, *problems])}
         except UserError as error:
-            yield {message: str(error)}
+            yield {self.message: str(error)}
 
-    def go_on(number: int, results: dict[str, midi.Piece], names: list[str]) -> gr.Dropdown:
-        """Begin the next piece with the one in slot `number`, all of it."""
-        return gr.Dropdown(choices=[NOTHING, *bundled, UPLOADED, *results], value=names[number])
-
-    # ---- what stands in the page ----
-
-    with gr.Blocks(title="Music generator", analytics_enabled=False, delete_cache=(3600, 86400)) as page:
-        session = gr.State(None, delete_callback=remove)
-        whole = gr.State(None)  # the piece to begin with
-        made, shown = gr.State({}), gr.State([])  # name -> piece of all that was made; the names of those in the slots
-        gr.Markdown("# Music generator\nNew music from a network that you trained, from nothing or from a fragment.")
-        with gr.Row():
-            with gr.Column(scale=2, min_width=340):
-                weights = gr.Dropdown([], label="Weights", info=f"what train.py wrote into {args.weights_dir}/")
-                source = gr.Dropdown([NOTHING, *bundled, UPLOADED], value=NOTHING, label="Begin with")
-                upload = gr.File(
-                    label="MIDI file", file_types=list(midi.ENDINGS), type="filepath", visible=False, height=120
-                )
-                trouble = gr.Markdown(elem_id="trouble")
-                with gr.Group(visible="hidden") as trimming, gr.Column(variant="panel"):
-                    start = gr.Slider(0, 1, 0, step=1, label="From", info="quarter notes from its beginning")
-                    length = gr.Slider(1, 2, 1, step=1, label="Length", info="notes")
-                    prior_sound = player("fragment")
-                    prior_roll = picture("fragment")
-                notes = gr.Slider(10, args.notes, min(200, args.notes), step=10, label="New notes")
-                count = gr.Slider(1, max(args.count, 2), 1, step=1, label="Pieces", visible=args.count > 1)
-                temperature = gr.Slider(
-                    0, 2, 0.9, step=0.05, label="Temperature", info="lower is safer, higher is bolder"
-                )
-                top_p = gr.Slider(0.05, 1, 1, step=0.05, label="Top-p", info="lower leaves out the unlikely notes")
-                with gr.Row():
-                    seed_box = gr.Textbox(label="Seed", info="empty: a new one", max_length=18, elem_id="seed")
-                    tempo = gr.Number(0, label="Tempo", info="0: as in the fragment, or 120")
-                instrument = gr.Dropdown([AS_BEFORE, *instruments.INSTRUMENTS], value=AS_BEFORE, label="Instrument")
-                button = gr.Button("Generate", variant="primary", elem_id="generate")
-            with gr.Column(scale=3, min_width=340):
-                message = gr.Markdown(WELCOME, elem_id="message")
-                slots = []
-                for number in range(1, args.count + 1):
-                    with gr.Group(visible="hidden") as box, gr.Column(variant="panel"):
-                        title = gr.Markdown(elem_classes="title")
-                        sound, roll = player(f"piece {number}"), picture(f"piece {number}")
-                        with gr.Row():
-                            files = {ending: gr.DownloadButton(name, size="md") for ending, name in DOWNLOADS.items()}
-                            more = gr.Button("Continue from here", size="md", scale=2)
-                    slots.append(SimpleNamespace(box=box, title=title, sound=sound, roll=roll, files=files, more=more))
-
-        # ---- what leads to what ----
-
-        private = {"api_visibility": "private"}
-        page.load(arrive, None, [session, weights, message], **private)
-        picked = gr.on(
-            [source.change, upload.change],
-            pick,
-            [source, upload, made],
-            [whole, upload, trouble, trimming, start, length],
-            **private,
-        )
-        shaping = ([whole, source, start, length, session], [trouble, prior_roll, prior_sound])
-        picked.then(trim, *shaping, **private)
-        gr.on([start.input, length.input], trim, *shaping, trigger_mode="always_last", **private)
-        about = {weights, source, whole, start, length, notes, count, temperature, top_p, seed_box, tempo, instrument}
-        parts = [(slot.box, slot.title, slot.sound, slot.roll, *slot.files.values()) for slot in slots]
-        button.click(
-            make,
-            about | {session, made},
-            [message, made, shown, *itertools.chain(*parts)],
-            show_progress_on=message,
-            **private,
-        )
-        for number, slot in enumerate(slots):
-            slot.more.click(functools.partial(go_on, number), [made, shown], source, **private)
-    return page
+    def go_on(self, name: str, made: dict[str, midi.Piece]) -> gr.Dropdown:
+        """Begin the next piece with one that was made, all of it."""
+        return gr.Dropdown(choices=[NOTHING, *self.bundled, UPLOADED, *made], value=name)

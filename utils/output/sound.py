@@ -10,23 +10,19 @@ from utils.errors import UserError
 from utils.midi import Piece, seconds
 
 RATE = 44_100  # samples a second
-RING = 2.0  # seconds in which the last notes fade
+RING = 2.0  # seconds in which the last notes fade: about as long as a piano's
 PEAK = 0.89  # of the loudest sample: 1 dB below the most that 16 bits hold
 LONGEST = 3600  # seconds of sound: an hour takes a gigabyte of memory
 
 
-def default_soundfont() -> Path:
-    """The General MIDI soundfont (TimGM6mb) that comes with pretty_midi, which is not imported for it. Raises UserError
-    if that is not installed."""
-    found = importlib.util.find_spec("pretty_midi")
-    if found is None or found.origin is None:
+def soundfont_file(name: str) -> Path:
+    """The path of a soundfont; '' is the General MIDI soundfont (TimGM6mb) that comes with pretty_midi, which is not
+    imported for it. Raises UserError if there is none, or for what is no soundfont (layout: SoundFont 2.04, a RIFF file
+    of the form 'sfbk'), of which the synthesizer would make silence."""
+    package = None if name else importlib.util.find_spec("pretty_midi")
+    if not name and (package is None or package.origin is None):
         raise UserError("There is no soundfont: pip install pretty_midi, or name a .sf2 file with --soundfont.")
-    return Path(found.origin).with_name("TimGM6mb.sf2")
-
-
-def check_soundfont(path: Path) -> None:
-    """Raises UserError for what is no soundfont (layout: SoundFont 2.04, a RIFF file of the form 'sfbk'), which the
-    synthesizer would take for silence."""
+    path = Path(name) if name else Path(package.origin).with_name("TimGM6mb.sf2")
     try:
         with path.open("rb") as file:
             head = file.read(12)
@@ -34,31 +30,31 @@ def check_soundfont(path: Path) -> None:
         raise UserError(f"The soundfont {path} cannot be read: {error.strerror}.") from None
     if head[:4] != b"RIFF" or head[8:] != b"sfbk":
         raise UserError(f"{path} is no soundfont: name a .sf2 or .sf3 file with --soundfont.")
+    return path
 
 
 def samples(piece: Piece, soundfont: str = "") -> np.ndarray:
     """(S, 2) int16 samples of a piece, left and right, RATE a second; its last notes ring for RING seconds more.
 
-    The loudest sample is always PEAK: how loud a soundfont plays an instrument says nothing about the music, and pieces
-    that are heard one after another should not need the volume turned. Raises UserError for a soundfont that cannot be
-    used ('': the default), and for a piece longer than LONGEST.
+    The loudest sample is always PEAK: how loud a soundfont plays an instrument says nothing about the music, and nobody
+    should have to turn the volume between two pieces. Raises UserError as `soundfont_file`, and for a piece longer than
+    LONGEST.
     """
-    import symusic  # 0.1 s, for those who want to hear
+    import symusic  # takes 0.1 s, and not everybody wants sound
 
     length = seconds(piece)
     if length > LONGEST:
-        raise UserError(f"It lasts {length / 60:.0f} minutes: sound is written of {LONGEST // 60} at the most.")
-    font = Path(soundfont) if soundfont else default_soundfont()
-    check_soundfont(font)
+        raise UserError(f"The piece lasts {length / 60:.0f} minutes; for sound, make it {LONGEST // 60} at the most.")
+    font = soundfont_file(soundfont)
     score = symusic.Score(piece.ticks_per_quarter)
     score.tempos.extend(symusic.Tempo(tick, mspq=tempo) for tick, tempo in sorted(piece.tempos))
     for program in np.unique(piece.program).tolist():
         played = piece.take(piece.program == program)
-        times, keys = (played.onset, played.duration), (played.pitch, played.velocity)
-        notes = symusic.Note.from_numpy(*(a.astype(np.int32) for a in times), *(a.astype(np.int8) for a in keys))
+        times = (a.astype(np.int32) for a in (played.onset, played.duration))
+        notes = symusic.Note.from_numpy(*times, played.pitch.astype(np.int8), played.velocity.astype(np.int8))
         score.tracks.append(symusic.Track(program=program, notes=notes))
     score = score.to("second")
-    # The synthesizer ends every note at once. Those that end the piece go on, and fade.
+    # The synthesizer cuts every note off at its end. Those that end the piece go on, and are faded out below.
     for track in score.tracks:
         for note in track.notes:
             if note.end > length - 0.001:
@@ -71,7 +67,7 @@ def samples(piece: Piece, soundfont: str = "") -> np.ndarray:
 
 
 def write(piece: Piece, path: Path, soundfont: str = "") -> None:
-    """Write a piece as a stereo WAV file of 16 bits. Raises as `samples`, and OSError."""
+    """Write a piece as a stereo WAV file of 16 bits. Raises UserError as `samples`, and OSError."""
     sound = samples(piece, soundfont)
     with wave.open(str(path), "wb") as file:
         file.setnchannels(2)

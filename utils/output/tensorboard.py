@@ -7,52 +7,48 @@ same. Layout: tensorboard/compat/proto/event.proto and summary.proto.
 import struct
 import tempfile
 import time
-import wave
 from collections import Counter
 from pathlib import Path
 from types import SimpleNamespace
 
-from utils import checkpoint, compose, sampler
+from utils import checkpoint, compose, files
 from utils.compose import Wanted
+from utils.errors import UserError
 from utils.output import beside
+from utils.sampler import Sampling
 from utils.stepper import Stepper
 
-EVERY = 10  # updates from one point of the training losses to the next
-SEED, TEMPERATURE, NOTES = 1, 0.9, 200  # of the samples: always the same, so what changes is the network
-BESIDE = SimpleNamespace(wav=True, picture=True, notation=False, soundfont="")
+EVERY = 10  # updates from one point of the training losses to the next: a curve in the first epoch, yet small files
+SEED = 1  # of every sample, so that what differs from one to the next is the network
+TEMPERATURE = 0.9  # of the samples, as in generate_music.py
+NOTES = 200  # in a sample: about half a minute
+SHOWN = SimpleNamespace(wav=True, picture=True, notation=False, soundfont="")  # of a sample
 
 
 def folder_of(logs: str, weights: str, resumed: bool) -> Path:
-    """The folder of a run's logs. Those of an earlier run of that name are set aside, unless it is that run."""
+    """The folder for the logs of a run. The logs of an earlier run with weights of that name are set aside, as
+    NAME.old-1 and so on, unless this run resumes it. Raises UserError if they cannot be."""
     folder = Path(logs, Path(weights).name.removesuffix(".weights.h5"))
-    if folder.exists() and not resumed:
-        number = 1
-        while (old := folder.with_name(f"{folder.name}.old-{number}")).exists():
-            number += 1
-        folder.rename(old)
+    if not resumed:
+        files.set_aside([folder], lambda path, number: path.with_name(f"{path.name}.old-{number}"))
     return folder
 
 
-def sound_message(path: Path) -> dict:
-    """Fields of the message Summary.Audio for a WAV file."""
-    with wave.open(str(path)) as file:
-        fields = {"sample_rate": file.getframerate(), "num_channels": file.getnchannels()}
-        fields["length_frames"] = file.getnframes()
-    return {"audio": {**fields, "encoded_audio_string": path.read_bytes(), "content_type": "audio/wav"}}
-
-
-def picture_message(path: Path) -> dict:
-    """Fields of the message Summary.Image for a PNG file, whose header has the size at byte 16 (PNG, 11.2.2)."""
+def message_of(path: Path) -> dict:
+    """The field of a summary that shows a WAV or PNG file: its name and content. A browser plays the sound as it is,
+    but the picture's size must be told: it stands in the file from byte 16 on (PNG specification, 11.2.2)."""
     data = path.read_bytes()
+    if path.suffix == ".wav":
+        return {"audio": {"encoded_audio_string": data, "content_type": "audio/wav"}}
     width, height = struct.unpack(">II", data[16:24])
-    return {"image": {"width": width, "height": height, "colorspace": 4, "encoded_image_string": data}}
+    return {"image": {"width": width, "height": height, "colorspace": 4, "encoded_image_string": data}}  # 4: RGBA
 
 
 class Board:
-    """The logs of one run. What goes wrong with them is said, and costs them alone."""
+    """The logs of one run. If they cannot be written, a message says so and training goes on without them."""
 
     def __init__(self, logs: str, weights: str, resumed: bool):
-        """`logs` is the folder for the logs of all runs ('': none); `resumed`: this run goes on with its logs."""
+        """`logs`: the folder for the logs of all runs ('': none); `resumed`: this run goes on with the logs it has."""
         self.writer, self.sums, self.count = None, Counter(), 0
         if not logs:
             return
@@ -69,55 +65,56 @@ class Board:
             print("to watch and hear it learn: pip install tensorboard")
         except OSError as error:
             print(f"nothing is logged: {logs} cannot be written ({error.strerror})")
+        except UserError as error:
+            print(f"nothing is logged: {error}")
 
     def add(self, step: int, values: dict[str, float | dict]) -> None:
-        """Write values by their tags: numbers, or the fields of a message."""
-        if not self.writer:
+        """Write values, each under its tag: a number, or a field of a summary as `message_of` gives it."""
+        if not (self.writer and values):
             return
         fields = {tag: value if isinstance(value, dict) else {"simple_value": value} for tag, value in values.items()}
         summary = self.summary(value=[self.summary.Value(tag=tag, **field) for tag, field in fields.items()])
         try:
             self.writer.add_event(self.event(wall_time=time.time(), step=step, summary=summary))
-        except Exception as error:  # where TensorFlow is installed, files are written by it and so are errors
+        except Exception as error:  # TensorFlow, if installed, writes the files, and raises errors of its own
             print(f"nothing more is logged: {error}")
             self.writer = None
 
     def update(self, number: int, losses: dict[str, float]) -> None:
-        """Note the losses of an update: their mean is written after every EVERY updates, and at the end of an epoch."""
+        """Take in the losses of an update; their mean is written every EVERY updates and at the end of an epoch."""
         self.sums.update(losses)
         self.count += 1
         if self.count == EVERY:
-            self.mean(number)
+            self.write_mean(number)
 
-    def mean(self, number: int) -> None:
-        """Write the mean of the losses noted so far, as those of the update `number`."""
+    def write_mean(self, number: int) -> None:
+        """Write the mean of the losses since the last mean, if there are any, at the update `number`."""
         self.add(number, {f"train/{name}": value / self.count for name, value in self.sums.items()})
         self.sums, self.count = Counter(), 0
 
     def epoch(self, row: dict) -> None:
         """Write what the history says of an epoch."""
-        if self.count:
-            self.mean(row["updates"])
+        self.write_mean(row["updates"])
         values = {name: row[name] for name in ("learning_rate", "notes_per_second")}
-        for name in [name for name in row if name.startswith("held_out")]:
-            values[f"held_out/{name.removeprefix('held_out').lstrip('_') or 'loss'}"] = row[name]
+        for name in row:
+            if name.startswith("held_out"):
+                values[f"held_out/{name[len('held_out_') :] or 'loss'}"] = row[name]
         self.add(row["updates"], values)
 
     def sample(self, row: dict, weights: Path) -> None:
-        """Write a piece that the network of a weights file makes after this epoch, as sound and piano roll."""
+        """Write a piece that the network of a weights file makes after the epoch `row`, as sound and piano roll."""
         if not self.writer:
             return
         kept = checkpoint.load(weights)
-        how = sampler.Sampling(TEMPERATURE, 1.0, SEED)
-        begun = compose.openings(kept, 1, SEED)
-        (piece,), _ = compose.new_pieces(Stepper(kept), begun, how, Wanted(NOTES))
+        opening, how = compose.openings(kept, 1, SEED), Sampling(TEMPERATURE, seed=SEED)
+        (piece,), _ = compose.new_pieces(Stepper(kept), opening, how, Wanted(NOTES))
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder, f"epoch {row['epoch']}.mid")
-            beside.write_beside(path, piece, BESIDE, f"{row['train']:.3f} nats in training")
-            found = {".wav": sound_message, ".png": picture_message}
-            written = {e: make(path.with_suffix(e)) for e, make in found.items() if path.with_suffix(e).exists()}
-        self.add(row["updates"], {f"sample/{ending[1:]}": message for ending, message in written.items()})
+            beside.write_beside(path, piece, SHOWN, f"{row['train']:.3f} nats in training")
+            messages = {f"sample/{file.suffix[1:]}": message_of(file) for file in Path(folder).iterdir()}
+        self.add(row["updates"], messages)
 
     def close(self) -> None:
+        """Write what is not yet in the file, and end it."""
         if self.writer:
             self.writer.close()

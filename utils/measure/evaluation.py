@@ -1,0 +1,263 @@
+"""How well networks predict pieces that they have not learnt from, and which of several predicts them best.
+
+Nothing here prints: evaluate.py shows the numbers, experiments.py collects them. Shapes: P pieces, S streams.
+"""
+
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+
+import numpy as np
+
+from utils import checkpoint, compose, dataset, events, midi, sampler
+from utils.checkpoint import Checkpoint
+from utils.dataset import Corpus, Source
+from utils.errors import UserError
+from utils.measure import copying, likelihood, ngram, statistics
+from utils.midi import Piece
+from utils.stepper import Stepper
+
+LEVEL = 0.05  # a difference that chance makes less often than this counts as more than chance, as is usual
+SHUFFLES = 10_000  # random signs of the differences that are tried: p is then exact to a few thousandths near LEVEL
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What is to be measured; see the settings of evaluate.py."""
+
+    midi_dir: str = ""
+    training_dir: str = ""
+    baselines: bool = True
+    samples: int = 0
+    notes: int = 400
+    temperature: float = 0.9
+    top_p: float = 1.0
+    seed: int = 1
+    passages: int = 100
+
+
+@dataclass
+class Music:
+    """What a network learnt from and what it is scored on."""
+
+    folder: Path  # of the scored pieces
+    train: list[Source]  # the pieces that it learnt from, as far as they are still there
+    scored: list[Source]
+    remarks: list[str] = field(default_factory=list)  # sentences on what is not as one may expect
+
+
+def read_music(weights: str | Path, about: dict, asked: Asked) -> Music:
+    """The training pieces and the held-out ones that a weights file names. Raises UserError if the latter are to be
+    scored and not there."""
+    folder, names = asked.training_dir or about["settings"]["midi_dir"], about["split"]
+    music = Music(Path(folder), [], [])
+    try:
+        music.train, music.scored = copying.read_split(about, folder)
+    except UserError as error:
+        if not asked.midi_dir:
+            raise UserError(f"{error} It is where the held-out pieces were: see --training-dir.") from None
+    if not music.scored and not asked.midi_dir:
+        raise UserError(
+            f"None of the {len(names['held_out'])} pieces that {weights} held out is in {folder}: name their "
+            "folder with --training-dir, or another folder to score with --midi-dir."
+        )
+    for kind, there in (("train", music.train), ("held_out", music.scored)):
+        lost = len(names[kind]) - len(there)
+        if there and lost:
+            what = {"train": "training", "held_out": "held-out"}[kind]
+            music.remarks.append(f"{lost} of {len(names[kind])} {what} pieces are no longer in {folder}")
+    if not music.train:
+        without = "the pieces that were trained on are known by their names alone"
+        without += ", and guessing is the only baseline" if asked.baselines else ""
+        without += "; new pieces cannot be compared with it" if asked.samples else ""
+        music.remarks.append(f"The training music of {weights} is not in {folder} (see --training-dir): {without}.")
+    return music
+
+
+def read_scored(about: dict, folder: str, remarks: list[str]) -> list[Source]:
+    """All pieces of a folder as a network reads them; of each file that cannot be used there is a remark."""
+    sources, skipped = copying.read_as_trained(about, folder)
+    remarks += [f"skipped: {name}: {reason}" for name, reason in skipped]
+    return sources
+
+
+# ---- one network ----
+
+
+def evaluate(weights: str | Path, asked: Asked) -> dict:
+    """All that evaluate.py says of one network, as JSON.
+
+    nats_total, nats_per_note, nats_per_beat, heads (nats a note of each stream); baselines: the same for each of them;
+    accuracy: the share of each stream's targets whose class was the likeliest; notes, events, beats, pieces;
+    trained_on: pieces that the network learnt from; moved: values that the vocabulary lacked, scored as the nearest;
+    per_piece; remarks: sentences. With `asked.samples`, if the training music is there: samples (pieces, notes,
+    statistics, and the features that these sum up) and copying.
+    """
+    loaded = checkpoint.load(weights)
+    network, vocabulary, about = Stepper(loaded), loaded.vocabulary, loaded.about
+    music = read_music(weights, about, asked)
+    if asked.midi_dir:
+        music.folder, music.scored = Path(asked.midi_dir), read_scored(about, asked.midi_dir, music.remarks)
+    learnt = copying.trained_on(about, music.train, music.scored)
+    corpus = dataset.encode(music.scored, vocabulary)
+    result = likelihoods(network, corpus, music, learnt)
+    if asked.baselines:
+        nats = {"uniform": ngram.uniform(corpus)}
+        if music.train:
+            transpose = about["settings"]["transpose"]
+            nats |= ngram.baselines(dataset.encode(music.train, vocabulary, transpose), corpus, transpose)
+        result["baselines"] = {name: summary(total, corpus, result["beats"]) for name, total in nats.items()}
+    if asked.samples and music.train:
+        unseen = [source for source, known in zip(music.scored, learnt, strict=True) if not known]
+        result |= compare_samples(new_passages(loaded, network, asked), music.train, unseen, vocabulary.grid, asked)
+    return result | {"remarks": music.remarks}
+
+
+def summary(nats: np.ndarray, corpus: Corpus, beats: int) -> dict:
+    """Nats of each stream (S,), summed over the pieces of a corpus, as they are reported."""
+    heads = dict(zip(corpus.vocabulary.streams, (nats / corpus.notes).tolist(), strict=True))
+    total = float(nats.sum())
+    return {"nats_total": total, "nats_per_note": total / corpus.notes, "nats_per_beat": total / beats, "heads": heads}
+
+
+def likelihoods(network: Stepper, corpus: Corpus, music: Music, learnt: np.ndarray) -> dict:
+    """How surprised a network is by the scored pieces, encoded in `corpus`. `learnt`: (P,) mask of those that it was
+    trained on."""
+    score, streams, scored = likelihood.score(network, corpus), corpus.vocabulary.streams, music.scored
+    beats = [likelihood.beats(midi.read(music.folder / source.name), corpus.vocabulary.grid) for source in scored]
+    nats, notes = score.nats.sum(axis=1), corpus.notes_each
+    result = summary(score.nats.sum(axis=0), corpus, sum(beats)) | {"baselines": {}}
+    result["accuracy"] = dict(zip(streams, score.accuracy.tolist(), strict=True))
+    result |= {"notes": corpus.notes, "events": corpus.events, "beats": sum(beats), "pieces": corpus.pieces}
+    result |= {"trained_on": int(learnt.sum()), "moved": corpus.moved}
+    columns = {"name": [source.name for source in scored], "nats_per_note": (nats / notes).tolist()}
+    columns |= {"nats_per_beat": (nats / beats).tolist(), "notes": notes.tolist()}
+    columns |= {"events": [len(source.events) for source in scored], "beats": beats, "trained_on": learnt.tolist()}
+    return result | {"per_piece": as_rows(columns)}
+
+
+def as_rows(columns: dict[str, list]) -> list[dict]:
+    """A table by columns -> by rows."""
+    return [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
+
+
+def new_passages(weights: Checkpoint, network: Stepper, asked: Asked) -> list[Piece]:
+    """New pieces, in steps from a bar line, made as generate_music.py makes them."""
+    how = sampler.Sampling(asked.temperature, asked.top_p, asked.seed)
+    openings, grid = compose.openings(weights, asked.samples, asked.seed), weights.vocabulary.grid
+    _, made = compose.new_pieces(network, openings, how, compose.Wanted(asked.notes))
+    passages = []
+    for opening, classes in zip(openings, made, strict=True):
+        phase = opening["phase"][-1] + np.cumsum(network.steps(classes["offset"]))
+        phase %= events.bar_steps(opening["metre"], grid)
+        whole = events.Events(weights.vocabulary.decode(classes), phase, np.tile(opening["metre"], (len(phase), 1)))
+        passages.append(statistics.passage(whole, 0, asked.notes, grid))
+    return passages
+
+
+def compare_samples(made: list[Piece], train: list[Source], unseen: list[Source], grid: int, asked: Asked) -> dict:
+    """Statistics of new pieces and of passages of the training music that are as long, and what the new pieces and the
+    `unseen` ones copy from the training music."""
+    # Where most training pieces are shorter than the new ones, less of each is compared.
+    length = min(asked.notes, int(np.median([len(source.events) for source in train])))
+    rng = np.random.default_rng(asked.seed)
+    real = statistics.passages([source.events for source in train], length, asked.passages, grid, rng)
+    new = [piece.take(slice(length)) for piece in made]
+    features = {"generated": [*map(statistics.describe, new)], "real": [*map(statistics.describe, real)]}
+    samples = {"pieces": len(new), "real_pieces": len(real), "notes": length, "features": features}
+    samples["statistics"] = statistics.compare(features["generated"], features["real"])
+    training, names = copying.in_steps(train, grid), [source.name for source in train]
+    excerpts = [piece.take(slice(asked.notes)) for piece in copying.in_steps(unseen, grid)]
+    pieces = {"generated": made, "held_out": excerpts}
+    return {"samples": samples, "copying": {k: copying.summary(training, names, those) for k, those in pieces.items()}}
+
+
+# ---- several networks ----
+
+
+def compare(paths: list[str], asked: Asked) -> dict:
+    """Score networks on the pieces that none of them learnt from: those of `asked.midi_dir`, or those that any of them
+    held out. Nats a note can be compared then, as all say the same notes of the same pieces.
+
+    It is the networks that are compared, not the ways in which they were trained: that takes several seeds of each, as
+    in experiments.py.
+
+    Returns networks (path -> nats_per_note, heads, moved), pieces, notes, per_piece (name, notes, nats_per_note: path
+    -> nats), verdict (sentences on the best network beside each other one) and remarks. Raises UserError if the
+    networks write music in different ways or there is no such piece.
+    """
+    loaded = {path: checkpoint.load(path) for path in paths}
+    if len(loaded) < 2:
+        raise UserError(f"--weights names {paths[0]} alone, twice: name two networks to compare.")
+    check_comparable(loaded)
+    alone = replace(asked, baselines=False, samples=0)
+    music = {path: read_music(path, weights.about, alone) for path, weights in loaded.items()}
+    remarks = [remark for each in music.values() for remark in each.remarks]
+    if asked.midi_dir:
+        candidates = read_scored(loaded[paths[0]].about, asked.midi_dir, remarks)
+    else:
+        candidates = [source for each in music.values() for source in each.scored]
+    different = {}
+    for source in candidates:  # a piece that comes twice counts once, under its first name
+        different.setdefault(copying.content(source), source)
+    different = list(different.values())
+    learnt = [copying.trained_on(loaded[path].about, music[path].train, different) for path in loaded]
+    pieces = [source for source, known in zip(different, np.any(learnt, axis=0), strict=True) if not known]
+    if not pieces:
+        raise UserError(
+            f"Each of the {len(different)} pieces is one that {' or '.join(loaded)} learnt from: name a folder of "
+            "other music with --midi-dir."
+        )
+    # Counted in the music, not in what a vocabulary makes of it.
+    notes = np.array([sum(map(len, map(events.pitches, s.events.streams["note"].tolist()))) for s in pieces])
+    networks, nats = {}, {}
+    for path, weights in loaded.items():
+        corpus = dataset.encode(pieces, weights.vocabulary)
+        each = likelihood.score(Stepper(weights), corpus).nats  # (P, S)
+        nats[path], heads = each.sum(axis=1), each.sum(axis=0) / notes.sum()
+        networks[path] = {"nats_per_note": float(heads.sum()), "moved": corpus.moved}
+        networks[path]["heads"] = dict(zip(corpus.vocabulary.streams, heads.tolist(), strict=True))
+    best, *others = sorted(networks, key=lambda path: networks[path]["nats_per_note"])
+    verdict = [in_words(best, other, nats[other] - nats[best], notes, LEVEL / len(others)) for other in others]
+    columns = {"name": [source.name for source in pieces], "notes": notes.tolist()}
+    columns["nats_per_note"] = as_rows({path: (total / notes).tolist() for path, total in nats.items()})
+    result = {"networks": networks, "pieces": len(pieces), "notes": int(notes.sum()), "per_piece": as_rows(columns)}
+    return result | {"verdict": verdict, "remarks": remarks}
+
+
+def check_comparable(loaded: dict[str, Checkpoint]) -> None:
+    """Raises UserError if networks do not write the same music as the same events."""
+    (first, one), *others = loaded.items()
+    for path, other in others:
+        for name, this in asdict(one.vocabulary.representation).items():
+            that = asdict(other.vocabulary.representation)[name]
+            if this != that and not (name == "streams" and sorted(this) == sorted(that)):
+                shown = [",".join(value) if name == "streams" else value for value in (this, that)]
+                raise UserError(
+                    f"Nats a note of {first} and {path} cannot be compared, since they do not say the same of the "
+                    f"music: --{name.replace('_', '-')} was {shown[0]} for one and {shown[1]} for the other."
+                )
+
+
+def chance(difference: np.ndarray) -> float:
+    """How often chance alone makes the sum of paired differences (P,) as large as it is, in either direction: the share
+    of random signs that do (Fisher's randomisation test; for comparing systems, Noreen 1989)."""
+    rng = np.random.default_rng(0)
+    sums = np.array([rng.choice((-1.0, 1.0), len(difference)) @ difference for _ in range(SHUFFLES)])
+    as_large = np.abs(sums) >= np.abs(difference.sum()) - 1e-9  # sums in another order differ a little
+    return float((as_large.sum() + 1) / (SHUFFLES + 1))
+
+
+def in_words(best: str, other: str, saved: np.ndarray, notes: np.ndarray, level: float) -> str:
+    """Whether the network `best` is better than `other`, given the nats (P,) that it saves on pieces of so many notes
+    (P,), and whether chance, at this level, can explain it."""
+    pieces, less = len(saved), saved.sum() / notes.sum()
+    by = f"{less:.3f}" if less >= 0.0005 else "less than 0.001"
+    if not saved.any():
+        return f"{best} and {other} are equally good on each of the {pieces} pieces."
+    sentence = f"{best} is better than {other} by {by} nats a note, on {(saved > 0).sum()} of {pieces} pieces"
+    if 2 * 0.5**pieces > level:  # what chance gives a network that is better on all of them
+        return f"{sentence}: too few pieces to tell whether that is more than chance."
+    p = chance(saved)
+    if p > level:
+        return f"{sentence}: that may be chance (p = {p:.2f}), so neither has shown that it is better."
+    return f"{sentence}: more than chance (p {'< 0.001' if p < 0.001 else f'= {p:.3f}'})."

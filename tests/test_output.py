@@ -200,7 +200,7 @@ def test_no_words_of_a_picture_overlap():
     changes = [(i * 480, *((1, 4), (2, 8))[i % 2]) for i in range(300)]
     piece = make_piece([(i * 240, 21 + i * 7 % 88, 240) for i in range(600)], time_signatures=changes)
     for prior, width in ((piece.take(slice(300)), "i"), (None, "W")):
-        _, texts = drawn(piece, title=width * 300, about=width * 300, prior=prior)
+        _, texts = drawn(piece, title=width * 250, about=width * 250, prior=prior)
         assert len(texts) > 100
         assert all(box.x0 >= 0 and box.x1 <= pianoroll.WIDTH * pianoroll.DPI for _, box in texts)
         overlapping = [(a, b) for i, (a, box) in enumerate(texts) for b, other in texts[:i] if box.overlaps(other)]
@@ -231,7 +231,7 @@ def test_pictures_of_odd_pieces(tmp_path: Path):
 
 def pickup_piece(rest: int) -> midi.Piece:
     """After a rest, in ticks, a part to the end of the third bar of 4/4, and another one from the second bar on."""
-    melody = [(tick, 72, 240) for tick in range(rest, 3 * 1920, 240)]
+    melody = [(tick, 72, min(240, 5760 - tick)) for tick in range(rest, 5760, 240)]
     return make_piece([*melody, (1920, 48, 1920, 80, 40), (3840, 50, 1920, 80, 40)], tempos=[(0, 500_000)])
 
 

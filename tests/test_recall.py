@@ -126,9 +126,9 @@ def test_a_figure_that_goes_on_and_on_is_noticed():
 
 def test_what_goes_on_and_on_is_recalled_no_longer():
     corpus = encoded()
-    past = recall.Past.empty(2, corpus.vocabulary)
-    past.codes[:, recall.LONGEST, :4] = [[1, 2, 3, 1], [1, 2, 3, 4]]  # the first of two pieces is where it was
-    past = dataclasses.replace(past, length=4)
+    runs = np.zeros((2, 2, 4), int)
+    runs[0, 0, 3] = recall.LENGTH.max()  # the first of two pieces is where it was three events ago
+    past = dataclasses.replace(recall.Past.empty(2, corpus.vocabulary), runs=runs, length=4)
     recalled = {name: np.ones((2, recall.K), int) for name in corpus.vocabulary.recalled}
     state = State([], {}, *(np.zeros(2),) * 3, past, recalled, np.zeros(2), 4)
     after = sampler.break_loops(state).recalled

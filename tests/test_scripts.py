@@ -84,7 +84,7 @@ def test_an_opening_is_not_recalled(weights: Path, monkeypatch):
 
 
 def test_constraints_of_a_caller_are_kept(weights: Path):
-    """They come first, so they hold where the usual ones cannot hold too; and they are the caller's for the next time."""
+    """They come first, so they hold where the usual ones cannot hold too; and they still hold the next time."""
     kept = checkpoint.load(weights)
     network, asked = Stepper(kept), []
 
@@ -179,6 +179,53 @@ def test_a_part_of_the_prior(weights: Path, tmp_path: Path):
     assert {(onset + shift, pitch) for onset, pitch, *_ in rows(alone)} <= {row[:2] for row in rows(piece)}
     result = run("predict_with_prior.py", "--weights", weights, *flags[:4], "--prior-start", 100)
     assert "no notes from beat 100 on" in one_line_error(result)
+
+
+@pytest.mark.parametrize(
+    ("start", "bars", "pitches"),
+    [
+        (0, 1, range(40, 44)),
+        (0, 3, range(40, 51)),
+        (0, -1, range(54, 56)),  # the last bar is the one in which the last note begins
+        (0, -2, range(51, 56)),
+        (4, 2, range(44, 51)),
+        (5, 2, range(45, 51)),  # the bar that the start is in is the first
+        (9, -2, range(51, 56)),
+        (15, -9, range(55, 56)),
+        (0, 5, range(40, 56)),
+        (0, -5, range(40, 56)),
+        (4, 9, range(44, 56)),
+    ],
+)
+def test_bars_of_the_prior(start: float, bars: int, pitches: range, capsys):
+    """By the metre of the file: two bars of 4/4, then two of 3/4 and the beginning of another."""
+    metres, tempos = [(0, 4, 4), (8 * 480, 3, 4)], [(0, 500_000), (13 * 480, 400_000)]
+    notes = [(i * 480, 40 + i, 480) for i in range(15)] + [(15 * 480, 55, 9 * 480)]
+    whole = make_piece(notes, time_signatures=metres, tempos=tempos)
+    piece = compose.fragment(whole, start, 3, "mine.mid", bars)  # PRIOR_NOTES counts only without PRIOR_BARS
+    assert piece.pitch.tolist() == list(pitches)
+    onset = (pitches[0] - 40) * 480
+    line, *metre = whole.bars(onset + 1)[-1]
+    assert piece.onset[0] == onset - line and list(piece.time_signatures[0]) == [0, *metre]
+    # A change after the last note belongs to music that is not there.
+    assert [tempo for _, tempo in piece.tempos][-1] == (400_000 if pitches[-1] > 53 else 500_000)
+    fewer = abs(bars) > (5 if start < 4 else 4)
+    said = f"mine.mid has fewer than {abs(bars)} bars from beat {start:g} on: all of them are used\n"
+    assert capsys.readouterr().out == (said if fewer else "")
+
+
+def test_a_pickup_belongs_to_the_bar_after_it():
+    whole = make_piece([((3 + i) * 480, 60 + i, 480) for i in range(13)])
+    for bars, pitches in {1: range(60, 65), 2: range(60, 69), -2: range(65, 73), -3: range(60, 73)}.items():
+        assert compose.fragment(whole, 0, 0, "mine.mid", bars).pitch.tolist() == list(pitches)
+
+
+def test_bars_without_notes_are_an_error(weights: Path, tmp_path: Path):
+    save(make_piece([(9 * 480, 60, 480), (10 * 480, 62, 480)]), tmp_path / "prior.mid")
+    flags = ["predict_with_prior.py", "--weights", weights, "--prior", tmp_path / "prior.mid", "--out", tmp_path]
+    assert "has no notes in its first 2 bars" in one_line_error(run(*flags, "--prior-bars", 2))
+    result = run(*flags, "--prior-bars", -7, "--notes", 10, *SILENT)
+    assert "has fewer than 7 bars" in result.stdout and "2 notes of" in result.stdout, result.stderr
 
 
 def test_values_never_seen_are_moved_for_the_network_and_said(weights: Path, tmp_path: Path):

@@ -8,6 +8,8 @@ so loading runs no code from the file.
 import json
 import os
 import tempfile
+from collections import Counter
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -41,22 +43,21 @@ def sibling(weights: str, ending: str) -> Path:
     return Path(weights.removesuffix("weights.h5") + ending)
 
 
-def keras_paths(model: "keras.Model") -> dict[str, list[str]]:
-    """Layer name -> paths of its weights in a file that `model.save_weights` wrote.
+def kept_weights(model: "keras.Model") -> Iterator[tuple[str, str, tuple[int, ...]]]:
+    """LAYER/N of each weight, its path in a file that `model.save_weights` wrote, and its shape.
 
     Keras names a layer in the file by its class in snake case and its number among the layers of that class.
     """
     from keras.src.utils.naming import to_snake_case
 
-    paths, counts = {}, {}
+    counts = Counter()
     for layer in model.layers:
-        kind = to_snake_case(layer.__class__.__name__)
-        number = counts[kind] = counts.get(kind, -1) + 1
-        group = f"layers/{kind}" + (f"_{number}" if number else "")
-        if layer.weights:
-            inner = "cell/vars" if hasattr(layer, "cell") else "vars"  # a recurrent layer keeps its weights in a cell
-            paths[layer.name] = [f"{group}/{inner}/{i}" for i in range(len(layer.weights))]
-    return paths
+        kind = to_snake_case(type(layer).__name__)
+        group = f"{kind}_{counts[kind]}" if counts[kind] else kind
+        counts[kind] += 1
+        inner = "cell/vars" if hasattr(layer, "cell") else "vars"  # a recurrent layer keeps its weights in a cell
+        for i, weight in enumerate(layer.weights):
+            yield f"{layer.name}/{i}", f"layers/{group}/{inner}/{i}", tuple(weight.shape)
 
 
 def check_writable(path: str | Path) -> None:
@@ -92,12 +93,10 @@ def save(path: str | Path, model: "keras.Model", about: dict, half: bool = False
         if half:
             halve(scratch)
         with h5py.File(scratch, "r+") as file:
-            paths = keras_paths(model)
-            for layer in model.layers:
-                for i, place in enumerate(paths.get(layer.name, [])):
-                    if file[place].shape != tuple(layer.weights[i].shape):
-                        raise RuntimeError(f"Keras keeps {layer.name} elsewhere than at {place} in its weights files")
-                    file[f"network/{layer.name}/{i}"] = h5py.SoftLink(f"/{place}")
+            for name, place, shape in kept_weights(model):
+                if file[place].shape != shape:
+                    raise RuntimeError(f"Keras keeps {name} elsewhere than at {place} in its weights files")
+                file[f"network/{name}"] = h5py.SoftLink(f"/{place}")
             file["about"] = json.dumps({"format": FORMAT, **about})
 
 
@@ -118,18 +117,12 @@ def load(path: str | Path) -> Checkpoint:
             if "about" not in file or "network" not in file:
                 raise UserError(f"{path} was not written by this train.py: train again, or name others with --weights.")
             about = json.loads(file["about"][()])
-            if about["format"] < FORMAT:
-                raise UserError(
-                    f"{path} was written by an older version of this program, with another network: train again."
-                )
-            if about["format"] > FORMAT:
-                raise UserError(
-                    f"{path} was written by a newer version of this program (format {about['format']}, this one reads "
-                    f"{FORMAT}): update it."
-                )
+            if about["format"] != FORMAT:
+                age, remedy = ("an older", "train again") if about["format"] < FORMAT else ("a newer", "update it")
+                raise UserError(f"{path} was written by {age} version of this program, for another network: {remedy}.")
+            layers = file["network"].items()
             arrays = {
-                name: [np.asarray(layer[str(i)], np.float32) for i in range(len(layer))]
-                for name, layer in file["network"].items()
+                name: [np.asarray(layer[str(i)], np.float32) for i in range(len(layer))] for name, layer in layers
             }
         return Checkpoint(about, Vocabulary.from_json(about["vocabulary"]), arrays)
     except PermissionError:

@@ -67,8 +67,9 @@ def new_pieces(network: Stepper, begun: list[dict], how: Sampling, wanted: Wante
 
 
 def fragment(whole: Piece, start: float, notes: int, name: str, bars: int = 0) -> Piece:
-    """What is to be continued of a piece, from the beat `start` on: the first `bars` bars, or with a negative number the
-    last; with 0 the first `notes` notes (0: all). Raises UserError, which calls the piece `name`, if that is no note."""
+    """The part of a piece that is to be continued: from the beat `start` on the first `bars` bars, or the last if that
+    is negative; or the first `notes` notes (0: all) if `bars` is 0. Raises UserError, which calls the piece `name`, if
+    there are no notes in it."""
     settings.at_least("prior-start", start, 0)
     settings.at_most("prior-start", start, 1e6)
     settings.at_least("prior-notes", notes, 0)
@@ -78,7 +79,10 @@ def fragment(whole: Piece, start: float, notes: int, name: str, bars: int = 0) -
             f"{name} has no notes from beat {start:g} on: its last begins at {last:g}; lower --prior-start."
         )
     if bars:
-        begin, notes = notes_in_bars(whole, begin, bars, name)
+        begin, end = bars_of(whole, begin, bars, name)
+        notes = np.count_nonzero((whole.onset >= begin) & (whole.onset < end))
+        if not notes:
+            raise UserError(f"{name} has no notes in its first {bars} bars from beat {start:g} on: raise --prior-bars.")
     piece = whole.span(begin)
     if notes and notes < len(piece):
         # Changes of tempo or metre after the last note that is used belong to music that is not there.
@@ -86,23 +90,18 @@ def fragment(whole: Piece, start: float, notes: int, name: str, bars: int = 0) -
     return piece
 
 
-def notes_in_bars(whole: Piece, start: int, bars: int, name: str) -> tuple[int, int]:
-    """The tick at which the first `bars` bars from the tick `start` on begin, or with a negative number the last, and how
-    many notes begin in them. A pickup belongs to the bar after it, and the last bar is the one in which the last note
-    begins. If there are fewer bars, all of them count, and that is printed. Raises UserError if they have no notes."""
+def bars_of(whole: Piece, start: int, bars: int, name: str) -> tuple[int, int]:
+    """Where the first `bars` bars from the tick `start` on, or the last if that is negative, begin and end, in ticks. A
+    pickup counts with the bar after it; the last bar is the one of the last onset. Prints if there are fewer bars."""
     end = int(whole.onset[-1]) + 1
     lines = whole.bars(end)
     pickup = theory.bars(lines, whole.onset, whole.ticks_per_quarter)[0].number == 0
     edges = [start, *(tick for tick, *_ in lines[1 + pickup :] if tick > start), end]
-    there = len(edges) - 1
-    where = f"from beat {start / whole.ticks_per_quarter:g} on"
-    if abs(bars) > there:
-        print(f"{name} has {there} bars {where}, not {abs(bars)}: all of them are used")
-    begin, end = (start, edges[min(bars, there)]) if bars > 0 else (edges[max(there + bars, 0)], end)
-    notes = int(np.count_nonzero((whole.onset >= begin) & (whole.onset < end)))
-    if not notes:
-        raise UserError(f"{name} has no notes in the first {bars} bars {where}: raise --prior-bars.")
-    return begin, notes
+    if abs(bars) >= len(edges):
+        beat = start / whole.ticks_per_quarter
+        print(f"{name} has fewer than {abs(bars)} bars from beat {beat:g} on: all of them are used")
+        return start, end
+    return (start, edges[bars]) if bars > 0 else (edges[bars - 1], end)
 
 
 def remarks(vocabulary: Vocabulary, prior: Piece, name: str) -> list[str]:

@@ -27,10 +27,8 @@ class Source:
 
 
 def read_folder(folder: str, how: Representation, salt: int = 0) -> tuple[list[Source], list[tuple[str, str]]]:
-    """All pieces below `folder` as events, and what was skipped as (name, reason). Another `salt` gives the pieces other
-    places, and so holds out others.
-
-    Raises UserError if the folder does not exist, or holds no file that can be used.
+    """All pieces below `folder` as events, and what was skipped as (name, reason). With another `salt` others are held
+    out. Raises UserError if the folder does not exist, or holds no file that can be used.
     """
     paths = midi.find(folder)
     if not paths:
@@ -107,11 +105,9 @@ class Corpus:
 
 def encode(sources: list[Source], vocabulary: Vocabulary, transpose: int = 0) -> Corpus:
     """The corpus of some pieces. `transpose` is how far, in semitones, they may be moved later."""
-    size = np.array([len(source.events) + 2 for source in sources], np.int64)
-    first = np.concatenate([[0], np.cumsum(size)])
-    inputs = {stream: np.full(first[-1], vocabulary.size(stream), np.int32) for stream in vocabulary.streams}
-    inputs["phase"] = np.zeros(first[-1], np.int32)
-    inputs["interval"] = np.full(first[-1], REACH, np.int32)
+    first = np.cumsum([0, *(len(source.events) + 2 for source in sources)])
+    start_token = {stream: vocabulary.size(stream) for stream in vocabulary.streams} | {"phase": 0, "interval": REACH}
+    inputs = {name: np.full(first[-1], value, np.int32) for name, value in start_token.items()}
     bar = np.full(first[-1], bar_steps((4, 4), vocabulary.grid), np.int32)
     moved = Counter()
     for source, start, stop in zip(sources, first + 1, first[1:] - 1, strict=False):

@@ -245,12 +245,10 @@ class Vocabulary:
 
         It holds for pieces of the training music moved within their `room`; other entries mean nothing.
         """
-        notes, lowest = self.values["note"], self.keys[:-1].argmax(axis=1)
-        table = np.tile(np.arange(len(notes) + 1), (2 * semitones + 1, 1))
-        for row, shift in zip(table, range(-semitones, semitones + 1), strict=True):
-            fits = np.flatnonzero((lowest + shift >= 0) & (self.top[:-1] + shift <= 127))
-            row[fits] = np.minimum(np.searchsorted(notes, shifted(notes[fits], shift)), len(notes) - 1)
-        return table
+        notes, shifts = self.values["note"], range(-semitones, semitones + 1)
+        table = [np.searchsorted(notes, shifted(notes, shift)) for shift in shifts]
+        table = np.minimum(table, len(notes) - 1)
+        return np.pad(table, ((0, 0), (0, 1)), constant_values=len(notes))
 
     def to_json(self) -> dict:
         values = {stream: values.tolist() for stream, values in self.values.items()}

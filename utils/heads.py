@@ -100,32 +100,17 @@ def gains(xp: ModuleType, gain: Array, classes: Array, size: int) -> Array:
     return xp.reshape(total, (-1, *lead[1:], size))
 
 
-@dataclass(frozen=True)
 class Head:
     """The head of a stream: a hidden layer, and from it one logit for each class and the trust in each recalled event,
     which its class gains."""
 
-    stream: str
-    vocabulary: Vocabulary
-    shape: Shape
-
-    @property
-    def sees(self) -> tuple[str, ...]:
-        return tuple(self.shape.sees[self.stream])
-
-    @property
-    def classes(self) -> int:
-        return self.vocabulary.size(self.stream)
-
-    @property
-    def outputs(self) -> dict[str, int]:
-        """Dense layers above the hidden one, and the numbers that each gives."""
-        return {f"head_{self.stream}": self.classes, f"trust_{self.stream}": K}
-
-    @property
-    def own_weights(self) -> dict[str, list[tuple[int, ...]]]:
-        """Weights beside those of the Dense layers, all of which start at 0."""
-        return {}
+    def __init__(self, stream: str, vocabulary: Vocabulary, shape: Shape):
+        self.stream, self.vocabulary, self.shape = stream, vocabulary, shape
+        self.sees, self.classes = tuple(shape.sees[stream]), vocabulary.size(stream)
+        # Dense layers above the hidden one, and the numbers that each gives.
+        self.outputs = {f"head_{stream}": self.classes, f"trust_{stream}": K}
+        # Weights beside theirs, all of which start at 0: name -> shapes.
+        self.own_weights: dict[str, list[tuple[int, ...]]] = {}
 
     def weight_shapes(self) -> dict[str, list[tuple[int, ...]]]:
         hidden = self.shape.hidden
@@ -151,32 +136,29 @@ class NoteHead(Head):
     """A note's logit is one for its pitch, one for its interval from the note before (what is recalled gains here), and
     one for what lies around its key. So what was learnt in one key serves in all."""
 
-    @property
-    def outputs(self) -> dict[str, int]:
-        relative = {"relative_note": INTERVALS, "wanted_surroundings": self.shape.surroundings}
-        return {**super().outputs, **relative}
+    def __init__(self, stream: str, vocabulary: Vocabulary, shape: Shape):
+        super().__init__(stream, vocabulary, shape)
+        self.outputs |= {"relative_note": INTERVALS, "wanted_surroundings": shape.surroundings}
+        self.top = vocabulary.top.astype("int32")
 
     def logits(self, xp: ModuleType, outputs: list[Array], known: Known, *own: Array) -> Array:
         pitch, trust, interval, wanted = outputs
         interval = interval + gains(xp, trust * known.agrees, known.recalled["interval"], INTERVALS)
-        top = self.vocabulary.top.astype("int32")
-        each = top[:-1] + REACH - xp.take(top, known.last_note, axis=0)[..., None]  # (..., V) interval of each class
+        top = self.top[:-1]
+        each = top + REACH - xp.take(self.top, known.last_note, axis=0)[..., None]  # (..., V) interval of each class
         around = xp.matmul(known.around, wanted[..., None])[..., 0]
         logits = pitch + xp.take_along_axis(interval, each, axis=-1)
-        return logits + xp.take(around, top[:-1] - self.vocabulary.lowest, axis=-1)
+        return logits + xp.take(around, top - self.vocabulary.lowest, axis=-1)
 
 
 class NumberHead(Head):
     """A stream as a number of quarter notes, with a normal distribution around it whose width is one learnt number: the
     likelihood that is greatest where the squared error is least. It is given on the values of the vocabulary."""
 
-    @property
-    def outputs(self) -> dict[str, int]:
-        return {f"head_{self.stream}": 1 + (self.stream == END_STREAM)}  # the end of a piece has a logit of its own
-
-    @property
-    def own_weights(self) -> dict[str, list[tuple[int, ...]]]:
-        return {f"regression_{self.stream}": [(1,)]}  # the logarithm of the width
+    def __init__(self, stream: str, vocabulary: Vocabulary, shape: Shape):
+        super().__init__(stream, vocabulary, shape)
+        self.outputs = {f"head_{stream}": 1 + (stream == END_STREAM)}  # the end of a piece has a logit of its own
+        self.own_weights = {f"regression_{stream}": [(1,)]}  # the logarithm of the width
 
     def logits(self, xp: ModuleType, outputs: list[Array], known: Known, *own: Array) -> Array:
         (number,), (log_width,) = outputs, own

@@ -22,27 +22,16 @@ REPEATS = tuple((COMPARED, n) for n in (1, 2, 3, 4, 6, 8, 12, 16, 24)) + tuple((
 LENGTH = np.array([length for _, length in REPEATS])
 BARS = np.array([1, 2, 4, 8])  # so many bars ago
 K = len(REPEATS) + len(BARS)
-LONGEST = max(range(len(REPEATS)), key=LENGTH.__getitem__)  # the context of most events
+KIND = np.array([int(streams == RHYTHM) for streams, _ in REPEATS])  # of `Past.runs`
 LOOP = 8  # events in a figure that counts as a loop, at the most (EXPERIMENTS.md, 'Does it ever stop?')
 REMEMBERED = 4096  # events back that the last time may lie: more than most pieces have; it bounds the work of a step
 NOTHING = -1  # the class of what is recalled where nothing is
 
 
-def hash_factors() -> np.ndarray:
-    """(longest context, streams, repeats): random odd numbers by which classes are multiplied in the hash of a context.
-
-    A context is compared by the sum, modulo 2^64, of each class (from 1 on) times the factor of its place and stream.
-    Of the sum the upper half counts: two contexts that differ have the same once in four thousand million. A stream
-    that is not compared, and an event that is too long ago, have the factor 0.
-    """
-    factors = np.random.default_rng(0).integers(2**63, size=(LENGTH.max(), len(COMPARED)), dtype=np.uint64) * 2 + 1
-    used = np.array([[stream in streams for streams, _ in REPEATS] for stream in COMPARED])
-    ago = np.arange(len(factors))[:, None, None]
-    return np.where(used & (ago < LENGTH), factors[:, :, None], np.uint64(0))
-
-
-HASH_FACTORS = hash_factors()
-LOWER = np.uint64(32)  # bits of a hash that do not count
+# Contexts are compared by the upper half of a sum, modulo 2^64: each class times the random odd number of its place and
+# stream. Two different contexts have the same once in four thousand million.
+FACTORS = np.random.default_rng(0).integers(2**63, size=(LENGTH.max(), len(COMPARED)), dtype=np.uint64) * 2 + 1
+LOWER = np.uint64(32)  # bits of the sum that do not count
 
 
 def last_times(classes: dict[str, np.ndarray], first: np.ndarray) -> np.ndarray:
@@ -57,9 +46,9 @@ def last_times(classes: dict[str, np.ndarray], first: np.ndarray) -> np.ndarray:
     for k, (streams, length) in enumerate(REPEATS):
         code = np.zeros(count, np.uint64)
         for stream in streams:
-            column = classes[stream].astype(np.uint64) + np.uint64(1)
+            column = classes[stream].astype(np.uint64)
             for ago in range(min(length, count)):
-                code[ago:] += column[: count - ago] * HASH_FACTORS[ago, COMPARED.index(stream), k]
+                code[ago:] += column[: count - ago] * FACTORS[ago, COMPARED.index(stream)]
         # Sorted by the hash and then by place: equal contexts of a piece are neighbours.
         keys = ((code >> LOWER) << LOWER | np.arange(count, dtype=np.uint64))[place >= length]
         keys.sort()
@@ -137,13 +126,12 @@ class MatchModel:
 class Past:
     """The events of B pieces so far, searched again after each: it recalls the same as a MatchModel of whole pieces.
 
-    Arrays have room for events to come and are filled in place: only one of several continuations of a Past may go on.
+    The columns have room for events to come and are filled in place, so only one of several continuations may go on.
     """
 
     viewpoint: Viewpoint
     columns: dict[str, np.ndarray]  # streams, 'interval', 'onset' and 'top' -> (B, room)
-    codes: np.ndarray  # (B, repeats, room) hashes of the contexts that end with each event; 0 before one is whole
-    recent: np.ndarray  # (B, longest context * streams) classes of the last events, from the latest back; else 0
+    runs: np.ndarray  # (B, 2, length) how many events up to the last equal those so far before, by all and by rhythm
     onset: np.ndarray  # (B,) steps since the beginning
     length: int = 0  # places that are filled; pieces with fewer events begin later
 
@@ -151,53 +139,45 @@ class Past:
     def empty(cls, count: int, vocabulary: Vocabulary, room: int = 512) -> "Past":
         viewpoint = Viewpoint(vocabulary)
         columns = {name: np.zeros((count, room), np.int32) for name in (*viewpoint.names, "onset", "top")}
-        recent = np.zeros((count, LENGTH.max() * len(COMPARED)), np.uint64)
-        codes = np.zeros((count, len(REPEATS), room), np.uint32)
-        return cls(viewpoint, columns, codes, recent, np.zeros(count, np.int32))
+        return cls(viewpoint, columns, np.zeros((count, 2, 0), np.int32), np.zeros(count, np.int32))
 
     def add(self, event: dict[str, np.ndarray], bar: np.ndarray) -> tuple["Past", dict[str, np.ndarray]]:
         """The past with an event, name -> (B,), in a bar of so many steps (B,), after it; and what is recalled then,
         name -> classes (B, K)."""
-        now, row_room = self.length, self.codes.shape[-1]
-        past = self if now < row_room else self.moved(0, 2 * now + 1)
+        now, full = self.length, self.length == self.columns["onset"].shape[1]
+        columns = (self.moved(0, 2 * now + 1) if full else self).columns
         onset, top = self.onset + self.viewpoint.steps[event[END_STREAM]], self.viewpoint.top[event["note"]]
-        values = {**event, "onset": onset, "top": top}
-        for name, column in past.columns.items():
-            column[:, now] = values[name]
-        latest = np.stack([event[stream] for stream in COMPARED], axis=1).astype(np.uint64) + np.uint64(1)
-        recent = np.concatenate([latest, self.recent[:, : -len(COMPARED)]], axis=1)
-        code = ((recent @ HASH_FACTORS.reshape(-1, len(REPEATS))) >> LOWER).astype(np.uint32)
-        code[recent[:, (LENGTH - 1) * len(COMPARED)] == 0] = 0
-        past.codes[:, :, now] = code
-        # From the latest event backwards, so that the first match is the last time.
-        same = past.codes[:, :, max(now - REMEMBERED, 0) : now + 1][:, :, ::-1] == code[:, :, None]
-        same[:, :, 0] = False
-        back = same.argmax(axis=-1)
-        repeats = np.where((back > 0) & (code > 0), now - back + 1, NOTHING)
-        order = self.viewpoint.order(past.columns["onset"][:, : now + 1], past.columns["top"][:, : now + 1])
+        event = {**event, "onset": onset, "top": top}
+        for name, column in columns.items():
+            column[:, now] = event[name]
+        # From the last event backwards, so that the first match is the last time; an event is no repeat of itself.
+        same = {stream: columns[stream][:, now::-1] == event[stream][:, None] for stream in COMPARED}
+        runs = np.stack([np.logical_and.reduce([same[s] for s in streams]) for streams in (COMPARED, RHYTHM)], axis=1)
+        runs = runs.astype(np.int32)
+        runs[..., :now] *= self.runs + 1
+        runs[..., 0] = 0
+        back = (runs[:, KIND, : REMEMBERED + 1] >= LENGTH[:, None]).argmax(axis=-1)
+        repeats = np.where(back > 0, now - back + 1, NOTHING)
+        order = self.viewpoint.order(columns["onset"][:, : now + 1], columns["top"][:, : now + 1])
         ago = onset[:, None] - BARS * bar[:, None]  # (B, bars)
         bars = (order[:, None] <= self.viewpoint.order(ago, top[:, None])[:, :, None]).sum(axis=-1)
         bars = np.where((ago < 0) | (now - bars + 1 > REMEMBERED), NOTHING, bars)
-        rows, here = np.arange(len(code))[:, None], np.full((len(code), 1), now)
-        at = np.concatenate([repeats, bars], axis=1)
-        recalled = self.viewpoint.classes(lambda name, at: past.columns[name][rows, at], at, here, bar[:, None])
-        return replace(past, recent=recent, onset=onset, length=now + 1), recalled
+        at, rows = np.concatenate([repeats, bars], axis=1), np.arange(len(onset))[:, None]
+        last = np.full((len(onset), 1), now)
+        recalled = self.viewpoint.classes(lambda name, at: columns[name][rows, at], at, last, bar[:, None])
+        return Past(self.viewpoint, columns, runs, onset, now + 1), recalled
 
     def loops(self) -> np.ndarray:
         """(B,) whether a figure of up to LOOP events has come again and again for as long as the longest context."""
-        codes = self.codes[:, LONGEST, max(self.length - 1 - LOOP, 0) : self.length]
-        return (codes[:, :-1] == codes[:, -1:]).any(axis=1) & (codes[:, -1:] > 0).any(axis=1)
+        return (self.runs[:, 0, 1 : LOOP + 1] >= LENGTH.max()).any(axis=1)
 
     def aligned(self, length: int) -> "Past":
         """The same with its last event at the place `length` - 1, so that several can be put side by side."""
         return self.moved(length - self.length, length)
 
     def moved(self, places: int, room: int) -> "Past":
-        """The same with all events so many places later, in arrays for `room` events."""
-
-        def fit(row: np.ndarray) -> np.ndarray:
-            margins = [(0, 0)] * (row.ndim - 1) + [(places, room - places - self.length)]
-            return np.pad(row[..., : self.length], margins)
-
-        columns = {name: fit(row) for name, row in self.columns.items()}
-        return replace(self, columns=columns, codes=fit(self.codes), length=self.length + places)
+        """The same with its events so many places later, in columns for `room` events."""
+        margins = (0, 0), (places, room - places - self.length)
+        columns = {n: np.pad(c[:, : self.length], margins, constant_values=NOTHING) for n, c in self.columns.items()}
+        runs = np.pad(self.runs, ((0, 0), (0, 0), (0, places)))
+        return replace(self, columns=columns, runs=runs, length=self.length + places)

@@ -7,7 +7,6 @@ import signal
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
-from pathlib import Path
 from types import FrameType, SimpleNamespace
 from typing import TYPE_CHECKING
 
@@ -45,9 +44,10 @@ class Run:
     asked_to_stop: bool = False
     problem: str = ""  # why training went wrong
 
-    @property
-    def history(self) -> list[dict]:
-        return self.about["history"]
+    def __post_init__(self):
+        self.history = self.about["history"]
+        self.last = sibling(self.args.weights, "last.weights.h5")  # the file to resume from
+        self.batches = dataset.batch_count(self.train, self.args.sequence_length, self.args.batch_size)  # in an epoch
 
     @property
     def epoch(self) -> int:
@@ -58,16 +58,6 @@ class Run:
     def updates(self) -> int:
         """Updates so far."""
         return self.count + (self.history[-1]["updates"] if self.history else 0)
-
-    @property
-    def last(self) -> Path:
-        """The file to resume from."""
-        return sibling(self.args.weights, "last.weights.h5")
-
-    @property
-    def batches(self) -> int:
-        """Updates in an epoch."""
-        return dataset.batch_count(self.train, self.args.sequence_length, self.args.batch_size)
 
     def seconds(self) -> float:
         return self.clock() - self.began
@@ -132,25 +122,19 @@ class Run:
             shares = " ".join(f"{stream} {row[f'{name}_{stream}']:.3f}" for stream in self.args.streams)
             return f"{name.replace('_', '-')} {row[name]:.3f} ({shares})"
 
-        held_out = nats("held_out") if "held_out" in row else "nothing held out"
-        line = f"epoch {row['epoch']:3d} {row['seconds']:6.0f} s  {nats('train')}  {held_out}{'  kept' if kept else ''}"
         self.board.epoch(row)
-        # So that with any number of epochs from sample to sample the first one after the first epoch is heard.
-        if row["epoch"] % self.args.sample_epochs == 1 % self.args.sample_epochs:
+        if (row["epoch"] - 1) % self.args.sample_epochs == 0:
             self.board.sample(row, self.last)
-        write_log(self.history, sibling(self.args.weights, "log.csv"))
-        print(line)
-
-
-def write_log(history: list[dict], path: Path) -> None:
-    """The history as CSV. A log that cannot be written (it may be open in a spreadsheet) is no reason to stop."""
-    try:
-        with files.replacing(path) as scratch, scratch.open("w", newline="", encoding="utf-8") as file:
-            writer = csv.DictWriter(file, history[-1])  # the first rows may be of an older version, with less
-            writer.writeheader()
-            writer.writerows(history)
-    except UserError as error:
-        print(f"{error} Training goes on.")
+        try:
+            log = sibling(self.args.weights, "log.csv")
+            with files.replacing(log) as scratch, scratch.open("w", newline="", encoding="utf-8") as file:
+                writer = csv.DictWriter(file, row)  # the first rows may be of an older version, with less
+                writer.writeheader()
+                writer.writerows(self.history)
+        except UserError as error:  # it may be open in a spreadsheet
+            print(f"{error} Training goes on.")
+        held_out = nats("held_out") if "held_out" in row else "nothing held out"
+        print(f"epoch {row['epoch']:3d} {row['seconds']:6.0f} s  {nats('train')}  {held_out}{'  kept' if kept else ''}")
 
 
 @contextlib.contextmanager
@@ -187,11 +171,8 @@ def finish(run: Run, epochs_before: int) -> None:
         return
     if run.asked_to_stop:
         print(f"Stopped in epoch {len(history)}. To go on: the same command with --resume.")
-    best = min(history, key=lambda row: row["score"])
-    score = (
-        f" of epoch {best['epoch']}: {best['score']:.3f} nats a {unit} on held-out pieces"
-        if run.held_out.pieces
-        else ""
-    )
+    best, score = min(history, key=lambda row: row["score"]), ""
+    if run.held_out.pieces:
+        score = f" of epoch {best['epoch']}: {best['score']:.3f} nats a {unit} on held-out pieces"
     print(f"Wrote {args.weights}{score}; its log and pictures are beside it.")
     print(f"Hear it: python generate_music.py --weights {args.weights}")

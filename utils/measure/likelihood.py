@@ -71,9 +71,10 @@ def score(network: stepper.Stepper, corpus: Corpus) -> Score:
     times = [(piece, t) for piece in groups(corpus, MOST) for t in range(size[piece[0]])]
     for piece, t in tqdm(times, desc="scoring", unit="event", delay=2, leave=False):
         now = corpus.first[piece[size[piece] > t]] + t
-        before = state if t else network.start(len(piece), (4, 4))
+        if t == 0:
+            state = network.start(len(piece), (4, 4))
         # The metre may change on the way: the bar and the place in it are read from the corpus, as all else.
-        state = replace(stepper.take(before, slice(len(now))), bar=corpus.matches.bar[now])
+        state = replace(stepper.take(state, slice(len(now))), bar=corpus.matches.bar[now])
         output, state = network.step(state)
         event = {name: classes[now + 1] for name, classes in corpus.inputs.items()}
         for k, stream in enumerate(network.streams):

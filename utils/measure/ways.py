@@ -112,7 +112,8 @@ WAYS: dict[str, tuple[str, Callable[[], "Way"]]] = {
 # The ways that are compared to answer a question.
 QUESTIONS = {
     "regression": ("as it is", "offset and duration as numbers"),
-    "sizes": ("32 units", "64 units", "as it is", "256 units", "384 units", "512 units", "a GRU"),
+    "sizes": ("32 units", "64 units", "as it is", "256 units", "384 units", "512 units"),
+    "cells": ("as it is", "a GRU"),
     "losses": ("as it is", "focal loss", "label smoothing", "Adam", "RMSprop", "Lion", "averaged weights"),
     "choices": ("as it is", "parallel heads", "chords as classes", "one target a window", "scalar inputs", "one key"),
     "windows": ("windows of 20", "as it is", "windows of 100"),

@@ -166,7 +166,7 @@ def note_tag(what: list[Element], length: int, place: tuple[int, int], ties: lis
 def voice_tags(bar: Bar, chords: list[Chord], place: tuple[int, int], key: tuple[int, int]) -> Iterator[Element]:
     """The notes and rests of a voice in a bar; `place` is its voice and staff. In all voices but the first of a staff
     rests are left blank."""
-    if not chords:
+    if not chords and bar.number:  # programs would take such a rest for a whole bar in a pickup, too
         length = tag("duration", bar.end - bar.begin)
         yield tag("note", tag("rest", measure="yes"), length, tag("voice", place[0]), tag("staff", place[1]))
         return

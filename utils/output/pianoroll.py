@@ -96,9 +96,9 @@ class Page:
         # A file may be called '$', which would begin a formula.
         how = {"va": "center", "color": "#5f6672", "parse_math": False, **how}
         text = self.axes.text(x, y, words, fontsize=size, **how)
-        if room < np.inf:
-            width = text.get_window_extent().width / self.axes.figure.dpi
-            text.set_fontsize(size * min(room / max(width, 0.01), 1))
+        most = room * self.axes.figure.dpi
+        while room < np.inf and text.get_window_extent().width > most and text.get_fontsize() > 1:
+            text.set_fontsize(0.95 * text.get_fontsize())  # step by step: widths of letters are whole pixels
 
     def keyboard(self) -> None:
         """Draw the keys left of each system. Black ones go on behind the notes as stripes, and C as a line."""

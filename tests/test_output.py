@@ -37,7 +37,7 @@ def test_a_script_writes_all_that_is_wanted(weights: Path, tmp_path: Path, scrip
         assert file.getnframes() / 44_100 == pytest.approx(midi.seconds(piece) + sound.RING, abs=0.001)
     assert imread(path.with_suffix(".png")).std() > 0.01
     title, notes = read_back(path.with_suffix(".musicxml"))
-    assert title == path.stem and notes == on_grid(piece)
+    assert title == path.stem and notes == as_written(piece)
 
 
 def test_a_failure_costs_one_file_and_one_line(weights: Path, tmp_path: Path):
@@ -280,6 +280,12 @@ def on_grid(piece: midi.Piece) -> list[tuple]:
     return sorted((Fraction(o, quarter), p, Fraction(d, quarter)) for o, p, d in zip(*columns, strict=True))
 
 
+def as_written(piece: midi.Piece) -> list[tuple]:
+    """`on_grid`, without the silence before a pickup."""
+    silence = Fraction(theory.bars(piece.bars(), piece.onset, piece.ticks_per_quarter)[0].begin, theory.GRID)
+    return [(onset - silence, *rest) for onset, *rest in on_grid(piece)]
+
+
 def read_back(path: Path) -> tuple[str, list[tuple]]:
     """Title and (onset, pitch, duration) of a MusicXML file, as music21 reads them. Ties are joined from one voice to
     another, which its own stripTies does not do."""
@@ -324,10 +330,7 @@ def test_music21_reads_the_same_notes_back(tmp_path_factory, notes: list[tuple],
     piece = make_piece(rows, time_signatures=signatures)
     path = tmp_path_factory.mktemp("notation") / "a.musicxml"
     musicxml.write(piece, path, "Title & more")
-    # Without the silence before a pickup.
-    silence = Fraction(theory.bars(piece.bars(), piece.onset, piece.ticks_per_quarter)[0].begin, theory.GRID)
-    expected = [(onset - silence, *rest) for onset, *rest in on_grid(piece)]
-    assert read_back(path) == ("Title & more", expected)
+    assert read_back(path) == ("Title & more", as_written(piece))
 
 
 @pytest.mark.parametrize("rest", [960, 1440, 1680, 1640, 1000, 1880])

@@ -274,9 +274,15 @@ def test_music_is_not_needed_twice(music: Path, weights: Path, tmp_path: Path, c
     folder = tmp_path / "midi"
     shutil.copytree(music, folder)
     path = earlier_run(weights, tmp_path)
+    before = checkpoint.load(path).about["split"]["train"]
+    (folder / before[0]).unlink()
     save(make_piece([(0, 20, 7 * 480), (480, 110, 480)]), folder / "new.mid")
     learn("--midi-dir", folder, "--weights", path, "--epochs", 3, "--resume")
-    assert len(checkpoint.load(tmp_path / "a.last.weights.h5").about["history"]) == 3
+    about = checkpoint.load(tmp_path / "a.last.weights.h5").about
+    assert len(about["history"]) == 3
+    # What was learnt once is known to have been learnt, though it is gone.
+    assert set(before) <= set(about["split"]["train"])
+    assert "new.mid" in about["split"]["train"] + about["split"]["held_out"]
     said = capsys.readouterr().out
     assert "Going on after epoch 2 of" in said and f"from here on from {folder}" in said
 

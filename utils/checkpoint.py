@@ -121,9 +121,7 @@ def load(path: str | Path) -> Checkpoint:
                 age, remedy = ("an older", "train again") if about["format"] < FORMAT else ("a newer", "update it")
                 raise UserError(f"{path} was written by {age} version of this program, for another network: {remedy}.")
             layers = file["network"].items()
-            arrays = {
-                name: [np.asarray(layer[str(i)], np.float32) for i in range(len(layer))] for name, layer in layers
-            }
+            arrays = {n: [np.asarray(layer[str(i)], np.float32) for i in range(len(layer))] for n, layer in layers}
         return Checkpoint(about, Vocabulary.from_json(about["vocabulary"]), arrays)
     except PermissionError:
         raise UserError(f"{path} cannot be read: permission denied.") from None

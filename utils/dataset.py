@@ -28,8 +28,7 @@ class Source:
 
 def read_folder(folder: str, how: Representation, salt: int = 0) -> tuple[list[Source], list[tuple[str, str]]]:
     """All pieces below `folder` as events, and what was skipped as (name, reason). With another `salt` others are held
-    out. Raises UserError if the folder does not exist, or holds no file that can be used.
-    """
+    out. Raises UserError if the folder does not exist, or holds no file that can be used."""
     paths = midi.find(folder)
     if not paths:
         raise UserError(
@@ -119,9 +118,8 @@ def encode(sources: list[Source], vocabulary: Vocabulary, transpose: int = 0) ->
         metres, which = np.unique(source.events.metres, axis=0, return_inverse=True)
         bar[start:stop] = np.array([bar_steps(metre, vocabulary.grid) for metre in metres.tolist()])[which.ravel()]
     inputs["interval"][1:] = vocabulary.intervals(inputs["note"][1:], inputs["note"][:-1])
-    is_target = np.ones((first[-1], len(vocabulary.streams)), bool)
-    is_target[first[:-1]] = False
-    is_target[first[1:] - 1] = [stream == END_STREAM for stream in vocabulary.streams]
+    # The end of a piece is the class `end` of this stream, the start token the one after it.
+    is_target = inputs[END_STREAM][:, None] < vocabulary.end + np.equal(vocabulary.streams, END_STREAM)
     rooms = np.array([room(source.events.streams["note"], transpose) for source in sources])
     matches = recall.MatchModel(inputs, first, bar, vocabulary)
     return Corpus(inputs, first, is_target, matches, rooms, moved, vocabulary)

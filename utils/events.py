@@ -98,7 +98,7 @@ def without_doubles(piece: Piece) -> Piece:
 
 
 def from_piece(piece: Piece, how: Representation = DEFAULT) -> Events:
-    """The events of a piece; they have the streams that `how` names.
+    """The events of a piece, with the streams that `how` names.
 
     Onsets and ends move to the nearest grid step. Of notes with equal onset and pitch the longest stays. Offsets and
     durations above `max_beats` are clipped and counted. With `chords="class"` the notes that have the same onset and
@@ -119,8 +119,8 @@ def from_piece(piece: Piece, how: Representation = DEFAULT) -> Events:
     pitch = notes.pitch if how.chords == "class" else notes.pitch.astype(np.int32)
     velocity = (notes.velocity // VELOCITY_STEP * VELOCITY_STEP + VELOCITY_STEP // 2).astype(np.int32)
     streams = {"offset": offset, "note": pitch, "duration": duration, "velocity": velocity}
-    streams = {stream: streams[stream] for stream in how.streams}
-    return Events(streams, phase.astype(np.int32), metres, np.count_nonzero(lengths > longest))
+    clipped = np.count_nonzero(lengths > longest)
+    return Events({stream: streams[stream] for stream in how.streams}, phase.astype(np.int32), metres, clipped)
 
 
 def to_piece(
@@ -131,10 +131,8 @@ def to_piece(
     velocity: int = 80,
     program: int = 0,
 ) -> Piece:
-    """The notes of events (E,) as a Piece; `start` (steps) is where the first event's offset is counted from.
-
-    A stream of velocities, where there is one, stands before `velocity`.
-    """
+    """The notes of events (E,) as a Piece. The first event's offset is counted from `start` (steps); `velocity` is that
+    of all notes if there is no such stream."""
     chord = [pitches(value) for value in streams["note"].tolist()]
     size = np.array([len(notes) for notes in chord], int)
     onset = start + np.cumsum(streams["offset"].astype(np.int64))
@@ -221,13 +219,13 @@ class Vocabulary:
         return len(self.values[stream]) + (stream == END_STREAM)
 
     def intervals(self, note: np.ndarray, before: np.ndarray) -> np.ndarray:
-        """Classes of the interval from the notes `before` to the notes `note`, all classes of the note stream; that of
-        no interval where either is the start token."""
+        """Classes of the interval from the notes `before` to the notes `note`, both as classes of the note stream; that
+        of the interval 0 where either is the start token."""
         token = self.size("note")
         return np.where((before == token) | (note == token), 0, self.top[note] - self.top[before]) + REACH
 
     def encode(self, events: Events) -> tuple[dict[str, np.ndarray], dict[str, int]]:
-        """Classes (E,) of each stream, and how many values of each the vocabulary lacked: the nearest stands there."""
+        """Classes (E,) of each stream, and how many values of each the vocabulary lacked: they become the nearest."""
         classes, moved = {}, {}
         for stream, values in self.values.items():
             wanted, where = np.unique(events.streams[stream], return_inverse=True)
@@ -245,10 +243,9 @@ class Vocabulary:
 
         It holds for pieces of the training music moved within their `room`; other entries mean nothing.
         """
-        notes, shifts = self.values["note"], range(-semitones, semitones + 1)
-        table = [np.searchsorted(notes, shifted(notes, shift)) for shift in shifts]
-        table = np.minimum(table, len(notes) - 1)
-        return np.pad(table, ((0, 0), (0, 1)), constant_values=len(notes))
+        notes = self.values["note"]
+        table = [np.searchsorted(notes, shifted(notes, shift)) for shift in range(-semitones, semitones + 1)]
+        return np.pad(np.minimum(table, len(notes) - 1), ((0, 0), (0, 1)), constant_values=len(notes))
 
     def to_json(self) -> dict:
         values = {stream: values.tolist() for stream, values in self.values.items()}

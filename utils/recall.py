@@ -16,18 +16,16 @@ import numpy as np
 from utils.events import END_STREAM, REACH, Vocabulary
 
 COMPARED = ("offset", "interval", "duration")  # streams by which events are compared
-RHYTHM = ("offset",)
+RHYTHM = COMPARED[:1]
 # Looked for after each event: the last time that the last n events were the same in these streams.
 REPEATS = tuple((COMPARED, n) for n in (1, 2, 3, 4, 6, 8, 12, 16, 24)) + tuple((RHYTHM, n) for n in (2, 4, 8, 16))
-LENGTH = np.array([length for _, length in REPEATS])
+LENGTH = np.array([length for _, length in REPEATS], np.int8)  # small, since it is compared with each event of a piece
 BARS = np.array([1, 2, 4, 8])  # so many bars ago
 K = len(REPEATS) + len(BARS)
-KIND = np.array([int(streams == RHYTHM) for streams, _ in REPEATS])  # of `Past.runs`
-LOOP = 8  # events in a figure that counts as a loop, at the most (EXPERIMENTS.md, 'Does it ever stop?')
-REMEMBERED = 4096  # events back that the last time may lie: more than most pieces have; it bounds the work of a step
-NOTHING = -1  # the class of what is recalled where nothing is
-
-
+KIND = np.array([int(streams == RHYTHM) for streams, _ in REPEATS])  # see `Past.runs`
+LOOP = 8  # a figure of at most so many events counts as a loop (EXPERIMENTS.md, 'Does it ever stop?')
+REMEMBERED = 4096  # the last time may be so many events ago: more than most pieces have; it bounds the work of a step
+NOTHING = -1  # stands where nothing is recalled
 # Contexts are compared by the upper half of a sum, modulo 2^64: each class times the random odd number of its place and
 # stream. Two different contexts have the same once in four thousand million.
 FACTORS = np.random.default_rng(0).integers(2**63, size=(LENGTH.max(), len(COMPARED)), dtype=np.uint64) * 2 + 1
@@ -35,7 +33,7 @@ LOWER = np.uint64(32)  # bits of the sum that do not count
 
 
 def last_times(classes: dict[str, np.ndarray], first: np.ndarray) -> np.ndarray:
-    """How many events before each event (E,) its context ended the last time, (E, repeats); 0 where it is new.
+    """(E, repeats) how many events ago the context of each event (E,) ended the last time; 0 where it is new.
 
     `classes` are those of pieces one after another; `first` (P + 1,) is where each begins, with a start token, which is
     part of no context.
@@ -61,7 +59,8 @@ def last_times(classes: dict[str, np.ndarray], first: np.ndarray) -> np.ndarray:
 
 
 class Viewpoint:
-    """Recalled events as the network hears them: offset and interval count from the event that is now the last."""
+    """Recalled events as the network hears them: the offset and interval of one some bars ago are those from the event
+    that is now the last."""
 
     def __init__(self, vocabulary: Vocabulary):
         self.names = vocabulary.recalled
@@ -73,17 +72,17 @@ class Viewpoint:
         self.by_pitch = vocabulary.representation.chords == "split"
 
     def order(self, onset: np.ndarray, top: np.ndarray) -> np.ndarray:
-        """A number that rises from event to event of a piece."""
+        """A number that rises from each event of a piece to the next."""
         return onset.astype(np.int64) * 128 + (top if self.by_pitch else 0)
 
     def classes(
         self, column: Callable[[str, np.ndarray], np.ndarray], at: np.ndarray, now: np.ndarray, bar: np.ndarray
     ) -> dict[str, np.ndarray]:
-        """Name -> classes (..., K) of the events `at` (..., K); an index below 0 stands for none. `column` gives what a
-        name ('onset', 'top', 'interval' or a stream) is at some events; `now` (..., 1) are the last events, `bar`
+        """Name -> classes (..., K) of the events at the indices `at` (..., K), NOTHING for none. `column` looks up a
+        name ('onset', 'top', 'interval' or a stream) at some indices; `now` (..., 1) are the last events, `bar`
         (..., 1) the steps of their bars."""
         classes = {name: np.where(at >= 0, column(name, at), NOTHING) for name in self.names}
-        # Of an event some bars ago it counts when it would come next if those bars were repeated.
+        # An event some bars ago is heard where it would come if those bars were repeated.
         bars = at[..., len(REPEATS) :]
         steps = column("onset", bars) + BARS * bar - column("onset", now)
         known = (bars >= 0) & (steps >= 0) & (steps < len(self.of_steps))
@@ -101,8 +100,8 @@ class MatchModel:
         """`classes` and `first` as for `last_times`; `bar` (E,) the steps of the bar that each event is in."""
         self.viewpoint = Viewpoint(vocabulary)
         piece = np.repeat(np.arange(len(first) - 1), np.diff(first))
-        # Onsets are counted through all pieces, and begin a step later in the next one, behind a start token that is
-        # lower than all notes: so the order rises from the first piece to the last, and one search serves all.
+        # Onsets are counted through all pieces, the next of which begins a step later, with a start token that is lower
+        # than all notes. So the order rises through all pieces, and one search serves them all.
         onset = np.cumsum(self.viewpoint.steps[classes[END_STREAM]], dtype=np.int64) + piece
         top = self.viewpoint.top[classes["note"]]
         top[first[:-1]] = 0
@@ -124,46 +123,41 @@ class MatchModel:
 
 @dataclass
 class Past:
-    """The events of B pieces so far, searched again after each: it recalls the same as a MatchModel of whole pieces.
-
-    The columns have room for events to come and are filled in place, so only one of several continuations may go on.
-    """
+    """The events of B pieces so far, searched again after each: it recalls the same as a MatchModel of whole pieces."""
 
     viewpoint: Viewpoint
-    columns: dict[str, np.ndarray]  # streams, 'interval', 'onset' and 'top' -> (B, room)
-    runs: np.ndarray  # (B, 2, length) how many events up to the last equal those so far before, by all and by rhythm
+    columns: dict[str, np.ndarray]  # streams, 'interval', 'onset' and 'top' -> (B, length)
+    # (B, 2, length) how many events up to the last equal those 0, 1, 2, ... events before them, by COMPARED and RHYTHM;
+    # no more are counted than the longest context has
+    runs: np.ndarray
     onset: np.ndarray  # (B,) steps since the beginning
-    length: int = 0  # places that are filled; pieces with fewer events begin later
+    length: int = 0  # of the longest piece; those with fewer events begin later
 
     @classmethod
-    def empty(cls, count: int, vocabulary: Vocabulary, room: int = 512) -> "Past":
+    def empty(cls, count: int, vocabulary: Vocabulary) -> "Past":
         viewpoint = Viewpoint(vocabulary)
-        columns = {name: np.zeros((count, room), np.int32) for name in (*viewpoint.names, "onset", "top")}
-        return cls(viewpoint, columns, np.zeros((count, 2, 0), np.int32), np.zeros(count, np.int32))
+        columns = {name: np.zeros((count, 0), np.int32) for name in (*viewpoint.names, "onset", "top")}
+        return cls(viewpoint, columns, np.zeros((count, 2, 0), np.int8), np.zeros(count, np.int32))
 
     def add(self, event: dict[str, np.ndarray], bar: np.ndarray) -> tuple["Past", dict[str, np.ndarray]]:
         """The past with an event, name -> (B,), in a bar of so many steps (B,), after it; and what is recalled then,
         name -> classes (B, K)."""
-        now, full = self.length, self.length == self.columns["onset"].shape[1]
-        columns = (self.moved(0, 2 * now + 1) if full else self).columns
         onset, top = self.onset + self.viewpoint.steps[event[END_STREAM]], self.viewpoint.top[event["note"]]
-        event = {**event, "onset": onset, "top": top}
-        for name, column in columns.items():
-            column[:, now] = event[name]
+        now, event = self.length, {**event, "onset": onset, "top": top}
+        columns = {n: np.concatenate([c, event[n][:, None]], 1, dtype=np.int32) for n, c in self.columns.items()}
         # From the last event backwards, so that the first match is the last time; an event is no repeat of itself.
-        same = {stream: columns[stream][:, now::-1] == event[stream][:, None] for stream in COMPARED}
-        runs = np.stack([np.logical_and.reduce([same[s] for s in streams]) for streams in (COMPARED, RHYTHM)], axis=1)
-        runs = runs.astype(np.int32)
-        runs[..., :now] *= self.runs + 1
+        same = [columns[stream][:, ::-1] == event[stream][:, None] for stream in COMPARED]
+        runs = np.stack([np.all(same, axis=0), same[0]], axis=1).astype(np.int8)
+        runs[..., :now] *= np.minimum(self.runs + 1, LENGTH.max())
         runs[..., 0] = 0
         back = (runs[:, KIND, : REMEMBERED + 1] >= LENGTH[:, None]).argmax(axis=-1)
         repeats = np.where(back > 0, now - back + 1, NOTHING)
-        order = self.viewpoint.order(columns["onset"][:, : now + 1], columns["top"][:, : now + 1])
+        order = self.viewpoint.order(columns["onset"], columns["top"])
         ago = onset[:, None] - BARS * bar[:, None]  # (B, bars)
         bars = (order[:, None] <= self.viewpoint.order(ago, top[:, None])[:, :, None]).sum(axis=-1)
         bars = np.where((ago < 0) | (now - bars + 1 > REMEMBERED), NOTHING, bars)
         at, rows = np.concatenate([repeats, bars], axis=1), np.arange(len(onset))[:, None]
-        last = np.full((len(onset), 1), now)
+        last = np.array([[now]])
         recalled = self.viewpoint.classes(lambda name, at: columns[name][rows, at], at, last, bar[:, None])
         return Past(self.viewpoint, columns, runs, onset, now + 1), recalled
 
@@ -173,11 +167,7 @@ class Past:
 
     def aligned(self, length: int) -> "Past":
         """The same with its last event at the place `length` - 1, so that several can be put side by side."""
-        return self.moved(length - self.length, length)
-
-    def moved(self, places: int, room: int) -> "Past":
-        """The same with its events so many places later, in columns for `room` events."""
-        margins = (0, 0), (places, room - places - self.length)
-        columns = {n: np.pad(c[:, : self.length], margins, constant_values=NOTHING) for n, c in self.columns.items()}
-        runs = np.pad(self.runs, ((0, 0), (0, 0), (0, places)))
-        return replace(self, columns=columns, runs=runs, length=self.length + places)
+        before = length - self.length
+        margins = (0, 0), (before, 0)
+        columns = {name: np.pad(column, margins, constant_values=NOTHING) for name, column in self.columns.items()}
+        return replace(self, columns=columns, runs=np.pad(self.runs, ((0, 0), (0, 0), (0, before))), length=length)

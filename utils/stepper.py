@@ -69,8 +69,8 @@ def take(state: State, which: np.ndarray | slice) -> State:
 
 
 class Lstm:
-    """sigmoid(x) = (tanh(x / 2) + 1) / 2, so with the weights of the sigmoid gates halved one tanh serves all four
-    gates. Keras keeps them in the order input, forget, cell, output."""
+    """Gates in the order input, forget, cell, output. As sigmoid(x) = (tanh(x / 2) + 1) / 2, one tanh serves all four
+    when the weights of the sigmoid gates are halved."""
 
     def __init__(self, kernel: np.ndarray, recurrent: np.ndarray, bias: np.ndarray):
         units = len(recurrent)
@@ -87,8 +87,8 @@ class Lstm:
 
 
 class Gru:
-    """Keras keeps the gates in the order update, reset, candidate, and two biases: what is reset is the product of the
-    last state, with its own bias (`reset_after`)."""
+    """Gates in the order update, reset, candidate. What is reset is the product of the last state, with a bias of its
+    own (`reset_after`)."""
 
     def __init__(self, kernel: np.ndarray, recurrent: np.ndarray, bias: np.ndarray):
         self.kernel, self.recurrent, self.bias = kernel, recurrent, bias
@@ -120,14 +120,6 @@ class FoldedHead:
         self.ends = np.cumsum(list(head.outputs.values()))[:-1]
         self.own = [array for name in head.own_weights for array in arrays[name]]
 
-    def logits(self, output: np.ndarray, chosen: Classes, known: Known) -> np.ndarray:
-        """(B, V) from the output of `Stepper.step` and what was chosen before."""
-        hidden = np.concatenate([output, known.agrees], axis=1, dtype=np.float32) @ self.kernel + self.bias
-        for name, table in self.tables.items():
-            hidden = hidden + table[chosen[name]]
-        outputs = np.split(np.maximum(hidden, 0) @ self.above + self.above_bias, self.ends, axis=1)
-        return self.head.logits(np, outputs, known, *self.own)
-
 
 class Stepper:
     """The network of a weights file, stepped event by event.
@@ -153,12 +145,9 @@ class Stepper:
         self.heads = {head.stream: FoldedHead(head, arrays, tables) for head in heads_of(self.vocabulary, self.shape)}
         kernel, self.around_bias = arrays["surroundings"]
         self.around = kernel.reshape(-1, kernel.shape[-1])
-        self._prepare_traces()
         self.gaps = self.vocabulary.steps(END_STREAM)
         self.quarters, self.lengths = self.vocabulary.quarters("offset"), self.vocabulary.quarters("duration")
-
-    def _prepare_traces(self) -> None:
-        """A trace has a number for each pitch class and for each key, with a margin so that all nearby are there."""
+        # A trace has a number for each pitch class and for each key, with a margin so that all nearby are there.
         keys = self.vocabulary.keys
         octaves = np.pad(keys, ((0, 0), (0, 4))).reshape(len(keys), 11, 12).sum(axis=1)
         self.keys = np.pad(keys, ((0, 0), (NEAR, NEAR)))
@@ -216,7 +205,12 @@ class Stepper:
         folded = self.heads[stream]
         agrees = folded.head.agrees(np, state.recalled, chosen)
         around = self.surroundings(state, chosen) if stream == "note" else None
-        return folded.logits(output, chosen, Known(agrees, state.recalled, state.last["note"], around))
+        hidden = np.concatenate([output, agrees], axis=1, dtype=np.float32) @ folded.kernel + folded.bias
+        for name, table in folded.tables.items():
+            hidden = hidden + table[chosen[name]]
+        outputs = np.split(np.maximum(hidden, 0) @ folded.above + folded.above_bias, folded.ends, axis=1)
+        known = Known(agrees, state.recalled, state.last["note"], around)
+        return folded.head.logits(np, outputs, known, *folded.own)
 
     def surroundings(self, state: State, chosen: Classes) -> np.ndarray:
         """(B, P, D) what lies around each key that may come next."""

@@ -22,11 +22,9 @@ LEAST = 1e-12  # probability below which a class is not counted as less likely: 
 
 def build(sizes: list[int], window: int = WINDOW) -> keras.Model:
     """The network for streams of so many classes: S inputs (B, T, 1), S softmax outputs (B, classes)."""
-    inputs, branches = [keras.Input((window, 1)) for _ in sizes], []
-    for scalar in inputs:
-        branches.append(layers.Dropout(0.2)(layers.LSTM(256, return_sequences=True)(scalar)))
-    x = layers.Concatenate()(branches)
-    x = layers.Dropout(0.3)(layers.LSTM(512, return_sequences=True)(x))
+    inputs = [keras.Input((window, 1)) for _ in sizes]
+    read = [layers.Dropout(0.2)(layers.LSTM(256, return_sequences=True)(scalar)) for scalar in inputs]
+    x = layers.Dropout(0.3)(layers.LSTM(512, return_sequences=True)(layers.Concatenate()(read)))
     x = layers.BatchNormalization()(layers.LSTM(512)(x))
     x = layers.Dense(256, activation="relu")(layers.Dropout(0.3)(x))
     outputs = []
@@ -38,11 +36,11 @@ def build(sizes: list[int], window: int = WINDOW) -> keras.Model:
     return model
 
 
-def windows(corpus: Corpus, target: np.ndarray, window: int) -> list[np.ndarray]:
-    """What stands before the events `target` (B,), as S arrays (B, T, 1) of classes divided by their number; before a
-    piece, start tokens."""
+def windows(model: keras.Model, corpus: Corpus, target: np.ndarray) -> list[np.ndarray]:
+    """What a network reads of the events before `target` (B,): S arrays (B, T, 1) of classes divided by their number;
+    before a piece, start tokens."""
     begin = corpus.first[np.searchsorted(corpus.first, target, "right") - 1]
-    index = np.maximum(target[:, None] + np.arange(-window, 0), begin[:, None])
+    index = np.maximum(target[:, None] + np.arange(-model.inputs[0].shape[1], 0), begin[:, None])
     classes = {stream: corpus.inputs[stream][index, None] for stream in corpus.vocabulary.streams}
     return [(read / corpus.vocabulary.size(stream)).astype(np.float32) for stream, read in classes.items()]
 
@@ -56,7 +54,7 @@ def learn(model: keras.Model, corpus: Corpus, minutes: float, seed: int, clock=t
             target = rng.choice(every, BATCH)
             # Where a stream has no target (see `Corpus.is_target`) its start token stands; the last class is as good.
             classes = [np.minimum(corpus.inputs[s][target], corpus.vocabulary.size(s) - 1) for s in streams]
-            model.train_on_batch(windows(corpus, target, model.inputs[0].shape[1]), classes)
+            model.train_on_batch(windows(model, corpus, target), classes)
             updates += 1
             bar.update()
     return updates
@@ -67,7 +65,7 @@ def score(model: keras.Model, corpus: Corpus, batch: int = 512) -> np.ndarray:
     total, every = np.zeros(len(corpus.vocabulary.streams)), np.flatnonzero(corpus.is_target.any(axis=1))
     for begin in tqdm(range(0, len(every), batch), "scoring", unit="batch", delay=2, leave=False):
         target = every[begin : begin + batch]
-        predicted = model.predict_on_batch(windows(corpus, target, model.inputs[0].shape[1]))
+        predicted = model.predict_on_batch(windows(model, corpus, target))
         for k, stream in enumerate(corpus.vocabulary.streams):
             those = np.flatnonzero(corpus.is_target[target, k])
             probability = predicted[k][those, corpus.inputs[stream][target[those]]]

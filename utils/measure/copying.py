@@ -3,7 +3,6 @@
 Pieces are in steps of one grid: `events.to_piece(streams, grid, grid)`. Shapes: N notes of all pieces, P pieces.
 """
 
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -12,61 +11,36 @@ from utils import dataset, events
 from utils.checkpoint import Checkpoint
 from utils.dataset import Source
 from utils.errors import UserError
-from utils.measure.hashing import mix
 from utils.midi import Piece
 
 
-class Notes:
-    """The notes of some pieces, one piece after another, as figures are compared by."""
-
-    def __init__(self, pieces: list[Piece]):
-        onset, pitch, duration = (
-            np.concatenate([getattr(piece, name) for piece in pieces] or [np.zeros(0, int)])
-            for name in ("onset", "pitch", "duration")
-        )
-        size, ticks = [len(piece) for piece in pieces], [piece.ticks_per_quarter for piece in pieces]
-        self.piece = np.repeat(np.arange(len(pieces)), size)  # (N,) number of its piece
-        self.beat = onset / np.repeat(np.array(ticks, int), size)  # (N,) quarter notes since its piece began
-        self.opening = mix(np.zeros(len(onset), np.uint64), duration)  # (N,) hash of a note as the first of a figure
-        self.move = np.zeros(len(onset), np.uint64)  # (N,) hash of its offset and interval, and of its duration
-        for part in (np.diff(onset, prepend=0), np.diff(pitch, prepend=0), duration):
-            self.move = mix(self.move, part)
-
-    def longer(self, at: np.ndarray, hashes: np.ndarray, length: int) -> tuple[np.ndarray, np.ndarray]:
-        """Figures of `length` notes that begin `at` (F,), and their hashes -> those after which their piece has another
-        note, and their hashes with it."""
-        after = np.minimum(at + length, len(self.piece) - 1)
-        inside = (at + length < len(self.piece)) & (self.piece[after] == self.piece[at])
-        return at[inside], mix(hashes[inside], self.move[after[inside]])
+def mix(hashes: np.ndarray, values: np.ndarray) -> np.ndarray:
+    """Hashes (N,) of sequences of small numbers -> hashes of the same sequences, each with one more of `values` (N,) at
+    its end. Of ten million different sequences hardly ever two have the same hash: a multiplication and a shift, as in
+    the finaliser of SplitMix64 (Steele et al. 2014)."""
+    added = values.astype(np.uint64) + np.uint64(0x9E3779B97F4A7C15)
+    hashes = (hashes ^ added) * np.uint64(0xBF58476D1CE4E5B9)
+    return hashes ^ (hashes >> np.uint64(29))
 
 
-@dataclass
-class Run:
-    """The longest figure of a piece that another piece has too."""
-
-    notes: int = 0
-    piece: int = -1  # number of the other piece
-    beat: float = 0.0  # where the figure begins there, in quarter notes since the beginning of that piece
-
-
-def figures(piece: Piece, length: int) -> np.ndarray:
-    """Hashes of all figures of `length` notes in succession: equal where the intervals, offsets and durations are."""
-    notes = Notes([piece])
-    at, hashes = np.arange(len(piece)), notes.opening
-    for size in range(1, length):
-        at, hashes = notes.longer(at, hashes, size)
-    return hashes
-
-
-def longest_shared(training: list[Piece], made: list[Piece]) -> list[Run]:
+def longest_shared(training: dict[str, Piece], made: list[Piece]) -> list[dict]:
     """For each piece of `made` the longest run of successive notes that has the same intervals, offsets and durations
-    somewhere in `training`; (P,).
+    somewhere in `training`, name -> piece: how many notes; the name of that piece ('' if no note is shared); and the beat
+    where the run begins there, in quarter notes since the beginning.
 
     Runs grow by a note at a time, on both sides only where they still match, so seven million notes take seconds.
     """
-    notes, runs, length = Notes(training + made), [Run() for _ in made], 1
-    at, hashes = np.arange(len(notes.piece)), notes.opening
-    while (new := notes.piece[at] >= len(training)).any():
+    pieces, names = [*training.values(), *made], list(training)
+    columns = ("onset", "pitch", "duration")
+    onset, pitch, duration = (np.concatenate([getattr(piece, name) for piece in pieces]) for name in columns)
+    piece = np.repeat(np.arange(len(pieces)), list(map(len, pieces)))  # (N,) number of each note's piece
+    empty = np.zeros(len(onset), np.uint64)
+    move = mix(
+        mix(mix(empty, np.diff(onset, prepend=0)), np.diff(pitch, prepend=0)), duration
+    )  # (N,) from note to note
+    rows, length = [{"notes": 0, "name": "", "beat": 0.0} for _ in made], 1
+    at, hashes = np.arange(len(onset)), mix(empty, duration)  # where figures of `length` notes begin
+    while (new := piece[at] >= len(training)).any():
         known = np.unique(hashes[new])
         which = np.minimum(np.searchsorted(known, hashes), len(known) - 1)
         same = known[which] == hashes
@@ -74,23 +48,24 @@ def longest_shared(training: list[Piece], made: list[Piece]) -> list[Run]:
         example = np.full(len(known), -1)
         example[which[there]] = at[there]  # the first of equal ones stays
         shared = same & (example[which] >= 0)
-        piece, first = np.unique(notes.piece[at[shared & new]], return_index=True)
-        places = example[which[shared & new][first]]
-        for number, place in zip((piece - len(training)).tolist(), places, strict=True):
-            runs[number] = Run(length, int(notes.piece[place]), float(notes.beat[place]))
-        at, hashes = notes.longer(at[shared], hashes[shared], length)
-        length += 1
-    return runs
+        number, first = np.unique(piece[at[shared & new]], return_index=True)
+        for i, place in zip(number - len(training), example[which[shared & new][first]], strict=True):
+            beat = float(onset[place] / pieces[0].ticks_per_quarter)
+            rows[i] = {"notes": length, "name": names[piece[place]], "beat": beat}
+        # A figure goes on if the note after it is of its piece; behind the last note there is none.
+        longer = shared & (np.append(piece, -1)[at + length] == piece[at])
+        at = at[longer]
+        hashes, length = mix(hashes[longer], move[at + length]), length + 1
+    return rows
 
 
-def summary(training: list[Piece], names: list[str], made: list[Piece]) -> dict:
-    """The longest runs that pieces share with the training pieces, which have `names`: median, max and, for each piece,
+def summary(training: dict[str, Piece], made: list[Piece]) -> dict:
+    """The longest runs that pieces share with the training pieces, name -> piece: median, max and, for each piece,
     notes, name and beat; empty where there are no pieces."""
-    runs = longest_shared(training, made)
-    if not runs:
+    if not made:
         return {}
-    rows = [{"notes": run.notes, "name": names[run.piece] if run.notes else "", "beat": run.beat} for run in runs]
-    lengths = [run.notes for run in runs]
+    rows = longest_shared(training, made)
+    lengths = [row["notes"] for row in rows]
     return {"median": float(np.median(lengths)), "max": max(lengths), "per_piece": rows}
 
 
@@ -120,9 +95,9 @@ def trained_on(about: dict, train: list[Source], others: list[Source]) -> np.nda
     return np.array([content(source) in learnt or source.name in lost for source in others], bool)
 
 
-def in_steps(sources: list[Source], grid: int) -> list[Piece]:
-    """The notes of pieces, with a tick for each step."""
-    return [events.to_piece(source.events.streams, grid, grid) for source in sources]
+def in_steps(sources: list[Source], grid: int) -> dict[str, Piece]:
+    """Name -> the notes of a piece, with a tick for each step."""
+    return {source.name: events.to_piece(source.events.streams, grid, grid) for source in sources}
 
 
 def report(weights: Checkpoint, paths: list[Path], made: list[dict[str, np.ndarray]]) -> None:
@@ -131,13 +106,13 @@ def report(weights: Checkpoint, paths: list[Path], made: list[dict[str, np.ndarr
     try:
         train, _ = read_split(weights.about)
     except UserError:
-        return
+        train = []
     if not train:
         return
     grid = weights.vocabulary.grid
     new = [events.to_piece(weights.vocabulary.decode(classes), grid, grid) for classes in made]
-    runs = longest_shared(in_steps(train, grid), new)
-    path, run = max(zip(paths, runs, strict=True), key=lambda item: item[1].notes)
+    rows = longest_shared(in_steps(train, grid), new)
+    path, row = max(zip(paths, rows, strict=True), key=lambda item: item[1]["notes"])
     where = f" in {path}" if len(paths) > 1 else ""
-    there = f" ({train[run.piece].name}, beat {run.beat:g})" if run.notes else ""
-    print(f"longest run shared with the training music{where}: {run.notes} notes{there}")
+    there = f" ({row['name']}, beat {row['beat']:g})" if row["notes"] else ""
+    print(f"longest run shared with the training music{where}: {row['notes']} notes{there}")

@@ -3,7 +3,7 @@
 Nothing here prints: evaluate.py shows the numbers, experiments.py collects them. Shapes: P pieces, S streams.
 """
 
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +13,6 @@ from utils.checkpoint import Checkpoint
 from utils.dataset import Corpus, Source
 from utils.errors import UserError
 from utils.measure import copying, likelihood, ngram, statistics
-from utils.midi import Piece
 from utils.stepper import Stepper
 
 LEVEL = 0.05  # a difference that chance makes less often than this counts as more than chance, as is usual
@@ -35,49 +34,35 @@ class Asked:
     passages: int = 100
 
 
-@dataclass
-class Music:
-    """What a network learnt from and what it is scored on."""
-
-    folder: Path  # of the scored pieces
-    train: list[Source]  # the pieces that it learnt from, as far as they are still there
-    scored: list[Source]
-    remarks: list[str] = field(default_factory=list)  # sentences on what is not as one may expect
-
-
-def read_music(weights: str | Path, about: dict, asked: Asked) -> Music:
-    """The training pieces and the held-out ones that a weights file names. Raises UserError if the latter are to be
-    scored and not there."""
-    folder, names = asked.training_dir or about["settings"]["midi_dir"], about["split"]
-    music = Music(Path(folder), [], [])
+def read_music(weights: str | Path, about: dict, asked: Asked) -> tuple[list[Source], list[Source], list[str]]:
+    """The pieces that a network learnt from, as far as they are still there; those to score, which are those that it
+    held out unless `asked.midi_dir` has others; and sentences on what is not as one may expect. Raises UserError if there
+    is nothing to score."""
+    folder, names, remarks = asked.training_dir or about["settings"]["midi_dir"], about["split"], []
+    train, scored = [], []
     try:
-        music.train, music.scored = copying.read_split(about, folder)
+        train, scored = copying.read_split(about, folder)
     except UserError as error:
         if not asked.midi_dir:
             raise UserError(f"{error} It is where the held-out pieces were: see --training-dir.") from None
-    if not music.scored and not asked.midi_dir:
+    if not scored and not asked.midi_dir:
         raise UserError(
             f"None of the {len(names['held_out'])} pieces that {weights} held out is in {folder}: name their "
             "folder with --training-dir, or another folder to score with --midi-dir."
         )
-    for kind, there in (("train", music.train), ("held_out", music.scored)):
-        lost = len(names[kind]) - len(there)
+    for what, side, there in (("training", "train", train), ("held-out", "held_out", scored)):
+        lost = len(names[side]) - len(there)
         if there and lost:
-            what = {"train": "training", "held_out": "held-out"}[kind]
-            music.remarks.append(f"{lost} of {len(names[kind])} {what} pieces are no longer in {folder}")
-    if not music.train:
+            remarks.append(f"{lost} of {len(names[side])} {what} pieces are no longer in {folder}")
+    if not train:
         without = "the pieces that were trained on are known by their names alone"
         without += ", and guessing is the only baseline" if asked.baselines else ""
         without += "; new pieces cannot be compared with it" if asked.samples else ""
-        music.remarks.append(f"The training music of {weights} is not in {folder} (see --training-dir): {without}.")
-    return music
-
-
-def read_scored(about: dict, folder: str, remarks: list[str]) -> list[Source]:
-    """All pieces of a folder as a network reads them; of each file that cannot be used there is a remark."""
-    sources, skipped = copying.read_as_trained(about, folder)
-    remarks += [f"skipped: {name}: {reason}" for name, reason in skipped]
-    return sources
+        remarks.append(f"The training music of {weights} is not in {folder} (see --training-dir): {without}.")
+    if asked.midi_dir:
+        scored, skipped = copying.read_as_trained(about, asked.midi_dir)
+        remarks += [f"skipped: {name}: {reason}" for name, reason in skipped]
+    return train, scored, remarks
 
 
 # ---- one network ----
@@ -89,27 +74,37 @@ def evaluate(weights: str | Path, asked: Asked) -> dict:
     nats_total, nats_per_note, nats_per_beat, heads (nats a note of each stream); baselines: the same for each of them;
     accuracy: the share of each stream's targets whose class was the likeliest; notes, events, beats, pieces;
     trained_on: pieces that the network learnt from; moved: values that the vocabulary lacked, scored as the nearest;
-    per_piece; remarks: sentences. With `asked.samples`, if the training music is there: samples (pieces, notes,
-    statistics, and the features that these sum up) and copying.
+    per_piece; remarks: sentences. With `asked.samples`, if the training music is there, also what `compare_samples`
+    returns.
     """
     loaded = checkpoint.load(weights)
     network, vocabulary, about = Stepper(loaded), loaded.vocabulary, loaded.about
-    music = read_music(weights, about, asked)
-    if asked.midi_dir:
-        music.folder, music.scored = Path(asked.midi_dir), read_scored(about, asked.midi_dir, music.remarks)
-    learnt = copying.trained_on(about, music.train, music.scored)
-    corpus = dataset.encode(music.scored, vocabulary)
-    result = likelihoods(network, corpus, music, learnt)
+    train, scored, remarks = read_music(weights, about, asked)
+    learnt = copying.trained_on(about, train, scored)
+    corpus = dataset.encode(scored, vocabulary)
+    score, notes = likelihood.score(network, corpus), corpus.notes_each
+    nats = score.nats.sum(axis=1)
+    folder = asked.midi_dir or asked.training_dir or about["settings"]["midi_dir"]
+    beats = [likelihood.beats(midi.read(Path(folder, source.name)), vocabulary.grid) for source in scored]
+    result = summary(score.nats.sum(axis=0), corpus, sum(beats)) | {"baselines": {}}
+    result["accuracy"] = dict(zip(vocabulary.streams, score.accuracy.tolist(), strict=True))
+    result |= {"notes": corpus.notes, "events": corpus.events, "beats": sum(beats), "pieces": corpus.pieces}
+    result |= {"trained_on": int(learnt.sum()), "moved": corpus.moved}
+    columns = {"name": [source.name for source in scored], "nats_per_note": (nats / notes).tolist()}
+    columns |= {"nats_per_beat": (nats / beats).tolist(), "notes": notes.tolist()}
+    columns |= {"events": [len(source.events) for source in scored], "beats": beats, "trained_on": learnt.tolist()}
+    result["per_piece"] = as_rows(columns)
     if asked.baselines:
-        nats = {"uniform": ngram.uniform(corpus)}
-        if music.train:
+        classes = [vocabulary.size(stream) for stream in vocabulary.streams]
+        baselines = {"uniform": corpus.is_target.sum(axis=0) * np.log(classes)}  # all classes are equally likely
+        if train:
             transpose = about["settings"]["transpose"]
-            nats |= ngram.baselines(dataset.encode(music.train, vocabulary, transpose), corpus, transpose)
-        result["baselines"] = {name: summary(total, corpus, result["beats"]) for name, total in nats.items()}
-    if asked.samples and music.train:
-        unseen = [source for source, known in zip(music.scored, learnt, strict=True) if not known]
-        result |= compare_samples(new_passages(loaded, network, asked), music.train, unseen, vocabulary.grid, asked)
-    return result | {"remarks": music.remarks}
+            baselines |= ngram.baselines(dataset.encode(train, vocabulary, transpose), corpus, transpose)
+        result["baselines"] = {name: summary(total, corpus, sum(beats)) for name, total in baselines.items()}
+    if asked.samples and train:
+        unseen = [source for source, known in zip(scored, learnt, strict=True) if not known]
+        result |= compare_samples(loaded, network, train, unseen, asked)
+    return result | {"remarks": remarks}
 
 
 def summary(nats: np.ndarray, corpus: Corpus, beats: int) -> dict:
@@ -119,56 +114,39 @@ def summary(nats: np.ndarray, corpus: Corpus, beats: int) -> dict:
     return {"nats_total": total, "nats_per_note": total / corpus.notes, "nats_per_beat": total / beats, "heads": heads}
 
 
-def likelihoods(network: Stepper, corpus: Corpus, music: Music, learnt: np.ndarray) -> dict:
-    """How surprised a network is by the scored pieces, encoded in `corpus`. `learnt`: (P,) mask of those that it was
-    trained on."""
-    score, streams, scored = likelihood.score(network, corpus), corpus.vocabulary.streams, music.scored
-    beats = [likelihood.beats(midi.read(music.folder / source.name), corpus.vocabulary.grid) for source in scored]
-    nats, notes = score.nats.sum(axis=1), corpus.notes_each
-    result = summary(score.nats.sum(axis=0), corpus, sum(beats)) | {"baselines": {}}
-    result["accuracy"] = dict(zip(streams, score.accuracy.tolist(), strict=True))
-    result |= {"notes": corpus.notes, "events": corpus.events, "beats": sum(beats), "pieces": corpus.pieces}
-    result |= {"trained_on": int(learnt.sum()), "moved": corpus.moved}
-    columns = {"name": [source.name for source in scored], "nats_per_note": (nats / notes).tolist()}
-    columns |= {"nats_per_beat": (nats / beats).tolist(), "notes": notes.tolist()}
-    columns |= {"events": [len(source.events) for source in scored], "beats": beats, "trained_on": learnt.tolist()}
-    return result | {"per_piece": as_rows(columns)}
-
-
 def as_rows(columns: dict[str, list]) -> list[dict]:
     """A table by columns -> by rows."""
     return [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
 
 
-def new_passages(weights: Checkpoint, network: Stepper, asked: Asked) -> list[Piece]:
-    """New pieces, in steps from a bar line, made as generate_music.py makes them."""
+def compare_samples(
+    weights: Checkpoint, network: Stepper, train: list[Source], unseen: list[Source], asked: Asked
+) -> dict:
+    """New pieces, made as generate_music.py makes them, beside the training music and pieces that are `unseen`.
+
+    samples: pieces, notes, statistics of the new pieces and of passages of the training music that are as long, and the
+    features that these sum up; copying: what the new pieces and the unseen ones copy from the training music.
+    """
+    vocabulary, grid = weights.vocabulary, weights.vocabulary.grid
+    openings = compose.openings(weights, asked.samples, asked.seed)
     how = sampler.Sampling(asked.temperature, asked.top_p, asked.seed)
-    openings, grid = compose.openings(weights, asked.samples, asked.seed), weights.vocabulary.grid
-    _, made = compose.new_pieces(network, openings, how, compose.Wanted(asked.notes))
-    passages = []
-    for opening, classes in zip(openings, made, strict=True):
-        phase = opening["phase"][-1] + np.cumsum(network.steps(classes["offset"]))
-        phase %= events.bar_steps(opening["metre"], grid)
-        whole = events.Events(weights.vocabulary.decode(classes), phase, np.tile(opening["metre"], (len(phase), 1)))
-        passages.append(statistics.passage(whole, 0, asked.notes, grid))
-    return passages
-
-
-def compare_samples(made: list[Piece], train: list[Source], unseen: list[Source], grid: int, asked: Asked) -> dict:
-    """Statistics of new pieces and of passages of the training music that are as long, and what the new pieces and the
-    `unseen` ones copy from the training music."""
+    _, chosen = compose.new_pieces(network, openings, how, compose.Wanted(asked.notes))
+    made = []
+    for opening, values in zip(openings, map(vocabulary.decode, chosen), strict=True):
+        start = compose.to_place(opening["phase"][-1], values, events.bar_steps(opening["metre"], grid))
+        made.append(statistics.passage(values, start, opening["metre"], asked.notes, grid))
     # Where most training pieces are shorter than the new ones, less of each is compared.
     length = min(asked.notes, int(np.median([len(source.events) for source in train])))
     rng = np.random.default_rng(asked.seed)
     real = statistics.passages([source.events for source in train], length, asked.passages, grid, rng)
-    new = [piece.take(slice(length)) for piece in made]
-    features = {"generated": [*map(statistics.describe, new)], "real": [*map(statistics.describe, real)]}
-    samples = {"pieces": len(new), "real_pieces": len(real), "notes": length, "features": features}
+    both = {"generated": [piece.take(slice(length)) for piece in made], "real": real}
+    features = {name: [*map(statistics.describe, some)] for name, some in both.items()}
+    samples = {"pieces": len(made), "real_pieces": len(real), "notes": length, "features": features}
     samples["statistics"] = statistics.compare(features["generated"], features["real"])
-    training, names = copying.in_steps(train, grid), [source.name for source in train]
-    excerpts = [piece.take(slice(asked.notes)) for piece in copying.in_steps(unseen, grid)]
-    pieces = {"generated": made, "held_out": excerpts}
-    return {"samples": samples, "copying": {k: copying.summary(training, names, those) for k, those in pieces.items()}}
+    training = copying.in_steps(train, grid)
+    excerpts = [piece.take(slice(asked.notes)) for piece in copying.in_steps(unseen, grid).values()]
+    copied = {"generated": copying.summary(training, made), "held_out": copying.summary(training, excerpts)}
+    return {"samples": samples, "copying": copied}
 
 
 # ---- several networks ----
@@ -191,16 +169,11 @@ def compare(paths: list[str], asked: Asked) -> dict:
     check_comparable(loaded)
     alone = replace(asked, baselines=False, samples=0)
     music = {path: read_music(path, weights.about, alone) for path, weights in loaded.items()}
-    remarks = [remark for each in music.values() for remark in each.remarks]
-    if asked.midi_dir:
-        candidates = read_scored(loaded[paths[0]].about, asked.midi_dir, remarks)
-    else:
-        candidates = [source for each in music.values() for source in each.scored]
     different = {}
-    for source in candidates:  # a piece that comes twice counts once, under its first name
-        different.setdefault(copying.content(source), source)
+    for source in (source for _, scored, _ in music.values() for source in scored):
+        different.setdefault(copying.content(source), source)  # a piece that comes twice counts under its first name
     different = list(different.values())
-    learnt = [copying.trained_on(loaded[path].about, music[path].train, different) for path in loaded]
+    learnt = [copying.trained_on(loaded[path].about, train, different) for path, (train, *_) in music.items()]
     pieces = [source for source, known in zip(different, np.any(learnt, axis=0), strict=True) if not known]
     if not pieces:
         raise UserError(
@@ -221,7 +194,10 @@ def compare(paths: list[str], asked: Asked) -> dict:
     columns = {"name": [source.name for source in pieces], "notes": notes.tolist()}
     columns["nats_per_note"] = as_rows({path: (total / notes).tolist() for path, total in nats.items()})
     result = {"networks": networks, "pieces": len(pieces), "notes": int(notes.sum()), "per_piece": as_rows(columns)}
-    return result | {"verdict": verdict, "remarks": remarks}
+    return result | {
+        "verdict": verdict,
+        "remarks": [*dict.fromkeys(remark for *_, remarks in music.values() for remark in remarks)],
+    }
 
 
 def check_comparable(loaded: dict[str, Checkpoint]) -> None:

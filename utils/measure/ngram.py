@@ -1,23 +1,27 @@
 """Baselines: how surprised by the same music is somebody who only counts what followed what in the training pieces?
 
 The n-gram predicts an event as the network does, one stream after another, each knowing what was chosen before it.
-Where a note is one pitch it counts intervals, which hold in all keys (on classical piano, JSB Chorales and Nottingham
-this predicts better than pitches counted in all transpositions); where a note is a chord, it counts chords in all
-transpositions.
+Where a note is one pitch its symbols are intervals, which hold in all keys (on classical piano, JSB Chorales and
+Nottingham this predicts better than pitches counted in all transpositions); where a note is a chord, it counts chords in
+all transpositions. Otherwise symbols are classes.
 
-Shapes: E targets of the scored pieces, C different contexts, K pairs of a context and what followed it, V symbols.
+Shapes: E targets of the scored pieces, C different contexts, V symbols.
 """
 
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import product
+from typing import TYPE_CHECKING
 
 import numpy as np
 from tqdm import tqdm
 
 from utils.dataset import Corpus
 from utils.events import REACH, Vocabulary
-from utils.measure.hashing import mix
+from utils.measure.copying import mix
+
+if TYPE_CHECKING:
+    from scipy import sparse
 
 ORDER = 5  # events that an n-gram spans: the one predicted and four before it
 DISCOUNTS = (0.1, 0.3, 0.5, 0.7, 0.9, 0.97)  # what is taken from each count and given to the shorter context
@@ -33,43 +37,26 @@ SMOOTHINGS: tuple[Smoothing, ...] = (None, *product(DISCOUNTS, STRENGTHS))
 class Counts:
     """What followed, in the training pieces, the contexts of one length that the scored targets stand in."""
 
+    table: "sparse.csr_array"  # (C, V) how often each symbol followed each context
     context: np.ndarray  # (E,) number of each target's context
-    pair: np.ndarray  # (K,) context * V + symbol, ascending
-    count: np.ndarray  # (K,)
-    total: np.ndarray  # (C,) how often the context was met
-    kinds: np.ndarray  # (C,) different symbols that followed it
-
-    def times(self, symbol: np.ndarray, symbols: int) -> np.ndarray:
-        """(E,) how often the context of each target was followed by a symbol (E,)."""
-        pair = self.context * symbols + symbol
-        place = np.searchsorted(self.pair, pair)
-        return np.where(place < np.searchsorted(self.pair, pair, "right"), np.append(self.count, 0)[place], 0)
-
-
-def is_relative(vocabulary: Vocabulary) -> bool:
-    """Whether the n-gram counts intervals for notes."""
-    return vocabulary.representation.chords == "split"
-
-
-def symbol_count(vocabulary: Vocabulary, stream: str) -> int:
-    """How many symbols may stand in a stream."""
-    return 2 * REACH + 1 if stream == "note" and is_relative(vocabulary) else vocabulary.size(stream)
+    total: np.ndarray  # (E,) how often it was met
+    kinds: np.ndarray  # (E,) different symbols that followed it
 
 
 def views(corpus: Corpus, transpose: int) -> Iterator[tuple[dict[str, np.ndarray], np.ndarray]]:
-    """A corpus as the n-gram reads it: the symbols of each stream, and which of them there are; with chords as classes
-    that is a view for each transposition, with intervals one is enough."""
-    streams = {stream: corpus.inputs[stream] for stream in corpus.vocabulary.streams}
-    if is_relative(corpus.vocabulary):
+    """The symbols of each stream of a corpus, and a mask of those that there are: with chords as classes one such view
+    for each transposition; with intervals one is enough."""
+    vocabulary = corpus.vocabulary
+    streams = {stream: corpus.inputs[stream] for stream in vocabulary.streams}
+    if vocabulary.representation.chords == "split":
         # As in the network, the first note of a piece is heard from the middle C that stands for the start token.
-        interval = np.diff(corpus.vocabulary.top[streams["note"]], prepend=0) + REACH
+        interval = np.diff(vocabulary.top[streams["note"]], prepend=0) + REACH
         interval[corpus.first[:-1]] = 2 * REACH + 1
         yield {**streams, "note": interval}, np.ones(len(interval), bool)
         return
-    table = corpus.vocabulary.transpositions(transpose)
     low, high = np.repeat(corpus.room, np.diff(corpus.first), axis=0).T
-    for row, shift in enumerate(range(-transpose, transpose + 1)):
-        yield {**streams, "note": table[row, streams["note"]]}, (low <= shift) & (shift <= high)
+    for shift, classes in enumerate(vocabulary.transpositions(transpose), -transpose):
+        yield {**streams, "note": classes[streams["note"]]}, (low <= shift) & (shift <= high)
 
 
 def contexts(view: dict[str, np.ndarray], first: np.ndarray, stream: str) -> Iterator[np.ndarray]:
@@ -92,9 +79,14 @@ def contexts(view: dict[str, np.ndarray], first: np.ndarray, stream: str) -> Ite
             yield context
 
 
-def count(train: Corpus, scored: Corpus, stream: str, transpose: int) -> list[Counts]:
-    """Counts from the empty context to the longest, of the contexts that `scored` asks for and no others."""
-    symbols, asked, counts = symbol_count(scored.vocabulary, stream), scored.targets(stream), []
+def count(train: Corpus, scored: Corpus, stream: str, transpose: int) -> tuple[np.ndarray, list[Counts]]:
+    """The symbols (E,) that the targets of a stream are, and what followed the contexts that they stand in, and no
+    others, from the empty context to the longest."""
+    from scipy import sparse
+
+    vocabulary, asked, counts = scored.vocabulary, scored.targets(stream), []
+    intervals = stream == "note" and vocabulary.representation.chords == "split"
+    symbols = 2 * REACH + 1 if intervals else vocabulary.size(stream)
     learnt = []  # of each view of the training pieces: the targets, their mask, and their contexts by length
     for view, there in views(train, transpose):
         there = there & train.targets(stream)
@@ -107,12 +99,11 @@ def count(train: Corpus, scored: Corpus, stream: str, transpose: int) -> list[Co
             hashes = next(of_length)[there]
             number = np.minimum(np.searchsorted(different, hashes), len(different) - 1)
             met = different[number] == hashes
-            pairs.append(number[met] * symbols + symbol[met])
-        pair, times = np.unique(np.concatenate(pairs), return_counts=True)
-        number = pair // symbols
-        total, kinds = np.bincount(number, times, len(different)), np.bincount(number, minlength=len(different))
-        counts.append(Counts(context, pair, times, total, kinds))
-    return counts
+            pairs.append((number[met], symbol[met]))
+        places = tuple(map(np.concatenate, zip(*pairs, strict=True)))
+        table = sparse.csr_array((np.ones(len(places[0])), places), (len(different), symbols))  # adds up equal pairs
+        counts.append(Counts(table, context, table.sum(axis=1)[context], np.diff(table.indptr)[context]))
+    return view[stream][asked], counts
 
 
 def blend(own: np.ndarray, shorter: np.ndarray, total: np.ndarray, kinds: np.ndarray, how: Smoothing) -> np.ndarray:
@@ -128,30 +119,24 @@ def blend(own: np.ndarray, shorter: np.ndarray, total: np.ndarray, kinds: np.nda
     return np.where(total > 0, (np.maximum(own - discount, 0) + (strength + discount * kinds) * shorter) / met, shorter)
 
 
-def tune(counts: list[Counts], symbol: np.ndarray, symbols: int) -> list[Smoothing]:
+def tune(counts: list[Counts], symbol: np.ndarray) -> list[Smoothing]:
     """The smoothing of each length of context that suits the targets `symbol` (E,) best: it is chosen on the very
     pieces that are scored, in favour of the baseline."""
-    probability, chosen = np.full(len(symbol), 1 / symbols), []
+    probability, chosen = np.full(len(symbol), 1 / counts[0].table.shape[1]), []
     for level in counts:
-        own, total, kinds = level.times(symbol, symbols), level.total[level.context], level.kinds[level.context]
-        tried = {how: blend(own, probability, total, kinds, how) for how in SMOOTHINGS}
+        own = level.table[level.context, symbol]
+        tried = {how: blend(own, probability, level.total, level.kinds, how) for how in SMOOTHINGS}
         chosen.append(max(tried, key=lambda how: np.log(tried[how]).sum()))
         probability = tried[chosen[-1]]
     return chosen
 
 
-def distributions(counts: list[Counts], how: list[Smoothing], rows: np.ndarray, symbols: int) -> Iterator[np.ndarray]:
+def distributions(counts: list[Counts], how: list[Smoothing], rows: np.ndarray) -> Iterator[np.ndarray]:
     """(rows, V) probabilities of all symbols for some of the targets, with longer and longer contexts."""
+    symbols = counts[0].table.shape[1]
     probability = np.full((len(rows), symbols), 1 / symbols)
     for level, smoothing in zip(counts, how, strict=True):
-        context = level.context[rows]
-        begin, end = np.searchsorted(level.pair, np.stack([context, context + 1]) * symbols)
-        length = end - begin
-        # The pairs of all rows, one row after another.
-        place = np.arange(length.sum()) + np.repeat(begin - np.cumsum(length) + length, length)
-        own = np.zeros_like(probability)
-        own[np.repeat(np.arange(len(rows)), length), level.pair[place] % symbols] = level.count[place]
-        total, kinds = level.total[context, None], level.kinds[context, None]
+        own, total, kinds = level.table[level.context[rows]].toarray(), level.total[rows, None], level.kinds[rows, None]
         probability = blend(own, probability, total, kinds, smoothing)
         yield probability
 
@@ -159,7 +144,7 @@ def distributions(counts: list[Counts], how: list[Smoothing], rows: np.ndarray, 
 def over_vocabulary(probability: np.ndarray, stream: str, before: np.ndarray, vocabulary: Vocabulary) -> np.ndarray:
     """(E, V) probabilities of symbols -> of the classes of a stream, given the note classes (E,) before them: what
     intervals that lead out of the vocabulary had is shared by the others."""
-    if stream == "note" and is_relative(vocabulary):
+    if stream == "note" and vocabulary.representation.chords == "split":
         interval = vocabulary.top[:-1] - vocabulary.top[before][:, None] + REACH
         probability = np.take_along_axis(probability, interval, axis=1)
         probability /= probability.sum(axis=1, keepdims=True)
@@ -171,20 +156,13 @@ def baselines(train: Corpus, scored: Corpus, transpose: int) -> dict[str, np.nda
     `train`, and '5-gram', which knows the four events before as well; `transpose` is that of the training."""
     streams = scored.vocabulary.streams
     nats = {name: np.zeros(len(streams)) for name in ("unigram", f"{ORDER}-gram")}
-    ((view, _),) = views(scored, 0)
     for k, stream in enumerate(tqdm(streams, desc="counting", unit="stream", delay=2, leave=False)):
-        symbols, asked = symbol_count(scored.vocabulary, stream), np.flatnonzero(scored.targets(stream))
-        counts = count(train, scored, stream, transpose)
-        smoothing = tune(counts, view[stream][asked], symbols)
-        for rows in np.array_split(np.arange(len(asked)), -(-len(asked) * symbols // CHUNK)):
+        symbol, counts = count(train, scored, stream, transpose)
+        smoothing, asked = tune(counts, symbol), np.flatnonzero(scored.targets(stream))
+        for rows in np.array_split(np.arange(len(asked)), -(-len(asked) * counts[0].table.shape[1] // CHUNK)):
             true, before = scored.inputs[stream][asked[rows]], scored.inputs["note"][asked[rows] - 1]
-            unigram, *_, longest = distributions(counts, smoothing, rows, symbols)
+            unigram, *_, longest = distributions(counts, smoothing, rows)
             for total, probability in zip(nats.values(), (unigram, longest), strict=True):
                 probability = over_vocabulary(probability, stream, before, scored.vocabulary)
                 total[k] -= np.log(probability[np.arange(len(rows)), true]).sum()
     return nats
-
-
-def uniform(scored: Corpus) -> np.ndarray:
-    """Nats in each stream, (S,), of somebody to whom all classes are equally likely."""
-    return scored.is_target.sum(axis=0) * np.log([scored.vocabulary.size(s) for s in scored.vocabulary.streams])

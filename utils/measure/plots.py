@@ -14,17 +14,20 @@ from utils.measure.statistics import LENGTHS, Features
 from utils.recall import K
 
 COLORS = ("tab:blue", "tab:orange")
+# What `statistics.describe` counts: titles that say more than the names, and units.
+TITLES = {"notes_per_beat": "notes a beat", "polyphony": "notes sounding together", "on_beat": "onsets on a beat"}
+UNITS = {"range": "semitones", "note_lengths": "quarter notes", "key_clarity": "correlation"}
+UNITS |= {"repeated_figures": "share", "on_beat": "share"}
 
 
 def save(figure: Figure, path: Path) -> bool:
-    """Write a picture. That it cannot be written (it may be open elsewhere) costs the picture and nothing else; returns
-    whether it was."""
+    """Write a picture; returns whether it could be. If not (it may be open elsewhere), that is printed and no error."""
     try:
         figure.savefig(path, dpi=110)
+        return True
     except OSError as error:
         print(f"{path} could not be written: {error.strerror}.")
         return False
-    return True
 
 
 def learning_curve(history: list[dict], path: Path, unit: str = "note") -> None:
@@ -69,14 +72,12 @@ def network_diagram(vocabulary: Vocabulary, shape: Shape, path: Path) -> None:
         axes.text((x0 + x1) / 2 + 0.04, (y0 + y1) / 2, text, fontsize=7.5, color="dimgray", va="center")
 
     middle, wide = (columns - 1) / 2, 0.62 * columns
-    read = [
-        (f"{name}\n{size} classes", "", f"Embedding\n{shape.embedding}") for name, size in vocabulary.inputs.items()
-    ]
-    traces = f"keys struck so far\n{len(FADING)} fading traces"
-    read.append((traces, f", {len(FADING)}, 128", f"heard lately\n{HEARD} numbers"))
-    for x, (text, more, becomes) in enumerate(read):
+    traces, becomes = len(FADING), f"Embedding\n{shape.embedding}"
+    read = [(f"{name}\n{size} classes", "(B, T)", becomes) for name, size in vocabulary.inputs.items()]
+    keys = f"keys struck so far\n{traces} fading traces", f"(B, T, {traces}, 128)", f"heard lately\n{HEARD} numbers"
+    for x, (text, array, becomes) in enumerate([*read, keys]):
         box(x, 0, text, "#e8f0fe")
-        arrow(x, 0, x, -1, f"(B, T{more})")
+        arrow(x, 0, x, -1, array)
         box(x, -1, becomes, "#d2e3fc")
         arrow(x, -1, middle + (x - middle) * 0.55, -2)
     features = f"{shape.embedding * (columns - 1)} + {HEARD}"
@@ -107,32 +108,25 @@ def comparison(made: list[Features], real: list[Features], path: Path) -> bool:
     """A PNG of what `statistics.describe` counts, in new pieces beside training pieces: a bar for each share of a
     histogram, and for every other number how the pieces are spread over its range. Returns whether it was written."""
     lengths = [str(Fraction(length).limit_denominator(8)) for length in LENGTHS]
-    labels = {"pitch_classes": ("", theory.NOTES), "note_lengths": ("quarter notes", lengths)}
-    # Name -> title and unit. A row of the picture is a histogram, two places wide, and three of the numbers.
-    numbers = {"range": ("range", "semitones"), "notes_per_beat": ("notes a beat", "")}
-    numbers |= {"polyphony": ("notes sounding together", ""), "repeated_figures": ("repeated figures", "share")}
-    numbers |= {"key_clarity": ("key clarity", "correlation"), "on_beat": ("onsets on a beat", "share")}
+    ticks = {"pitch_classes": theory.NOTES, "note_lengths": lengths}
     figure = Figure(figsize=(14, 6.4), layout="constrained")
     grid, names = figure.add_gridspec(2, 5), ("training pieces", "new pieces")
-
-    def values(name: str) -> list[np.ndarray]:
-        return [np.array([features[name] for features in some], float) for some in (real, made)]
-
-    for row, (name, (unit, ticks)) in enumerate(labels.items()):
-        axes = figure.add_subplot(grid[row, :2], title=name.replace("_", " "), xlabel=unit, ylabel="share of the notes")
-        for side, (shares, label, color) in enumerate(zip(values(name), names, COLORS, strict=True)):
-            axes.bar(np.arange(len(ticks)) + 0.4 * side - 0.2, shares.mean(axis=0), 0.4, label=label, color=color)
-        axes.set_xticks(range(len(ticks)), ticks)
-    for i, (name, (title, unit)) in enumerate(numbers.items()):
-        place = grid[i // 3, 2 + i % 3]
-        axes = figure.add_subplot(place, title=title, xlabel=unit, ylabel="share of the pieces")
-        both = values(name)
-        low, high = np.min(np.concatenate(both)), np.max(np.concatenate(both))
-        bins = np.linspace(low, max(high, low + 1e-3), 13)  # all pieces may have the same number
-        even = [np.full(len(each), 1 / len(each)) for each in both]
-        axes.hist(both, bins, weights=even, color=COLORS, label=names)
-    for axes in figure.axes:
+    # A row of the picture is a histogram, two places wide, and three of the numbers.
+    places = {name: grid[row, :2] for row, name in enumerate(ticks)}
+    places |= {name: grid[i // 3, 2 + i % 3] for i, name in enumerate(name for name in real[0] if name not in ticks)}
+    for name, place in places.items():
+        both = [np.array([features[name] for features in some], float) for some in (real, made)]
+        axes = figure.add_subplot(place, title=TITLES.get(name, name.replace("_", " ")), xlabel=UNITS.get(name, ""))
         axes.grid(axis="y", alpha=0.3)
+        if name in ticks:
+            axes.set_ylabel("share of the notes")
+            axes.set_xticks(range(len(ticks[name])), ticks[name])
+            for shift, shares, label, color in zip((-0.2, 0.2), both, names, COLORS, strict=True):
+                axes.bar(np.arange(len(ticks[name])) + shift, shares.mean(axis=0), 0.4, label=label, color=color)
+        else:
+            axes.set_ylabel("share of the pieces")
+            even = [np.full(len(each), 1 / len(each)) for each in both]
+            axes.hist(both, np.histogram_bin_edges(np.concatenate(both), 12), weights=even, color=COLORS, label=names)
     figure.legend(*figure.axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=2, frameon=False)
     figure.suptitle(f"{len(made)} new pieces and {len(real)} passages of the training music")
     return save(figure, path)

@@ -87,11 +87,7 @@ def averaged() -> "Way":
 WAYS: dict[str, tuple[str, Callable[[], "Way"]]] = {
     "as it is": ("", usual),
     "offset and duration as numbers": ("--heads regression", usual),
-    "32 units": ("--units 32 --hidden 32", usual),
-    "64 units": ("--units 64 --hidden 64", usual),
-    "256 units": ("--units 256 --hidden 256", usual),
-    "384 units": ("--units 384 --hidden 256", usual),
-    "512 units": ("--units 512 --hidden 256", usual),
+    **{f"{n} units": (f"--units {n} --hidden {min(n, 256)}", usual) for n in (32, 64, 256, 384, 512)},
     "a GRU": ("--cell gru", usual),
     "focal loss": ("", focal),
     "label smoothing": ("", smoothing),
@@ -104,8 +100,7 @@ WAYS: dict[str, tuple[str, Callable[[], "Way"]]] = {
     "one target a window": ("", last_target_alone),
     "scalar inputs": ("--embedding 1", scalars),
     "one key": ("--transpose 0", usual),
-    "windows of 20": ("--sequence-length 20", usual),
-    "windows of 100": ("--sequence-length 100", usual),
+    **{f"windows of {n}": (f"--sequence-length {n}", usual) for n in (20, 100)},
     "the ancestors' network": ("", usual),
     "nothing dropped, one key": ("--dropout 0 --weight-decay 0 --transpose 0", usual),
 }

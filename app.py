@@ -47,16 +47,8 @@ def main(args) -> None:
                 server_name=args.host,
                 server_port=args.port,
                 inbrowser=args.browser,
-                share=False,
                 max_file_size=round(args.upload * 2**20),
-                footer_links=[],
-                run_history=False,
-                enable_monitoring=False,
-                ssr_mode=False,
-                theme=page.THEME,
-                css=page.CSS,
-                quiet=True,
-                prevent_thread_lock=True,
+                **page.LAUNCH,
             )
         except OSError as error:
             raise UserError(f"The page cannot be opened at {args.host}:{args.port}: {error}") from None

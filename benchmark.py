@@ -17,8 +17,9 @@ import time
 import timeit
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from types import SimpleNamespace
+from types import ModuleType, SimpleNamespace
 
+import utils  # noqa: F401, I001  (before NumPy, which it keeps to one thread)
 import numpy as np
 
 from utils import checkpoint, dataset, events, midi, sampler, settings
@@ -52,23 +53,23 @@ def best_time(repeat: int, work: Callable[[], object]) -> float:
     return min(timeit.repeat(work, gc.enable, repeat=repeat, number=1))  # timeit alone would collect no garbage
 
 
-def limit(weights: checkpoint.Checkpoint, rows: int, steps: int, repeat: int) -> float:
+def limit(weights: checkpoint.Checkpoint, rows: int, steps: int, repeat: int, xp: ModuleType = np) -> float:
     """Seconds that arithmetic alone takes for `steps` events of `rows` pieces: the float32 matrix products with all
     arrays of a weights file, each taken for all events at once unless it must wait for the event before. Embeddings are
     looked up, and the kernel of the surroundings meets each key.
 
-    NumPy has one thread (see utils/__init__.py) here and when it plays, but TensorFlow trains on all cores: compare its
-    share with their number. Playing need not multiply embeddings either, as `Stepper` does it beforehand, once; these
-    products are a fifth of what is counted."""
+    `xp` multiplies as what is measured does: NumPy, which plays, in one thread (see utils/__init__.py); `keras.ops`,
+    which trains, on all cores. Playing multiplies embeddings beforehand (`Stepper`), a fifth of what is counted here.
+    """
     keys, factors = weights.vocabulary.highest - weights.vocabulary.lowest + 1, []
     for layer, (kernel, *others) in weights.arrays.items():
         if layer.startswith("embed_") or kernel.ndim < 2:
             continue
-        count = rows * steps * (keys if kernel.ndim > 2 else 1)
-        factors.append((np.ones((count, kernel[..., 0].size), np.float32), kernel.reshape(-1, kernel.shape[-1])))
+        shape = (rows * steps * (keys if kernel.ndim > 2 else 1), kernel[..., 0].size)
+        factors.append((xp.ones(shape, "float32"), xp.reshape(kernel, (-1, kernel.shape[-1]))))
         if layer.startswith(tuple(CELLS)):
-            factors += [(np.ones((rows, len(others[0])), np.float32), others[0])] * steps
-    return best_time(max(repeat, 3), lambda: [a @ b for a, b in factors])
+            factors += [(xp.ones((rows, len(others[0])), "float32"), xp.array(others[0]))] * steps
+    return best_time(max(repeat, 3), lambda: [xp.matmul(a, b) for a, b in factors])
 
 
 def made_up(notes: int, seed: int) -> midi.Piece:
@@ -154,6 +155,7 @@ def measure_read(args: SimpleNamespace, folder: Path, weights: Path) -> dict:
 def measure_train(args: SimpleNamespace, folder: Path, weights: Path) -> dict:
     """Training targets (events predicted) a second, with the making of the batches."""
     from utils.measure import ancestors
+    from utils.network import ops
 
     corpus = read(folder)
     updates = trained(corpus)
@@ -162,7 +164,7 @@ def measure_train(args: SimpleNamespace, folder: Path, weights: Path) -> dict:
     targets = sum(next(updates) for _ in range(args.updates))
     seconds = time.perf_counter() - start
     # The backward pass takes two products for each one of the forward pass.
-    least = 3 * limit(checkpoint.load(weights), TRAIN.batch_size, TRAIN.sequence_length, args.repeat)
+    least = 3 * limit(checkpoint.load(weights), TRAIN.batch_size, TRAIN.sequence_length, args.repeat, ops)
     sizes = [corpus.vocabulary.size(stream) for stream in corpus.vocabulary.streams]
     model, size = ancestors.build(sizes, args.window), ancestors.BATCH
     inputs = [np.ones((size, args.window, 1), np.float32)] * len(sizes)

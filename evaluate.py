@@ -39,13 +39,9 @@ def table(rows: dict[str, dict], columns: dict[str, str], *above: str) -> None:
         print(f"{name:{width}s}" + "".join(f"{row[key]:12.3f}" for key in columns) + heads)
 
 
-def pieces(count: int) -> str:
-    return f"{count} piece" if count == 1 else f"{count} pieces"
-
-
 def changed(moved: dict[str, int]) -> str:
     """How many values of each stream a vocabulary lacked."""
-    return ", ".join(f"{count} of {stream}" for stream, count in moved.items() if count) or "none"
+    return ", ".join(f"{count} of {stream}" for stream, count in moved.items() if count)
 
 
 def show_network(weights: str, result: dict, picture: Path) -> None:
@@ -54,12 +50,11 @@ def show_network(weights: str, result: dict, picture: Path) -> None:
     table({"network": result, **result["baselines"]}, columns, *result["remarks"])
     print(f"{'likeliest right':40s}" + "".join(f"{share:10.1%}" for share in result["accuracy"].values()))
     count, known = result["pieces"], result["trained_on"]
-    print(
-        f"{pieces(count)}, {result['notes']:,} notes, {result['beats']:,} beats; {known} of the pieces were trained on"
-    )
-    print(f"values that the vocabulary lacks, scored as the nearest: {changed(result['moved'])}")
-    for what, extreme in (("least", min), ("most", max)):
-        row = extreme(result["per_piece"], key=lambda row: row["nats_per_note"])
+    pieces = f"{count} piece{'s' * (count > 1)}"
+    print(f"{pieces}, {result['notes']:,} notes, {result['beats']:,} beats; {known} of the pieces were trained on")
+    print(f"values that the vocabulary lacks, scored as the nearest: {changed(result['moved']) or 'none'}")
+    ranked = sorted(result["per_piece"], key=lambda row: row["nats_per_note"])
+    for what, row in (("least", ranked[0]), ("most", ranked[-1])):
         print(f"{what} surprising: {row['name']}, {row['nats_per_note']:.3f} nats a note")
     if "samples" in result:
         show_samples(result, picture)
@@ -67,32 +62,36 @@ def show_network(weights: str, result: dict, picture: Path) -> None:
     for name, row in list(result["baselines"].items())[-1:]:  # the best
         seen += f" ({'guessing' if name == 'uniform' else name} {row['nats_per_note']:.2f})"
     name = Path(weights).name.removesuffix(".weights.h5")
-    print(f"{name}: {result['nats_per_note']:.2f} nats a note on {pieces(count)}{seen}.")
+    print(f"{name}: {result['nats_per_note']:.2f} nats a note on {pieces}{seen}.")
 
 
 def show_samples(result: dict, picture: Path) -> None:
     """Print what was measured in new pieces, and draw it."""
+    from utils.measure import plots  # matplotlib takes as long as all the rest
+
     samples, features = result["samples"], result["samples"].pop("features")
     print("\n{pieces} new pieces and {real_pieces} training pieces, {notes} notes of each".format(**samples))
-    print(statistics.as_text(samples["statistics"]))
+    print(f"{'':18s}{'new':>10s}{'training':>10s}{'overlap':>10s}{'divergence':>12s}")
+    for name, row in samples["statistics"].items():  # histograms are in the picture
+        shown = ["" if isinstance(value, list) else "-" if value is None else f"{value:.3f}" for value in row.values()]
+        print("{:18s}{:>10s}{:>10s}{:>10s}{:>12s}".format(name.replace("_", " "), *shown))
     print("longest run shared with the training music, in any key:")
     for what, copied in result["copying"].items():
         if copied:
             most = max(copied["per_piece"], key=lambda row: row["notes"])
-            at = f"{most['name']}, beat {most['beat']:g}"
-            print(f"  {what.replace('_', ' '):12s}median {copied['median']:g} notes, at most {copied['max']} ({at})")
-    from utils.measure import plots  # matplotlib takes as long as all the rest
-
+            at = f"{copied['max']} ({most['name']}, beat {most['beat']:g})"
+            print(f"  {what.replace('_', ' '):12s}median {copied['median']:g} notes, at most {at}")
     if plots.comparison(features["generated"], features["real"], picture):
         print(f"Wrote {picture}")
 
 
 def show_comparison(result: dict) -> None:
-    size = f"{pieces(result['pieces'])} that none of the networks learnt from, {result['notes']:,} notes"
+    pieces = f"{result['pieces']} piece{'s' * (result['pieces'] > 1)}"
+    size = f"{pieces} that none of the networks learnt from, {result['notes']:,} notes"
     table(result["networks"], {"nats_per_note": "nats a note"}, *result["remarks"], size)
     for path, row in result["networks"].items():
-        if any(row["moved"].values()):
-            print(f"values that {path} lacks, scored as the nearest: {changed(row['moved'])}")
+        if lacking := changed(row["moved"]):
+            print(f"values that {path} lacks, scored as the nearest: {lacking}")
     print(*result["verdict"], sep="\n")
 
 

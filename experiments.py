@@ -21,6 +21,7 @@ from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
+import utils  # noqa: F401, I001  (before NumPy, which it keeps to one thread)
 import numpy as np
 from tqdm import tqdm
 

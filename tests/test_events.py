@@ -35,9 +35,11 @@ def test_music_on_the_grid_survives(steps, sizes, split: bool):
     """Chords with their octaves, triplets, rests, notes struck again at once, notes held under others, any overlap."""
     grid, ticks = sizes
     piece = on_grid(steps, grid, ticks)
-    found = events.from_piece(piece, Representation((*STREAMS, "velocity"), grid, "split" if split else "class", 1000))
-    assert found.clipped == 0
-    assert music(events.to_piece(found.streams, grid, ticks)) == music(piece)
+    written = events.from_piece(
+        piece, Representation((*STREAMS, "velocity"), grid, "split" if split else "class", 1000)
+    )
+    assert written.clipped == 0
+    assert music(events.to_piece(written.streams, grid, ticks)) == music(piece)
 
 
 # One key cannot be struck again while it is down on the same channel, so a file of one track holds no such notes.
@@ -63,8 +65,8 @@ def test_midi_to_events_to_midi(steps):
 def test_off_the_grid_onsets_move_half_a_step_at_most_and_nothing_drifts(gaps, ticks: int, grid: int):
     onset = np.cumsum([gap for gap, _, _ in gaps])
     piece = make_piece([(o, p, d) for o, (_, p, d) in zip(onset, gaps, strict=True)], ticks)
-    found = events.from_piece(piece, Representation(grid=grid, max_beats=100_000))
-    heard = np.cumsum(found.streams["offset"])
+    written = events.from_piece(piece, Representation(grid=grid, max_beats=100_000))
+    heard = np.cumsum(written.streams["offset"])
     # Half a step is ticks / (2 * grid); compared in whole numbers.
     true = np.array(sorted({(o, p) for o, p, _ in music(piece)}))
     steps = events.to_steps(true[:, 0], ticks, grid)
@@ -73,33 +75,33 @@ def test_off_the_grid_onsets_move_half_a_step_at_most_and_nothing_drifts(gaps, t
 
 
 def test_equal_notes_of_two_tracks_become_one_and_the_longest_stays():
-    found = events.from_piece(make_piece([(0, 60, 240), (0, 60, 960), (0, 60, 480)]))
-    assert {name: values.tolist() for name, values in found.streams.items() if name in STREAMS} == {
+    written = events.from_piece(make_piece([(0, 60, 240), (0, 60, 960), (0, 60, 480)]))
+    assert {name: values.tolist() for name, values in written.streams.items() if name in STREAMS} == {
         "offset": [0], "note": [60], "duration": [24]
     }  # fmt: skip
 
 
 def test_class_chords_are_named_by_their_real_pitches():
     piece = make_piece([(0, 36, 480), (0, 55, 480), (0, 76, 480), (480, 60, 240), (480, 64, 480)])
-    found = events.from_piece(piece, Representation(chords="class"))
-    assert found.streams["note"].tolist() == ["C2.G3.E5", "C4", "E4"]
-    assert found.streams["offset"].tolist() == [0, 12, 0]
+    written = events.from_piece(piece, Representation(chords="class"))
+    assert written.streams["note"].tolist() == ["C2.G3.E5", "C4", "E4"]
+    assert written.streams["offset"].tolist() == [0, 12, 0]
     assert [theory.note_pitch(theory.note_name(pitch)) for pitch in range(128)] == list(range(128))
 
 
 def test_long_rests_and_notes_are_clipped_and_counted():
     piece = make_piece([(0, 60, 480 * 100), (480 * 3600, 61, 480)])  # half an hour of silence
-    found = events.from_piece(piece, Representation(max_beats=16))
-    assert found.clipped == 2
-    assert found.streams["offset"].tolist() == [0, 192]
-    assert found.streams["duration"].tolist() == [192, 12]
+    written = events.from_piece(piece, Representation(max_beats=16))
+    assert written.clipped == 2
+    assert written.streams["offset"].tolist() == [0, 192]
+    assert written.streams["duration"].tolist() == [192, 12]
 
 
 def test_the_phase_follows_the_metre_of_the_file():
     piece = make_piece([(480 * i, 60, 480) for i in range(8)], time_signatures=[(0, 3, 4), (480 * 3, 4, 4)])
-    found = events.from_piece(piece)
-    assert found.phase.tolist() == [0, 12, 24, 0, 12, 24, 36, 0]
-    assert [found.metre(event) for event in (0, 2, 3, -1)] == [(3, 4), (3, 4), (4, 4), (4, 4)]
+    written = events.from_piece(piece)
+    assert written.phase.tolist() == [0, 12, 24, 0, 12, 24, 36, 0]
+    assert [written.metre(event) for event in (0, 2, 3, -1)] == [(3, 4), (3, 4), (4, 4), (4, 4)]
 
 
 def test_a_key_struck_again_is_let_go_first():
@@ -110,9 +112,9 @@ def test_a_key_struck_again_is_let_go_first():
 def test_velocity_is_one_more_stream():
     piece = make_piece([(0, 60, 480, 33), (480, 62, 480, 127)])
     how = Representation((*STREAMS, "velocity"))
-    found = events.from_piece(piece, how)
-    vocabulary = events.build_vocabulary([found], how, 0)
-    classes, _ = vocabulary.encode(found)
+    written = events.from_piece(piece, how)
+    vocabulary = events.build_vocabulary([written], how, 0)
+    classes, _ = vocabulary.encode(written)
     again = events.to_piece(vocabulary.decode(classes), ticks_per_quarter=480)
     assert np.abs(again.velocity - piece.velocity).max() <= events.VELOCITY_STEP // 2 + 1
     assert again.velocity.max() <= 127

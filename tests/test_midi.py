@@ -137,16 +137,25 @@ def test_bad_files_are_named_with_the_reason(content: bytes, reason: str, tmp_pa
 
 def test_a_walk_through_the_events_tells_whole_files_from_damaged_ones():
     data = whole_file()
-    assert midi.events_are_whole(data)
+    assert midi.whole_chunks(data) == data
     note = data.index(b"\x90", 30)
     for broken in (b"\x9f\xc8\x40", b"\xff\x01\x90"):
         damaged = data[:note] + broken + data[note + 3 :]
-        assert not midi.events_are_whole(damaged)
+        assert midi.are_damaged([damaged[22:]])
         with pytest.raises(ValueError, match="damaged"):
             midi.parse(damaged)
     # A long rest and a long text look like that at first sight, and are none of it.
     piece = make_piece([(0, 60, 10), (5_000_000, 62, 5_000_000)])
     assert notes(back(piece)) == notes(piece)
+    text = data[22:note] + b"\xff\x01\x81\x02" + b"\xe9" * 130 + b"\0" + data[note:]
+    assert not midi.are_damaged([text])
+    assert notes(midi.parse(data[:18] + len(text).to_bytes(4, "big") + text)) == notes(midi.parse(data))
+
+
+def test_a_status_byte_goes_on_behind_texts_and_long_rests():
+    track = b"\0\x90\x3c\x40\0\xff\1\1a\x81\x80\0\x3c\0\0\xc0\5\0\6\0\xf0\1\xf7\0\x91\x3e\x40\x60\x3e\0\0\xff\x2f\0"
+    data = b"MThd\0\0\0\6\0\0\0\1\0\x60MTrk" + len(track).to_bytes(4, "big") + track
+    assert notes(midi.parse(data)) == [(0, 60, 16384, 64, 0), (16384, 62, 96, 64, 0)]
 
 
 def test_more_instruments_than_channels():

@@ -1,6 +1,6 @@
 """One HDF5 file that holds all that is needed to use a network.
 
-Layout: the Keras weights format at the root (it loads with `model.load_weights`); `network/LAYER/N`, links to the same
+Layout: at the root the Keras weights format, which `model.load_weights` reads; `network/LAYER/N`, links to the same
 arrays by the names that `network.py` gives its layers; `about`, a JSON text with everything else. Nothing is pickled,
 so loading runs no code from the file.
 """
@@ -118,7 +118,7 @@ def load(path: str | Path) -> Checkpoint:
                 raise UserError(f"{path} was not written by this train.py: train again, or name others with --weights.")
             about = json.loads(file["about"][()])
             if about["format"] != FORMAT:
-                age, remedy = ("an older", "train again") if about["format"] < FORMAT else ("a newer", "update it")
+                age, remedy = ("an older", "train again") if about["format"] < FORMAT else ("a newer", "update yours")
                 raise UserError(f"{path} was written by {age} version of this program, for another network: {remedy}.")
             layers = file["network"].items()
             arrays = {n: [np.asarray(layer[str(i)], np.float32) for i in range(len(layer))] for n, layer in layers}

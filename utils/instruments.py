@@ -6,23 +6,22 @@ import re
 from utils.errors import UserError
 
 NAMES = """
-Acoustic Grand Piano, Bright Acoustic Piano, Electric Grand Piano, Honky-tonk Piano, Electric Piano 1,
-Electric Piano 2, Harpsichord, Clavinet, Celesta, Glockenspiel, Music Box, Vibraphone, Marimba, Xylophone,
-Tubular Bells, Dulcimer, Drawbar Organ, Percussive Organ, Rock Organ, Church Organ, Reed Organ, Accordion, Harmonica,
-Tango Accordion, Acoustic Guitar (nylon), Acoustic Guitar (steel), Electric Guitar (jazz), Electric Guitar (clean),
-Electric Guitar (muted), Overdriven Guitar, Distortion Guitar, Guitar Harmonics, Acoustic Bass,
-Electric Bass (finger), Electric Bass (pick), Fretless Bass, Slap Bass 1, Slap Bass 2, Synth Bass 1, Synth Bass 2,
-Violin, Viola, Cello, Contrabass, Tremolo Strings, Pizzicato Strings, Orchestral Harp, Timpani, String Ensemble 1,
-String Ensemble 2, Synth Strings 1, Synth Strings 2, Choir Aahs, Voice Oohs, Synth Voice, Orchestra Hit, Trumpet,
-Trombone, Tuba, Muted Trumpet, French Horn, Brass Section, Synth Brass 1, Synth Brass 2, Soprano Sax, Alto Sax,
-Tenor Sax, Baritone Sax, Oboe, English Horn, Bassoon, Clarinet, Piccolo, Flute, Recorder, Pan Flute, Blown Bottle,
-Shakuhachi, Whistle, Ocarina, Lead 1 (square), Lead 2 (sawtooth), Lead 3 (calliope), Lead 4 (chiff),
-Lead 5 (charang), Lead 6 (voice), Lead 7 (fifths), Lead 8 (bass + lead), Pad 1 (new age), Pad 2 (warm),
-Pad 3 (polysynth), Pad 4 (choir), Pad 5 (bowed), Pad 6 (metallic), Pad 7 (halo), Pad 8 (sweep), FX 1 (rain),
-FX 2 (soundtrack), FX 3 (crystal), FX 4 (atmosphere), FX 5 (brightness), FX 6 (goblins), FX 7 (echoes), FX 8 (sci-fi),
-Sitar, Banjo, Shamisen, Koto, Kalimba, Bagpipe, Fiddle, Shanai, Tinkle Bell, Agogo, Steel Drums, Woodblock,
-Taiko Drum, Melodic Tom, Synth Drum, Reverse Cymbal, Guitar Fret Noise, Breath Noise, Seashore, Bird Tweet,
-Telephone Ring, Helicopter, Applause, Gunshot
+Acoustic Grand Piano, Bright Acoustic Piano, Electric Grand Piano, Honky-tonk Piano, Electric Piano 1, Electric Piano 2,
+Harpsichord, Clavinet, Celesta, Glockenspiel, Music Box, Vibraphone, Marimba, Xylophone, Tubular Bells, Dulcimer,
+Drawbar Organ, Percussive Organ, Rock Organ, Church Organ, Reed Organ, Accordion, Harmonica, Tango Accordion,
+Acoustic Guitar (nylon), Acoustic Guitar (steel), Electric Guitar (jazz), Electric Guitar (clean),
+Electric Guitar (muted), Overdriven Guitar, Distortion Guitar, Guitar Harmonics, Acoustic Bass, Electric Bass (finger),
+Electric Bass (pick), Fretless Bass, Slap Bass 1, Slap Bass 2, Synth Bass 1, Synth Bass 2, Violin, Viola, Cello,
+Contrabass, Tremolo Strings, Pizzicato Strings, Orchestral Harp, Timpani, String Ensemble 1, String Ensemble 2,
+Synth Strings 1, Synth Strings 2, Choir Aahs, Voice Oohs, Synth Voice, Orchestra Hit, Trumpet, Trombone, Tuba,
+Muted Trumpet, French Horn, Brass Section, Synth Brass 1, Synth Brass 2, Soprano Sax, Alto Sax, Tenor Sax, Baritone Sax,
+Oboe, English Horn, Bassoon, Clarinet, Piccolo, Flute, Recorder, Pan Flute, Blown Bottle, Shakuhachi, Whistle, Ocarina,
+Lead 1 (square), Lead 2 (sawtooth), Lead 3 (calliope), Lead 4 (chiff), Lead 5 (charang), Lead 6 (voice),
+Lead 7 (fifths), Lead 8 (bass + lead), Pad 1 (new age), Pad 2 (warm), Pad 3 (polysynth), Pad 4 (choir), Pad 5 (bowed),
+Pad 6 (metallic), Pad 7 (halo), Pad 8 (sweep), FX 1 (rain), FX 2 (soundtrack), FX 3 (crystal), FX 4 (atmosphere),
+FX 5 (brightness), FX 6 (goblins), FX 7 (echoes), FX 8 (sci-fi), Sitar, Banjo, Shamisen, Koto, Kalimba, Bagpipe, Fiddle,
+Shanai, Tinkle Bell, Agogo, Steel Drums, Woodblock, Taiko Drum, Melodic Tom, Synth Drum, Reverse Cymbal,
+Guitar Fret Noise, Breath Noise, Seashore, Bird Tweet, Telephone Ring, Helicopter, Applause, Gunshot
 """
 INSTRUMENTS = [name.strip() for name in NAMES.replace("\n", " ").split(",")]
 
@@ -32,34 +31,27 @@ def words(name: str) -> set[str]:
     return {word.removesuffix("s") for word in re.findall(r"[\w-]+", name.lower())}
 
 
-def candidates(name: str) -> list[str]:
-    """The instruments that an inexact name may mean, the likeliest first: those that have all its words (before the
-    brackets, then anywhere); if there are none, those that begin with it, or else those that contain it."""
-    asked, lower = words(name), name.lower()
-    fitting = [known for known in INSTRUMENTS if asked and asked <= words(known)]
-    fitting.sort(key=lambda known: not asked <= words(known.split("(")[0]))
-    fitting = fitting or [known for known in INSTRUMENTS if known.lower().startswith(lower)]
-    return fitting or [known for known in INSTRUMENTS if lower in known.lower()]
-
-
 def program(instrument: str) -> int:
     """The program number of an instrument: its General MIDI name in any case, a number 0..127, or an inexact name, of
     which it is printed what is played and what else fits. Raises UserError that suggests near names."""
-    name = instrument.strip()
+    name, lower, asked = instrument.strip(), instrument.strip().lower(), words(instrument)
     numbers = {known.lower(): number for number, known in enumerate(INSTRUMENTS)}
     if name.isdecimal() and int(name) < len(numbers):
         return int(name)
-    if name.lower() in numbers:
-        return numbers[name.lower()]
-    fitting = candidates(name) if name else []
+    if lower in numbers:
+        return numbers[lower]
+    # Those that have all its words, before the brackets or else anywhere; or that begin with it; or that contain it.
+    fitting = [known for known in INSTRUMENTS if asked and asked <= words(known)]
+    fitting.sort(key=lambda known: not asked <= words(known.split("(")[0]))
+    fitting = fitting or [known for known in INSTRUMENTS if lower and known.lower().startswith(lower)]
+    fitting = fitting or [known for known in INSTRUMENTS if lower and lower in known.lower()]
     if not fitting:
-        near = difflib.get_close_matches(name.lower(), numbers, 3, 0.5) or ["violin", "church organ", "flute"]
+        near = difflib.get_close_matches(lower, numbers, 3, 0.5) or ["violin", "church organ", "flute"]
         raise UserError(
             f"--instrument {instrument!r} is no General MIDI instrument: give a number from 0 to 127 or a name such as "
             f"{', '.join(INSTRUMENTS[numbers[known]] for known in near)}."
         )
-    played, *others = fitting
-    why = ", since drum kits are not played yet" if words(name) == {"drum"} else ""
-    also = f"; others that fit are {', '.join(others)}" if others else ""
-    print(f"{name}: playing {played}{why}{also}.")
-    return INSTRUMENTS.index(played)
+    why = ", since drum kits are not played yet" if asked == {"drum"} else ""
+    also = f"; others that fit are {', '.join(fitting[1:])}" if fitting[1:] else ""
+    print(f"{name}: playing {fitting[0]}{why}{also}.")
+    return INSTRUMENTS.index(fitting[0])

@@ -5,7 +5,9 @@ channel for each, which symusic cannot place. Shapes: N notes.
 """
 
 import contextlib
+import functools
 import os
+import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -22,6 +24,11 @@ COLUMNS = ("onset", "pitch", "duration", "velocity", "program")
 CHANGES = ("tempos", "time_signatures", "key_signatures")
 DRUM_CHANNEL = 9  # "channel 10" of the General MIDI standard, counted from 0
 SHARED_CHANNEL = 15  # the last of the 16, for all instruments that find no channel of their own
+TEMPO = re.compile(rb"\xff\x51\x03...", re.DOTALL)
+# Events of a track: its notes and the like, each a time (T), a status byte unless it goes on, and one or two data bytes
+# (D); then, if there is one, the head of a text or system message: time, status, a text's type, and its length.
+PATTERN = rb"(?:T(?:[\x80-\xbf\xe0-\xef]?DD|[\xc0-\xdf]D(?:TD)*))*(?:T(?:\xffD|[\xf0\xf7])(T))?"
+EVENTS = re.compile(PATTERN.replace(b"T", rb"[\x80-\xff]*D").replace(b"D", rb"[\0-\x7f]"))
 
 
 @dataclass
@@ -84,71 +91,41 @@ class Piece:
 def whole_chunks(data: bytes) -> bytes:
     """`data` up to the end of its last chunk. Raises ValueError for anything but a complete MIDI file.
 
-    symusic 0.5 may crash the interpreter on a file that is cut short, so the lengths of the chunks are walked first
+    symusic 0.5 may crash the interpreter on a file that is cut short or damaged, so its chunks are walked first
     (layout: Standard MIDI Files 1.0, 'MThd' and 'MTrk', each followed by a four-byte length).
     """
     if data[:4] != b"MThd" or len(data) < 14:
         raise ValueError("it is not a MIDI file")
-    end, tracks = 8 + int.from_bytes(data[4:8], "big"), 0
-    while end + 8 <= len(data) and tracks < int.from_bytes(data[10:12], "big"):
-        end += 8 + int.from_bytes(data[end + 4 : end + 8], "big")
-        tracks += 1
-    if end > len(data) or tracks == 0:
+    end, tracks = 8 + int.from_bytes(data[4:8], "big"), []
+    while end + 8 <= len(data) and len(tracks) < int.from_bytes(data[10:12], "big"):
+        begin, end = end + 8, end + 8 + int.from_bytes(data[end + 4 : end + 8], "big")
+        tracks.append(data[begin:end])
+    if end > len(data) or not tracks:
         raise ValueError("it is cut short: copy or download it again")
     if data[12] & 0x80:
         raise ValueError("its time is in SMPTE frames instead of beats: export it again with ticks per quarter note")
     if data[12:14] == b"\0\0":
         raise ValueError("its header gives 0 ticks per quarter note")
-    if may_be_damaged(data[:end]) and not events_are_whole(data[:end]):
+    if are_damaged(tracks):
         raise ValueError("its contents are damaged")
     return data[:end]
 
 
-def may_be_damaged(data: bytes) -> bool:
-    """Whether a MIDI file's bytes could hold an event with which symusic 0.5 crashes: a key above 127, or a text or
-    system message longer than its track. Each begins with a status byte before a byte above 127; so does part of a
-    tempo, which is told apart here, and of a long text or rest, which only `events_are_whole` tells apart."""
-    values = np.frombuffer(data, np.uint8)
-    suspect = (values[:-1] >= 0x80) & (values[:-1] < 0xF8) & (values[1:] >= 0x80)
-    suspect[:-1] |= (values[:-2] == 0xFF) & (values[1:-1] < 0x80) & (values[2:] >= 0x80)
-    return any(
-        b"\xff\x51\x03" not in (data[at - 3 : at], data[at - 4 : at - 1], data[at - 5 : at - 2])
-        for at in np.flatnonzero(suspect).tolist()
-    )
-
-
-def events_are_whole(data: bytes) -> bool:
-    """Whether all events of a complete MIDI file are valid and fill their tracks (layout: Standard MIDI Files 1.0)."""
-
-    def number(at: int) -> tuple[int, int]:
-        """The variable-length number at a place, and the place after it."""
-        value = 0
-        while data[at] > 127:
-            value, at = (value | data[at] & 127) << 7, at + 1
-        return value | data[at], at + 1
-
-    at = 8 + int.from_bytes(data[4:8], "big")
-    try:
-        while at < len(data):
-            end = at + 8 + int.from_bytes(data[at + 4 : at + 8], "big")
-            at, status = at + 8, 0
-            while at < end:
-                _, at = number(at)
-                if data[at] > 127:
-                    status, at = data[at], at + 1
-                if status in (0xF0, 0xF7, 0xFF):  # system messages, texts and the like have a length
-                    length, at = number(at + (status == 0xFF))  # behind a type, in a text
-                    at += length
-                else:
-                    size = 1 if 0xC0 <= status < 0xE0 else 2
-                    if not 0x80 <= status < 0xF0 or max(data[at : at + size]) > 127:
-                        return False
-                    at += size
-            if at != end:
-                return False
-    except (IndexError, ValueError):  # beyond the end of the file
+def are_damaged(tracks: list[bytes]) -> bool:
+    """Whether tracks may hold an event with which symusic 0.5 crashes: a key above 127, or a text or system message
+    longer than its track. Each begins with a status byte before a byte above 127. So do a long rest and a long text,
+    and only where something does are the events walked, which takes longer than all other reading."""
+    values = np.frombuffer(TEMPO.sub(b"", b"".join(tracks)), np.uint8)
+    high, text = values >= 0x80, values == 0xFF
+    if not (high[1:] & (high & (values < 0xF8))[:-1]).any() and not (text[:-2] & ~high[1:-1] & high[2:]).any():
         return False
-    return True
+    for track in tracks:
+        end = 0
+        while (events := EVENTS.match(track, end))[0]:
+            end = events.end() + functools.reduce(lambda size, byte: size << 7 | byte & 0x7F, events[1] or b"", 0)
+        if end != len(track):
+            return True
+    return False
 
 
 def parse(data: bytes) -> Piece:
@@ -182,12 +159,12 @@ def read_bytes(path: Path) -> bytes:
         raise UserError(f"{path} cannot be read: {error.strerror}.") from None
 
 
-def read(path: Path) -> Piece:
-    """The piece in a MIDI file. Raises UserError that names the file and says what is wrong."""
+def read(path: Path, name: str = "") -> Piece:
+    """The piece in a MIDI file. Raises UserError that says what is wrong with the file, by its path or as `name`."""
     try:
         return parse(read_bytes(path))
     except ValueError as error:
-        raise UserError(f"{path} cannot be used: {error}.") from None
+        raise UserError(f"{name or path} cannot be used: {error}.") from None
 
 
 def find(folder: Path, endings: Iterable[str] = ENDINGS) -> list[Path]:
@@ -197,10 +174,10 @@ def find(folder: Path, endings: Iterable[str] = ENDINGS) -> list[Path]:
         raise UserError(f"The folder {folder} {what}.")
     paths, seen = [], set()
     for parent, folders, names in os.walk(folder, followlinks=True):
-        if os.path.realpath(parent) in seen:  # a link led back to it
-            folders.clear()
-            continue
-        seen.add(os.path.realpath(parent))
+        real = os.path.realpath(parent)
+        if real in seen:  # a link led back to it
+            folders[:] = names[:] = []
+        seen.add(real)
         paths += [Path(parent, name) for name in names if name.lower().endswith(tuple(endings)) and name[0] != "."]
     return sorted(path for path in paths if path.is_file())
 
@@ -213,13 +190,11 @@ def messages(piece: Piece) -> Iterator[tuple[int, int, object]]:
     """
     from mido import Message, MetaMessage
 
-    for tick, microseconds in piece.tempos:
-        yield tick, 0, MetaMessage("set_tempo", tempo=microseconds)
+    yield from ((tick, 0, MetaMessage("set_tempo", tempo=tempo)) for tick, tempo in piece.tempos)
     for tick, numerator, denominator in piece.time_signatures:
         yield tick, 0, MetaMessage("time_signature", numerator=numerator, denominator=denominator)
     for tick, sharps, minor in piece.key_signatures:
-        keys = theory.MINOR_KEYS if minor else theory.MAJOR_KEYS
-        yield tick, 0, MetaMessage("key_signature", key=keys[sharps + 7])
+        yield tick, 0, MetaMessage("key_signature", key=(theory.MAJOR_KEYS, theory.MINOR_KEYS)[minor][sharps + 7])
     free = [channel for channel in range(SHARED_CHANNEL - 1, -1, -1) if channel != DRUM_CHANNEL]
     channels: dict[tuple[int, int], int] = {}  # (program, lane) -> channel
     ends: dict[tuple[int, int], list[int]] = {}  # (program, pitch) -> tick at which each lane is free again
@@ -230,11 +205,10 @@ def messages(piece: Piece) -> Iterator[tuple[int, int, object]]:
         lane = next((i for i, until in enumerate(lanes) if until <= onset), len(lanes))
         lanes[lane : lane + 1] = [end]
         channel = channels.get((program, lane), SHARED_CHANNEL)
-        if channel == SHARED_CHANNEL and free:
-            channel = channels[program, lane] = free.pop()
-            yield 0, 1, Message("program_change", program=program, channel=channel)
-        elif channel == SHARED_CHANNEL:  # its instrument changes with every note
-            yield onset, 3, Message("program_change", program=program, channel=channel)
+        if channel == SHARED_CHANNEL:  # where no channel is free, the instrument changes with every note
+            place, channel = ((0, 1), free.pop()) if free else ((onset, 3), SHARED_CHANNEL)
+            channels[program, lane] = channel
+            yield *place, Message("program_change", program=program, channel=channel)
         yield onset, 3, Message("note_on", note=pitch, velocity=velocity, channel=channel)
         yield end, 2, Message("note_off", note=pitch, velocity=0, channel=channel)
 

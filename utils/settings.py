@@ -8,6 +8,7 @@ FILE or FOLDER in the help, if its comment begins with that word or with a kind 
 
 import argparse
 import ast
+import builtins
 import io
 import itertools
 import re
@@ -67,35 +68,27 @@ def constants(source: str) -> list[Setting]:
     for node in ast.parse(source).body:
         if not isinstance(node, ast.Assign | ast.AnnAssign):
             continue
-        target = node.targets[0] if isinstance(node, ast.Assign) else node.target
-        if not isinstance(target, ast.Name) or not target.id.isupper():
-            continue
+        name = ast.unparse(node.targets[0] if isinstance(node, ast.Assign) else node.target)
         try:
             default = ast.literal_eval(node.value)
         except ValueError:  # computed, so not a setting
             continue
-        if isinstance(default, dict):  # a table
+        if not (name.isidentifier() and name.isupper()) or isinstance(default, dict):  # a table
             continue
         annotation = ast.unparse(node.annotation) if isinstance(node, ast.AnnAssign) else ""
-        kind = {"int": int, "float": float, "str": str}[annotation.split(" |")[0]] if annotation else type(default)
+        kind = getattr(builtins, annotation.split(" |")[0]) if annotation else type(default)
         group = [title for line, title in titles if line < node.lineno] or ["settings"]
         comment = comments.get(node.end_lineno, "").lstrip("# ")
-        settings.append(Setting(group[-1], target.id, default, kind, "None" in annotation, comment))
+        settings.append(Setting(group[-1], name, default, kind, "None" in annotation, comment))
     return settings
 
 
 def parse(script: str | Path, argv: list[str] | None = None) -> SimpleNamespace:
-    """The settings of `script` with the flags of `argv` (default: the command line) laid over them.
-
-    The result has one lower-case attribute for each constant: MIDI_DIR -> settings.midi_dir.
-    """
-    source = Path(script).read_text(encoding="utf-8")
-    parser = OneLineParser(
-        prog=Path(script).name,
-        description=ast.get_docstring(ast.parse(source)),
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
-    )
+    """The settings of `script` with the flags of `argv` (default: the command line) laid over them: a lower-case
+    attribute for each constant, MIDI_DIR -> settings.midi_dir."""
+    source, how = Path(script).read_text(encoding="utf-8"), argparse.RawDescriptionHelpFormatter
+    about = ast.get_docstring(ast.parse(source))
+    parser = OneLineParser(Path(script).name, description=about, formatter_class=how, allow_abbrev=False)
     for title, settings in itertools.groupby(constants(source), lambda setting: setting.group):
         group = parser.add_argument_group(title)
         for setting in settings:
@@ -105,7 +98,6 @@ def parse(script: str | Path, argv: list[str] | None = None) -> SimpleNamespace:
             how = {"type": converter(setting), "metavar": path[1].upper() if path else METAVARS.get(kind)}
             group.add_argument(
                 "--" + name.replace("_", "-"),
-                dest=name,
                 default=default,
                 help=f"{setting.comment} [{shown}]".replace("%", "%%"),
                 **({"action": argparse.BooleanOptionalAction} if kind is bool else how),

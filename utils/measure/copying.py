@@ -23,21 +23,20 @@ def mix(hashes: np.ndarray, values: np.ndarray) -> np.ndarray:
     return hashes ^ (hashes >> np.uint64(29))
 
 
-def longest_shared(training: dict[str, Piece], made: list[Piece]) -> list[dict]:
-    """For each piece of `made` the longest run of successive notes that has the same intervals, offsets and durations
-    somewhere in `training`, name -> piece: how many notes; the name of that piece ('' if no note is shared); and the beat
-    where the run begins there, in quarter notes since the beginning.
+def longest_shared(training: dict[str, Piece], made: list[Piece]) -> dict:
+    """The longest run of successive notes that each piece of `made` shares with a piece of `training`, name -> piece: with
+    the same intervals, offsets and durations.
 
-    Runs grow by a note at a time, on both sides only where they still match, so seven million notes take seconds.
+    Returns the median and the max of their lengths in notes, and per_piece: notes; name, '' if no note is shared; and
+    beat, where the run begins in the piece of that name, in quarter notes since its start. Empty if `made` is. Runs grow
+    by a note at a time, on both sides only where they still match, so seven million notes take seconds.
     """
     pieces, names = [*training.values(), *made], list(training)
-    columns = ("onset", "pitch", "duration")
-    onset, pitch, duration = (np.concatenate([getattr(piece, name) for piece in pieces]) for name in columns)
-    piece = np.repeat(np.arange(len(pieces)), list(map(len, pieces)))  # (N,) number of each note's piece
+    columns = zip(*((piece.onset, piece.pitch, piece.duration) for piece in pieces), strict=True)
+    onset, pitch, duration = map(np.concatenate, columns)  # (N,)
+    piece = np.append(np.repeat(np.arange(len(pieces)), list(map(len, pieces))), -1)  # (N + 1,) number; -1 is the end
     empty = np.zeros(len(onset), np.uint64)
-    move = mix(
-        mix(mix(empty, np.diff(onset, prepend=0)), np.diff(pitch, prepend=0)), duration
-    )  # (N,) from note to note
+    move = mix(mix(mix(empty, np.diff(onset, prepend=0)), np.diff(pitch, prepend=0)), duration)
     rows, length = [{"notes": 0, "name": "", "beat": 0.0} for _ in made], 1
     at, hashes = np.arange(len(onset)), mix(empty, duration)  # where figures of `length` notes begin
     while (new := piece[at] >= len(training)).any():
@@ -52,21 +51,11 @@ def longest_shared(training: dict[str, Piece], made: list[Piece]) -> list[dict]:
         for i, place in zip(number - len(training), example[which[shared & new][first]], strict=True):
             beat = float(onset[place] / pieces[0].ticks_per_quarter)
             rows[i] = {"notes": length, "name": names[piece[place]], "beat": beat}
-        # A figure goes on if the note after it is of its piece; behind the last note there is none.
-        longer = shared & (np.append(piece, -1)[at + length] == piece[at])
+        longer = shared & (piece[at + length] == piece[at])  # the next note is of the same piece
         at = at[longer]
         hashes, length = mix(hashes[longer], move[at + length]), length + 1
-    return rows
-
-
-def summary(training: dict[str, Piece], made: list[Piece]) -> dict:
-    """The longest runs that pieces share with the training pieces, name -> piece: median, max and, for each piece,
-    notes, name and beat; empty where there are no pieces."""
-    if not made:
-        return {}
-    rows = longest_shared(training, made)
     lengths = [row["notes"] for row in rows]
-    return {"median": float(np.median(lengths)), "max": max(lengths), "per_piece": rows}
+    return {"median": float(np.median(lengths)), "max": max(lengths), "per_piece": rows} if rows else {}
 
 
 def read_as_trained(about: dict, folder: str) -> tuple[list[Source], list[tuple[str, str]]]:
@@ -101,8 +90,7 @@ def in_steps(sources: list[Source], grid: int) -> dict[str, Piece]:
 
 
 def report(weights: Checkpoint, paths: list[Path], made: list[dict[str, np.ndarray]]) -> None:
-    """Print how much of the new events of some files, stream -> (E,) classes, stands in the training music; nothing if
-    that is no longer there."""
+    """Print what of the new events of some files, stream -> (E,) classes, is in the training music, if it is there."""
     try:
         train, _ = read_split(weights.about)
     except UserError:
@@ -111,7 +99,7 @@ def report(weights: Checkpoint, paths: list[Path], made: list[dict[str, np.ndarr
         return
     grid = weights.vocabulary.grid
     new = [events.to_piece(weights.vocabulary.decode(classes), grid, grid) for classes in made]
-    rows = longest_shared(in_steps(train, grid), new)
+    rows = longest_shared(in_steps(train, grid), new)["per_piece"]
     path, row = max(zip(paths, rows, strict=True), key=lambda item: item[1]["notes"])
     where = f" in {path}" if len(paths) > 1 else ""
     there = f" ({row['name']}, beat {row['beat']:g})" if row["notes"] else ""

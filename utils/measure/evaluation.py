@@ -35,11 +35,10 @@ class Asked:
 
 
 def read_music(weights: str | Path, about: dict, asked: Asked) -> tuple[list[Source], list[Source], list[str]]:
-    """The pieces that a network learnt from, as far as they are still there; those to score, which are those that it
-    held out unless `asked.midi_dir` has others; and sentences on what is not as one may expect. Raises UserError if there
-    is nothing to score."""
-    folder, names, remarks = asked.training_dir or about["settings"]["midi_dir"], about["split"], []
-    train, scored = [], []
+    """The pieces that a network learnt from, as far as they are still there; those to score, in `asked.midi_dir` or
+    held out; and sentences on what one may not expect. Raises UserError if there is nothing to score."""
+    folder, names = asked.training_dir or about["settings"]["midi_dir"], about["split"]
+    train, scored, remarks = [], [], []
     try:
         train, scored = copying.read_split(about, folder)
     except UserError as error:
@@ -50,10 +49,9 @@ def read_music(weights: str | Path, about: dict, asked: Asked) -> tuple[list[Sou
             f"None of the {len(names['held_out'])} pieces that {weights} held out is in {folder}: name their "
             "folder with --training-dir, or another folder to score with --midi-dir."
         )
-    for what, side, there in (("training", "train", train), ("held-out", "held_out", scored)):
-        lost = len(names[side]) - len(there)
-        if there and lost:
-            remarks.append(f"{lost} of {len(names[side])} {what} pieces are no longer in {folder}")
+    for what, named, there in (("training", names["train"], train), ("held-out", names["held_out"], scored)):
+        if 0 < len(there) < len(named):
+            remarks.append(f"{len(named) - len(there)} of {len(named)} {what} pieces are no longer in {folder}")
     if not train:
         without = "the pieces that were trained on are known by their names alone"
         without += ", and guessing is the only baseline" if asked.baselines else ""
@@ -65,45 +63,40 @@ def read_music(weights: str | Path, about: dict, asked: Asked) -> tuple[list[Sou
     return train, scored, remarks
 
 
-# ---- one network ----
-
-
 def evaluate(weights: str | Path, asked: Asked) -> dict:
     """All that evaluate.py says of one network, as JSON.
 
     nats_total, nats_per_note, nats_per_beat, heads (nats a note of each stream); baselines: the same for each of them;
     accuracy: the share of each stream's targets whose class was the likeliest; notes, events, beats, pieces;
     trained_on: pieces that the network learnt from; moved: values that the vocabulary lacked, scored as the nearest;
-    per_piece; remarks: sentences. With `asked.samples`, if the training music is there, also what `compare_samples`
-    returns.
+    per_piece; remarks: sentences; and with `asked.samples` what `new_music` returns, if there is training music.
     """
     loaded = checkpoint.load(weights)
     network, vocabulary, about = Stepper(loaded), loaded.vocabulary, loaded.about
     train, scored, remarks = read_music(weights, about, asked)
     learnt = copying.trained_on(about, train, scored)
     corpus = dataset.encode(scored, vocabulary)
-    score, notes = likelihood.score(network, corpus), corpus.notes_each
-    nats = score.nats.sum(axis=1)
+    score = likelihood.score(network, corpus)
+    nats, notes = score.nats.sum(axis=1), corpus.notes_each
     folder = asked.midi_dir or asked.training_dir or about["settings"]["midi_dir"]
     beats = [likelihood.beats(midi.read(Path(folder, source.name)), vocabulary.grid) for source in scored]
     result = summary(score.nats.sum(axis=0), corpus, sum(beats)) | {"baselines": {}}
     result["accuracy"] = dict(zip(vocabulary.streams, score.accuracy.tolist(), strict=True))
     result |= {"notes": corpus.notes, "events": corpus.events, "beats": sum(beats), "pieces": corpus.pieces}
     result |= {"trained_on": int(learnt.sum()), "moved": corpus.moved}
-    columns = {"name": [source.name for source in scored], "nats_per_note": (nats / notes).tolist()}
-    columns |= {"nats_per_beat": (nats / beats).tolist(), "notes": notes.tolist()}
-    columns |= {"events": [len(source.events) for source in scored], "beats": beats, "trained_on": learnt.tolist()}
+    columns = {"name": [source.name for source in scored], "nats_per_note": nats / notes, "nats_per_beat": nats / beats}
+    columns |= {"notes": notes, "events": [len(s.events) for s in scored], "beats": beats, "trained_on": learnt}
     result["per_piece"] = as_rows(columns)
     if asked.baselines:
-        classes = [vocabulary.size(stream) for stream in vocabulary.streams]
-        baselines = {"uniform": corpus.is_target.sum(axis=0) * np.log(classes)}  # all classes are equally likely
+        # Uniform: all classes are equally likely.
+        baselines = {"uniform": corpus.is_target.sum(axis=0) * np.log([vocabulary.size(s) for s in vocabulary.streams])}
         if train:
             transpose = about["settings"]["transpose"]
             baselines |= ngram.baselines(dataset.encode(train, vocabulary, transpose), corpus, transpose)
         result["baselines"] = {name: summary(total, corpus, sum(beats)) for name, total in baselines.items()}
     if asked.samples and train:
         unseen = [source for source, known in zip(scored, learnt, strict=True) if not known]
-        result |= compare_samples(loaded, network, train, unseen, asked)
+        result |= new_music(loaded, network, train, unseen, asked)
     return result | {"remarks": remarks}
 
 
@@ -114,50 +107,48 @@ def summary(nats: np.ndarray, corpus: Corpus, beats: int) -> dict:
     return {"nats_total": total, "nats_per_note": total / corpus.notes, "nats_per_beat": total / beats, "heads": heads}
 
 
-def as_rows(columns: dict[str, list]) -> list[dict]:
-    """A table by columns -> by rows."""
-    return [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
+def as_rows(columns: dict[str, list | np.ndarray]) -> list[dict]:
+    """A table by columns -> by rows, as JSON."""
+    values = [np.asarray(column).tolist() for column in columns.values()]
+    return [dict(zip(columns, row, strict=True)) for row in zip(*values, strict=True)]
 
 
-def compare_samples(
-    weights: Checkpoint, network: Stepper, train: list[Source], unseen: list[Source], asked: Asked
-) -> dict:
+def new_music(weights: Checkpoint, network: Stepper, train: list[Source], unseen: list[Source], asked: Asked) -> dict:
     """New pieces, made as generate_music.py makes them, beside the training music and pieces that are `unseen`.
 
-    samples: pieces, notes, statistics of the new pieces and of passages of the training music that are as long, and the
-    features that these sum up; copying: what the new pieces and the unseen ones copy from the training music.
+    samples: pieces, notes, statistics of the new pieces and of passages from random places of the training music that
+    are as long, and the features that these sum up; copying: what of the new and the unseen pieces is in that music.
     """
-    vocabulary, grid = weights.vocabulary, weights.vocabulary.grid
-    openings = compose.openings(weights, asked.samples, asked.seed)
+    openings, grid = compose.openings(weights, asked.samples, asked.seed), weights.vocabulary.grid
     how = sampler.Sampling(asked.temperature, asked.top_p, asked.seed)
     _, chosen = compose.new_pieces(network, openings, how, compose.Wanted(asked.notes))
     made = []
-    for opening, values in zip(openings, map(vocabulary.decode, chosen), strict=True):
+    for opening, values in zip(openings, map(weights.vocabulary.decode, chosen), strict=True):
         start = compose.to_place(opening["phase"][-1], values, events.bar_steps(opening["metre"], grid))
         made.append(statistics.passage(values, start, opening["metre"], asked.notes, grid))
     # Where most training pieces are shorter than the new ones, less of each is compared.
     length = min(asked.notes, int(np.median([len(source.events) for source in train])))
+    long, real = [source.events for source in train if len(source.events) >= length], []
     rng = np.random.default_rng(asked.seed)
-    real = statistics.passages([source.events for source in train], length, asked.passages, grid, rng)
+    for i in rng.permutation(len(long))[: asked.passages]:
+        begin = int(rng.integers(len(long[i]) - length + 1))
+        part = long[i][begin : begin + length]
+        start = int(part.phase[0] - part.streams["offset"][0])
+        real.append(statistics.passage(part.streams, start, part.metre(0), length, grid))
     both = {"generated": [piece.take(slice(length)) for piece in made], "real": real}
     features = {name: [*map(statistics.describe, some)] for name, some in both.items()}
     samples = {"pieces": len(made), "real_pieces": len(real), "notes": length, "features": features}
     samples["statistics"] = statistics.compare(features["generated"], features["real"])
-    training = copying.in_steps(train, grid)
-    excerpts = [piece.take(slice(asked.notes)) for piece in copying.in_steps(unseen, grid).values()]
-    copied = {"generated": copying.summary(training, made), "held_out": copying.summary(training, excerpts)}
+    training, others = copying.in_steps(train, grid), copying.in_steps(unseen, grid).values()
+    pieces = {"generated": made, "held_out": [piece.take(slice(asked.notes)) for piece in others]}
+    copied = {name: copying.longest_shared(training, some) for name, some in pieces.items()}
     return {"samples": samples, "copying": copied}
-
-
-# ---- several networks ----
 
 
 def compare(paths: list[str], asked: Asked) -> dict:
     """Score networks on the pieces that none of them learnt from: those of `asked.midi_dir`, or those that any of them
-    held out. Nats a note can be compared then, as all say the same notes of the same pieces.
-
-    It is the networks that are compared, not the ways in which they were trained: that takes several seeds of each, as
-    in experiments.py.
+    held out. Nats a note can be compared then, as all say the same notes of the same pieces. (Ways of training cannot:
+    that takes several networks of each, as in experiments.py.)
 
     Returns networks (path -> nats_per_note, heads, moved), pieces, notes, per_piece (name, notes, nats_per_note: path
     -> nats), verdict (sentences on the best network beside each other one) and remarks. Raises UserError if the
@@ -181,7 +172,7 @@ def compare(paths: list[str], asked: Asked) -> dict:
             "other music with --midi-dir."
         )
     # Counted in the music, not in what a vocabulary makes of it.
-    notes = np.array([sum(map(len, map(events.pitches, s.events.streams["note"].tolist()))) for s in pieces])
+    notes = np.array([len(events.to_piece(source.events.streams)) for source in pieces])
     networks, nats = {}, {}
     for path, weights in loaded.items():
         corpus = dataset.encode(pieces, weights.vocabulary)
@@ -191,21 +182,18 @@ def compare(paths: list[str], asked: Asked) -> dict:
         networks[path]["heads"] = dict(zip(corpus.vocabulary.streams, heads.tolist(), strict=True))
     best, *others = sorted(networks, key=lambda path: networks[path]["nats_per_note"])
     verdict = [in_words(best, other, nats[other] - nats[best], notes, LEVEL / len(others)) for other in others]
-    columns = {"name": [source.name for source in pieces], "notes": notes.tolist()}
-    columns["nats_per_note"] = as_rows({path: (total / notes).tolist() for path, total in nats.items()})
+    columns = {"name": [source.name for source in pieces], "notes": notes}
+    columns["nats_per_note"] = as_rows({path: total / notes for path, total in nats.items()})
+    remarks = [*dict.fromkeys(remark for *_, each in music.values() for remark in each)]
     result = {"networks": networks, "pieces": len(pieces), "notes": int(notes.sum()), "per_piece": as_rows(columns)}
-    return result | {
-        "verdict": verdict,
-        "remarks": [*dict.fromkeys(remark for *_, remarks in music.values() for remark in remarks)],
-    }
+    return result | {"verdict": verdict, "remarks": remarks}
 
 
 def check_comparable(loaded: dict[str, Checkpoint]) -> None:
     """Raises UserError if networks do not write the same music as the same events."""
-    (first, one), *others = loaded.items()
+    (first, one), *others = ((path, asdict(weights.vocabulary.representation)) for path, weights in loaded.items())
     for path, other in others:
-        for name, this in asdict(one.vocabulary.representation).items():
-            that = asdict(other.vocabulary.representation)[name]
+        for (name, this), that in zip(one.items(), other.values(), strict=True):
             if this != that and not (name == "streams" and sorted(this) == sorted(that)):
                 shown = [",".join(value) if name == "streams" else value for value in (this, that)]
                 raise UserError(

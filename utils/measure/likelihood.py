@@ -1,8 +1,8 @@
 """How surprised a network is by each event of whole pieces, in nats.
 
-Every event is predicted once, knowing all events of its piece before it. `held_out_nats` asks the Keras network, for
-training; `score` the same network in NumPy, for everything else. Shapes: P pieces, E events of all pieces, S streams, B
-pieces side by side, T events.
+Every event is predicted once, from all events of its piece before it: for training by the Keras network
+(`held_out_nats`), for everything else by the same network in NumPy (`score`). Shapes: P pieces, E events of all pieces,
+S streams.
 """
 
 from dataclasses import dataclass, replace
@@ -25,8 +25,7 @@ CHUNK = 256  # events that Keras scores at once; the state is carried from one c
 
 
 def groups(corpus: Corpus, most: int) -> list[np.ndarray]:
-    """The pieces of a corpus, `most` to a group; the longest first, so that those of a group end at about the same
-    time."""
+    """The pieces of a corpus in groups of `most`, the longest first, so that those of a group are about as long."""
     longest_first = np.argsort(-np.diff(corpus.first), kind="stable")
     return np.split(longest_first, range(most, corpus.pieces, most))
 
@@ -73,15 +72,14 @@ def score(network: stepper.Stepper, corpus: Corpus) -> Score:
         now = corpus.first[piece[size[piece] > t]] + t
         if t == 0:
             state = network.start(len(piece), (4, 4))
-        # The metre may change on the way: the bar and the place in it are read from the corpus, as all else.
+        # The metre may change on the way, so the length of the bar is read from the corpus.
         state = replace(stepper.take(state, slice(len(now))), bar=corpus.matches.bar[now])
         output, state = network.step(state)
         event = {name: classes[now + 1] for name, classes in corpus.inputs.items()}
         for k, stream in enumerate(network.streams):
             those = np.flatnonzero(corpus.is_target[now + 1, k])
             logits = network.logits(stream, output, state, event)[those]
-            true = event[stream][those]
-            logits = logits - logits.max(axis=1, keepdims=True)
+            logits, true = logits - logits.max(axis=1, keepdims=True), event[stream][those]
             nats = np.log(np.exp(logits).sum(axis=1)) - logits[np.arange(len(those)), true]
             result.events[now[those] + 1, k] = nats
             result.right[now[those] + 1, k] = logits.argmax(axis=1) == true
@@ -93,10 +91,9 @@ def beats(piece: Piece, grid: int) -> int:
     """The length of a piece in whole quarter notes, rounded up: from tick 0, so with the silence before its first note,
     to the end of its last note on the grid.
 
-    The polyphonic-music benchmark (Boulanger-Lewandowski et al. 2012) is scored in nats a frame. Written as MIDI with a
-    quarter note for each frame, a piece of it has as many beats as frames, so its nats a beat are its nats a frame.
-    MIDI shows no silent frames at the end: 2 training pieces of Nottingham (5 frames) and 1 of MuseData (1 frame) have
-    some, no piece of JSB Chorales or Piano-midi.de, and no validation piece.
+    The polyphonic-music benchmark (Boulanger-Lewandowski et al. 2012) is scored in nats a frame. With a quarter note
+    for each frame, nats a beat are nats a frame, but for silent frames at the end, which MIDI does not show: 2 training
+    pieces of Nottingham have 5 in all, 1 of MuseData has 1, no other training or validation piece has any.
     """
     end = to_steps(piece.onset + piece.duration, piece.ticks_per_quarter, grid).max(initial=0)
     return max(-(-int(end) // grid), 1)

@@ -1,9 +1,9 @@
 """Baselines: how surprised by the same music is somebody who only counts what followed what in the training pieces?
 
-The n-gram predicts an event as the network does, one stream after another, each knowing what was chosen before it.
-Where a note is one pitch its symbols are intervals, which hold in all keys (on classical piano, JSB Chorales and
-Nottingham this predicts better than pitches counted in all transpositions); where a note is a chord, it counts chords in
-all transpositions. Otherwise symbols are classes.
+The n-gram predicts an event as the network does, one stream after another, each knowing what was chosen before it. Its
+symbols are the classes of a stream, but for notes that are one pitch they are intervals, which hold in all keys (on
+classical piano, JSB Chorales and Nottingham this predicts better than pitches counted in all transpositions). Chords as
+classes are counted in all transpositions.
 
 Shapes: E targets of the scored pieces, C different contexts, V symbols.
 """
@@ -11,33 +11,27 @@ Shapes: E targets of the scored pieces, C different contexts, V symbols.
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import product
-from typing import TYPE_CHECKING
 
 import numpy as np
+from scipy import sparse
 from tqdm import tqdm
 
 from utils.dataset import Corpus
 from utils.events import REACH, Vocabulary
 from utils.measure.copying import mix
 
-if TYPE_CHECKING:
-    from scipy import sparse
-
 ORDER = 5  # events that an n-gram spans: the one predicted and four before it
-DISCOUNTS = (0.1, 0.3, 0.5, 0.7, 0.9, 0.97)  # what is taken from each count and given to the shorter context
-STRENGTHS = (0, 1, 4, 16, 64, 256)  # how often the shorter context counts beside what was counted
 CHUNK = 2**20  # probabilities that are written out at once: 8 MB an array
-
-Smoothing = tuple[float, float] | None  # discount and strength; None: this context is passed over
-# That it is passed over comes first, so that it is preferred where nothing is gained.
-SMOOTHINGS: tuple[Smoothing, ...] = (None, *product(DISCOUNTS, STRENGTHS))
+Smoothing = tuple[float, float] | None  # discount and strength, see `blend`; None: this context is passed over
+# None comes first, so that it is preferred where nothing is gained.
+SMOOTHINGS: tuple[Smoothing, ...] = (None, *product((0.1, 0.3, 0.5, 0.7, 0.9, 0.97), (0, 1, 4, 16, 64, 256)))
 
 
 @dataclass
 class Counts:
     """What followed, in the training pieces, the contexts of one length that the scored targets stand in."""
 
-    table: "sparse.csr_array"  # (C, V) how often each symbol followed each context
+    table: sparse.csr_array  # (C, V) how often each symbol followed each context
     context: np.ndarray  # (E,) number of each target's context
     total: np.ndarray  # (E,) how often it was met
     kinds: np.ndarray  # (E,) different symbols that followed it
@@ -46,8 +40,7 @@ class Counts:
 def views(corpus: Corpus, transpose: int) -> Iterator[tuple[dict[str, np.ndarray], np.ndarray]]:
     """The symbols of each stream of a corpus, and a mask of those that there are: with chords as classes one such view
     for each transposition; with intervals one is enough."""
-    vocabulary = corpus.vocabulary
-    streams = {stream: corpus.inputs[stream] for stream in vocabulary.streams}
+    vocabulary, streams = corpus.vocabulary, {stream: corpus.inputs[stream] for stream in corpus.vocabulary.streams}
     if vocabulary.representation.chords == "split":
         # As in the network, the first note of a piece is heard from the middle C that stands for the start token.
         interval = np.diff(vocabulary.top[streams["note"]], prepend=0) + REACH
@@ -80,10 +73,8 @@ def contexts(view: dict[str, np.ndarray], first: np.ndarray, stream: str) -> Ite
 
 
 def count(train: Corpus, scored: Corpus, stream: str, transpose: int) -> tuple[np.ndarray, list[Counts]]:
-    """The symbols (E,) that the targets of a stream are, and what followed the contexts that they stand in, and no
-    others, from the empty context to the longest."""
-    from scipy import sparse
-
+    """The symbols (E,) that the targets of a stream are, and what followed their contexts, from the empty one to the
+    longest; other contexts are not counted."""
     vocabulary, asked, counts = scored.vocabulary, scored.targets(stream), []
     intervals = stream == "note" and vocabulary.representation.chords == "split"
     symbols = 2 * REACH + 1 if intervals else vocabulary.size(stream)
@@ -94,14 +85,12 @@ def count(train: Corpus, scored: Corpus, stream: str, transpose: int) -> tuple[n
     ((view, _),) = views(scored, 0)
     for hashes in contexts(view, scored.first, stream):
         different, context = np.unique(hashes[asked], return_inverse=True)
-        pairs = []
+        table = sparse.csr_array((len(different), symbols))
         for symbol, there, of_length in learnt:
             hashes = next(of_length)[there]
             number = np.minimum(np.searchsorted(different, hashes), len(different) - 1)
             met = different[number] == hashes
-            pairs.append((number[met], symbol[met]))
-        places = tuple(map(np.concatenate, zip(*pairs, strict=True)))
-        table = sparse.csr_array((np.ones(len(places[0])), places), (len(different), symbols))  # adds up equal pairs
+            table += sparse.csr_array((np.ones(met.sum()), (number[met], symbol[met])), table.shape)
         counts.append(Counts(table, context, table.sum(axis=1)[context], np.diff(table.indptr)[context]))
     return view[stream][asked], counts
 
@@ -109,8 +98,9 @@ def count(train: Corpus, scored: Corpus, stream: str, transpose: int) -> tuple[n
 def blend(own: np.ndarray, shorter: np.ndarray, total: np.ndarray, kinds: np.ndarray, how: Smoothing) -> np.ndarray:
     """Probabilities in a context from the counts in it, `own`, and the probabilities in the `shorter` context.
 
-    Interpolated absolute discounting with a strength, as in the Pitman-Yor process (Teh 2006): the strength 0 is plain
-    absolute discounting (Ney et al. 1994). A context that was never met says what the shorter one says.
+    The discount is taken from each count and given to the shorter context, which also counts as often as the strength
+    says, as in the Pitman-Yor process (Teh 2006); strength 0 is plain absolute discounting (Ney et al. 1994). A context
+    that was never met says what the shorter one says.
     """
     if how is None:
         return shorter

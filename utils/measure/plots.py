@@ -90,7 +90,7 @@ def network_diagram(vocabulary: Vocabulary, shape: Shape, path: Path) -> None:
     box(columns, 0, "the whole piece\nso far", "#e8f0fe")
     arrow(columns, 0, columns, last, "(B, all events)", "tab:red")
     box(columns, last, f"match model\n{K} contexts", "#fad2cf")
-    for k, (stream, seen) in enumerate(heads.items()):
+    for k, (stream, seen) in enumerate(shape.sees.items()):
         x, y = middle + (k - (len(heads) - 1) / 2) * 2.1, last - 1.5
         arrow(middle + (x - middle) * 0.55, last, x, y, f"(B, T, {features})" if k == 0 else "")
         arrow(columns, last, x + 0.7, y, f"(B, T, {K})" if k == len(heads) - 1 else "", "tab:red")
@@ -107,8 +107,7 @@ def network_diagram(vocabulary: Vocabulary, shape: Shape, path: Path) -> None:
 def comparison(made: list[Features], real: list[Features], path: Path) -> bool:
     """A PNG of what `statistics.describe` counts, in new pieces beside training pieces: a bar for each share of a
     histogram, and for every other number how the pieces are spread over its range. Returns whether it was written."""
-    lengths = [str(Fraction(length).limit_denominator(8)) for length in LENGTHS]
-    ticks = {"pitch_classes": theory.NOTES, "note_lengths": lengths}
+    ticks = {"pitch_classes": theory.NOTES, "note_lengths": [str(Fraction(x).limit_denominator(8)) for x in LENGTHS]}
     figure = Figure(figsize=(14, 6.4), layout="constrained")
     grid, names = figure.add_gridspec(2, 5), ("training pieces", "new pieces")
     # A row of the picture is a histogram, two places wide, and three of the numbers.

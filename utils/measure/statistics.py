@@ -1,13 +1,8 @@
-"""Generated pieces against real ones: what can be counted in them, and how far the two sets are apart.
-
-Pieces are in steps of one grid: `events.to_piece(streams, grid, grid)`.
-"""
+"""Generated pieces against real ones: what can be counted in them, and how far the two sets are apart."""
 
 import numpy as np
-from numpy.lib.stride_tricks import sliding_window_view
 
 from utils import events, theory
-from utils.events import Events
 from utils.midi import Piece
 
 LENGTHS = (1 / 12, 1 / 6, 1 / 4, 1 / 3, 1 / 2, 2 / 3, 3 / 4, 1, 3 / 2, 2, 3, 4)  # quarter notes; others are the nearest
@@ -17,21 +12,10 @@ Features = dict[str, float | list[float]]
 
 
 def passage(streams: dict[str, np.ndarray], start: int, metre: theory.Metre, notes: int, grid: int) -> Piece:
-    """The first `notes` notes of events, of which the first counts its offset from `start`, in steps from a bar line."""
+    """The first `notes` notes of events; the first event's offset counts from `start`, in steps from a bar line."""
     piece = events.to_piece(streams, grid, grid, start).take(slice(notes))
     piece.time_signatures = [(0, *metre)]
     return piece
-
-
-def passages(pieces: list[Events], notes: int, most: int, grid: int, rng: np.random.Generator) -> list[Piece]:
-    """A passage of `notes` notes, from a random place, of up to `most` of the pieces that are as long."""
-    long, chosen = [piece for piece in pieces if len(piece) >= notes], []
-    for i in rng.permutation(len(long))[:most]:
-        begin = int(rng.integers(len(long[i]) - notes + 1))
-        part = long[i][begin : begin + notes]
-        start = int(part.phase[0] - part.streams["offset"][0])
-        chosen.append(passage(part.streams, start, part.metre(0), notes, grid))
-    return chosen
 
 
 def describe(piece: Piece) -> Features:
@@ -46,10 +30,8 @@ def describe(piece: Piece) -> Features:
     quarter, reached = piece.ticks_per_quarter, np.maximum.accumulate(piece.onset + piece.duration)
     sounding = reached - np.maximum(piece.onset, np.append(0, reached[:-1]))  # ticks that each note adds
     length = np.abs(np.log(piece.duration[:, None] / quarter) - np.log(LENGTHS)).argmin(axis=1)
-    figures = np.zeros((0, 1))
-    if len(piece) >= FIGURE:
-        parts = (np.diff(piece.onset), FIGURE - 1), (np.diff(piece.pitch), FIGURE - 1), (piece.duration, FIGURE)
-        figures = np.hstack([sliding_window_view(*part) for part in parts])
+    moves = np.column_stack([np.diff(piece.onset), np.diff(piece.pitch), piece.duration[1:]])
+    figures = [(piece.duration[i], moves[i : i + FIGURE - 1].tobytes()) for i in range(len(piece) - FIGURE + 1)]
     phase, _ = events.phases(np.unique(piece.onset), piece, quarter)
     return {
         "pitch_classes": (np.bincount(piece.pitch % 12, minlength=12) / len(piece)).tolist(),
@@ -57,7 +39,7 @@ def describe(piece: Piece) -> Features:
         "notes_per_beat": len(piece) * quarter / (reached[-1] - piece.onset[0]),
         "polyphony": piece.duration.sum() / sounding.sum(),
         "note_lengths": (np.bincount(length, minlength=len(LENGTHS)) / len(piece)).tolist(),
-        "repeated_figures": 1 - len(np.unique(figures, axis=0)) / len(figures) if len(figures) else 0.0,
+        "repeated_figures": 1 - len(set(figures)) / len(figures) if figures else 0.0,
         "key_clarity": float(theory.key_fits(piece.pitch, piece.duration).max()),
         "on_beat": float((phase % quarter == 0).mean()),
     }
@@ -96,12 +78,3 @@ def compare(made: list[Features], real: list[Features]) -> dict[str, dict]:
         row = (*(values.mean(axis=0).tolist() for values in both), *measured)
         table[name] = dict(zip(("generated", "real", "overlap", "divergence"), row, strict=True))
     return table
-
-
-def as_text(table: dict[str, dict]) -> str:
-    """The table of `compare` for reading; a histogram is in the picture (`plots.comparison`)."""
-    lines = [f"{'':18s}{'new':>10s}{'training':>10s}{'overlap':>10s}{'divergence':>12s}"]
-    for name, row in table.items():
-        shown = ["" if isinstance(value, list) else "-" if value is None else f"{value:.3f}" for value in row.values()]
-        lines.append("{:18s}{:>10s}{:>10s}{:>10s}{:>12s}".format(name.replace("_", " "), *shown))
-    return "\n".join(lines)

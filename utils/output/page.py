@@ -23,7 +23,6 @@ WELCOME = "Your music will appear here."
 AS_BEFORE = "as in the fragment, or piano"
 DOWNLOADS = {".mid": "MIDI", ".wav": "WAV", ".musicxml": "MusicXML"}
 PRIOR_NOTES = 100  # of a longer fragment, until the visitor asks for more: some bars, which the network reads at once
-SHOWN = {"interactive": False, "show_label": False}  # a part that shows what was made
 PRIVATE = {"api_visibility": "private"}  # the page is for people: programs have the scripts
 # With the fonts of the visitor's system: nothing is fetched from elsewhere.
 THEME = gr.themes.Default(primary_hue="blue", font=["system-ui", "sans-serif"], font_mono=["ui-monospace", "monospace"])
@@ -39,12 +38,10 @@ def networks(folder: str) -> dict[str, Path]:
     """Name -> path of the weights files to choose from, the last trained first; after them, the one that comes with the
     repository. Left out: hidden files, which are still being written, and those from which training resumes."""
 
-    def order(path: Path) -> tuple[bool, float, str]:
-        return path.resolve() == checkpoint.BUNDLED, -path.stat().st_mtime, path.name
-
-    ending = ".weights.h5"
-    paths = [path for path in Path(folder).glob(f"[!.]*{ending}") if not path.name.endswith(f".last{ending}")]
-    return {path.name.removesuffix(ending): path for path in sorted(paths, key=order)}
+    paths = list(Path(folder).glob("[!.]*.weights.h5"))
+    paths.sort(key=lambda path: (path.resolve() == checkpoint.BUNDLED, -path.stat().st_mtime, path.name))
+    names = {path.name.removesuffix(".weights.h5"): path for path in paths}
+    return {name: path for name, path in names.items() if not name.endswith(".last")}
 
 
 def fragments(folder: str) -> dict[str, Path]:
@@ -72,30 +69,18 @@ def composed(
     return pieces, before, compose.remarks(stepper.vocabulary, prior, "the fragment")
 
 
-def read(path: str | Path | None) -> midi.Piece:
-    """The piece in a MIDI file. Raises UserError that names the file as the visitor does, without its folder."""
-    if path is None:
-        raise UserError("Choose a MIDI file (.mid, .midi or .kar) to begin with.")
-    try:
-        return midi.parse(midi.read_bytes(path))
-    except ValueError as error:
-        raise UserError(f"{Path(path).name} cannot be used: {error}.") from None
-
-
 def sibling(path: Path, ending: str) -> str | None:
     """The file beside `path` that has the other ending, or None if it could not be written."""
     file = path.with_suffix(ending)
     return str(file) if file.exists() else None
 
 
-def player(name: str) -> gr.Audio:
-    wave = gr.WaveformOptions(show_recording_waveform=False)
-    return gr.Audio(label=f"Sound of the {name}", buttons=[], waveform_options=wave, **SHOWN)
-
-
-def picture(name: str) -> gr.Image:
-    label = f"Piano roll of the {name}"
-    return gr.Image(label=label, type="filepath", buttons=["fullscreen"], elem_classes="roll", **SHOWN)
+def player_and_picture(name: str) -> tuple[gr.Audio, gr.Image]:
+    """Where the sound and the piano roll of a piece are shown."""
+    wave, shown = gr.WaveformOptions(show_recording_waveform=False), {"interactive": False, "show_label": False}
+    sound = gr.Audio(label=f"Sound of the {name}", buttons=[], waveform_options=wave, **shown)
+    how = {"type": "filepath", "buttons": ["fullscreen"], "elem_classes": "roll"}
+    return sound, gr.Image(label=f"Piano roll of the {name}", **how, **shown)
 
 
 class Slot:
@@ -105,7 +90,7 @@ class Slot:
         self.name = gr.State()
         with gr.Group(visible="hidden") as self.box, gr.Column(variant="panel"):
             self.title = gr.Markdown(elem_classes="title")
-            self.sound, self.roll = player(f"piece {number}"), picture(f"piece {number}")
+            self.sound, self.roll = player_and_picture(f"piece {number}")
             with gr.Row():
                 self.files = {ending: gr.DownloadButton(name, size="md") for ending, name in DOWNLOADS.items()}
                 self.more = gr.Button("Continue from here", size="md", scale=2)
@@ -158,7 +143,7 @@ class Page:
         with gr.Group(visible="hidden") as self.trimming, gr.Column(variant="panel"):
             self.start = gr.Slider(0, 1, 0, step=1, label="From", info="quarter notes after its beginning")
             self.length = gr.Slider(1, 2, 1, step=1, label="Length", info="notes")
-            self.prior_sound, self.prior_roll = player("fragment"), picture("fragment")
+            self.prior_sound, self.prior_roll = player_and_picture("fragment")
 
     def place_choices(self) -> None:
         """How much new music, and of what kind."""
@@ -215,7 +200,10 @@ class Page:
             if source in made:
                 piece = made[source]
             elif source != NOTHING:
-                piece = read(asked[self.upload] if source == UPLOADED else self.bundled[source])
+                path = asked[self.upload] if source == UPLOADED else self.bundled[source]
+                if path is None:
+                    raise UserError("Choose a MIDI file (.mid, .midi or .kar) to begin with.")
+                piece = midi.read(path, Path(path).name)  # the visitor knows no folder of it
         except UserError as error:
             problem = str(error)
         beats, notes = (int(piece.onset[-1] // piece.ticks_per_quarter), len(piece)) if piece else (0, 1)

@@ -95,24 +95,19 @@ class Board:
     def epoch(self, row: dict) -> None:
         """Write what the history says of an epoch."""
         self.write_mean(row["updates"])
-        values = {name: row[name] for name in ("learning_rate", "notes_per_second")}
-        for name in row:
-            if name.startswith("held_out"):
-                values[f"held_out/{name[len('held_out_') :] or 'loss'}"] = row[name]
-        self.add(row["updates"], values)
+        tags = {name: f"held_out/{name[9:] or 'loss'}" for name in row if name.startswith("held_out")}
+        tags |= {name: name for name in ("learning_rate", "notes_per_second")}
+        self.add(row["updates"], {tag: row[name] for name, tag in tags.items()})
 
     def sample(self, row: dict, weights: Path) -> None:
         """Write a piece that the network of a weights file makes after the epoch `row`, as sound and piano roll."""
         if not self.writer:
             return
-        kept = checkpoint.load(weights)
-        opening, how = compose.openings(kept, 1, SEED), Sampling(TEMPERATURE, seed=SEED)
-        (piece,), _ = compose.new_pieces(Stepper(kept), opening, how, Wanted(NOTES))
+        kept, how = checkpoint.load(weights), Sampling(TEMPERATURE, seed=SEED)
+        (piece,), _ = compose.new_pieces(Stepper(kept), compose.openings(kept, 1, SEED), how, Wanted(NOTES))
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder, f"epoch {row['epoch']}.mid")
             beside.write_beside(path, piece, SHOWN, f"{row['train']:.3f} nats in training")
-            messages = {f"sample/{file.suffix[1:]}": message_of(file) for file in Path(folder).iterdir()}
-        self.add(row["updates"], messages)
 
     def close(self) -> None:
         """Write what is not yet in the file, and end it."""

@@ -19,7 +19,9 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
 
-import utils  # noqa: F401, I001  (before NumPy, which it keeps to one thread)
+import utils  # noqa: F401  (before NumPy, which it keeps to one thread)
+
+# isort: split
 import numpy as np
 
 from utils import checkpoint, dataset, events, midi, sampler, settings

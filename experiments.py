@@ -21,7 +21,9 @@ from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
-import utils  # noqa: F401, I001  (before NumPy, which it keeps to one thread)
+import utils  # noqa: F401  (before NumPy, which it keeps to one thread)
+
+# isort: split
 import numpy as np
 from tqdm import tqdm
 

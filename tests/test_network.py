@@ -44,7 +44,7 @@ def build(chords: str, heads: str, layers: int, streams: tuple[str, ...], path: 
     trainer, scorer = network.build(vocabulary, shape)
     for weight in trainer.trainable_variables:  # larger than they start, so that mistakes show
         weight.assign(np.random.default_rng(1).normal(0, 0.5, weight.shape))
-    checkpoint.save(path, scorer, {"vocabulary": vocabulary.to_json(), "shape": shape.to_json(), "history": []})
+    checkpoint.save(path, scorer, {"vocabulary": vocabulary.to_json(), "shape": vars(shape), "history": []})
     return trainer, scorer, shape, dataset.encode(sources, vocabulary), Stepper(checkpoint.load(path))
 
 

@@ -5,9 +5,9 @@ once, and (B,) in NumPy, where it is one event of B pieces; K contexts of the ma
 from the lowest to the highest of the vocabulary, D numbers that describe what lies around a key, F traces.
 """
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from types import ModuleType, SimpleNamespace
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -25,17 +25,15 @@ NEAR = 12  # semitones on either side of a note whose keys are read one by one
 HEARD = len(FADING) * (12 + 2 * NEAR + 1)  # numbers read of the traces: of twelve pitch classes and of the keys nearby
 
 
-@dataclass(frozen=True)
-class Cell:
-    """What tells the recurrent cells of Keras apart, as far as their weights go."""
+class Cell(NamedTuple):
+    """What tells recurrent cells apart, as far as their weights go."""
 
     gates: int
     states: int  # arrays (B, U) that are carried from event to event
-    bias: tuple[int, ...] = ()  # leading axes of the bias
+    bias: tuple[int, ...] = ()  # leading axes; a GRU has two biases, as it resets after the product, for cuDNN
 
 
-# By the prefix of their layers' names. A GRU has two biases since it resets after the product, which cuDNN asks for.
-CELLS = {"lstm": Cell(gates=4, states=2), "gru": Cell(gates=3, states=1, bias=(2,))}
+CELLS = {"lstm": Cell(gates=4, states=2), "gru": Cell(gates=3, states=1, bias=(2,))}  # by the names of their layers
 
 
 @dataclass(frozen=True)
@@ -54,10 +52,8 @@ class Shape:
 
     @classmethod
     def of(cls, args: SimpleNamespace) -> "Shape":
-        """The network that the settings of train.py describe.
-
-        Chained heads see the streams chosen before their own, and what follows from these; parallel ones see nothing.
-        """
+        """The network that the settings of train.py describe. Chained heads see the streams chosen before their own,
+        and what follows from these; parallel ones see nothing."""
         names = ("layers", "units", "embedding", "hidden", "surroundings", "dropout", "cell")
         sees = {}
         for i, stream in enumerate(args.streams):
@@ -65,9 +61,6 @@ class Shape:
             sees[stream] = (*before, *(name for name, source in DERIVED.items() if source in before))
         numbers = ("offset", "duration") if args.heads == "regression" else ()
         return cls(sees, numbers=numbers, **{name: getattr(args, name) for name in names})
-
-    def to_json(self) -> dict:
-        return asdict(self)
 
     def silence(self, count: int) -> dict[str, np.ndarray]:
         """What the Keras network is given of `count` pieces before their first event: the recurrent 'state'
@@ -89,15 +82,12 @@ class Known:
 def gains(xp: ModuleType, gain: Array, classes: Array, size: int) -> Array:
     """(..., size): for each class the sum of the gains (..., K) of those recalled `classes` (..., K) that are it. Where
     nothing is recalled the gain must be 0."""
-    lead = xp.shape(gain)[:-1]
-    rows = lead[0] * lead[1] if len(lead) == 2 else lead[0]
+    first, *more, _ = xp.shape(gain)
+    rows = first * more[0] if more else first
     place = xp.reshape(xp.maximum(classes, 0), (-1, K)) + xp.arange(rows)[:, None] * size
     place, gain = xp.reshape(place, (-1,)), xp.reshape(gain, (-1,))
-    if xp is np:
-        total = np.bincount(place, gain, rows * size).astype(np.float32)
-    else:
-        total = xp.segment_sum(gain, place, rows * size)
-    return xp.reshape(total, (-1, *lead[1:], size))
+    counted = np.bincount(place, gain, rows * size) if xp is np else xp.segment_sum(gain, place, rows * size)
+    return xp.reshape(counted, (-1, *more, size))
 
 
 class Head:

@@ -120,7 +120,7 @@ def begin(args: SimpleNamespace, music: tuple[list[Source], list[Source]], way: 
         load(trainer, last)
     about = {
         "settings": vars(args),
-        "shape": shape.to_json(),
+        "shape": vars(shape),
         "vocabulary": vocabulary.to_json(),
         "metre": Counter(source.events.metre() for source in train).most_common(1)[0][0],
         "split": split,

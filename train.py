@@ -18,37 +18,37 @@ from utils.run import Run, finish, open_run
 MIDI_DIR = "midis"  # folder of MIDI files to learn from, sub-folders included
 WEIGHTS = "weights/music.weights.h5"  # file to write; its log and pictures stand beside it
 GRID = 12  # steps to a quarter note: 12 holds sixteenths and triplets, 48 suits recorded performances
-CHORDS = "split"  # split: each note of a chord is an event; class: a chord is one class, as in the ancestors
+CHORDS = "split"  # split: each note of a chord is an event; class: a chord is one class, as in the two earlier projects
 MAX_BEATS = 16  # beats; longer rests and notes are clipped to this
-STREAMS = ("offset", "note", "duration")  # what an event is, in the order it is chosen; velocity can be added
+STREAMS = ("offset", "note", "duration")  # what is learnt of each note, in the order of choice; velocity can be added
 TRANSPOSE = 6  # semitones up and down by which pieces are moved at random while training
 VALIDATION = 0.1  # share of the pieces held out; they choose which weights are kept
-SPLIT = 0  # another number holds out other pieces
+SPLIT = 0  # which pieces are held out: each number gives another choice
 # ---- network
-HEADS = "chained"  # each knows what those before it chose; parallel: none does; regression: offset, duration as numbers
+HEADS = "chained"  # chained: each head knows the choices before its own; parallel: none does; regression: predicts numbers
 LAYERS = 1  # recurrent layers
-CELL = "lstm"  # recurrent cell: lstm or gru, which has a quarter fewer weights
-UNITS = 128  # in each of them; more for much music and hours of training
-EMBEDDING = 32  # numbers by which a class of any stream is represented
+CELL = "lstm"  # recurrent cell: lstm, or gru, whose layer has a quarter fewer weights
+UNITS = 128  # in each recurrent layer; more for much music and hours of training
+EMBEDDING = 32  # size of the vector that stands for a class of any stream
 HIDDEN = 128  # units between the recurrent layers and each softmax
-SURROUNDINGS = 32  # numbers by which each key is described: what was struck around it, and what is held
+SURROUNDINGS = 32  # size of the vector that describes a key: what was struck around it, and what is held
 DROPOUT = 0.4  # share of inputs and of layers' outputs dropped while training; less for more music
 # ---- training
 SEQUENCE_LENGTH = 64  # events in a window; the weights can be used with priors of any length
 BATCH_SIZE = 16  # windows in an update; small batches learn most in a few minutes, 64 or more use a GPU better
 EPOCHS = 200  # times through the training pieces, at the most
-MINUTES = 0.0  # end after so long in all, resumed parts included; the learning rate falls to 0 (0: no limit)
-LEARNING_RATE = 0.004  # of AdamW; halved when the held-out pieces stop improving, if there is no time limit
+MINUTES = 0.0  # end after so long, earlier parts of a resumed run included; the learning rate falls to 0 (0: no limit)
+LEARNING_RATE = 0.004  # size of the steps of AdamW; halved when the held-out pieces stop improving, if there is no time limit
 WARM_UP = 50  # updates in which the learning rate rises to its value
 CLIP_NORM = 1.0  # gradients longer than this are shortened to it
-WEIGHT_DECAY = 0.1  # of AdamW: weights shrink by this share of the learning rate in each update
+WEIGHT_DECAY = 0.1  # share of the learning rate by which AdamW shrinks the weights in each update
 PATIENCE = 20  # epochs without improvement on the held-out pieces before training stops (0: never)
 OPENINGS = 32  # passages of the training music kept in the weights file, for generate_music.py to start from
 HALF = False  # write the best weights in half precision: half the size, and they sound the same
 LOGS = "logs"  # folder for TensorBoard: losses, speed, and samples to hear and see ('': none)
-SAMPLE_EPOCHS = 5  # epochs from one sample in the logs to the next
+SAMPLE_EPOCHS = 5  # epochs between two samples in the logs
 RESUME = False  # go on where the last run with these weights stopped; new pieces in the folder join in
-SEED = 1  # of all random choices: the same seed gives the same weights on a CPU
+SEED = 1  # start of all random choices: the same number gives the same weights on a CPU
 
 
 def learning_rate(run: Run) -> float:

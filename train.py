@@ -25,7 +25,7 @@ TRANSPOSE = 6  # semitones up and down by which pieces are moved at random while
 VALIDATION = 0.1  # share of the pieces held out; they choose which weights are kept
 SPLIT = 0  # which pieces are held out: each number gives another choice
 # ---- network
-HEADS = "chained"  # chained: each head knows the choices before its own; parallel: none does; regression: predicts numbers
+HEADS = "chained"  # chained: each head knows the choices before its own; parallel: none does; or regression: numbers
 LAYERS = 1  # recurrent layers
 CELL = "lstm"  # recurrent cell: lstm, or gru, whose layer has a quarter fewer weights
 UNITS = 128  # in each recurrent layer; more for much music and hours of training
@@ -38,7 +38,7 @@ SEQUENCE_LENGTH = 64  # events in a window; the weights can be used with priors 
 BATCH_SIZE = 16  # windows in an update; small batches learn most in a few minutes, 64 or more use a GPU better
 EPOCHS = 200  # times through the training pieces, at the most
 MINUTES = 0.0  # end after so long, earlier parts of a resumed run included; the learning rate falls to 0 (0: no limit)
-LEARNING_RATE = 0.004  # size of the steps of AdamW; halved when the held-out pieces stop improving, if there is no time limit
+LEARNING_RATE = 0.004  # size of the steps of AdamW; without a time limit halved when held-out pieces stop improving
 WARM_UP = 50  # updates in which the learning rate rises to its value
 CLIP_NORM = 1.0  # gradients longer than this are shortened to it
 WEIGHT_DECAY = 0.1  # share of the learning rate by which AdamW shrinks the weights in each update

@@ -24,12 +24,12 @@ def mix(hashes: np.ndarray, values: np.ndarray) -> np.ndarray:
 
 
 def longest_shared(training: dict[str, Piece], made: list[Piece]) -> dict:
-    """The longest run of successive notes that each piece of `made` shares with a piece of `training`, name -> piece: with
-    the same intervals, offsets and durations.
+    """The longest run of successive notes that each piece of `made` shares, with the same intervals, offsets and
+    durations, with a piece of `training`, name -> piece.
 
     Returns the median and the max of their lengths in notes, and per_piece: notes; name, '' if no note is shared; and
-    beat, where the run begins in the piece of that name, in quarter notes since its start. Empty if `made` is. Runs grow
-    by a note at a time, on both sides only where they still match, so seven million notes take seconds.
+    beat, where the run begins in the piece of that name, in quarter notes since its start. Empty if `made` is.
+    Runs grow by a note at a time, on both sides only where they still match, so seven million notes take seconds.
     """
     pieces, names = [*training.values(), *made], list(training)
     columns = zip(*((piece.onset, piece.pitch, piece.duration) for piece in pieces), strict=True)

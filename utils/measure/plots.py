@@ -107,7 +107,7 @@ def network_diagram(vocabulary: Vocabulary, shape: Shape, path: Path) -> None:
 def comparison(made: list[Features], real: list[Features], path: Path) -> bool:
     """A PNG of what `statistics.describe` counts, in new pieces beside training pieces: a bar for each share of a
     histogram, and for every other number how the pieces are spread over its range. Returns whether it was written."""
-    ticks = {"pitch_classes": theory.NOTES, "note_lengths": [str(Fraction(x).limit_denominator(8)) for x in LENGTHS]}
+    ticks = {"pitch_classes": theory.NOTES, "note_lengths": [str(Fraction(x).limit_denominator(12)) for x in LENGTHS]}
     figure = Figure(figsize=(14, 6.4), layout="constrained")
     grid, names = figure.add_gridspec(2, 5), ("training pieces", "new pieces")
     # A row of the picture is a histogram, two places wide, and three of the numbers.

@@ -48,7 +48,12 @@ def main(args) -> None:
                 server_port=args.port,
                 inbrowser=args.browser,
                 max_file_size=round(args.upload * 2**20),
-                **page.LAUNCH,
+                theme=page.THEME,
+                css=page.CSS,
+                footer_links=[],
+                quiet=True,
+                prevent_thread_lock=True,
+                **dict.fromkeys(("share", "run_history", "enable_monitoring", "ssr_mode"), False),
             )
         except OSError as error:
             raise UserError(f"The page cannot be opened at {args.host}:{args.port}: {error}") from None

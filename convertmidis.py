@@ -100,17 +100,13 @@ def plan(source: str, corpus: str, out: Path) -> dict[Path, Path]:
     return targets
 
 
-def ignore_ctrl_c() -> None:
-    """Ctrl-C reaches the workers too, but it is the main process that ends them."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-
-
 def convert_all(targets: dict[Path, Path], workers: int, frame: float) -> dict[Path, BaseException | None]:
     """Convert in parallel; for each source file None, or what went wrong. Ctrl-C lets the files in hand be finished."""
     outcomes, jobs = {}, {}
     with (
         tqdm(total=len(targets), desc="converting", unit="file", delay=2) as bar,
-        ProcessPoolExecutor(workers, initializer=ignore_ctrl_c) as pool,
+        # Ctrl-C reaches the workers too, but it is the main process that ends them.
+        ProcessPoolExecutor(workers, initializer=signal.signal, initargs=(signal.SIGINT, signal.SIG_IGN)) as pool,
     ):
         try:
             with contextlib.suppress(BrokenProcessPool):  # a file may crash while others are still being handed out

@@ -67,48 +67,44 @@ def keys_of_lists(frames: list[list]) -> np.ndarray:
     return keys
 
 
-def is_piece(value: object) -> bool:
-    """Whether a value from a JSON file is a list of lists of numbers."""
-    return isinstance(value, list) and all(
-        isinstance(frame, list) and all(number is None or isinstance(number, int | float) for number in frame)
-        for frame in value
-    )
-
-
 def from_json(data: bytes) -> dict[str, list[list[list]]]:
     """Split ('' if there is none) -> pieces; {} if the file is about something else. Raises ValueError if damaged."""
     content = json.loads(data)
-    splits = (
-        {split: content[split] for split in SPLITS if split in content} if isinstance(content, dict) else {"": content}
-    )
-    frames = all(isinstance(pieces, list) and all(map(is_piece, pieces)) for pieces in splits.values())
-    return splits if frames else {}
+    if isinstance(content, dict):
+        splits = {split: content[split] for split in SPLITS if split in content}
+    else:
+        splits = {"": content}
+    level = list(splits.values())
+    for _ in ("pieces", "frames", "numbers"):  # lists of lists of lists
+        if not all(isinstance(value, list) for value in level):
+            return {}
+        level = [item for value in level for item in value]
+    return splits if all(number is None or isinstance(number, int | float) for number in level) else {}
 
 
 def from_mat(data: bytes) -> dict[str, list[np.ndarray]]:
     """Split -> tables; {} if the file is about something else. On a damaged file the libraries that read it raise
     errors of any kind, or crash."""
-    splits = {}
+    splits, names = {}, {f"{split}data": split for split in SPLITS}
     if HDF5 in data[:520]:
         import h5py
 
         with h5py.File(io.BytesIO(data)) as file:
-            for split in SPLITS:
-                cells = file.get(f"{split}data")
+            for name in [name for name in names if name in file]:
+                cells = file[name]
                 if isinstance(cells, h5py.Dataset) and h5py.check_ref_dtype(cells.dtype):
                     tables = [file[cell] for cell in cells[()].ravel()]
                     # MATLAB transposes its arrays for HDF5, and writes the shape of an empty one in its place.
-                    splits[split] = [np.zeros(0) if "MATLAB_empty" in t.attrs else t[()].T for t in tables]
+                    splits[names[name]] = [np.zeros(0) if "MATLAB_empty" in t.attrs else t[()].T for t in tables]
     else:
         from scipy.io import loadmat, matlab
 
         with warnings.catch_warnings():
             warnings.simplefilter("error", matlab.MatReadWarning)  # for an unreadable variable
-            content = loadmat(io.BytesIO(data), variable_names=[f"{split}data" for split in SPLITS])
-        for split in SPLITS:
-            cells = content.get(f"{split}data")
-            if cells is not None and cells.dtype == object:
-                splits[split] = [np.asarray(table) for table in cells.ravel()]
+            content = loadmat(io.BytesIO(data), variable_names=list(names))
+        for name in [name for name in names if name in content]:
+            if content[name].dtype == object:
+                splits[names[name]] = [np.asarray(table) for table in content[name].ravel()]
     return splits
 
 

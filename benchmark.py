@@ -119,7 +119,7 @@ def save_network(corpus: dataset.Corpus, path: Path) -> None:
     """Weights of the default network, untrained."""
     from utils import network
 
-    about = {"vocabulary": corpus.vocabulary.to_json(), "shape": SHAPE.to_json()}
+    about = {"vocabulary": corpus.vocabulary.to_json(), "shape": vars(SHAPE)}
     checkpoint.save(path, network.build(corpus.vocabulary, SHAPE)[1], about)
 
 

@@ -32,21 +32,17 @@ WORKERS = 0  # processes (0: one for each core)
 ENDINGS = (*midi.ENDINGS, *SCORE_ENDINGS, *frames.ENDINGS)
 
 
-def tune_folder(source: Path, target: Path) -> Path:
-    """The folder for the tunes of a tune book. It has the book's full name, which no other file there can have."""
-    return target.with_name(source.name)
-
-
 def is_there(source: Path, target: Path) -> bool:
     """Whether an earlier run has converted `source`."""
     if frames.is_named(source):
         return any(next(target.glob(place), None) for place in frames.PLACES)
-    return target.exists() or tune_folder(source, target).is_dir()
+    return target.exists() or target.with_name(source.name).is_dir()
 
 
 def convert(source: Path, target: Path, frame: float) -> None:
-    """Write the music of `source` to `target`; a tune book to numbered files in a folder of its own, and a benchmark
-    file, with frames of so many quarter notes, into the folder `target`. Raises UserError that says why it cannot."""
+    """Write the music of `source` to `target`; a tune book to numbered files in a folder with the book's full name,
+    which no other file there can have, and a benchmark file, with frames of so many quarter notes, into the folder
+    `target`. Raises UserError that says why it cannot."""
     if frames.is_named(source):
         pieces = {target / place: piece for place, piece in frames.read(source, frame).items()}
     elif source.name.lower().endswith(midi.ENDINGS):
@@ -54,10 +50,9 @@ def convert(source: Path, target: Path, frame: float) -> None:
     else:
         from utils.formats import score  # music21 takes a second to start
 
-        tunes = score.read(source)
-        pieces = {target: tunes[0]}
-        if len(tunes) > 1:
-            pieces = {tune_folder(source, target) / f"{n:03d}.mid": tune for n, tune in enumerate(tunes, 1)}
+        tunes, folder = score.read(source), target.with_name(source.name)
+        single = len(tunes) == 1
+        pieces = {target if single else folder / f"{n:03d}.mid": tune for n, tune in enumerate(tunes, 1)}
     for path, piece in tqdm(pieces.items(), desc=source.name, unit="piece", delay=2, leave=False, position=1):
         try:
             midi.save(piece, path)
@@ -76,9 +71,9 @@ def plan(source: str, corpus: str, out: Path) -> dict[Path, Path]:
         # A multi-movement work has its movements in a folder of its own.
         paths = score.corpus_files(corpus)
         files = {path: path.relative_to(os.path.commonpath([p.parent for p in paths])) for path in paths}
-    elif Path(source).is_file() and frames.is_named(Path(source)):
-        return {Path(source): out}
     elif Path(source).is_file():
+        if frames.is_named(Path(source)):
+            return {Path(source): out}
         files = {Path(source): Path(Path(source).name)}
     else:
         if out.resolve().is_relative_to(Path(source).resolve()):
@@ -138,10 +133,10 @@ def main(args: SimpleNamespace) -> None:
     workers = min(args.workers or os.cpu_count() or 1, 61)  # Windows can wait for 61 processes at the most
     outcomes = convert_all(targets, workers, args.frame)
     errors = {path: error for path, error in outcomes.items() if error is not None}
-    done = len(outcomes) - len(errors)
-    other = sum(isinstance(error, frames.NoFrames) for error in errors.values())
+    done, other = len(outcomes) - len(errors), 0
     for path, error in errors.items():
         sentence = error if isinstance(error, UserError) else f"{path}: {type(error).__name__}: {error}."
+        other += isinstance(error, frames.NoFrames)
         print(f"{'skipped' if isinstance(error, frames.NoFrames) else 'failed'}: {sentence}", file=sys.stderr)
     print(
         f"{done} converted, {len(present)} skipped (already there), {len(errors) - other} failed, "

@@ -125,7 +125,9 @@ def comparison(made: list[Features], real: list[Features], path: Path) -> bool:
         else:
             axes.set_ylabel("share of the pieces")
             even = [np.full(len(each), 1 / len(each)) for each in both]
-            axes.hist(both, np.histogram_bin_edges(np.concatenate(both), 12), weights=even, color=COLORS, label=names)
+            low, high = np.min(np.concatenate(both)), np.max(np.concatenate(both))
+            bins = np.linspace(low, max(high, low + 1e-3), 13)  # all pieces may have nearly the same number
+            axes.hist(both, bins, weights=even, color=COLORS, label=names)
     figure.legend(*figure.axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=2, frameon=False)
     figure.suptitle(f"{len(made)} new pieces and {len(real)} passages of the training music")
     return save(figure, path)

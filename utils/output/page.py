@@ -57,18 +57,6 @@ def network(path: Path, changed: float) -> tuple[checkpoint.Checkpoint, Stepper]
     return weights, Stepper(weights)
 
 
-def composed(
-    path: Path, prior: midi.Piece | None, how: Sampling, wanted: Wanted, count: int
-) -> tuple[list[midi.Piece], midi.Piece | None, list[str]]:
-    """`count` new pieces by the weights at `path`; the fragment that each begins with, if there is a `prior`; and
-    remarks on what the network does not hear of it. Raises UserError."""
-    weights, stepper = network(path, path.stat().st_mtime)
-    if prior is None:
-        return compose.new_pieces(stepper, compose.openings(weights, count, how.seed), how, wanted)[0], None, []
-    pieces, before, _ = compose.continuations(stepper, prior, how, wanted, count)
-    return pieces, before, compose.remarks(stepper.vocabulary, prior, "the fragment")
-
-
 def sibling(path: Path, ending: str) -> str | None:
     """The file beside `path` that has the other ending, or None if it could not be written."""
     file = path.with_suffix(ending)
@@ -232,11 +220,8 @@ class Page:
             beside.write_beside(path, self.trimmed(asked), files, asked[self.source], warn=problems.append)
         except UserError as error:
             return {self.trouble: str(error)}
-        return {
-            self.trouble: "  \n".join(problems),
-            self.prior_roll: sibling(path, ".png"),
-            self.prior_sound: sibling(path, ".wav"),
-        }
+        shown = {self.prior_roll: sibling(path, ".png"), self.prior_sound: sibling(path, ".wav")}
+        return {self.trouble: "  \n".join(problems), **shown}
 
     def generate(self, asked: dict, progress: gr.Progress = gr.Progress(track_tqdm=True)) -> Iterator[dict]:  # noqa: B008
         """Compose; then write and show one piece after the other."""
@@ -245,9 +230,7 @@ class Page:
         try:
             path = networks(self.args.weights_dir).get(name)
             if path is None:
-                raise UserError(
-                    f"Choose weights: those in {self.args.weights_dir}/ are listed when the page is loaded."
-                )
+                raise UserError(f"Choose weights: those in {self.args.weights_dir}/ are listed when the page loads.")
             if seed and not seed.isdecimal():
                 raise UserError(f"The seed {seed!r} is not a whole number: enter one, or leave it empty.")
             how = Sampling(asked[self.temperature], asked[self.top_p], int(seed) if seed else None)
@@ -257,7 +240,14 @@ class Page:
             tempos = [(0, midi.microseconds(tempo or 120))] if tempo or prior is None else []
             progress(0, desc="composing")
             wanted = Wanted(int(asked[self.notes]), program, prepend=prior is not None)
-            pieces, before, remarks = composed(path, prior, how, wanted, int(asked[self.count]))
+            weights, stepper = network(path, path.stat().st_mtime)
+            count, before, remarks = int(asked[self.count]), None, []
+            if prior is None:
+                opening = compose.openings(weights, count, how.seed)
+                pieces, _ = compose.new_pieces(stepper, opening, how, wanted)
+            else:
+                pieces, before, _ = compose.continuations(stepper, prior, how, wanted, count)
+                remarks = compose.remarks(stepper.vocabulary, prior, "the fragment")
             about = SimpleNamespace(weights=path, temperature=how.temperature, top_p=how.top_p)
             line, files = beside.about(about, how.seed), SimpleNamespace(**self.beside, notation=True)
             made, problems = asked[self.made], []

@@ -108,6 +108,8 @@ class Board:
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder, f"epoch {row['epoch']}.mid")
             beside.write_beside(path, piece, SHOWN, f"{row['train']:.3f} nats in training")
+            messages = {f"sample/{file.suffix[1:]}": message_of(file) for file in Path(folder).iterdir()}
+        self.add(row["updates"], messages)
 
     def close(self) -> None:
         """Write what is not yet in the file, and end it."""

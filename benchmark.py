@@ -273,8 +273,8 @@ def main(args: SimpleNamespace) -> None:
         settings.at_least(name, getattr(args, name), 1)
     settings.choice("part", args.part, ("all", *PARTS))
     if args.quick:
-        args.files, args.updates, args.ancestor_updates, args.ancestor_notes, args.repeat = 1, 12, 2, 5, 2
-        args.large //= 10
+        quick = {"files": 1, "updates": 12, "ancestor_updates": 2, "ancestor_notes": 5, "repeat": 2}
+        vars(args).update(quick, large=args.large // 10)
     measured = {}
     with tempfile.TemporaryDirectory() as scratch:
         folder, weights = Path(args.midi_dir or scratch), Path(scratch) / "benchmark.weights.h5"
@@ -285,15 +285,14 @@ def main(args: SimpleNamespace) -> None:
             if part in ("train", "sample", "prior") and not weights.exists():
                 save_network(read(folder), weights)
             if part in APART and args.part == "all":
-                flags = [f"--{name}={getattr(args, name)}" for name in ("updates", "large", "small", "repeat")]
-                command = [sys.executable, __file__, f"--part={part}", *flags]
+                sizes = (f"--{name}={getattr(args, name)}" for name in ("updates", "large", "small", "repeat"))
+                command = [sys.executable, __file__, f"--part={part}", *sizes]
                 done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
                 measured |= json.loads(done.stdout.splitlines()[-1])
             else:
                 measured |= PARTS[part](args, folder, weights)
     measured = {name: float(f"{value:.4g}") for name, value in measured.items()}
-    for name, value in measured.items():
-        print(f"{name:38s} {value:>14,.6g}")
+    print("\n".join(f"{name:38s} {value:>14,.6g}" for name, value in measured.items()))
     print(json.dumps(measured))
 
 

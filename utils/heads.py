@@ -135,7 +135,8 @@ class NoteHead(Head):
         pitch, trust, interval, wanted = outputs
         interval = interval + gains(xp, trust * known.agrees, known.recalled["interval"], INTERVALS)
         top = self.top[:-1]
-        each = top + REACH - xp.take(self.top, known.last_note, axis=0)[..., None]  # (..., V) interval of each class
+        # xp.subtract, as PyTorch does not calculate with an array and a tensor. (..., V) the interval of each class
+        each = xp.subtract(top + REACH, xp.take(self.top, known.last_note, axis=0)[..., None])
         around = xp.matmul(known.around, wanted[..., None])[..., 0]
         logits = pitch + xp.take_along_axis(interval, each, axis=-1)
         return logits + xp.take(around, top - self.vocabulary.lowest, axis=-1)
@@ -153,7 +154,7 @@ class NumberHead(Head):
     def logits(self, xp: ModuleType, outputs: list[Array], known: Known, *own: Array) -> Array:
         (number,), (log_width,) = outputs, own
         values = self.vocabulary.quarters(self.stream)[: len(self.vocabulary.values[self.stream])]
-        logits = -0.5 * xp.square((values - number[..., :1]) * xp.exp(-log_width))
+        logits = -0.5 * xp.square(xp.subtract(values, number[..., :1]) * xp.exp(-log_width))
         if self.stream != END_STREAM:
             return logits
         logits = logits - xp.max(logits, axis=-1, keepdims=True)

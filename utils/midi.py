@@ -25,6 +25,7 @@ CHANGES = ("tempos", "time_signatures", "key_signatures")
 DRUM_CHANNEL = 9  # "channel 10" of the General MIDI standard, counted from 0
 SHARED_CHANNEL = 15  # the last of the 16, for all instruments that find no channel of their own
 TEMPO = re.compile(rb"\xff\x51\x03...", re.DOTALL)
+TEXT = re.compile(rb"\xff[\0-\x7f][\x80-\xff]")  # the head of one that has at least 128 bytes
 # Events of a track: its notes and the like, each a time (T), a status byte unless it goes on, and one or two data bytes
 # (D); then, if there is one, the head of a text or system message: time, status, a text's type, and its length.
 PATTERN = rb"(?:T(?:[\x80-\xbf\xe0-\xef]?DD|[\xc0-\xdf]D(?:TD)*))*(?:T(?:\xffD|[\xf0\xf7])(T))?"
@@ -115,9 +116,10 @@ def are_damaged(tracks: list[bytes]) -> bool:
     """Whether tracks may hold an event with which symusic 0.5 crashes: a key above 127, or a text or system message
     longer than its track. Each begins with a status byte before a byte above 127. So do a long rest and a long text,
     and only where something does are the events walked, which takes longer than all other reading."""
-    values = np.frombuffer(TEMPO.sub(b"", b"".join(tracks)), np.uint8)
-    high, text = values >= 0x80, values == 0xFF
-    if not (high[1:] & (high & (values < 0xF8))[:-1]).any() and not (text[:-2] & ~high[1:-1] & high[2:]).any():
+    data = TEMPO.sub(b"", b"".join(tracks))
+    values = np.frombuffer(data, np.uint8)
+    high = values >= 0x80
+    if not (values[:-1][high[:-1] & high[1:]] < 0xF8).any() and not TEXT.search(data):
         return False
     for track in tracks:
         end = 0

@@ -95,7 +95,7 @@ class Board:
     def epoch(self, row: dict) -> None:
         """Write what the history says of an epoch."""
         self.write_mean(row["updates"])
-        tags = {name: f"held_out/{name[9:] or 'loss'}" for name in row if name.startswith("held_out")}
+        tags = {name: f"held_out/{name[len('held_out_') :] or 'loss'}" for name in row if name.startswith("held_out")}
         tags |= {name: name for name in ("learning_rate", "notes_per_second")}
         self.add(row["updates"], {tag: row[name] for name, tag in tags.items()})
 
@@ -108,8 +108,7 @@ class Board:
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder, f"epoch {row['epoch']}.mid")
             beside.write_beside(path, piece, SHOWN, f"{row['train']:.3f} nats in training")
-            messages = {f"sample/{file.suffix[1:]}": message_of(file) for file in Path(folder).iterdir()}
-        self.add(row["updates"], messages)
+            self.add(row["updates"], {f"sample/{file.suffix[1:]}": message_of(file) for file in Path(folder).iterdir()})
 
     def close(self) -> None:
         """Write what is not yet in the file, and end it."""

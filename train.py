@@ -8,6 +8,9 @@ python train.py --resume                         go on where the last run stoppe
 import math
 import time
 
+import utils  # noqa: F401  (before NumPy, which it keeps to one thread)
+
+# isort: split
 import numpy as np
 
 from utils import checkpoint, settings, training

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from utils import checkpoint, files, settings
 from utils.errors import UserError
-from utils.measure import evaluation, statistics
+from utils.measure import evaluation, judge, statistics
 
 # ---- what is scored
 WEIGHTS = "weights/music.weights.h5"  # file that train.py wrote; several, with commas between them, are compared
@@ -21,7 +21,7 @@ BASELINES = True  # score guessing, counting and a 5-gram on the same pieces
 JSON = ""  # file for all numbers as JSON (-: on the last line)
 # ---- new pieces
 SAMPLES = 0  # new pieces to compare with the training music (0: none)
-NOTES = 400  # notes in each of them
+NOTES = 400  # notes in each of them (0: until they end by themselves; then the first 150 of each are compared)
 TEMPERATURE = 0.9  # of the samples, as in generate_music.py
 TOP_P = 1.0  # choose only among the likeliest notes that together have this share of the probability
 SEED = 1  # the same seed makes the same pieces
@@ -70,19 +70,51 @@ def show_samples(result: dict, picture: Path) -> None:
     from utils.measure import plots  # matplotlib takes as long as all the rest
 
     samples, features = result["samples"], result["samples"].pop("features")
-    print("\n{pieces} new pieces and {real_pieces} training pieces, {notes} notes of each".format(**samples))
-    print(f"{'':18s}{'new':>10s}{'training':>10s}{'overlap':>10s}{'divergence':>12s}")
-    for name, row in samples["statistics"].items():  # histograms are in the picture
-        shown = ["" if isinstance(value, list) else "-" if value is None else f"{value:.3f}" for value in row.values()]
-        print("{:18s}{:>10s}{:>10s}{:>10s}{:>12s}".format(name.replace("_", " "), *shown))
+    titles = {"generated": "new", "real": "training", "held_out": "held out"}
+    titles = {name: title for name, title in titles.items() if name in samples["pieces"]}
+    counts = ", ".join(f"{count} {titles[name]}" for name, count in samples["pieces"].items())
+    print(f"\npieces: {counts}; {samples['notes']} notes of each")
+
+    def rows(table: dict[str, dict], columns: list[str], shown: str) -> None:
+        """A line for each row that holds no histogram: those are in the picture."""
+        for name, row in table.items():
+            if not any(isinstance(value, list) for value in row.values()):
+                cells = ["-" if row.get(column) is None else format(row[column], shown) for column in columns]
+                print(f"{name.replace('_', ' '):18s}" + "".join(f"{cell:>10s}" for cell in cells))
+
+    measured = [*titles, "overlap", "divergence"]
+    print(" " * 18 + "".join(f"{titles.get(name, name):>{10 + (name == 'divergence')}s}" for name in measured))
+    rows(samples["statistics"], measured, ".3f")
+    print("share of the pieces")
+    beyond, ending = samples["beyond"], samples["ending"]
+    rows({name: {each: beyond[each][name] for each in titles} for name in beyond["real"]}, [*titles], ".0%")
+    whole = {name: f"{each['pieces']} {titles[name]}" for name, each in ending.items() if each["pieces"]}
+    print(f"share of the whole pieces ({', '.join(whole.values())}) that end on, or with")
+    rows(
+        {name: {each: ending[each].get(name) for each in whole} for name in list(ending["real"])[1:]}, [*titles], ".0%"
+    )
+    show_judge(samples["judge"])
     print("longest run shared with the training music, in any key:")
     for what, copied in result["copying"].items():
         if copied:
             most = max(copied["per_piece"], key=lambda row: row["notes"])
             at = f"{copied['max']} ({most['name']}, beat {most['beat']:g})"
             print(f"  {what.replace('_', ' '):12s}median {copied['median']:g} notes, at most {at}")
-    if plots.comparison(features["generated"], features["real"], picture):
+    if plots.comparison(features, picture):
         print(f"Wrote {picture}")
+
+
+def show_judge(verdicts: dict[str, dict | None]) -> None:
+    """Print whether the judge can tell new pieces from training pieces, beside what that is for real ones, and how."""
+    if not (verdict := verdicts["generated"]):
+        print(f"A judge of new pieces learns from {judge.LEAST} pieces of each kind or more; see --samples.")
+        return
+    print("a judge that learnt to tell pieces from training pieces is right about a pair of them (by guessing: 50%)")
+    print(f"  new pieces              {verdict['auc']:.0%}")
+    print(f"  half the training pieces{verdict['floor']:5.0%} +- {verdict['spread']:.0%}: that much is chance")
+    if held_out := verdicts["held_out"]:
+        print(f"  held-out pieces         {held_out['auc']:.0%}")
+    print("what gives new pieces away, in semitones and beats:", *verdict["giveaways"], sep="\n  ")
 
 
 def show_comparison(result: dict) -> None:
@@ -96,7 +128,7 @@ def show_comparison(result: dict) -> None:
 
 
 def main(args) -> None:
-    for name, least in (("samples", 0), ("notes", statistics.FIGURE), ("passages", 2)):
+    for name, least in (("samples", 0), ("notes", statistics.FIGURE * (args.notes != 0)), ("passages", 2)):
         settings.at_least(name, getattr(args, name), least)
     if args.picture and not args.picture.endswith(".png"):
         raise UserError(f"--picture {args.picture} must end in .png.")

@@ -14,6 +14,7 @@ from conftest import make_piece, one_line_error, random_piece, run, save
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from evaluate import show_judge
 from utils import checkpoint, dataset, events, midi, theory
 from utils.errors import UserError
 from utils.events import Representation
@@ -80,11 +81,40 @@ def test_held_out_pieces_baselines_and_samples(weights: Path, music: Path, tmp_p
     assert len(found["copying"]["generated"]["per_piece"]) == 2
     assert {row["name"] for row in found["copying"]["held_out"]["per_piece"]} <= set(about["split"]["train"])
     assert f"\nrange{table['range']['generated']:23.3f}{table['range']['real']:10.3f}" in text
+    measured = found["samples"]
+    assert measured["pieces"] == {"generated": 2, "real": 5, "held_out": len(held_out)}
+    assert set(measured["beyond"]["real"]) == {"stuck over 0.5", "stuck over 0.8", "drift over 12", "not home"}
+    assert measured["ending"]["generated"] == {"pieces": 0} and measured["ending"]["real"]["pieces"] == 5
+    assert measured["judge"] == {"generated": None, "held_out": None} and "A judge of new pieces learns from" in text
     assert found["remarks"] == []
     assert "longest run shared with the training music" in text and f"Wrote {picture}" in text
     nats, counted = found["nats_per_note"], baselines["5-gram"]["nats_per_note"]
     short = f"tiny: {nats:.2f} nats a note on {len(held_out)} pieces that it never saw (5-gram {counted:.2f})."
     assert text.splitlines()[-1] == short
+
+
+def test_pieces_may_end_by_themselves(weights: Path, music: Path, tmp_path: Path):
+    flags = ["--samples", 12, "--notes", 0, "--no-baselines", "--picture", tmp_path / "samples.png"]
+    found, text = evaluate("--weights", weights, *flags)
+    measured = found["samples"]
+    assert measured["ending"]["generated"]["pieces"] == 12 == len(found["copying"]["generated"]["per_piece"])
+    assert 0 <= measured["ending"]["generated"]["triad"] <= 1
+    assert "whole pieces (12 new, 9 training)" in text
+
+
+def test_the_verdict_of_the_judge_is_shown(capsys):
+    train, unseen = sources_of(*map(random_piece, range(30))), sources_of(*map(random_piece, range(30, 50)))
+    made = [events.from_piece(replace(piece, pitch=piece.pitch // 3 * 3)) for piece in map(random_piece, range(50, 70))]
+    music = {"real": train, "held_out": unseen}
+    found = evaluation.beside_real(made, music, evaluation.Asked(samples=20, notes=60, passages=20), 12)
+    assert found["pieces"] == {"generated": 20, "real": 20, "held_out": 20} and found["notes"] == 60
+    verdicts = found["judge"]
+    assert verdicts["generated"]["auc"] > 0.9 > 0.75 > verdicts["held_out"]["auc"]
+    show_judge(verdicts)
+    text = capsys.readouterr().out
+    assert f"  new pieces              {verdicts['generated']['auc']:.0%}\n" in text
+    assert f"  held-out pieces         {verdicts['held_out']['auc']:.0%}\n" in text
+    assert text.endswith("\n  ".join(["beats:", *verdicts["generated"]["giveaways"]]) + "\n")
 
 
 def test_a_folder_and_what_of_it_was_trained_on(weights: Path, music: Path, tmp_path: Path):
@@ -382,7 +412,68 @@ def test_a_scale_has_known_statistics():
     assert found["pitch_classes"] == [2 / 8, 0, 1 / 8, 0, 1 / 8, 1 / 8, 0, 1 / 8, 0, 1 / 8, 0, 1 / 8]
     assert found["note_lengths"][statistics.LENGTHS.index(1)] == 1
     numbers = {name: value for name, value in found.items() if isinstance(value, float) and name != "key_clarity"}
-    assert numbers == {"range": 12, "notes_per_beat": 1, "polyphony": 1, "repeated_figures": 0, "on_beat": 1}
+    assert numbers.pop("drift") == 10.5
+    assert all(np.isnan(numbers.pop(name)) for name in ("repeated_2_bars", *list(statistics.REPEATED)[2:]))
+    counted = {"range": 12, "notes_per_beat": 1, "polyphony": 1, "repeated_figures": 0, "on_beat": 1}
+    assert numbers == counted | {"stuck": numbers["stuck"], "repeated_1_bar": 0, "home": numbers["home"]}
+
+
+def test_a_loop_is_found_and_repetition_is_counted_where_it_stands():
+    rng = np.random.default_rng(1)
+    loop = [(0, 60), (480, 64), (240, 67), (240, 72), (960, 59)]  # a bar and then four beats and a half
+    onset = np.cumsum([gap for gap, _ in loop] * 8)
+    stuck = make_piece([(int(at), loop[i % 5][1], 240) for i, at in enumerate(onset)])
+    assert statistics.stuck(stuck) == 1 and statistics.beyond(statistics.describe(stuck))["stuck over 0.8"]
+    # In the last half one note of five has another length: it is no loop there.
+    half = np.arange(40) >= 20
+    varied = replace(stuck, duration=stuck.duration + half * (np.arange(40) % 5 == 0) * rng.integers(1, 99, 40))
+    assert statistics.stuck(varied) == pytest.approx(0.8)
+    free = make_piece([(240 * i, int(rng.integers(0, 128)), 240) for i in range(100)])
+    assert statistics.stuck(free) < 0.1 and statistics.stuck(make_piece([(0, 60, 480)])) == 0
+    # Two bars of 3/4 come again, the second time with one of six notes changed; then in 4/4 nothing.
+    tune = [*range(60, 66)] * 2
+    tune[8] = 80
+    rows = [(480 * i, pitch, 480) for i, pitch in enumerate(tune)] + [(5760 + 480 * i, 90 + i, 480) for i in range(4)]
+    piece = make_piece(rows, time_signatures=[(0, 3, 4), (5760, 4, 4)])
+    assert statistics.repeated(piece, 1) == 0
+    assert statistics.repeated(piece, 2) == pytest.approx(5 / 10)
+    assert np.isnan(statistics.repeated(piece, 8))
+
+
+def scale(tonic: int, count: int = 24) -> list[int]:
+    return [60 + tonic + (0, 4, 7, 0, 2, 4, 5, 7)[i % 8] for i in range(count)]
+
+
+def test_home_and_how_a_piece_ends():
+    def played(pitches: list[int]) -> events.Piece:
+        return make_piece([(480 * i, pitch, 480) for i, pitch in enumerate(pitches)], time_signatures=[(0, 4, 4)])
+
+    assert statistics.home(played(scale(0, 32) + scale(6, 32) + scale(0, 32))) == (True, 0)
+    assert statistics.home(played(scale(0, 32) + scale(6, 32))) == (False, 6)
+    tune = [(480 * i, pitch, 480) for i, pitch in enumerate(scale(0))]
+
+    def ends(*chord: int, length: int = 1920, more: tuple = ()) -> set[str]:
+        last = [(480 * 24, pitch, length) for pitch in chord]
+        found = statistics.ending(make_piece([*tune, *more, *last], time_signatures=[(0, 4, 4)]))
+        return {name for name, so in found.items() if so}
+
+    assert ends(48, 64, 67, 72) == {"triad", "tonic", "held", "bar_line"}
+    assert ends(48, 64) == {"triad", "tonic", "held", "bar_line"}  # without the fifth
+    assert ends(50, 65, 69, length=480) == {"triad"}
+    assert ends(59, 62, 65, length=720) == {"triad", "held"}  # diminished
+    assert ends(48, 55, length=960) == {"held"}
+    assert ends(48, 64, 67, 70) == {"held", "bar_line"}
+    # What began before the last onset and still sounds belongs to it.
+    assert "triad" not in ends(48, 64, 67, more=[(480 * 23, 62, 960)])
+
+
+def test_a_passage_keeps_its_place_in_the_bar_and_its_metres():
+    rows = [(480 * i, 60 + i, 480) for i in range(10)]
+    whole = events.from_piece(make_piece(rows, time_signatures=[(0, 3, 4), (480 * 6, 2, 4)]))
+    part = statistics.cut(whole, 2, 6)
+    assert part.onset.tolist() == [12 * i for i in (2, 3, 4, 5, 6, 7)] and part.ticks_per_quarter == 12
+    assert part.time_signatures == [(0, 3, 4), (72, 2, 4)]
+    assert len(statistics.cut(whole, 2)) == 8
 
 
 def test_chords_rests_and_repetitions_are_counted():
@@ -427,10 +518,11 @@ def test_sets_that_differ_are_far_apart():
                                                 for i in range(9)])) for _ in range(12)]  # fmt: skip
 
     real = made(8)
-    same, other = statistics.compare(made(8), real), statistics.compare(made(30), real)
+    same, other = (statistics.compare({"generated": made(spread), "real": real}) for spread in (8, 30))
     assert same["range"]["overlap"] > 0.7 > 0.1 > other["range"]["overlap"]
     assert same["range"]["divergence"] < 0.3 < 3 < other["range"]["divergence"]
     assert same["notes_per_beat"]["overlap"] is None  # always two
+    assert same["repeated_16_bars"]["real"] is None  # none is so long
 
 
 # ---- pictures ----

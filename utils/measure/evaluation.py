@@ -12,10 +12,13 @@ from utils import checkpoint, compose, dataset, events, midi, sampler
 from utils.checkpoint import Checkpoint
 from utils.dataset import Corpus, Source
 from utils.errors import UserError
-from utils.measure import copying, likelihood, ngram, statistics
+from utils.events import Events, Representation
+from utils.measure import copying, judge, likelihood, ngram, statistics
 from utils.stepper import Stepper
 
 LEVEL = 0.05  # a difference that chance makes less often than this counts as more than chance, as is usual
+JUDGED = 150  # notes at the beginning of pieces of any length that are compared
+LEAST_EVENTS, MOST_EVENTS = 32, 5000  # of a piece that ends by itself, as in generate_music.py
 SHUFFLES = 10_000  # random signs of the differences that are tried: p is then exact to a few thousandths near LEVEL
 
 
@@ -116,33 +119,66 @@ def as_rows(columns: dict[str, list | np.ndarray]) -> list[dict]:
 def new_music(weights: Checkpoint, network: Stepper, train: list[Source], unseen: list[Source], asked: Asked) -> dict:
     """New pieces, made as generate_music.py makes them, beside the training music and pieces that are `unseen`.
 
-    samples: pieces, notes, statistics of the new pieces and of passages from random places of the training music that
-    are as long, and the features that these sum up; copying: what of the new and the unseen pieces is in that music.
+    samples: see `beside_real`, and ending, the shares of whole pieces that end so (`statistics.ending`); copying: what
+    of the new and the unseen pieces is in the training music.
     """
     openings, grid = compose.openings(weights, asked.samples, asked.seed), weights.vocabulary.grid
     how = sampler.Sampling(asked.temperature, asked.top_p, asked.seed)
-    _, chosen = compose.new_pieces(network, openings, how, compose.Wanted(asked.notes))
-    made = []
-    for opening, values in zip(openings, map(weights.vocabulary.decode, chosen), strict=True):
-        start = compose.to_place(opening["phase"][-1], values, events.bar_steps(opening["metre"], grid))
-        made.append(statistics.passage(values, start, opening["metre"], asked.notes, grid))
-    # Where most training pieces are shorter than the new ones, less of each is compared.
-    length = min(asked.notes, int(np.median([len(source.events) for source in train])))
-    long, real = [source.events for source in train if len(source.events) >= length], []
-    rng = np.random.default_rng(asked.seed)
-    for i in rng.permutation(len(long))[: asked.passages]:
-        begin = int(rng.integers(len(long[i]) - length + 1))
-        part = long[i][begin : begin + length]
-        start = int(part.phase[0] - part.streams["offset"][0])
-        real.append(statistics.passage(part.streams, start, part.metre(0), length, grid))
-    both = {"generated": [piece.take(slice(length)) for piece in made], "real": real}
-    features = {name: [*map(statistics.describe, some)] for name, some in both.items()}
-    samples = {"pieces": len(made), "real_pieces": len(real), "notes": length, "features": features}
-    samples["statistics"] = statistics.compare(features["generated"], features["real"])
+    wanted = compose.Wanted(asked.notes, least_events=LEAST_EVENTS, most_events=MOST_EVENTS)
+    pieces, chosen = compose.new_pieces(network, openings, how, wanted)
+    form = Representation(grid=grid, max_beats=weights.vocabulary.representation.max_beats)
+    made = [events.from_piece(piece, form) for piece in pieces]
+    samples = beside_real(made, {"real": train, "held_out": unseen}, asked, grid)
+    ended = [new for new, classes in zip(made, chosen, strict=True) if len(classes["offset"]) < MOST_EVENTS]
+    whole = {"generated": [] if asked.notes else ended, "real": [source.events for source in train[: asked.passages]]}
+    endings = {
+        name: [statistics.ending(statistics.cut(piece, grid=grid)) for piece in some] for name, some in whole.items()
+    }
+    samples["ending"] = {name: {"pieces": len(some)} | shares(some) for name, some in endings.items()}
     training, others = copying.in_steps(train, grid), copying.in_steps(unseen, grid).values()
-    pieces = {"generated": made, "held_out": [piece.take(slice(asked.notes)) for piece in others]}
-    copied = {name: copying.longest_shared(training, some) for name, some in pieces.items()}
-    return {"samples": samples, "copying": copied}
+    decoded = [events.to_piece(weights.vocabulary.decode(classes), grid, grid) for classes in chosen]
+    both = {"generated": decoded, "held_out": list(others)}
+    limited = {name: [piece.take(slice(asked.notes or None)) for piece in some] for name, some in both.items()}
+    return {
+        "samples": samples,
+        "copying": {name: copying.longest_shared(training, some) for name, some in limited.items()},
+    }
+
+
+def shares(rows: list[dict[str, bool]]) -> dict[str, float]:
+    """Of how many of the rows each entry is true."""
+    return {name: float(np.mean([row[name] for row in rows])) for name in rows[0]} if rows else {}
+
+
+def beside_real(made: list[Events], music: dict[str, list[Source]], asked: Asked, grid: int) -> dict:
+    """What is counted in new music and in passages of other music that are as long: from random places, or from the
+    beginning where whole pieces were made, of which only so much counts as the judge can hear.
+
+    pieces: name -> how many; notes of each; statistics; beyond: shares of the pieces beyond `statistics.BOUNDS`; judge:
+    fields of `judge.Verdict`, or None; features: what all of that sums up, name -> a list.
+    """
+    # Where most pieces of a kind are shorter, less of each is compared.
+    sizes = [list(map(len, made)), [len(source.events) for source in music["real"]]]
+    length = int(min(asked.notes or JUDGED, *map(np.median, sizes)))
+    passages = {"generated": [statistics.cut(new, 0, length, grid) for new in made if len(new) >= length]}
+    rng = np.random.default_rng(asked.seed)
+    for name, sources in music.items():
+        long = [source for source in sources if len(source.events) >= length]
+        chosen = [long[i] for i in rng.permutation(len(long))[: asked.passages]]
+        latest = [(len(source.events) - length) * bool(asked.notes) for source in chosen]
+        begin = [int(rng.integers(most + 1)) for most in latest]
+        passages[name] = [statistics.cut(s.events, at, length, grid) for s, at in zip(chosen, begin, strict=True)]
+    passages = {name: some for name, some in passages.items() if some}
+    features = {name: [*map(statistics.describe, some)] for name, some in passages.items()}
+    judged = {name: judge.judge(passages.get(name, []), passages["real"]) for name in ("generated", "held_out")}
+    return {
+        "pieces": {name: len(some) for name, some in passages.items()},
+        "notes": length,
+        "statistics": statistics.compare(features),
+        "beyond": {name: shares(list(map(statistics.beyond, some))) for name, some in features.items()},
+        "judge": {name: verdict and asdict(verdict) for name, verdict in judged.items()},
+        "features": features,
+    }
 
 
 def compare(paths: list[str], asked: Asked) -> dict:

@@ -10,14 +10,17 @@ from matplotlib.patches import FancyBboxPatch
 from utils import theory
 from utils.events import Vocabulary
 from utils.heads import FADING, HEARD, Shape
-from utils.measure.statistics import LENGTHS, Features
+from utils.measure.statistics import LENGTHS, REPEATED, Features, defined
 from utils.recall import K
 
-COLORS = ("tab:blue", "tab:orange")
+COLORS = ("tab:blue", "tab:orange", "tab:green")
+SETS = {"real": "training pieces", "generated": "new pieces", "held_out": "held-out pieces"}
 # What `statistics.describe` counts: titles that say more than the names, and units.
 TITLES = {"notes_per_beat": "notes a beat", "polyphony": "notes sounding together", "on_beat": "onsets on a beat"}
+TITLES |= {"stuck": "stuck in a loop", "home": "key at the end as at first", "drift": "mean pitch moved"}
 UNITS = {"range": "semitones", "note_lengths": "quarter notes", "key_clarity": "correlation"}
-UNITS |= {"repeated_figures": "share", "on_beat": "share"}
+UNITS |= {"repeated_figures": "share", "on_beat": "share", "stuck": "share", "home": "1: yes", "drift": "semitones"}
+UNITS |= dict.fromkeys(REPEATED, "share")
 
 
 def save(figure: Figure, path: Path) -> bool:
@@ -104,30 +107,39 @@ def network_diagram(vocabulary: Vocabulary, shape: Shape, path: Path) -> None:
     save(figure, path)
 
 
-def comparison(made: list[Features], real: list[Features], path: Path) -> bool:
-    """A PNG of what `statistics.describe` counts, in new pieces beside training pieces: a bar for each share of a
-    histogram, and for every other number how the pieces are spread over its range. Returns whether it was written."""
+def comparison(features: dict[str, list[Features]], path: Path) -> bool:
+    """A PNG of what `statistics.describe` counts, in new pieces beside real ones: a bar for each share of a histogram,
+    and for every other number how the pieces are spread over its range. Returns whether it was written."""
     ticks = {"pitch_classes": theory.NOTES, "note_lengths": [str(Fraction(x).limit_denominator(12)) for x in LENGTHS]}
-    figure = Figure(figsize=(14, 6.4), layout="constrained")
-    grid, names = figure.add_gridspec(2, 5), ("training pieces", "new pieces")
-    # A row of the picture is a histogram, two places wide, and three of the numbers.
+    figure = Figure(figsize=(17, 9.6), layout="constrained")
+    grid = figure.add_gridspec(3, 6)
+    sets = {what: features[name] for name, what in SETS.items() if name in features}
+    # The first two rows of the picture begin with a histogram that is two places wide.
+    numbers = [name for name in features["real"][0] if name not in ticks]
     places = {name: grid[row, :2] for row, name in enumerate(ticks)}
-    places |= {name: grid[i // 3, 2 + i % 3] for i, name in enumerate(name for name in real[0] if name not in ticks)}
+    free = [(row, column) for row in range(3) for column in range(2 * (row < 2), 6)]
+    places |= {name: grid[place] for name, place in zip(numbers, free, strict=True)}
     for name, place in places.items():
-        both = [np.array([features[name] for features in some], float) for some in (real, made)]
+        values = [defined(some, name) for some in sets.values()]
         axes = figure.add_subplot(place, title=TITLES.get(name, name.replace("_", " ")), xlabel=UNITS.get(name, ""))
         axes.grid(axis="y", alpha=0.3)
         if name in ticks:
             axes.set_ylabel("share of the notes")
             axes.set_xticks(range(len(ticks[name])), ticks[name])
-            for shift, shares, label, color in zip((-0.2, 0.2), both, names, COLORS, strict=True):
-                axes.bar(np.arange(len(ticks[name])) + shift, shares.mean(axis=0), 0.4, label=label, color=color)
+            width = 0.8 / len(sets)
+            for i, (label, shares) in enumerate(zip(sets, values, strict=True)):
+                middle = np.arange(len(ticks[name])) + width * (i - (len(sets) - 1) / 2)
+                axes.bar(middle, shares.mean(axis=0), width, label=label, color=COLORS[i])
         else:
             axes.set_ylabel("share of the pieces")
-            even = [np.full(len(each), 1 / len(each)) for each in both]
-            low, high = np.min(np.concatenate(both)), np.max(np.concatenate(both))
+            values = [each[:, 0] for each in values]
+            even = [np.full(len(each), 1 / max(len(each), 1)) for each in values]
+            together = np.append(np.concatenate(values), 0.0 if name in REPEATED else values[0][:1])
+            low, high = together.min(), together.max()
             bins = np.linspace(low, max(high, low + 1e-3), 13)  # all pieces may have nearly the same number
-            axes.hist(both, bins, weights=even, color=COLORS, label=names)
-    figure.legend(*figure.axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=2, frameon=False)
-    figure.suptitle(f"{len(made)} new pieces and {len(real)} passages of the training music")
+            axes.hist(values, bins, weights=even, color=COLORS[: len(sets)], label=list(sets))
+    handles = figure.axes[0].get_legend_handles_labels()
+    figure.legend(*handles, loc="outside lower center", ncols=len(sets), frameon=False)
+    counts = ", ".join(f"{len(some)} {what}" for what, some in sets.items())
+    figure.suptitle(f"Passages of equally many notes: {counts}")
     return save(figure, path)

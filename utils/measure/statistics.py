@@ -3,19 +3,86 @@
 import numpy as np
 
 from utils import events, theory
+from utils.events import Events
 from utils.midi import Piece
 
 LENGTHS = (1 / 12, 1 / 6, 1 / 4, 1 / 3, 1 / 2, 2 / 3, 3 / 4, 1, 3 / 2, 2, 3, 4)  # quarter notes; others are the nearest
 FIGURE = 8  # notes in a figure that may come again
+FARTHEST = 64  # events back, up to which a loop is looked for
+REPEATED = {f"repeated_{bars}_bar{'s' * (bars > 1)}": bars for bars in (1, 2, 4, 8, 16)}  # feature -> bars back
+TRIADS = {(0, 3), (0, 4), (0, 3, 6), (0, 3, 7), (0, 4, 7)}  # semitones above the root; the fifth may be missing
+BOUNDS = {"stuck": (0.5, 0.8), "drift": (12,)}  # of features; hardly any real music is beyond the higher ones
+HELD = 1.5  # quarter notes
 
 Features = dict[str, float | list[float]]
 
 
-def passage(streams: dict[str, np.ndarray], start: int, metre: theory.Metre, notes: int, grid: int) -> Piece:
-    """The first `notes` notes of events; the first event's offset counts from `start`, in steps from a bar line."""
-    piece = events.to_piece(streams, grid, grid, start).take(slice(notes))
-    piece.time_signatures = [(0, *metre)]
+def cut(whole: Events, begin: int = 0, notes: int | None = None, grid: int = theory.GRID) -> Piece:
+    """`notes` notes of events from the event `begin` on, in steps since the bar line before them, with their metres;
+    all if it is None, and fewer if there are no more. Keys are let go before they are
+    struck again, as in the files that we write."""
+    part = whole[begin : None if notes is None else begin + notes]
+    start = int(part.phase[0] - part.streams["offset"][0])
+    piece = events.let_go(events.to_piece(part.streams, grid, grid, start)).take(slice(notes))
+    change = events.new_rows(*part.metres.T)
+    ticks = (start + np.cumsum(part.streams["offset"]) - part.phase)[change]
+    piece.time_signatures = [(int(tick), *part.metre(i)) for tick, i in zip(ticks, change, strict=True)]
     return piece
+
+
+def moves(piece: Piece) -> np.ndarray:
+    """(N, 3) interval and offset of each note from the one before it, 0 for the first, and its duration."""
+    ahead = (np.diff(column, prepend=column[:1]) for column in (piece.pitch, piece.onset))
+    return np.column_stack([*ahead, piece.duration])
+
+
+def stuck(piece: Piece) -> float:
+    """How much of the last half of a piece repeats itself: the share of its notes that move (see above) as the note k
+    before, for the k up to `FARTHEST` for which that is most. Music that has fallen into a loop comes near 1."""
+    made = moves(piece)
+    half = len(made) // 2
+    same = [(made[half:] == made[half - k : len(made) - k]).all(axis=1).mean() for k in range(1, min(half, FARTHEST))]
+    return float(max(same, default=0))
+
+
+def repeated(piece: Piece, bars: int) -> float:
+    """The share of notes that were struck, at the same pitch, exactly so many bars of their metre earlier, among those
+    that begin at least so long after the first note; NaN if there is none."""
+    changes = theory.metres_from_start(piece.time_signatures)
+    which = np.searchsorted([tick for tick, *_ in changes], piece.onset, side="right") - 1
+    lengths = np.array([theory.bar_length(metre, piece.ticks_per_quarter) for _, *metre in changes])
+    before = piece.onset - bars * lengths[which]
+    late, struck = before >= piece.onset[0], piece.onset * 128 + piece.pitch
+    return float(np.isin((before * 128 + piece.pitch)[late], struck).mean()) if late.any() else np.nan
+
+
+def home(piece: Piece) -> tuple[bool, float]:
+    """Whether the last quarter of the notes has the key signature of the first quarter, as far as their sound tells
+    (relative major and minor have the same), and the semitones by which the mean pitch moved from one to the other."""
+    quarter = max(len(piece) // 4, 1)
+    first, last = piece.take(slice(quarter)), piece.take(slice(-quarter, None))
+    sharps = [theory.key_of(part.pitch, part.duration)[0] for part in (first, last)]
+    return sharps[0] == sharps[1], abs(float(last.pitch.mean() - first.pitch.mean()))
+
+
+def ending(piece: Piece) -> dict[str, bool]:
+    """How a whole piece ends.
+
+    triad: what sounds at its last onset is a major, minor or diminished triad, or the root and third of one, in any
+    octaves. tonic: its root is the tonic of the key that fits the whole piece. held: it sounds for `HELD` quarter notes
+    or more after that onset. bar_line: it ends on a bar line (the last bar of music with a pickup may be short of it).
+    """
+    ends = piece.onset + piece.duration
+    end, last = int(ends.max()), piece.onset[-1]
+    classes = set((piece.pitch[ends > last] % 12).tolist())
+    roots = [root for root in classes if tuple(sorted((each - root) % 12 for each in classes)) in TRIADS]
+    sharps, minor = theory.key_of(piece.pitch, piece.duration)
+    return {
+        "triad": bool(roots),
+        "tonic": roots == [(7 * sharps - 3 * minor) % 12],
+        "held": bool(end - last >= HELD * piece.ticks_per_quarter),
+        "bar_line": piece.bars(end + 1)[-1][0] == end,
+    }
 
 
 def describe(piece: Piece) -> Features:
@@ -26,12 +93,13 @@ def describe(piece: Piece) -> Features:
     `LENGTHS`. repeated_figures: share of the runs of `FIGURE` notes whose intervals, offsets and durations came before.
     key_clarity: how well the best of the 24 keys fits, by Aarden's profiles (`theory.key_fits`), so a little other than
     by those of Krumhansl & Kessler 1982. on_beat: share of the onsets (a chord has one) on a quarter of the bar.
+    The others: see `stuck`, `repeated` (NaN if a piece is too short for it), and `home` for home and drift.
     """
     quarter, reached = piece.ticks_per_quarter, np.maximum.accumulate(piece.onset + piece.duration)
     sounding = reached - np.maximum(piece.onset, np.append(0, reached[:-1]))  # ticks that each note adds
     length = np.abs(np.log(piece.duration[:, None] / quarter) - np.log(LENGTHS)).argmin(axis=1)
-    moves = np.column_stack([np.diff(piece.onset), np.diff(piece.pitch), piece.duration[1:]])
-    figures = [(piece.duration[i], moves[i : i + FIGURE - 1].tobytes()) for i in range(len(piece) - FIGURE + 1)]
+    made, (stays, drift) = moves(piece), home(piece)
+    figures = [(made[i, 2], made[i + 1 : i + FIGURE].tobytes()) for i in range(len(piece) - FIGURE + 1)]
     phase, _ = events.phases(np.unique(piece.onset), piece, quarter)
     return {
         "pitch_classes": (np.bincount(piece.pitch % 12, minlength=12) / len(piece)).tolist(),
@@ -42,7 +110,17 @@ def describe(piece: Piece) -> Features:
         "repeated_figures": 1 - len(set(figures)) / len(figures) if figures else 0.0,
         "key_clarity": float(theory.key_fits(piece.pitch, piece.duration).max()),
         "on_beat": float((phase % quarter == 0).mean()),
+        "stuck": stuck(piece),
+        **{name: repeated(piece, bars) for name, bars in REPEATED.items()},
+        "home": float(stays),
+        "drift": drift,
     }
+
+
+def beyond(features: Features) -> dict[str, bool]:
+    """Which of `BOUNDS` a piece is beyond, and whether it does not come home."""
+    over = {f"{name} over {bound}": features[name] > bound for name, bounds in BOUNDS.items() for bound in bounds}
+    return {**over, "not home": not features["home"]}
 
 
 def overlap_and_divergence(one: np.ndarray, other: np.ndarray) -> tuple[float, float] | None:
@@ -64,17 +142,25 @@ def overlap_and_divergence(one: np.ndarray, other: np.ndarray) -> tuple[float, f
     return float(overlap), float(integrate.trapezoid(np.exp(p) * (p - q), x))
 
 
-def compare(made: list[Features], real: list[Features]) -> dict[str, dict]:
-    """For each feature the mean in both sets, and the overlap and divergence (see above; None where there is none) of
-    the Euclidean distances within the real set from those between the sets (Yang & Lerch 2018, 'On the evaluation of
-    generative models in music')."""
+def compare(features: dict[str, list[Features]]) -> dict[str, dict]:
+    """For each feature its mean in every set of pieces, and for the sets 'generated' and 'real' the overlap and
+    divergence (see above; None where there is none) of the Euclidean distances within the real set from those between
+    the sets (Yang & Lerch 2018, 'On the evaluation of generative models in music')."""
     from scipy.spatial.distance import cdist, pdist
 
     table = {}
-    for name in real[0]:
-        both = [np.array([features[name] for features in some], float) for some in (made, real)]
-        ours, theirs = (values.reshape(len(values), -1) for values in both)
-        measured = overlap_and_divergence(pdist(theirs), cdist(ours, theirs).ravel()) or (None, None)
-        row = (*(values.mean(axis=0).tolist() for values in both), *measured)
-        table[name] = dict(zip(("generated", "real", "overlap", "divergence"), row, strict=True))
+    for name in features["real"][0]:
+        sets = {which: defined(some, name) for which, some in features.items()}
+        ours, theirs = sets["generated"], sets["real"]
+        measured = overlap_and_divergence(pdist(theirs), cdist(ours, theirs).ravel()) if len(ours) else None
+        means = {
+            which: values.mean(axis=0).squeeze().tolist() if len(values) else None for which, values in sets.items()
+        }
+        table[name] = means | dict(zip(("overlap", "divergence"), measured or (None, None), strict=True))
     return table
+
+
+def defined(some: list[Features], name: str) -> np.ndarray:
+    """A feature of the P pieces that are long enough to have it, a row each."""
+    values = np.array([features[name] for features in some], float).reshape(len(some), -1)
+    return values[~np.isnan(values).any(axis=1)]

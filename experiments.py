@@ -107,16 +107,16 @@ def ancestors_network(args: SimpleNamespace, folder: Path) -> dict:
     from utils.measure import ancestors
 
     how = settings.parse(HERE / "train.py", [f"--midi-dir={args.midi_dir}", f"--split={args.split}"])
-    form, music = events.Representation.of(vars(how)), training.read_music(how)
+    form, (train_on, held_out) = events.Representation.of(vars(how)), training.read_music(how)
     if args.score_dir:
-        music.held_out, _ = dataset.read_folder(args.score_dir, form, args.split)
-    vocabulary = events.build_vocabulary([source.events for source in music.train], form, how.transpose)
-    learnt, scored = (dataset.encode(pieces, vocabulary) for pieces in (music.train, music.held_out))
+        held_out, _ = dataset.read_folder(args.score_dir, form, args.split)
+    vocabulary = events.build_vocabulary([source.events for source in train_on], form, how.transpose)
+    learnt, scored = (dataset.encode(pieces, vocabulary) for pieces in (train_on, held_out))
     network.keras.utils.set_random_seed(args.seed)
     model = ancestors.build([vocabulary.size(stream) for stream in vocabulary.streams])
     updates = ancestors.learn(model, learnt, args.minutes, args.seed, time.process_time)
     where = Path(args.score_dir or args.midi_dir)
-    beats = sum(likelihood.beats(midi.read(where / source.name), vocabulary.grid) for source in music.held_out)
+    beats = sum(likelihood.beats(midi.read(where / source.name), vocabulary.grid) for source in held_out)
     scores = evaluation.summary(ancestors.score(model, scored), scored, beats)
     return {**scores, "updates": updates, "parameters": model.count_params()}
 

@@ -22,6 +22,8 @@ JSON = ""  # file for all numbers as JSON (-: on the last line)
 # ---- new pieces
 SAMPLES = 0  # new pieces to compare with the training music (0: none)
 NOTES = 400  # notes in each of them (0: until they end by themselves; then the first 150 of each are compared)
+BARS = 0  # instead of NOTES: bars in each of them, of which the last brings it to an end
+OPENING = "random"  # random: a passage of the training music sets the scene; none: from silence
 TEMPERATURE = 0.9  # of the samples, as in generate_music.py
 TOP_P = 1.0  # choose only among the likeliest notes that together have this share of the probability
 SEED = 1  # the same seed makes the same pieces
@@ -130,6 +132,9 @@ def show_comparison(result: dict) -> None:
 def main(args) -> None:
     for name, least in (("samples", 0), ("notes", statistics.FIGURE * (args.notes != 0)), ("passages", 2)):
         settings.at_least(name, getattr(args, name), least)
+    settings.at_least("bars", args.bars, 0)
+    settings.choice("opening", args.opening, ("random", "none"))
+    args.notes *= not args.bars
     if args.picture and not args.picture.endswith(".png"):
         raise UserError(f"--picture {args.picture} must end in .png.")
     asked = evaluation.Asked(**{name: getattr(args, name) for name in evaluation.Asked.__dataclass_fields__})

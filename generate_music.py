@@ -1,6 +1,7 @@
 """Write new music as MIDI files, from the weights that train.py made.
 
 python generate_music.py                                   one piece of 400 notes into samples/
+python generate_music.py --bars 16                         sixteen bars that come to an end
 python generate_music.py --count 3 --instrument "Church Organ"
 python generate_music.py --temperature 0.8 --seed 7        calmer, and the same on every run
 """
@@ -15,7 +16,10 @@ from utils.stepper import Stepper
 
 # ---- the music
 WEIGHTS = "weights/music.weights.h5"  # file that train.py wrote
-NOTES = 400  # notes in each piece (0: until it ends by itself)
+NOTES = 400  # notes in each piece, unless BARS or SECONDS says how long it is (0: until it ends by itself)
+BARS = 0  # bars in each piece, of which the last brings it to an end (0: as NOTES says)
+SECONDS = 0.0  # instead of BARS: about how long each piece shall play, in whole bars
+ENDING = True  # bring a piece of so many bars or seconds to an end; otherwise it is cut off
 COUNT = 1  # pieces to write; they are made side by side, so several take little longer than one
 OPENING = "random"  # random: a passage of the training music sets the scene; none: from silence
 INCLUDE_OPENING = False  # let that passage stand before the new music
@@ -40,10 +44,11 @@ MOST_EVENTS = 5000  # events after which it is cut off
 
 def main(args) -> None:
     settings.choice("opening", args.opening, ("random", "none"))
-    settings.at_least("notes", args.notes, 0)
+    for name, most in compose.LIMITS.items():
+        settings.at_least(name, getattr(args, name), 0)
+        settings.at_most(name, getattr(args, name), most)
     for name in ("count", "least_events", "most_events"):
         settings.at_least(name, getattr(args, name), 1)
-    settings.at_most("notes", args.notes, 1_000_000)
     program = instruments.program(args.instrument)
     tempo = midi.microseconds(args.tempo)
     args.weights = checkpoint.to_play(args.weights)
@@ -52,7 +57,14 @@ def main(args) -> None:
     begun = [compose.silence(weights)] * args.count
     if args.opening == "random":
         begun = compose.openings(weights, args.count, how.seed)
-    wanted = Wanted(args.notes, program, args.include_opening, args.least_events, args.most_events)
+    length = compose.length_of(args, tempo)
+    wanted = Wanted(
+        **length,
+        program=program,
+        prepend=args.include_opening,
+        least_events=args.least_events,
+        most_events=args.most_events,
+    )
     pieces, made = compose.new_pieces(Stepper(weights), begun, how, wanted)
     paths = []
     for piece, opening in zip(pieces, begun, strict=True):

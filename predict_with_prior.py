@@ -3,6 +3,7 @@
 python predict_with_prior.py                               continue the fragment in samples/
 python predict_with_prior.py --prior mine.mid --count 4    four different continuations
 python predict_with_prior.py --prior mine.mid --prior-bars -2      carry on from its last two bars
+python predict_with_prior.py --prior mine.mid --bars 8             eight more bars, which bring it to an end
 """
 
 from pathlib import Path
@@ -21,7 +22,10 @@ PRIOR_NOTES = 100  # notes of it that are used, unless PRIOR_BARS says how much 
 PREPEND = True  # let the fragment stand before its continuation
 # ---- the music
 WEIGHTS = "weights/music.weights.h5"  # file that train.py wrote
-NOTES = 700  # new notes
+NOTES = 700  # new notes, unless BARS or SECONDS says how much is to come
+BARS = 0  # new bars, of which the last brings the piece to an end (0: as NOTES says)
+SECONDS = 0.0  # instead of BARS: about how long the new music shall play, in whole bars
+ENDING = True  # bring so many bars or seconds of music to an end; otherwise it is cut off
 COUNT = 1  # different continuations to write; they are made side by side
 # ---- how it is chosen
 TEMPERATURE = 0.9  # lower: safer and more repetitive; higher: bolder; 0: always the likeliest note
@@ -40,8 +44,9 @@ SOUNDFONT = ""  # .sf2 or .sf3 file that plays the sound ('': the one that comes
 
 
 def main(args) -> None:
-    settings.at_least("notes", args.notes, 1)
-    settings.at_most("notes", args.notes, 1_000_000)
+    for name, most in compose.LIMITS.items():
+        settings.at_least(name, getattr(args, name), int(name == "notes"))
+        settings.at_most(name, getattr(args, name), most)
     settings.at_least("count", args.count, 1)
     whole = midi.read(args.prior)
     prior = compose.fragment(whole, args.prior_start, args.prior_notes, args.prior, args.prior_bars)
@@ -54,15 +59,16 @@ def main(args) -> None:
     for remark in compose.remarks(network.vocabulary, prior, args.prior):
         print(remark)
     how = sampler.Sampling(args.temperature, args.top_p, args.seed)
-    wanted = Wanted(args.notes, program, args.prepend)
+    tempo = ([(0, 500_000), *sorted(prior.tempos)])[-1][1]
+    wanted = Wanted(**compose.length_of(args, tempo), program=program, prepend=args.prepend)
     pieces, before, made = compose.continuations(network, prior, how, wanted, args.count)
     paths = []
     for piece in pieces:
         path = midi.save_new(piece, args.out, f"{Path(args.prior).stem}-continued")
         also = beside.write_beside(path, piece, args, beside.about(args, how.seed), before)
         print(
-            f"Wrote {path}: {len(before)} notes of {args.prior} and {args.notes} new ones, {midi.clock(piece)} "
-            f"minutes, seed {how.seed}{also}"
+            f"Wrote {path}: {len(before)} notes of {args.prior} and {len(piece) - len(before)} new ones, "
+            f"{midi.clock(piece)} minutes, seed {how.seed}{also}"
         )
         paths.append(path)
     if args.copying:

@@ -30,14 +30,14 @@ SPLIT = 0  # which pieces are held out: each number gives another choice
 # ---- network
 HEADS = "chained"  # chained: each head knows the choices before its own; parallel: none does; or regression: numbers
 LAYERS = 1  # recurrent layers
-CELL = "lstm"  # recurrent cell: lstm, or gru, whose layer has a quarter fewer weights
+CELL = "gru"  # recurrent cell: gru, or lstm, whose layer has a third more weights
 UNITS = 128  # in each recurrent layer; more for much music and hours of training
 EMBEDDING = 32  # size of the vector that stands for a class of any stream
 HIDDEN = 128  # units between the recurrent layers and each softmax
 SURROUNDINGS = 32  # size of the vector that describes a key: what was struck around it, and what is held
 DROPOUT = 0.4  # share of inputs and of layers' outputs dropped while training; less for more music
 # ---- training
-SEQUENCE_LENGTH = 64  # events in a window; the weights can be used with priors of any length
+SEQUENCE_LENGTH = 32  # events in a window; the weights can be used with priors of any length
 BATCH_SIZE = 16  # windows in an update; small batches learn most in a few minutes, 64 or more use a GPU better
 EPOCHS = 200  # times through the training pieces, at the most
 MINUTES = 0.0  # end after so long, earlier parts of a resumed run included; the learning rate falls to 0 (0: no limit)
@@ -45,7 +45,7 @@ LEARNING_RATE = 0.004  # size of the steps of AdamW; without a time limit halved
 WARM_UP = 50  # updates in which the learning rate rises to its value
 CLIP_NORM = 1.0  # gradients longer than this are shortened to it
 WEIGHT_DECAY = 0.1  # share of the learning rate by which AdamW shrinks the weights in each update
-PATIENCE = 20  # epochs without improvement on the held-out pieces before training stops (0: never)
+PATIENCE = 20  # epochs without improvement on the held-out pieces before training stops (0, or with MINUTES: never)
 OPENINGS = 32  # passages of the training music kept in the weights file, for generate_music.py to start from
 HALF = False  # write the best weights in half precision: half the size, and they sound the same
 LOGS = "logs"  # folder for TensorBoard: losses, speed, and samples to hear and see ('': none)
@@ -89,7 +89,7 @@ def main(args, way=None) -> None:
             for inputs, weights in run.until_over(batches):
                 run.trainer.optimizer.learning_rate = learning_rate(run)
                 run.trainer.reset_metrics()  # some versions of Keras 3 do so themselves, some give means of all updates
-                losses = run.trainer.train_on_batch({**inputs, **nothing_heard}, weights, return_dict=True)
+                losses = run.trainer.train_on_batch({**nothing_heard, **inputs}, weights, return_dict=True)
                 run.add(losses)
             if run.problem or not run.count:
                 break
@@ -106,7 +106,7 @@ def main(args, way=None) -> None:
             checkpoint.save(run.last, run.trainer, run.about)
             run.report(better)
             waited = run.epochs_without_improvement()
-            if args.patience and waited >= args.patience:
+            if args.patience and not args.minutes and waited >= args.patience:
                 print(f"The held-out pieces have not improved for {waited} epochs.")
                 break
     finish(run, epochs_before)

@@ -29,7 +29,7 @@ def test_it_holds_all_that_is_needed(weights: Path, music: Path):
     assert len(about["openings"]) == 32
     assert [row["epoch"] for row in about["history"]][0] == 1
     assert {"keras", "numpy", "backend"} <= set(about["versions"])
-    assert set(loaded.arrays) >= {"embed_offset", "lstm_0", "head_note", "relative_note"}
+    assert set(loaded.arrays) >= {"embed_offset", "gru_0", "head_note", "relative_note"}
     # Half of it would be the optimizer's: that is for resuming, not for playing.
     with h5py.File(weights) as file:
         assert "optimizer" not in file

@@ -532,7 +532,7 @@ def test_the_legend_covers_no_line_and_the_diagram_shows_every_part(weights: Pat
     figures, kept = [], checkpoint.load(weights)
     monkeypatch.setattr(plots, "save", lambda figure, path: figures.append(figure))
     plots.learning_curve(kept.about["history"], tmp_path / "curve.png")
-    shape = replace(Shape(**kept.about["shape"]), cell="gru", layers=2)
+    shape = replace(Shape(**kept.about["shape"]), cell="lstm", layers=2)
     plots.network_diagram(kept.vocabulary, shape, tmp_path / "network.png")
     curve, diagram = figures
     curve.draw_without_rendering()
@@ -541,6 +541,6 @@ def test_the_legend_covers_no_line_and_the_diagram_shows_every_part(weights: Pat
     assert len(axes.lines) == 2 + len(STREAMS) + 1
     assert not legend.get_window_extent().overlaps(axes.get_window_extent())
     words = [text.get_text() for text in diagram.axes[0].texts]
-    assert sum(text.startswith("GRU 16") for text in words) == 2
+    assert sum(text.startswith("LSTM 16") for text in words) == 2
     for part in ("match model\n17 contexts", *(f"next {stream}, softmax" for stream in STREAMS)):
         assert any(text.startswith(part) for text in words), part

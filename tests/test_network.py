@@ -9,9 +9,9 @@ from conftest import random_piece
 
 from utils import checkpoint, dataset, events, network
 from utils.events import END_STREAM, Representation
-from utils.heads import Shape
+from utils.heads import FADING, NEAR, Shape
 from utils.measure import likelihood
-from utils.stepper import Stepper
+from utils.stepper import Stepper, ending
 
 CASES = [
     ("split", "chained", 1, ("offset", "note", "duration")),
@@ -60,7 +60,7 @@ def test_stepping_gives_the_same_distributions(chords, heads, layers, streams, c
         output, state = stepper.step(state)
         chosen = {}
         for k, stream in enumerate(streams):
-            logits = stepper.logits(stream, output, state, chosen)
+            logits, _ = stepper.logits(stream, output, state, chosen)
             probability = np.exp(logits - logits.max(axis=1, keepdims=True))
             probability /= probability.sum(axis=1, keepdims=True)
             target = inputs[stream][:, t]
@@ -87,12 +87,36 @@ def test_all_classes_have_the_probability_that_keras_gives_them(tmp_path: Path):
         _, state = stepper.step(state)
         state = stepper.append(state, {name: inputs[name][:, t] for name in corpus.inputs})
     output, state = stepper.step(state)
-    logits = stepper.logits("offset", output, state, {})[0]
+    logits = stepper.logits("offset", output, state, {})[0][0]
     for klass in range(len(logits)):
         inputs["offset"][0, 3] = klass
         nats, *_ = scorer.predict_on_batch({**inputs, **shape.silence(1)})
         probability = np.exp(logits[klass] - np.logaddexp.reduce(logits.astype(float)))
         assert abs(np.exp(-nats[0, 2, 0]) - probability) < 1e-4
+
+
+def test_what_is_told_of_the_end_and_where_home_is(tmp_path: Path):
+    """Told to the stepper bar by bar as the corpus has it, from the start token on; and a window in the middle of a
+    piece begins with all keys that were struck before it."""
+    *_, corpus, stepper = build(*CASES[0], tmp_path / "a.weights.h5")
+    first, length = corpus.first[:1], int(corpus.first[1]) - 1
+    inputs, _ = dataset.cut(corpus, np.array([0]), first, length, told=True)
+    assert len(set(inputs["remaining"][0])) > 3 and len(set(inputs["progress"][0])) > 3
+    bars = events.from_piece(random_piece(0)).bars
+    state = stepper.start(1, (4, 4))
+    assert state.last["remaining"] == events.NOT_TOLD["remaining"]
+    state = ending(state, np.array([bars * 48]))
+    for t in range(1, length):
+        assert all(state.last[name] == inputs[name][0, t - 1] for name in events.NOT_TOLD), t
+        _, state = stepper.step(state)
+        event = {}
+        for stream in stepper.streams:
+            event |= stepper.known(stream, inputs[stream][:, t], state)
+        state = stepper.append(state, event)
+        inside, _ = dataset.cut(corpus, np.array([0]), first + t, 5)
+        home = state.traces[0, -1, 12 + NEAR : -NEAR]
+        np.testing.assert_array_equal(inside["traces"][0, len(FADING) - 1], home)
+        assert (inside["remaining"] == events.NOT_TOLD["remaining"]).all()
 
 
 def test_the_state_is_carried_from_chunk_to_chunk(tmp_path: Path, monkeypatch):
@@ -134,7 +158,7 @@ def test_heads_see_what_was_chosen_before_them():
     assert sees("parallel") == {"offset": (), "note": (), "duration": ()}
     assert sees("chained") == {
         "offset": (),
-        "note": ("offset", "phase"),
-        "duration": ("offset", "note", "phase", "interval"),
+        "note": ("offset", "phase", "remaining", "progress"),
+        "duration": ("offset", "note", "phase", "interval", "remaining", "progress"),
     }
     assert streams[0] == END_STREAM

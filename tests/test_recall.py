@@ -1,14 +1,12 @@
 """What came next the last time, in whole pieces at once and event by event."""
 
-import dataclasses
-
 import numpy as np
 import pytest
 from conftest import make_piece, random_piece
 
-from utils import dataset, events, recall, sampler
+from utils import dataset, events, recall
 from utils.events import Representation
-from utils.stepper import State, mapped
+from utils.stepper import mapped
 
 
 def repeating_piece(seed: int, chords: str = "split") -> events.Events:
@@ -77,8 +75,9 @@ def test_event_by_event_it_is_the_same(chords: str):
         past = recall.Past.empty(1, corpus.vocabulary)
         for at in range(start + 1, end - 1):
             event = {name: column[at : at + 1] for name, column in corpus.inputs.items()}
-            past, told = past.add(event, corpus.matches.bar[at : at + 1])
-            for name, classes in told.items():
+            past = past.add(event, corpus.matches.bar[at : at + 1])
+            assert past.recalled.keys() == expected.keys() >= {"streak", "back"}
+            for name, classes in past.recalled.items():
                 assert (classes[0] == expected[name][at]).all(), (at - start, name)
 
 
@@ -89,8 +88,8 @@ def test_one_past_may_go_on_in_several_ways():
     for at in range(corpus.first[0] + 1, corpus.first[1] - 1):
         event = {name: column[at : at + 1] for name, column in corpus.inputs.items()}
         past.add({**event, "offset": event["offset"] * 0}, corpus.matches.bar[at : at + 1])  # another way
-        past, told = past.add(event, corpus.matches.bar[at : at + 1])
-        assert all((classes[0] == expected[name][at]).all() for name, classes in told.items())
+        past = past.add(event, corpus.matches.bar[at : at + 1])
+        assert all((classes[0] == expected[name][at]).all() for name, classes in past.recalled.items())
 
 
 def test_how_far_back_is_limited(monkeypatch):
@@ -101,44 +100,44 @@ def test_how_far_back_is_limited(monkeypatch):
 def test_pasts_of_different_lengths_are_stacked_and_taken_apart():
     corpus = encoded()
 
-    def read(past: recall.Past, rows: np.ndarray, times: range) -> tuple[recall.Past, dict[str, np.ndarray]]:
+    def read(past: recall.Past, rows: np.ndarray, times: range) -> recall.Past:
         for t in times:
-            past, told = past.add({n: c[rows + t] for n, c in corpus.inputs.items()}, corpus.matches.bar[rows + t])
-        return past, told
+            past = past.add({n: c[rows + t] for n, c in corpus.inputs.items()}, corpus.matches.bar[rows + t])
+        return past
 
     first, second = corpus.first[:1], corpus.first[2:3]
-    long, _ = read(recall.Past.empty(1, corpus.vocabulary), first, range(1, 71))
-    short, _ = read(recall.Past.empty(1, corpus.vocabulary), second, range(40, 71))
-    _, alone = read(recall.Past.empty(1, corpus.vocabulary), second, range(40, 110))
+    long = read(recall.Past.empty(1, corpus.vocabulary), first, range(1, 71))
+    short = read(recall.Past.empty(1, corpus.vocabulary), second, range(40, 71))
+    alone = read(recall.Past.empty(1, corpus.vocabulary), second, range(40, 110)).recalled
     side_by_side = mapped(lambda *rows: np.concatenate(rows), long.aligned(70), short.aligned(70))
-    both, _ = read(side_by_side, np.concatenate([first, second]), range(71, 90))
-    _, apart = read(mapped(lambda row: row[1:], both), second, range(90, 110))
+    both = read(side_by_side, np.concatenate([first, second]), range(71, 90))
+    apart = read(mapped(lambda row: row[1:], both), second, range(90, 110)).recalled
     assert all((apart[name] == alone[name]).all() for name in alone)
     assert (alone["offset"] != recall.NOTHING).any()
 
 
-def test_a_figure_that_goes_on_and_on_is_noticed():
-    """Three notes again and again: after the longest context and once more; and no longer when something else comes."""
-    rows = [(i * 240, (60, 64, 67)[i % 3], 240) for i in range(40)] + [(i * 240, 40 + i, 240) for i in range(40, 50)]
+def test_how_long_each_context_has_been_right():
+    """Three notes again and again, then something else: by hand, and counted in rounds."""
+    rows = [(i * 240, (60, 64, 67)[i % 3], 240) for i in range(40)]
+    rows += [((40 + i) * 240, 40 + i * (i + 1) // 2, 240) for i in range(10)]  # wider and wider intervals
     piece = events.from_piece(make_piece(rows))
     vocabulary = events.build_vocabulary([piece], Representation(), 0)
     corpus = dataset.encode([dataset.Source("a", 0, piece)], vocabulary)
-    past, noticed = recall.Past.empty(1, vocabulary), []
-    assert not past.loops().any()
+    past, rounds = recall.Past.empty(1, vocabulary), []
+    assert past.rounds() == [0]
     for at in range(1, len(rows) + 1):
-        past, _ = past.add({n: c[at : at + 1] for n, c in corpus.inputs.items()}, corpus.matches.bar[at : at + 1])
-        noticed.append(bool(past.loops()[0]))
-    # The first event has an offset and an interval of its own, so the first whole figure begins with the second.
-    longest = int(recall.LENGTH.max())
-    assert noticed == [1 + longest + 3 <= count <= 40 for count in range(1, len(rows) + 1)]
+        past = past.add({n: c[at : at + 1] for n, c in corpus.inputs.items()}, corpus.matches.bar[at : at + 1])
+        rounds.append(float(past.rounds()[0]))
+    # The first event has an offset and an interval of its own. So what comes a second time begins with the fifth event;
+    # the context of one event knows it then, and is right from the sixth on.
+    streak = corpus.matches.recalled(np.arange(1, len(rows) + 1))["streak"][:, 0]
+    assert streak.tolist() == [0] * 5 + [*range(1, 36)] + [0] * 10
+    assert rounds[4] == 0 and rounds[7] == 1 and rounds[10] == 2 and rounds[39] == 35 / 3
+    assert max(rounds[40:]) == 0
 
 
-def test_what_goes_on_and_on_is_recalled_no_longer():
-    corpus = encoded()
-    runs = np.zeros((2, 2, 4), np.int8)
-    runs[0, 0, 3] = recall.LENGTH.max()  # the first of two pieces is where it was three events ago
-    past = dataclasses.replace(recall.Past.empty(2, corpus.vocabulary), runs=runs)
-    recalled = {name: np.ones((2, recall.K), int) for name in corpus.vocabulary.recalled}
-    state = State([], {}, *(np.zeros(2),) * 3, past, recalled, np.zeros(2), 4)
-    after = sampler.break_loops(state).recalled
-    assert all((after[name][0] == recall.NOTHING).all() and (after[name][1] == 1).all() for name in recalled)
+def test_no_streak_is_longer_than_can_be_told(monkeypatch):
+    monkeypatch.setattr(recall, "LONGEST_STREAK", 5)
+    monkeypatch.setattr(recall, "CHUNK", 7)
+    test_event_by_event_it_is_the_same("split")
+    assert encoded().matches.streak.max() == 5

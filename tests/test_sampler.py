@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from utils import checkpoint, sampler
+from utils import checkpoint, recall, sampler
 from utils.errors import UserError
 from utils.stepper import Stepper
 
@@ -36,6 +36,29 @@ def test_choose_follows_the_probabilities():
     # Even at the edges nothing impossible is chosen.
     edge = np.array([[-np.inf, 0.0, -np.inf, 0.0, -np.inf]] * 2)
     assert set(sampler.choose(edge, 1.0, 1.0, np.array([0.0, 1 - 1e-17]))) <= {1, 3}
+
+
+def test_temperature_and_top_p_are_for_what_is_new():
+    """Of four classes the first two repeat something: they keep the share that the network gives them."""
+    logits = np.log(np.tile([0.4, 0.2, 0.3, 0.1], (20_000, 1)))
+    uniform = np.random.default_rng(1).random(len(logits))
+    repeats = np.tile([True, True, False, False], (len(logits), 1))
+
+    def shares(temperature: float, top_p: float) -> np.ndarray:
+        return np.bincount(sampler.choose(logits, temperature, top_p, uniform, repeats, 1.0), minlength=4) / len(logits)
+
+    np.testing.assert_allclose(shares(1.0, 1.0), [0.4, 0.2, 0.3, 0.1], atol=0.02)
+    np.testing.assert_allclose(shares(0.5, 1.0), [0.4, 0.2, 0.36, 0.04], atol=0.02)
+    np.testing.assert_allclose(shares(1.0, 0.7), [0.4, 0.2, 0.4, 0], atol=0.02)
+    everything = np.ones((1, 4), bool)
+    assert sampler.choose(logits[:1], 0.5, 0.5, np.array([0.99]), everything, 1.0) == 3
+
+
+def test_the_longer_it_goes_round_the_warmer(stepper: Stepper):
+    past = stepper.start(4, (4, 4)).past
+    past.recalled["back"] = np.full((4, recall.K), 8)
+    past.recalled["streak"] = np.array([[0], [4], [8], [64]]) * np.ones((1, recall.K), int)
+    np.testing.assert_allclose(sampler.repeating_temperature(past)[:, 0], [0.95, 0.95, 1.05, 1.35])
 
 
 def test_a_seed_gives_the_same_piece_alone_or_among_others(stepper: Stepper):

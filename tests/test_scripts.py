@@ -58,6 +58,31 @@ def test_other_ways_to_generate(weights: Path, tmp_path: Path, flags: list[str])
     assert len(piece) == 60 or flags == ["--notes", "0"]
 
 
+@pytest.mark.parametrize("opening", ["random", "none"])
+@pytest.mark.parametrize("how", [["--bars", 5], ["--bars", 1], ["--seconds", 9.6], ["--bars", 5, "--no-ending"]])
+def test_so_many_bars_exactly(weights: Path, tmp_path: Path, how: list, opening: str):
+    """Five bars of 4/4 at 120 beats a minute are ten seconds: music in the first and in the last, and none after it."""
+    last = how[1] if how[0] == "--bars" else 5
+    for piece in generate(weights, tmp_path, *how, "--opening", opening, "--seed", 1, "--count", 6):
+        bar, ends = 4 * piece.ticks_per_quarter, piece.onset + piece.duration
+        assert 0 <= piece.onset[0] < bar and len(piece.bars()) <= last
+        if "--no-ending" in how:  # cut off: the last bar may be silent
+            assert piece.onset[-1] < last * bar and ends.max() <= last * bar
+        else:
+            assert (last - 1) * bar <= piece.onset[-1] and ends.max() <= last * bar
+
+
+def test_so_many_more_bars(weights: Path, tmp_path: Path):
+    """Two and a half bars are carried on to the end of the fifth; with seconds, at the tempo of the fragment."""
+    notes = [(i * 480, 60 + i, 480) for i in range(10)]
+    save(make_piece(notes, tempos=[(0, 1_000_000)]), tmp_path / "prior.mid")
+    for how in (["--bars", 2], ["--seconds", 8.5]):
+        flags = ["--prior", tmp_path / "prior.mid", *how, "--seed", 1, "--count", 4]
+        for piece in generate(weights, tmp_path / "out", *flags, script="predict_with_prior.py"):
+            assert rows(piece)[:10] == rows(midi.read(tmp_path / "prior.mid"))
+            assert piece.onset[-1] >= 4 * 1920 and (piece.onset + piece.duration).max() <= 5 * 1920
+
+
 def test_the_opening_is_left_out_unless_asked_for(weights: Path, tmp_path: Path):
     (without,) = generate(weights, tmp_path, "--notes", 30, "--seed", 3)
     (with_opening,) = generate(weights, tmp_path, "--notes", 30, "--seed", 3, "--include-opening")
@@ -251,6 +276,8 @@ def test_values_never_seen_are_moved_for_the_network_and_said(weights: Path, tmp
         ("predict_with_prior.py", ["--prior", "none.mid"], "none.mid cannot be read"),
         ("predict_with_prior.py", ["--prior", __file__], "not a MIDI file"),
         ("predict_with_prior.py", ["--notes", "0"], "at least 1"),
+        ("generate_music.py", ["--bars", "8", "--seconds", "10"], "give one of them"),
+        ("predict_with_prior.py", ["--bars", "-1"], "at least 0"),
         ("convertmidis.py", [], "--source FOLDER"),
         ("convertmidis.py", ["--source", "/no/such/folder"], "does not exist"),
         ("convertmidis.py", ["--corpus", "nobody"], "no scores by 'nobody'"),

@@ -89,11 +89,11 @@ def test_resuming_needs_an_earlier_run(music: Path, tmp_path: Path):
     assert not list(tmp_path.iterdir())
 
 
-def test_a_gru_is_trained_and_resumed(music: Path, tmp_path: Path):
+def test_an_lstm_is_trained_and_resumed(music: Path, tmp_path: Path):
     path = tmp_path / "a.weights.h5"
-    flags = ["--midi-dir", music, "--weights", path, "--cell", "gru"]
+    flags = ["--midi-dir", music, "--weights", path, "--cell", "lstm"]
     learn(*flags, "--epochs", 1)
-    with pytest.raises(UserError, match="--cell gru, not lstm"):
+    with pytest.raises(UserError, match="--cell lstm, not gru"):
         learn(*flags[:4], "--epochs", 2, "--resume")
     learn(*flags, "--epochs", 2, "--resume")
     history = checkpoint.load(tmp_path / "a.last.weights.h5").about["history"]

@@ -24,7 +24,7 @@ from utils.events import Vocabulary
 if TYPE_CHECKING:
     import keras
 
-FORMAT = 2  # raised when the network changes, so that one program cannot play what another wrote
+FORMAT = 3  # raised when the network changes, so that one program cannot play what another wrote
 USUAL = "weights/music.weights.h5"  # what train.py writes unless told otherwise
 BUNDLED = Path(__file__).resolve().parent.parent / "weights" / "bach-chorales.weights.h5"
 

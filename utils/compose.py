@@ -1,6 +1,7 @@
 """From an opening or a fragment to new pieces: what generate_music.py, predict_with_prior.py and app.py share."""
 
 from dataclasses import dataclass, replace
+from types import SimpleNamespace
 
 import numpy as np
 
@@ -10,18 +11,44 @@ from utils.errors import UserError
 from utils.events import Vocabulary
 from utils.midi import Piece
 from utils.sampler import Sampling
-from utils.stepper import Classes, Stepper
+from utils.stepper import Classes, State, Stepper
+
+ENDINGS = 16  # pieces of which the one with the best ending is kept
+# How much may be asked for: more would fill any memory or any life.
+LIMITS = {"notes": 1_000_000, "bars": 10_000, "seconds": 100_000}
 
 
 @dataclass(frozen=True)
 class Wanted:
     """What new music is to be like, apart from how it is chosen."""
 
-    notes: int  # new notes; 0: until the piece ends by itself
+    notes: int = 0  # new notes; 0: until the piece ends by itself
+    bars: int = 0  # new bars, after the one that the opening or the fragment ends in; 0: as `notes` says
+    quarters: float = 0  # instead: about so many quarter notes, in whole bars
+    ending: bool = True  # the last bar ends the piece; otherwise it is cut off there
     program: int | None = None  # instrument of the new notes; None: that of most of the fragment, or a piano
     prepend: bool = False  # keep the opening or the fragment in front of the new notes
     least_events: int = 1  # before a piece may end by itself
     most_events: int = 1  # after which a piece that does not end by itself is cut off
+
+    @property
+    def by_bars(self) -> bool:
+        return bool(self.bars or self.quarters)
+
+    @property
+    def tries(self) -> int:
+        """How many pieces are made for each that is wanted."""
+        return ENDINGS if self.by_bars and self.ending else 1
+
+
+def length_of(args: SimpleNamespace, tempo: int) -> dict:
+    """The fields of Wanted that say how long new music is, by the settings notes, bars, seconds and ending; `tempo` in
+    microseconds a quarter note. Raises UserError if they contradict each other."""
+    if args.bars and args.seconds:
+        raise UserError("--bars and --seconds both say how long the music shall be: give one of them.")
+    by_bars = args.bars or args.seconds
+    length = {"bars": args.bars, "quarters": args.seconds * 1e6 / tempo, "ending": args.ending}
+    return {"notes": 0 if by_bars else args.notes, **length}
 
 
 def openings(weights: Checkpoint, count: int, seed: int) -> list[dict]:
@@ -42,20 +69,66 @@ def to_place(phase: int, values: dict[str, np.ndarray], bar: int) -> int:
     return (phase + values["offset"][0]) % bar - values["offset"][0]
 
 
+def new_events(
+    network: Stepper, state: State, how: Sampling, wanted: Wanted, begin: np.ndarray
+) -> tuple[list[Classes], list[Classes]]:
+    """As many new events after `state` as are wanted: for each of its pieces, stream -> (E,) classes, and values.
+
+    Bars are counted from `begin` (B,) on, in steps. The network is told of them, so that the piece ends with the last,
+    unless it shall be cut off. Of each `wanted.tries` pieces that follow each other in `state`, which should begin
+    alike, the one is kept that the network finds most finished where it ends.
+    """
+    most, stop, finality = (wanted.notes or wanted.most_events), np.inf, []
+    if wanted.by_bars:
+        bars = wanted.bars or np.maximum(np.round(wanted.quarters * network.vocabulary.grid / state.bar), 1).astype(int)
+        how = how.constrained(sampler.first_onset_before(network, begin + state.bar, state.length))
+        end = begin + bars * state.bar
+        most = int(end.max()) * 10  # more than anybody would take for music
+        if wanted.ending:
+            how = replace(how, constraints=(sampler.how_final(network, finality), *how.constraints))
+            how = how.constrained(*sampler.ends_at_bar_line(network))
+            state = stepper.ending(state, end)
+        else:
+            how, stop = how.constrained(sampler.no_end_before(network, state.length + most)), end
+    least = 0 if wanted.by_bars else wanted.notes or wanted.least_events
+    how = how.constrained(*sampler.usual_constraints(network, state.length + least))
+    made = sampler.generate(network, state, most, how, stop)
+    values = [network.vocabulary.decode(classes) for classes in made]
+    if wanted.by_bars:  # there may be no duration that is short enough
+        for new, rest in zip(values, end - state.onset, strict=True):
+            new["duration"] = np.minimum(new["duration"], rest - np.cumsum(new["offset"]))
+    if finality:
+        sure = [finality[min(len(new["offset"]), len(finality) - 1)][i] for i, new in enumerate(values)]
+        best = np.reshape(sure, (-1, wanted.tries)).argmax(axis=1) + np.arange(0, len(sure), wanted.tries)
+        made, values = ([each[i] for i in best] for each in (made, values))
+    return made, values
+
+
+def first_bar(network: Stepper, state: State) -> np.ndarray:
+    """(B,) where the first bar of a new piece begins, in steps: at the next bar line, unless nothing has been heard yet
+    or no offset leads so far."""
+    bar = state.onset - state.last["phase"]
+    far = state.onset[:, None] + network.gaps[: network.vocabulary.end] - bar[:, None]  # (B, V) after the bar line
+    further = ((far >= state.bar[:, None]) & (far < 2 * state.bar[:, None])).any(axis=1)
+    return bar + state.bar * (further & (state.length > 0))
+
+
 def new_pieces(network: Stepper, begun: list[dict], how: Sampling, wanted: Wanted) -> tuple[list[Piece], list[Classes]]:
     """A new piece for each of the openings `begun`, and its new events, stream -> (E,) classes."""
     state = stepper.stack([network.read(network.start(1, o["metre"]), o["classes"], o["phase"]) for o in begun])
     # The match model does not see the opening: a piece would repeat it, and so the training music, note for note.
     state = replace(state, past=recall.Past.empty(len(begun), network.vocabulary))
-    least, most = (wanted.notes or wanted.least_events), (wanted.notes or wanted.most_events)
-    how = how.constrained(*sampler.usual_constraints(network, state.length + least))
-    made, pieces = sampler.generate(network, state, most, how), []
-    for i, (opening, classes) in enumerate(zip(begun, made, strict=True)):
-        values = network.vocabulary.decode(classes)
+    tried = stepper.take(state, np.repeat(np.arange(len(begun)), wanted.tries))
+    begin = first_bar(network, tried)
+    if wanted.by_bars:
+        how = how.constrained(sampler.no_onset_before(network, begin))
+    made, new = new_events(network, tried, how, wanted, begin)
+    pieces = []
+    for i, (opening, values) in enumerate(zip(begun, new, strict=True)):
         start = to_place(state.last["phase"][i], values, state.bar[i])
         if wanted.prepend and opening["phase"]:
             before = network.vocabulary.decode(opening["classes"])
-            values = {stream: np.concatenate([before[stream], new]) for stream, new in values.items()}
+            values = {stream: np.concatenate([before[stream], after]) for stream, after in values.items()}
             start = opening["phase"][0] - before["offset"][0]
         piece = events.to_piece(values, network.vocabulary.grid, start=start, program=wanted.program or 0)
         piece = events.let_go(piece)
@@ -143,16 +216,16 @@ def continuations(
     how = how.constrained(
         sampler.no_onset_before(network, prior.onset[-1] * grid / ticks),
         sampler.no_note_still_held(network, held),
-        *sampler.usual_constraints(network, state.length + wanted.notes),
     )
     program = int(np.bincount(prior.program).argmax()) if wanted.program is None else wanted.program
     velocity = round(float(prior.velocity.mean()))
     # Without the fragment the new notes begin in bar 1, in the tempo and metre that it ended with.
     before = prior if wanted.prepend else prior.span(int(prior.onset[-1]) + 1)
-    made, pieces = sampler.generate(network, stepper.stack([state] * count), wanted.notes, how), []
-    for new in made:
-        values = vocabulary.decode(new)
+    state = stepper.stack([state] * count * wanted.tries)
+    made, new = new_events(network, state, how, wanted, state.onset - state.last["phase"] + state.bar)
+    pieces = []
+    for values in new:
         start = seam if wanted.prepend else to_place(heard.phase[-1], values, state.bar[0])
         piece = events.to_piece(values, grid, ticks, start, velocity, program)
-        pieces.append(before.joined(events.let_go(piece).take(slice(wanted.notes))))
+        pieces.append(before.joined(events.let_go(piece).take(slice(wanted.notes or None))))
     return pieces, before, made

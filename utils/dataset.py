@@ -14,7 +14,19 @@ from tqdm import tqdm
 
 from utils import midi, recall
 from utils.errors import UserError
-from utils.events import END_STREAM, REACH, Events, Representation, Vocabulary, bar_steps, from_piece, room
+from utils.events import (
+    END_STREAM,
+    NOT_TOLD,
+    REACH,
+    Events,
+    Representation,
+    Vocabulary,
+    bar_steps,
+    from_piece,
+    outlook,
+    room,
+)
+from utils.heads import FADING
 
 
 @dataclass
@@ -70,7 +82,7 @@ def hold_out(sources: list[Source], share: float) -> tuple[list[Source], list[So
 class Corpus:
     """Encoded pieces one after another in flat arrays, so that millions of notes take a few bytes each."""
 
-    inputs: dict[str, np.ndarray]  # stream, 'phase' or 'interval' -> (E,) classes
+    inputs: dict[str, np.ndarray]  # what the network reads of events -> (E,) classes
     first: np.ndarray  # (P + 1,) index of each piece's start token; the last entry is E
     is_target: np.ndarray  # (E, streams) what is predicted: no start tokens, and ends in END_STREAM alone
     matches: recall.MatchModel  # what is recalled after each event
@@ -97,6 +109,11 @@ class Corpus:
     def notes(self) -> int:
         return int(self.notes_each.sum())
 
+    def events_at(self, index: np.ndarray, told: np.ndarray | bool = False) -> dict[str, np.ndarray]:
+        """What the network reads of the events `index` (B, ...), with how much is to come where `told` (B, 1)."""
+        classes = {name: each[index].astype(np.int32) for name, each in self.inputs.items()}
+        return classes | {name: np.where(told, classes[name], not_told) for name, not_told in NOT_TOLD.items()}
+
     def targets(self, stream: str) -> np.ndarray:
         """(E,) mask of what is predicted in a stream."""
         return self.is_target[:, self.vocabulary.streams.index(stream)]
@@ -106,14 +123,18 @@ def encode(sources: list[Source], vocabulary: Vocabulary, transpose: int = 0) ->
     """The corpus of some pieces. `transpose` is how far, in semitones, they may be moved later."""
     first = np.cumsum([0, *(len(source.events) + 2 for source in sources)])
     start_token = {stream: vocabulary.size(stream) for stream in vocabulary.streams} | {"phase": 0, "interval": REACH}
-    inputs = {name: np.full(first[-1], value, np.int32) for name, value in start_token.items()}
+    start_token |= dict.fromkeys(NOT_TOLD, 0)
+    kinds = {name: np.int32 if name in vocabulary.streams else np.int16 for name in start_token}
+    inputs = {name: np.full(first[-1], value, kinds[name]) for name, value in start_token.items()}
     bar = np.full(first[-1], bar_steps((4, 4), vocabulary.grid), np.int32)
     moved = Counter()
     for source, start, stop in zip(sources, first + 1, first[1:] - 1, strict=False):
-        encoded, changed = vocabulary.encode(source.events)
+        events = source.events
+        encoded, changed = vocabulary.encode(events)
         moved.update(changed)
-        for name, classes in {**encoded, "phase": source.events.phase}.items():
+        for name, classes in {**encoded, "phase": events.phase, **outlook(events.bar, events.bars)}.items():
             inputs[name][start:stop] = classes
+        inputs["remaining"][start - 1] = outlook(-1, events.bars)["remaining"]
         inputs[END_STREAM][stop] = vocabulary.end
         metres, which = np.unique(source.events.metres, axis=0, return_inverse=True)
         bar[start:stop] = np.array([bar_steps(metre, vocabulary.grid) for metre in metres.tolist()])[which.ravel()]
@@ -141,17 +162,24 @@ def window_starts(corpus: Corpus, length: int, rng: np.random.Generator) -> tupl
     return piece[order], (corpus.first[piece] + start)[order]
 
 
-def cut(corpus: Corpus, piece: np.ndarray, start: np.ndarray, length: int) -> tuple[dict[str, np.ndarray], np.ndarray]:
-    """Windows of `length` + 1 events of the pieces (B,) from the indices (B,).
+def cut(
+    corpus: Corpus, piece: np.ndarray, start: np.ndarray, length: int, told: np.ndarray | bool = False
+) -> tuple[dict[str, np.ndarray], np.ndarray]:
+    """Windows of `length` + 1 events of the pieces (B,) from the indices (B,); `told` as for `Corpus.events_at`.
 
-    Returns the inputs, name -> (B, T + 1) or, for what is recalled, (B, T + 1, K); and the weight of each target,
-    (B, T, streams): 1, or 0 where it is none (see `Corpus.is_target`) or the piece is over.
+    Returns the inputs, name -> (B, T + 1) or, for what is recalled, (B, T + 1, K), and the traces before the window,
+    (B, F + 1, 128), of which only the one that never fades is there; and the weight of each target, (B, T, streams): 1,
+    or 0 where it is none (see `Corpus.is_target`) or the piece is over.
     """
     index = start[:, None] + np.arange(length + 1)
     last = corpus.first[piece + 1][:, None] - 1
     inside = index <= last
     index = np.minimum(index, last)
-    inputs = {name: classes[index] for name, classes in corpus.inputs.items()}
+    inputs = corpus.events_at(index, told)
+    keys, notes = corpus.vocabulary.keys, corpus.inputs["note"]
+    inputs["traces"] = np.zeros((len(piece), len(FADING) + 1, 128), np.float32)
+    for row, (first, now) in enumerate(zip(corpus.first[piece], start, strict=True)):
+        inputs["traces"][row, len(FADING) - 1] = np.bincount(notes[first:now], minlength=len(keys)) @ keys
     inputs |= {f"recall_{name}": classes for name, classes in corpus.matches.recalled(index).items()}
     weights = corpus.is_target[index[:, 1:]] & inside[:, 1:, None]
     return inputs, weights.astype(np.float32)
@@ -166,10 +194,13 @@ def batches(
     # The last batch is filled up with windows from the beginning: a batch of another size would be compiled anew.
     fill = np.arange(batch_count(corpus, length, size) * size) % len(piece)
     for rows in fill.reshape(-1, size):
-        inputs, weights = cut(corpus, piece[rows], start[rows], length)
+        # The network must also do without what it is told of the end.
+        inputs, weights = cut(corpus, piece[rows], start[rows], length, told=rng.random((size, 1)) < 0.5)
         low, high = corpus.room[piece[rows]].T
         shift = rng.integers(np.maximum(low, -transpose), np.minimum(high, transpose) + 1)
         inputs["note"] = table[shift[:, None] + transpose, inputs["note"]]
+        for row, semitones in enumerate(shift):
+            inputs["traces"][row] = np.roll(inputs["traces"][row], semitones, axis=-1)
         yield inputs, weights
 
 

@@ -16,9 +16,14 @@ from utils.theory import Metre, bar_length, metres_from_start, note_name, note_p
 KNOWN_STREAMS = ("offset", "note", "duration", "velocity")
 END_STREAM = "offset"  # the stream in which the end of a piece is a class: it comes instead of a next onset
 # What the network is also told of an event, each known as soon as the stream it follows from is chosen.
-DERIVED = {"phase": "offset", "interval": "note"}
+DERIVED = {"phase": "offset", "interval": "note", "remaining": "offset", "progress": "offset"}
 REACH = 127  # the largest interval between two pitches; class of the interval 0
 LONGEST_BAR = 8  # quarter notes; the phase starts again after so many in a longer bar
+# How much is still to come, if that is told (see `outlook`): the bars after that of an event, in steps that widen, and
+# the share of the piece's bars before it. Both have one class more, for what is not told.
+REMAINING = np.array([0, 1, 2, 3, 4, 6, 8, 12, 16, 24, 32])
+SHARES = 8
+NOT_TOLD = {"remaining": len(REMAINING), "progress": SHARES}
 VELOCITY_STEP = 8  # velocities are kept in bins of this width: 16 classes
 
 
@@ -47,6 +52,8 @@ class Events:
     streams: dict[str, np.ndarray]
     phase: np.ndarray  # steps since the bar began
     metres: np.ndarray  # (E, 2) numerator and denominator
+    bar: np.ndarray  # number of the bar, from 0 on
+    bars: int  # in the whole piece, to the end of its last note
     clipped: int = 0  # offsets and durations that were longer than allowed
 
     def __len__(self) -> int:
@@ -55,7 +62,7 @@ class Events:
     def __getitem__(self, part: slice) -> "Events":
         """A passage; its first event keeps its offset."""
         streams = {stream: values[part] for stream, values in self.streams.items()}
-        return Events(streams, self.phase[part], self.metres[part])
+        return Events(streams, self.phase[part], self.metres[part], self.bar[part], self.bars)
 
     def metre(self, event: int = -1) -> tuple[int, int]:
         """(numerator, denominator) of the bar that an event is in."""
@@ -77,13 +84,27 @@ def bar_steps(metre: Metre, grid: int) -> int:
     return min(bar_length(metre, grid), LONGEST_BAR * grid)
 
 
-def phases(onset: np.ndarray, piece: Piece, grid: int) -> tuple[np.ndarray, np.ndarray]:
-    """Steps since the bar began (E,), and the metre (E, 2), at the onsets (E,) in steps, by the piece's own metre."""
+def outlook(bar: np.ndarray, bars: np.ndarray) -> dict[str, np.ndarray]:
+    """Classes (E,) of 'remaining' and 'progress' in the bars (E,), numbered from 0 on, of pieces of so many `bars`."""
+    remaining = np.searchsorted(REMAINING, np.maximum(bars - 1 - bar, 0), "right") - 1
+    return {"remaining": remaining, "progress": np.clip(SHARES * bar // bars, 0, SHARES - 1)}
+
+
+def places(onset: np.ndarray, piece: Piece, grid: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Steps since the bar began (E,), the metre (E, 2) and the number of the bar (E,), from 0 on, at the onsets (E,) in
+    steps, by the piece's own metre."""
     changes = metres_from_start(piece.time_signatures)
     begins = to_steps(np.array([tick for tick, *_ in changes]), piece.ticks_per_quarter, grid)
     bars = np.array([bar_steps(metre, grid) for _, *metre in changes])
+    before = np.cumsum([0, *(-(-np.diff(begins) // bars[:-1]))])  # bars before each change
     which = np.searchsorted(begins, onset, side="right") - 1
-    return (onset - begins[which]) % bars[which], np.array(changes)[which, 1:].astype(np.uint8)
+    bar, phase = np.divmod(onset - begins[which], bars[which])
+    return phase, np.array(changes)[which, 1:].astype(np.uint8), before[which] + bar
+
+
+def phases(onset: np.ndarray, piece: Piece, grid: int) -> tuple[np.ndarray, np.ndarray]:
+    """The first two of `places`."""
+    return places(onset, piece, grid)[:2]
 
 
 def new_rows(*columns: np.ndarray) -> np.ndarray:
@@ -111,7 +132,8 @@ def from_piece(piece: Piece, how: Representation = DEFAULT) -> Events:
         first = new_rows(notes.onset, notes.duration)
         names = np.array([chord_name(chord) for chord in np.split(notes.pitch.tolist(), first[1:])])
         notes = replace(notes.take(first), pitch=names, velocity=np.maximum.reduceat(notes.velocity, first))
-    phase, metres = phases(notes.onset, piece, how.grid)
+    phase, metres, bar = places(notes.onset, piece, how.grid)
+    last = places((notes.onset + notes.duration).max(initial=1, keepdims=True) - 1, piece, how.grid)[2]
     lengths = np.array([np.diff(notes.onset, prepend=0), notes.duration])
     longest = how.max_beats * how.grid
     # Four bytes a number, also below: seven million notes must fit a laptop.
@@ -120,7 +142,8 @@ def from_piece(piece: Piece, how: Representation = DEFAULT) -> Events:
     velocity = (notes.velocity // VELOCITY_STEP * VELOCITY_STEP + VELOCITY_STEP // 2).astype(np.int32)
     streams = {"offset": offset, "note": pitch, "duration": duration, "velocity": velocity}
     clipped = np.count_nonzero(lengths > longest)
-    return Events({stream: streams[stream] for stream in how.streams}, phase.astype(np.int32), metres, clipped)
+    streams = {stream: streams[stream] for stream in how.streams}
+    return Events(streams, phase.astype(np.int32), metres, bar.astype(np.int32), int(last[0]) + 1, clipped)
 
 
 def to_piece(
@@ -203,6 +226,7 @@ class Vocabulary:
         # What the network reads of an event, and the number of classes of each.
         self.inputs = {stream: self.size(stream) + 1 for stream in self.streams}
         self.inputs |= {"phase": LONGEST_BAR * self.grid, "interval": 2 * REACH + 1}
+        self.inputs |= {name: last + 1 for name, last in NOT_TOLD.items()}
         # What it is told of an event that it recalls: the streams, but the interval instead of the note.
         self.recalled = tuple("interval" if stream == "note" else stream for stream in self.streams)
 

@@ -12,17 +12,30 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from utils.events import DERIVED, END_STREAM, REACH, Vocabulary
-from utils.recall import NOTHING, K
+from utils.recall import LONGEST_STREAK, NOTHING, REMEMBERED, K
+from utils.theory import KEY_PROFILES
 
 Array = Any  # of NumPy, or a tensor of Keras
 
+CONFIDENCE = 2 * K  # numbers that say how far the recalled events can be trusted, see `confidence`
 INTERVALS = 2 * REACH + 1  # intervals between two pitches
 # A trace of a key grows by 1 when the key is struck, and fades by the first factor with every event and by the second
 # with every quarter note. Three are enough: one that forgets within a bar of fast notes, one that holds a phrase, and
-# one that follows the clock (EXPERIMENTS.md, 'What it remembers': six were no better).
-FADING = ((0.8, 1), (0.97, 1), (1, 0.3))
+# one that follows the clock (EXPERIMENTS.md, 'What it remembers': six were no better). The last never fades: only key
+# and register in which the piece is at home are read of it, since by more the network would tell the training
+# pieces apart, and learn them by heart (EXPERIMENTS.md, 'Home').
+FADING = ((0.8, 1), (0.97, 1), (1, 0.3), (1, 1))
 NEAR = 12  # semitones on either side of a note whose keys are read one by one
-HEARD = len(FADING) * (12 + 2 * NEAR + 1)  # numbers read of the traces: of twelve pitch classes and of the keys nearby
+# What fits each of the 24 keys, from the last note as the tonic up: profiles of mean 0 and length 1.
+PROFILES = np.array([np.roll(profile, tonic) for profile in KEY_PROFILES for tonic in range(12)], np.float32).T
+PROFILES = (PROFILES - PROFILES.mean(axis=0)) / np.linalg.norm(PROFILES - PROFILES.mean(axis=0), axis=0)  # (12, 24)
+FROM_MEAN = np.eye(12, dtype=np.float32) - np.float32(1 / 12)  # twelve numbers @ this: how far each is from their mean
+FROM_MIDDLE_C = np.arange(-60, 68, dtype=np.float32)[:, None]  # semitones (128, 1)
+LOG2 = np.log2(np.maximum(np.arange(LONGEST_STREAK + REMEMBERED + 2), 1)).astype(np.float32)
+# Numbers read of the traces: of twelve pitch classes and of the keys nearby; how high the last note lies; and the key.
+HEARD = (len(FADING) - 1) * (12 + 2 * NEAR + 1) + 1 + PROFILES.shape[1]
+# By what traces that fade are multiplied when they are read: that of a key struck at each sixteenth grows to about 1.
+SCALES = np.array([[1 - by_event * by_beat**0.25] for by_event, by_beat in FADING[:-1]], np.float32)  # (F - 1, 1)
 
 
 class Cell(NamedTuple):
@@ -79,6 +92,31 @@ class Known:
     around: Array  # (..., P, D) what lies around each key
 
 
+def height(xp: ModuleType, struck: Array, pitch: Array) -> Array:
+    """(..., 1) octaves from a note of some `pitch` (...) up to the mean of the keys that were `struck` (..., 128) times
+    in the piece so far."""
+    number = xp.maximum(xp.sum(struck, axis=-1, keepdims=True), 1)
+    # From the middle C, for which the start token stands: 0 where nothing was struck.
+    return (xp.matmul(struck, FROM_MIDDLE_C) / number - xp.subtract(pitch, 60.0)[..., None]) / 12
+
+
+def tonality(xp: ModuleType, struck: Array) -> Array:
+    """(..., 24) how well each key, major from the last note up, then minor, fits the pitch classes, from the last note
+    up, that were `struck` (..., 12) times in the piece so far: as by `theory.key_fits`, sharpened to shares of 1."""
+    apart = xp.matmul(struck, FROM_MEAN)
+    length = xp.sqrt(xp.sum(apart * apart, axis=-1, keepdims=True))
+    fits = xp.exp(10 * xp.matmul(apart, PROFILES) / (length + 1e-6))
+    return fits / xp.sum(fits, axis=-1, keepdims=True)
+
+
+def confidence(xp: ModuleType, recalled: dict[str, Array]) -> Array:
+    """(..., CONFIDENCE) for how long each context has been right, and how many times over that is the distance at which
+    it repeats, both as logarithms: real repetition ends, and this is how one can know when."""
+    streak, back = recalled["streak"], xp.maximum(recalled["back"], 1)
+    rounds = xp.take(LOG2, streak + back, axis=0) - xp.take(LOG2, back, axis=0)  # log2(1 + streak / back)
+    return xp.concatenate([xp.take(LOG2, streak + 1, axis=0) / 8, rounds / 2], axis=-1)
+
+
 def gains(xp: ModuleType, gain: Array, classes: Array, size: int) -> Array:
     """(..., size): for each class the sum of the gains (..., K) of those recalled `classes` (..., K) that are it. Where
     nothing is recalled the gain must be 0."""
@@ -104,7 +142,7 @@ class Head:
 
     def weight_shapes(self) -> dict[str, list[tuple[int, ...]]]:
         hidden = self.shape.hidden
-        read = self.shape.units + HEARD + K + self.shape.embedding * len(self.sees)
+        read = self.shape.units + HEARD + CONFIDENCE + K + self.shape.embedding * len(self.sees)
         dense = {name: [(hidden, numbers), (numbers,)] for name, numbers in self.outputs.items()}
         return {f"hidden_{self.stream}": [(read, hidden), (hidden,)], **dense, **self.own_weights}
 
@@ -116,10 +154,11 @@ class Head:
             agrees = xp.logical_and(agrees, xp.equal(recalled[name], chosen[name][..., None]))
         return agrees
 
-    def logits(self, xp: ModuleType, outputs: list[Array], known: Known, *own: Array) -> Array:
-        """(..., V) from what the layers of `outputs` give (..., numbers), in their order, and the `own_weights`."""
+    def logits(self, xp: ModuleType, outputs: list[Array], known: Known, *own: Array) -> tuple[Array, Array]:
+        """From what the layers of `outputs` give (..., numbers), in their order, and the `own_weights`: the logits of
+        the classes (..., V) in two parts, of which the second is what they gain by being recalled, 0 for all others."""
         logits, trust = outputs
-        return logits + gains(xp, trust * known.agrees, known.recalled[self.stream], self.classes)
+        return logits, gains(xp, trust * known.agrees, known.recalled[self.stream], self.classes)
 
 
 class NoteHead(Head):
@@ -130,16 +169,16 @@ class NoteHead(Head):
         super().__init__(stream, vocabulary, shape)
         self.outputs |= {"relative_note": INTERVALS, "wanted_surroundings": shape.surroundings}
         self.top = vocabulary.top.astype("int32")
+        self.row = self.top[:-1] - vocabulary.lowest  # of each class, among the keys
 
-    def logits(self, xp: ModuleType, outputs: list[Array], known: Known, *own: Array) -> Array:
+    def logits(self, xp: ModuleType, outputs: list[Array], known: Known, *own: Array) -> tuple[Array, Array]:
         pitch, trust, interval, wanted = outputs
-        interval = interval + gains(xp, trust * known.agrees, known.recalled["interval"], INTERVALS)
-        top = self.top[:-1]
+        gained = gains(xp, trust * known.agrees, known.recalled["interval"], INTERVALS)
         # xp.subtract, as PyTorch does not calculate with an array and a tensor. (..., V) the interval of each class
-        each = xp.subtract(top + REACH, xp.take(self.top, known.last_note, axis=0)[..., None])
-        around = xp.matmul(known.around, wanted[..., None])[..., 0]
-        logits = pitch + xp.take_along_axis(interval, each, axis=-1)
-        return logits + xp.take(around, top - self.vocabulary.lowest, axis=-1)
+        each = xp.subtract(self.top[:-1] + REACH, xp.take(self.top, known.last_note, axis=0)[..., None])
+        around = xp.take(xp.matmul(known.around, wanted[..., None])[..., 0], self.row, axis=-1)
+        of_interval, gained = (xp.take_along_axis(by_interval, each, axis=-1) for by_interval in (interval, gained))
+        return pitch + of_interval + around, gained
 
 
 class NumberHead(Head):
@@ -151,15 +190,16 @@ class NumberHead(Head):
         self.outputs = {f"head_{stream}": 1 + (stream == END_STREAM)}  # the end of a piece has a logit of its own
         self.own_weights = {f"regression_{stream}": [(1,)]}  # the logarithm of the width
 
-    def logits(self, xp: ModuleType, outputs: list[Array], known: Known, *own: Array) -> Array:
+    def logits(self, xp: ModuleType, outputs: list[Array], known: Known, *own: Array) -> tuple[Array, Array]:
         (number,), (log_width,) = outputs, own
         values = self.vocabulary.quarters(self.stream)[: len(self.vocabulary.values[self.stream])]
         logits = -0.5 * xp.square(xp.subtract(values, number[..., :1]) * xp.exp(-log_width))
         if self.stream != END_STREAM:
-            return logits
+            return logits, xp.zeros_like(logits)
         logits = logits - xp.max(logits, axis=-1, keepdims=True)
         logits = logits - xp.log(xp.sum(xp.exp(logits), axis=-1, keepdims=True))
-        return xp.concatenate([logits, number[..., 1:]], axis=-1)
+        logits = xp.concatenate([logits, number[..., 1:]], axis=-1)
+        return logits, xp.zeros_like(logits)
 
 
 def heads_of(vocabulary: Vocabulary, shape: Shape) -> list[Head]:
@@ -177,7 +217,7 @@ def weight_shapes(vocabulary: Vocabulary, shape: Shape) -> dict[str, list[tuple[
         gates = cell.gates * units
         shapes[f"{shape.cell}_{i}"] = [(read, gates), (units, gates), (*cell.bias, gates)]
     around = shape.surroundings
-    shapes["surroundings"] = [(1, 2 * NEAR + 1, len(FADING) + 1, around), (around,)]
+    shapes["surroundings"] = [(1, 2 * NEAR + 1, len(FADING), around), (around,)]
     for head in heads_of(vocabulary, shape):
         shapes |= head.weight_shapes()
     return shapes

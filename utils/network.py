@@ -14,8 +14,8 @@ import numpy as np
 
 from utils import dataset
 from utils.events import END_STREAM, Vocabulary
-from utils.heads import CELLS, FADING, HEARD, NEAR, Head, Known, Shape, heads_of
-from utils.recall import K
+from utils.heads import CELLS, FADING, HEARD, NEAR, SCALES, Head, Known, Shape, confidence, heads_of, height, tonality
+from utils.recall import TOLD, K
 
 os.environ.setdefault("KERAS_BACKEND", "tensorflow")
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # its warnings, at this level or below, say nothing to a user
@@ -62,12 +62,11 @@ class Traces(layers.Layer):
         before the first event, and for how many beats more each key is held.
 
         Returns what is read of the traces relative to each note, (B, T, HEARD); what lies around the keys that may come
-        next, (B, T, P + 2 NEAR, F + 1): the traces, and 1 where a key is still held when the next event comes (or,
+        next, (B, T, P + 2 NEAR, F): those that fade, and 1 where a key is still held when the next event comes (or,
         where that is not known, when the last one came); and `before` for the events after the last.
         """
         # Tensors throughout: PyTorch does not multiply an array by a tensor.
         by_event, by_beat = (ops.log(ops.convert_to_tensor(column, "float32")) for column in zip(*FADING, strict=True))
-        scale = 1 - ops.exp(by_event + by_beat / 4)  # a trace of a key struck at each sixteenth grows to about 1
         step = ops.arange(ops.shape(note)[1], dtype="float32")
         onset = ops.cumsum(ops.take(ops.convert_to_tensor(self.offset), offset, axis=0), axis=1)  # (B, T + 1) beats
         now = onset[:, :-1]
@@ -87,22 +86,26 @@ class Traces(layers.Layer):
         until = ops.maximum(ops.max(struck * end[:, :, None], axis=1), before[:, -1]) - now[:, -1:]
         after = ops.concatenate([traces[:, -1], until[:, None]], axis=1)
 
-        traces = traces * scale[:, None]
-        top = ops.take(ops.convert_to_tensor(self.top), note, axis=0)[:, :, None, None]
+        top = ops.take(ops.convert_to_tensor(self.top), note, axis=0)
+        high, top = height(ops, traces[:, :, -1], top), top[:, :, None, None]
         # The keyboard in octaves, summed: pitch classes. 128 keys are ten octaves and eight keys.
         octaves = ops.pad(traces, [[0, 0], [0, 0], [0, 0], [0, 4]])
         octaves = ops.sum(ops.reshape(octaves, (-1, *ops.shape(traces)[1:3], 11, 12)), axis=-2)
         classes = ops.take_along_axis(octaves, (top + ops.arange(12)) % 12, axis=-1)
-        margin = ops.pad(traces, [[0, 0], [0, 0], [0, 0], [NEAR, NEAR]])
+        home, classes = tonality(ops, classes[:, :, -1]), ops.multiply(classes[:, :, :-1], SCALES)
+        margin = ops.pad(ops.multiply(traces[:, :, :-1], SCALES), [[0, 0], [0, 0], [0, 0], [NEAR, NEAR]])
         near = ops.take_along_axis(margin, top + ops.arange(2 * NEAR + 1), axis=-1)
-        heard = ops.reshape(ops.concatenate([classes, near], axis=-1), (-1, ops.shape(note)[1], HEARD))
+        heard = ops.concatenate([classes, near], axis=-1)  # (B, T, F - 1, numbers)
+        heard = ops.reshape(heard, (-1, ops.shape(note)[1], HEARD - high.shape[-1] - home.shape[-1]))
+        heard = ops.concatenate([heard, high, home], axis=-1)
         held = ops.pad(ops.cast(held, "float32"), [[0, 0], [0, 0], [NEAR, NEAR]])
-        around = ops.concatenate([margin, held[:, :, None]], axis=2)[..., self.low : self.high + 2 * NEAR + 1]
+        around = ops.concatenate([margin, held[:, :, None]], axis=2)
+        around = around[..., self.low : self.high + 2 * NEAR + 1]
         return heard, ops.transpose(around, (0, 1, 3, 2)), after
 
     def compute_output_shape(self, note_shape, offset_shape, duration_shape, before_shape):
         keys = self.high - self.low + 1 + 2 * NEAR
-        return (*note_shape, HEARD), (*note_shape, keys, len(FADING) + 1), before_shape
+        return (*note_shape, HEARD), (*note_shape, keys, len(FADING)), before_shape
 
 
 class Logits(layers.Layer):
@@ -114,7 +117,7 @@ class Logits(layers.Layer):
         self.own = [self.add_weight(shape, "zeros") for weights in head.own_weights.values() for shape in weights]
 
     def call(self, outputs, agrees, recalled, last_note, around):
-        return self.head.logits(ops, outputs, Known(agrees, recalled, last_note, around), *self.own)
+        return sum(self.head.logits(ops, outputs, Known(agrees, recalled, last_note, around), *self.own))
 
     def compute_output_spec(self, outputs, *known):
         return keras.KerasTensor((*outputs[0].shape[:-1], self.head.classes), outputs[0].dtype)
@@ -185,7 +188,8 @@ def build(vocabulary: Vocabulary, shape: Shape, way: Way | None = None) -> tuple
     """
     way = way or Way()
     inputs = {name: keras.Input((None,), dtype="int32", name=name) for name in vocabulary.inputs}
-    recalled = {name: keras.Input((None, K), dtype="int32", name=f"recall_{name}") for name in vocabulary.recalled}
+    names = (*vocabulary.recalled, *TOLD)
+    recalled = {name: keras.Input((None, K), dtype="int32", name=f"recall_{name}") for name in names}
     before = {name: keras.Input(array.shape[1:], name=name) for name, array in shape.silence(1).items()}
     read = {name: classes[:, :-1] for name, classes in inputs.items()}
     following = {name: classes[:, 1:] for name, classes in inputs.items()}
@@ -199,10 +203,13 @@ def build(vocabulary: Vocabulary, shape: Shape, way: Way | None = None) -> tuple
     x = layers.Concatenate(name="events")([*(vectors[:, :-1] for vectors in embedded.values()), heard])
     x = layers.Dropout(shape.dropout, name="dropout_events")(x)
     x, state_after = recurrent(x, before["state"], shape)
+    heard_by_heads = layers.Dropout(shape.dropout, name="dropout_heard")(heard)
+    recalled_now = {name: classes[:, :-1] for name, classes in recalled.items()}
+    trusted = confidence(ops, recalled_now)
     costs, nats = [], []
     for head in heads_of(vocabulary, shape):
-        known = Known(None, {name: classes[:, :-1] for name, classes in recalled.items()}, read["note"], around)
-        logits = predict(head, (x, heard), embedded, following, known)
+        known = Known(None, recalled_now, read["note"], around)
+        logits = predict(head, (x, heard_by_heads, trusted), embedded, following, known)
         # A start token, or the end of a piece, is no class of every head; such targets have no weight.
         target = ops.minimum(following[head.stream], head.classes - 1)
         nats.append(cross_entropy(target, logits))

@@ -3,7 +3,8 @@
 Music repeats itself, in the same key or another, after a bar or after a page: longer ago than a network that was
 trained on short windows remembers. So after each event the network is told what followed the last time that the last
 few events, or their rhythm, were the same (data compressors call that a match model, for instance Mahoney's PAQ), and
-what stood one, two, four and eight bars before the place where the next event is to come.
+what stood one, two, four and eight bars before the place where the next event is to come. It is also told for how long
+each of these has been right, and how far back it lies: so it can learn from real music when repetition ends.
 
 Shapes: E events of all pieces, B pieces side by side, K contexts (repeats, then bars).
 """
@@ -23,13 +24,17 @@ LENGTH = np.array([length for _, length in REPEATS], np.int8)  # small, since it
 BARS = np.array([1, 2, 4, 8])  # so many bars ago
 K = len(REPEATS) + len(BARS)
 KIND = np.array([int(streams == RHYTHM) for streams, _ in REPEATS])  # see `Past.runs`
-LOOP = 8  # a figure of at most so many events counts as a loop (EXPERIMENTS.md, 'Does it ever stop?')
 REMEMBERED = 4096  # the last time may be so many events ago: more than most pieces have; it bounds the work of a step
 NOTHING = -1  # stands where nothing is recalled
+LONGEST_STREAK = 255  # for how many events in a row a context has been right; more are not counted
+# What is told of each context beside the classes of the recalled event: its streak, and how many events back the
+# recalled event lies from the next one, 0 if there is none.
+TOLD = ("streak", "back")
 # Contexts are compared by the upper half of a sum, modulo 2^64: each class times the random odd number of its place and
 # stream. Two different contexts have the same once in four thousand million.
 FACTORS = np.random.default_rng(0).integers(2**63, size=(LENGTH.max(), len(COMPARED)), dtype=np.uint64) * 2 + 1
 LOWER = np.uint64(32)  # bits of the sum that do not count
+CHUNK = 2**16  # events looked up at once
 
 
 def last_times(classes: dict[str, np.ndarray], first: np.ndarray) -> np.ndarray:
@@ -93,6 +98,12 @@ class Viewpoint:
         return classes
 
 
+def come_true(recalled: dict[str, np.ndarray], event: dict[str, np.ndarray]) -> np.ndarray:
+    """(..., K) whether the recalled classes (..., K) are those of the event (...) that came, as far as it counts."""
+    offset, interval, duration = (recalled[name] == event[name][..., None] for name in COMPARED)
+    return offset & interval & duration
+
+
 class MatchModel:
     """What is recalled in whole pieces, which stand one after another."""
 
@@ -113,12 +124,20 @@ class MatchModel:
             ago = onset - bars * bar
             back = np.arange(1, len(onset) + 1) - np.searchsorted(order, self.viewpoint.order(ago, top), "right")
             self.back[:, k] = np.where((ago < onset[first[piece]]) | (back > REMEMBERED), 0, back)
+        self.streak = np.zeros((len(onset), K), np.uint8)
+        index, right = np.arange(len(onset)), np.zeros((len(onset), K), bool)
+        for now in np.split(index[:-1], range(CHUNK, len(index) - 1, CHUNK)):
+            right[now + 1] = come_true(self.recalled(now), {name: classes[name][now + 1] for name in COMPARED})
+        for k in range(K):
+            wrong = np.maximum.accumulate(np.where(right[:, k], 0, index))
+            self.streak[:, k] = np.minimum(index - wrong, LONGEST_STREAK)
 
     def recalled(self, index: np.ndarray) -> dict[str, np.ndarray]:
-        """Name -> classes (..., K) of what is recalled after the events `index` (...)."""
+        """What is recalled after the events `index` (...): name -> classes (..., K), and what is TOLD of them."""
         back, now, bar = self.back[index], index[..., None], self.bar[index][..., None]
         at = np.where(back > 0, now - back + 1, NOTHING)
-        return self.viewpoint.classes(lambda name, at: self.columns[name][at], at, now, bar)
+        classes = self.viewpoint.classes(lambda name, at: self.columns[name][at], at, now, bar)
+        return {**classes, "streak": self.streak[index].astype(np.int32), "back": back.astype(np.int32)}
 
 
 @dataclass
@@ -131,17 +150,19 @@ class Past:
     # no more are counted than the longest context has
     runs: np.ndarray
     onset: np.ndarray  # (B,) steps since the beginning
+    recalled: dict[str, np.ndarray]  # (B, K) after the last event: classes, and what is TOLD of them
     length: int = 0  # of the longest piece; those with fewer events begin later
 
     @classmethod
     def empty(cls, count: int, vocabulary: Vocabulary) -> "Past":
         viewpoint = Viewpoint(vocabulary)
         columns = {name: np.zeros((count, 0), np.int32) for name in (*viewpoint.names, "onset", "top")}
-        return cls(viewpoint, columns, np.zeros((count, 2, 0), np.int8), np.zeros(count, np.int32))
+        recalled = dict.fromkeys(viewpoint.names, np.full((count, K), NOTHING))
+        recalled |= dict.fromkeys(TOLD, np.zeros((count, K), np.int32))
+        return cls(viewpoint, columns, np.zeros((count, 2, 0), np.int8), np.zeros(count, np.int32), recalled)
 
-    def add(self, event: dict[str, np.ndarray], bar: np.ndarray) -> tuple["Past", dict[str, np.ndarray]]:
-        """The past with an event, name -> (B,), in a bar of so many steps (B,), after it; and what is recalled then,
-        name -> classes (B, K)."""
+    def add(self, event: dict[str, np.ndarray], bar: np.ndarray) -> "Past":
+        """The past with an event, name -> (B,), in a bar of so many steps (B,), after it."""
         onset, top = self.onset + self.viewpoint.steps[event[END_STREAM]], self.viewpoint.top[event["note"]]
         now, event = self.length, {**event, "onset": onset, "top": top}
         columns = {n: np.concatenate([c, event[n][:, None]], 1, dtype=np.int32) for n, c in self.columns.items()}
@@ -159,11 +180,14 @@ class Past:
         at, rows = np.concatenate([repeats, bars], axis=1), np.arange(len(onset))[:, None]
         last = np.array([[now]])
         recalled = self.viewpoint.classes(lambda name, at: columns[name][rows, at], at, last, bar[:, None])
-        return Past(self.viewpoint, columns, runs, onset, now + 1), recalled
+        streak = np.minimum(self.recalled["streak"] + 1, LONGEST_STREAK) * come_true(self.recalled, event)
+        recalled |= {"streak": streak, "back": np.where(at >= 0, now - at + 1, 0)}
+        return Past(self.viewpoint, columns, runs, onset, recalled, now + 1)
 
-    def loops(self) -> np.ndarray:
-        """(B,) whether a figure of up to LOOP events has come again and again for as long as the longest context."""
-        return (self.runs[:, 0, 1 : LOOP + 1] >= LENGTH.max()).any(axis=1)
+    def rounds(self) -> np.ndarray:
+        """(B,) how often what was heard last has come again without a break: 1 when a figure, of any length up to
+        LONGEST_STREAK, has been repeated once."""
+        return (self.recalled["streak"] / np.maximum(self.recalled["back"], 1)).max(axis=1)
 
     def aligned(self, length: int) -> "Past":
         """The same with its last event at the place `length` - 1, so that several can be put side by side."""

@@ -9,10 +9,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 from tqdm import tqdm
 
-from utils import settings
+from utils import recall, settings
 from utils.errors import UserError
 from utils.events import END_STREAM
-from utils.recall import NOTHING
 from utils.stepper import Classes, State, Stepper
 
 DRAWS = 8  # random numbers for an event: more than there are streams, so one more stream leaves those of the others
@@ -22,22 +21,49 @@ DRAWS = 8  # random numbers for an event: more than there are streams, so one mo
 Constraint = Callable[[str, np.ndarray, State, Classes], np.ndarray]
 
 
-def choose(logits: np.ndarray, temperature: float, top_p: float, uniform: np.ndarray) -> np.ndarray:
+def nucleus(probability: np.ndarray, top_p: float) -> np.ndarray:
+    """The fewest classes in each row (B, V) with at least the share `top_p` of it (Holtzman et al. 2020); 0 for all
+    others."""
+    order = np.argsort(-probability, axis=1, kind="stable")
+    ranked = np.take_along_axis(probability, order, axis=1)
+    before = np.cumsum(ranked, axis=1) - ranked
+    ranked[before >= top_p * ranked.sum(axis=1, keepdims=True)] = 0
+    np.put_along_axis(probability, order, ranked, axis=1)
+    return probability
+
+
+def repeating_temperature(past: recall.Past) -> np.ndarray:
+    """(B, 1) the lowest temperature for what repeats, and for whether it does. Below 1 because music that is made at 1
+    repeats itself less than real music does; a tenth higher with each doubling of the rounds, from half a round on,
+    because what goes round and round would else go on (EXPERIMENTS.md, 'Loops')."""
+    return 0.95 + 0.1 * np.log2(np.maximum(2 * past.rounds(), 1))[:, None]
+
+
+def choose(
+    logits: np.ndarray,
+    temperature: float,
+    top_p: float,
+    uniform: np.ndarray,
+    repeats: np.ndarray | bool = False,
+    lowest: np.ndarray | float = 0,
+) -> np.ndarray:
     """A class for each row of `logits` (B, V), by a number in 0..1 for each row (B,).
 
-    Temperature divides the logits (0: the likeliest class). `top_p` keeps the fewest classes that hold at least that
-    share of the probability (nucleus sampling, Holtzman et al. 2020).
+    Temperature divides the logits (0: the likeliest class), `top_p` keeps a `nucleus`. Both are for what is new: what
+    `repeats` (B, V) something heard before has at least the temperature `lowest` (B, 1), and so has the choice between
+    old and new. How often music repeats itself is what the network has learnt best, and a little more at each event
+    adds up to a loop without end.
     """
     if temperature == 0:
         return logits.argmax(axis=1)
-    scaled = (logits.astype(np.float64) - logits.max(axis=1, keepdims=True)) / temperature
-    probability = np.exp(scaled)
-    probability /= probability.sum(axis=1, keepdims=True)
-    if top_p < 1:
-        order = np.argsort(-probability, axis=1, kind="stable")
-        ranked = np.take_along_axis(probability, order, axis=1)
-        ranked[np.cumsum(ranked, axis=1) - ranked >= top_p] = 0
-        np.put_along_axis(probability, order, ranked, axis=1)
+    below_top = logits.astype(np.float64) - logits.max(axis=1, keepdims=True)
+    probability = np.exp(below_top / np.maximum(temperature, lowest))  # of 1 in all only when divided by its sum
+    if top_p < 1 or np.any(lowest > temperature):
+        share = np.where(repeats, 0, probability)
+        new = np.where(repeats, 0, np.exp(below_top / temperature))
+        new = nucleus(new, top_p) if top_p < 1 else new
+        new *= share.sum(axis=1, keepdims=True) / np.maximum(new.sum(axis=1, keepdims=True), np.finfo(np.float64).tiny)
+        probability = np.where(repeats, probability, new)
     cumulative = np.cumsum(probability, axis=1)
     total = cumulative[:, -1:]
     # Classes without probability are never chosen, not even by a number of exactly 0 or 1.
@@ -96,9 +122,48 @@ def no_note_still_held(network: Stepper, until: np.ndarray) -> Constraint:
     return forbidding("note", held)
 
 
-def no_onset_before(network: Stepper, steps: float) -> Constraint:
-    """No event comes before `steps` since the beginning."""
+def no_onset_before(network: Stepper, steps: np.ndarray | float) -> Constraint:
+    """No event comes before `steps`, (B,) or the same for all, since the beginning."""
+    steps = np.reshape(steps, (-1, 1))
     return forbidding(END_STREAM, lambda state, _: state.onset[:, None] + network.gaps[:-1] < steps)
+
+
+def first_onset_before(network: Stepper, steps: np.ndarray, length: int) -> Constraint:
+    """What follows after `length` events is no end, and comes before `steps` (B,) since the beginning."""
+    end = np.arange(network.vocabulary.end + 1) == network.vocabulary.end
+
+    def late(state: State, chosen: Classes) -> np.ndarray:
+        return (end | (state.onset[:, None] + network.gaps[:-1] >= steps[:, None])) & (state.length == length)
+
+    return forbidding(END_STREAM, late)
+
+
+def how_final(network: Stepper, finality: list[np.ndarray]) -> Constraint:
+    """Forbids nothing: adds to `finality` the logarithms of the probability (B,) with which each next event would be
+    the end."""
+
+    def listen(stream: str, logits: np.ndarray, state: State, chosen: Classes) -> np.ndarray:
+        if stream == END_STREAM:
+            finality.append(logits[:, network.vocabulary.end] - np.logaddexp.reduce(logits, axis=1))
+        return logits
+
+    return listen
+
+
+def ends_at_bar_line(network: Stepper) -> list[Constraint]:
+    """A piece ends in the last bar before `State.end`, and nothing sounds or begins after that."""
+    end = np.arange(network.vocabulary.end + 1) == network.vocabulary.end
+    lengths = network.vocabulary.steps("duration")[:-1]
+
+    def early_or_late(state: State, chosen: Classes) -> np.ndarray:
+        early = end & (state.onset < state.end - state.bar)[:, None]
+        return early | ~end & (state.onset[:, None] + network.gaps[:-1] >= state.end[:, None])
+
+    def too_long(state: State, chosen: Classes) -> np.ndarray:
+        onset = state.onset + network.steps(chosen[END_STREAM])
+        return onset[:, None] + lengths > state.end[:, None]
+
+    return [forbidding(END_STREAM, early_or_late), forbidding("duration", too_long)]
 
 
 def usual_constraints(network: Stepper, length: int) -> list[Constraint]:
@@ -125,6 +190,11 @@ class Sampling:
             self.seed = int(np.random.default_rng().integers(2**31))  # at most ten digits to type again
         settings.at_least("seed", self.seed, 0)
 
+    @property
+    def is_safer(self) -> bool:
+        """Whether likely notes are made likelier."""
+        return 0 < self.temperature < 1 or self.top_p < 1
+
     def constrained(self, *more: Constraint) -> "Sampling":
         """The same with more constraints behind its own."""
         return replace(self, constraints=(*self.constraints, *more))
@@ -133,18 +203,11 @@ class Sampling:
 # ---- the loop ----
 
 
-def break_loops(state: State) -> State:
-    """The state with nothing recalled in pieces that repeat one figure again and again: each repetition that is
-    recalled makes the next one likelier, without end. The network may still repeat it of its own accord."""
-    stuck = state.past.loops()
-    if not stuck.any():
-        return state
-    recalled = {name: np.where(stuck[:, None], NOTHING, classes) for name, classes in state.recalled.items()}
-    return replace(state, recalled=recalled)
-
-
-def generate(network: Stepper, state: State, events: int, sampling: Sampling) -> list[Classes]:
-    """`events` new events after `state` for each of its B pieces, or fewer where a piece ends by itself.
+def generate(
+    network: Stepper, state: State, events: int, sampling: Sampling, stop: np.ndarray | float = np.inf
+) -> list[Classes]:
+    """`events` new events after `state` for each of its B pieces, or fewer where a piece ends by itself or comes to
+    `stop` (B,), in steps since its beginning.
 
     Each piece has its own random numbers, so the first piece of a seed is the same however many are made. Returns, for
     each piece, stream -> (E,) classes.
@@ -154,17 +217,21 @@ def generate(network: Stepper, state: State, events: int, sampling: Sampling) ->
     uniform = np.stack([rng.random((events, DRAWS)) for rng in rngs], axis=1)
     made = {stream: np.zeros((events, count), np.int64) for stream in network.streams}
     length = np.full(count, events)
-    for n in tqdm(range(events), desc="composing", unit="event", delay=2, leave=False):
+    # Where bars are wanted, nobody knows how many events that will be.
+    total = None if state.end.any() or np.isfinite(stop).all() else events
+    for n in tqdm(iter(range(events)), "composing", total, unit="event", delay=2, leave=False):
         output, state = network.step(state)
-        state = break_loops(state)
+        lowest = repeating_temperature(state.past) if sampling.is_safer else 0
         chosen = {}
         for k, stream in enumerate(network.streams):
-            logits = network.logits(stream, output, state, chosen)
+            logits, repeats = network.logits(stream, output, state, chosen)
             for constrain in sampling.constraints:
                 logits = constrain(stream, logits, state, chosen)
-            made[stream][n] = choose(logits, sampling.temperature, sampling.top_p, uniform[n, :, k])
+            made[stream][n] = choose(logits, sampling.temperature, sampling.top_p, uniform[n, :, k], repeats, lowest)
             chosen |= network.known(stream, made[stream][n], state)
-        length = np.where((chosen[END_STREAM] == network.vocabulary.end) & (length == events), n, length)
+        over = chosen[END_STREAM] == network.vocabulary.end
+        over |= state.onset + network.steps(chosen[END_STREAM]) >= stop
+        length = np.where(over & (length == events), n, length)
         if (length <= n).all():
             break
         state = network.append(state, chosen)

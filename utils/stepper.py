@@ -7,6 +7,7 @@ units, V classes, F traces, K contexts of the match model.
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields, replace
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -14,9 +15,21 @@ import numpy as np
 from utils import recall
 from utils.checkpoint import Checkpoint
 from utils.errors import UserError
-from utils.events import END_STREAM, REACH, Vocabulary, bar_steps
-from utils.heads import CELLS, FADING, HEARD, NEAR, Head, Known, Shape, heads_of, weight_shapes
-from utils.recall import NOTHING, K
+from utils.events import END_STREAM, NOT_TOLD, REACH, Vocabulary, bar_steps, outlook
+from utils.heads import (
+    CELLS,
+    FADING,
+    NEAR,
+    SCALES,
+    Head,
+    Known,
+    Shape,
+    confidence,
+    heads_of,
+    height,
+    tonality,
+    weight_shapes,
+)
 from utils.theory import Metre
 
 Classes = dict[str, np.ndarray]  # stream -> (B,)
@@ -29,10 +42,10 @@ class State:
     cells: list[tuple[np.ndarray, ...]]  # for each layer its states (B, U): h and c of an LSTM, h of a GRU
     last: Classes  # what the network reads of the last event: its streams, 'phase' and 'interval'
     bar: np.ndarray  # (B,) steps in a bar
+    end: np.ndarray  # (B,) steps from the beginning to the bar line at which the piece shall end; 0 if nobody says
     traces: np.ndarray  # (B, F, numbers) of pitch classes and keys before the last event; see `Stepper.hear`
     held: np.ndarray  # (B, keys) quarter notes after the event before the last for which each key is held
     past: recall.Past  # all events but the last
-    recalled: Classes  # (B, K) classes of the recalled events
     onset: np.ndarray  # (B,) steps from the beginning to the last event
     length: int  # events so far
 
@@ -63,6 +76,19 @@ def stack(states: list[State]) -> State:
 def take(state: State, which: np.ndarray | slice) -> State:
     """Some pieces of a batch: `which` holds their indices, a mask or a slice."""
     return mapped(lambda array: array[which], state)
+
+
+def to_come(state: State, bar: np.ndarray) -> Classes:
+    """What is told, in the bars (B,) numbered from 0 on, of how much is still to come."""
+    told = outlook(bar, np.maximum(state.end // state.bar, 1))
+    return {name: np.where(state.end > 0, told[name], not_told) for name, not_told in NOT_TOLD.items()}
+
+
+def ending(state: State, end: np.ndarray) -> State:
+    """The state in pieces of which it is told that they end `end` (B,) steps after their beginning."""
+    state = replace(state, end=end)
+    bar = (state.onset - state.last["phase"]) // state.bar if state.length else np.full(len(end), -1)
+    return replace(state, last={**state.last, **to_come(state, bar)})
 
 
 # ---- the recurrent steps: as the layers of Keras with the same weights ----
@@ -97,7 +123,8 @@ class Gru:
         """The next state from the product of the input with `kernel`, (B, 3 U), and the last state (B, U)."""
         units = h.shape[1]
         read, kept = read + self.bias[0], h @ self.recurrent + self.bias[1]
-        update, reset = np.split(0.5 * np.tanh(0.5 * (read + kept)[:, : 2 * units]) + 0.5, 2, axis=1)
+        gates = 0.5 * np.tanh(0.5 * (read + kept)[:, : 2 * units]) + 0.5
+        update, reset = gates[:, :units], gates[:, units:]
         candidate = np.tanh(read[:, 2 * units :] + reset * kept[:, 2 * units :])
         return (update * h + (1 - update) * candidate,)
 
@@ -117,7 +144,8 @@ class FoldedHead:
         self.tables = {name: tables[name] @ part for name, part in zip(head.sees, rows, strict=True)}
         outputs = [arrays[name] for name in head.outputs]
         self.above, self.above_bias = (np.concatenate(parts, axis=-1) for parts in zip(*outputs, strict=True))
-        self.ends = np.cumsum(list(head.outputs.values()))[:-1]
+        ends = np.cumsum([0, *head.outputs.values()]).tolist()
+        self.parts = [np.s_[:, begin:end] for begin, end in pairwise(ends)]  # np.split takes longer than the product
         self.own = [array for name in head.own_weights for array in arrays[name]]
 
 
@@ -157,7 +185,6 @@ class Stepper:
         self.places = np.concatenate([(pitch + np.arange(12)) % 12, near], axis=1)  # what is read from each last note
         self.candidates = slice(self.vocabulary.lowest, self.vocabulary.highest + 2 * NEAR + 1)
         self.by_event, self.by_beat = np.array(FADING, np.float32).T
-        self.scale = 1 - self.by_event * self.by_beat**0.25  # see `network.Traces`
 
     def start(self, count: int, metre: Metre) -> State:
         """`count` pieces before their first event."""
@@ -165,12 +192,18 @@ class Stepper:
         token = {stream: np.full(count, self.vocabulary.size(stream)) for stream in self.streams}
         return State(
             cells=[(zeros,) * CELLS[self.shape.cell].states for _ in self.layers],
-            last={**token, "phase": np.zeros(count, int), "interval": np.full(count, REACH)},
+            last={
+                **token,
+                **{
+                    name: np.full(count, nothing)
+                    for name, nothing in {"phase": 0, "interval": REACH, **NOT_TOLD}.items()
+                },
+            },
             bar=np.full(count, bar_steps(metre, self.vocabulary.grid)),
+            end=np.zeros(count, int),
             traces=np.zeros((count, len(FADING), self.struck.shape[1]), np.float32),
             held=np.zeros((count, self.keys.shape[1]), np.float32),
             past=recall.Past.empty(count, self.vocabulary),
-            recalled={name: np.full((count, K), NOTHING) for name in self.vocabulary.recalled},
             onset=np.zeros(count, int),
             length=0,
         )
@@ -182,45 +215,52 @@ class Stepper:
         fading = self.by_event * self.by_beat**beats
         traces = state.traces * fading[:, :, None] + self.struck[note][:, None]
         here = self.places[self.vocabulary.top[note]]  # (B, numbers read of each trace)
-        read = np.take_along_axis(traces, here[:, None], axis=2) * self.scale[:, None]
+        read = np.take_along_axis(traces, here[:, None], axis=2)
+        home = height(np, traces[:, -1, 12 + NEAR : -NEAR], self.vocabulary.top[note]), tonality(np, read[:, -1, :12])
+        read = (read[:, :-1] * SCALES).reshape(len(note), -1)
+        heard = np.concatenate([read, *home], axis=1, dtype=np.float32)
         length = self.lengths[state.last["duration"]][:, None]
-        return read.reshape(len(note), HEARD), traces, np.maximum(state.held - beats, self.keys[note] * length)
+        return heard, traces, np.maximum(state.held - beats, self.keys[note] * length)
 
     def step(self, state: State) -> tuple[np.ndarray, State]:
-        """Read the last event: what all heads see, (B, U + HEARD), and the state with everything moved on."""
+        """Read the last event: what all heads see, (B, numbers), and the state with everything moved on."""
         heard, traces, held = self.hear(state)
-        past, recalled = state.past.add(state.last, state.bar) if state.length else (state.past, state.recalled)
+        past = state.past.add(state.last, state.bar) if state.length else state.past
         read = heard @ self.heard
         for name, table in self.events.items():
             read = read + table[state.last[name]]
         cells = []
         for layer, states in zip(self.layers, state.cells, strict=True):
             cells.append(layer.step(cells[-1][0] @ layer.kernel if cells else read, *states))
-        output = np.concatenate([cells[-1][0], heard], axis=1)
-        return output, replace(state, cells=cells, traces=traces, held=held, past=past, recalled=recalled)
+        output = np.concatenate([cells[-1][0], heard, confidence(np, past.recalled)], axis=1, dtype=np.float32)
+        return output, replace(state, cells=cells, traces=traces, held=held, past=past)
 
-    def logits(self, stream: str, output: np.ndarray, state: State, chosen: Classes) -> np.ndarray:
+    def logits(self, stream: str, output: np.ndarray, state: State, chosen: Classes) -> tuple[np.ndarray, np.ndarray]:
         """(B, V) unnormalised log-probabilities of the next event's class in `stream`, given the output of `step`, the
-        state before the event, and what was chosen of it so far (see `known`)."""
+        state before the event, and what was chosen of it so far (see `known`); and which classes repeat something that
+        agrees with that."""
         folded = self.heads[stream]
-        agrees = folded.head.agrees(np, state.recalled, chosen)
+        recalled = state.past.recalled
+        agrees = folded.head.agrees(np, recalled, chosen)
         around = self.surroundings(state, chosen) if stream == "note" else None
         hidden = np.concatenate([output, agrees], axis=1, dtype=np.float32) @ folded.kernel + folded.bias
         for name, table in folded.tables.items():
             hidden = hidden + table[chosen[name]]
-        outputs = np.split(np.maximum(hidden, 0) @ folded.above + folded.above_bias, folded.ends, axis=1)
-        known = Known(agrees, state.recalled, state.last["note"], around)
-        return folded.head.logits(np, outputs, known, *folded.own)
+        above = np.maximum(hidden, 0) @ folded.above + folded.above_bias
+        outputs = [above[part] for part in folded.parts]
+        known = Known(agrees, recalled, state.last["note"], around)
+        new, gained = folded.head.logits(np, outputs, known, *folded.own)
+        return new + gained, gained != 0
 
     def surroundings(self, state: State, chosen: Classes) -> np.ndarray:
         """(B, P, D) what lies around each key that may come next."""
         beats = np.zeros(len(state.onset))
         if END_STREAM in self.shape.sees["note"]:
             beats = self.quarters[chosen[END_STREAM]]
-        traces = state.traces[:, :, 12:][:, :, self.candidates] * self.scale[:, None]
+        traces = state.traces[:, :-1, 12:][:, :, self.candidates] * SCALES
         # A thousandth of a beat, as in Keras: no matter how the sums were rounded.
         held = state.held[:, self.candidates] > beats[:, None] + 1e-3
-        around = np.concatenate([traces, held[:, None]], axis=1, dtype=np.float32)  # (B, F + 1, P + 2 NEAR)
+        around = np.concatenate([traces, held[:, None]], axis=1, dtype=np.float32)  # (B, F, P + 2 NEAR)
         windows = np.lib.stride_tricks.sliding_window_view(around, 2 * NEAR + 1, axis=2).transpose(0, 2, 3, 1)
         windows = windows.reshape(*windows.shape[:2], -1)
         return np.maximum(windows @ self.around + self.around_bias, 0)
@@ -228,7 +268,9 @@ class Stepper:
     def known(self, stream: str, classes: np.ndarray, state: State) -> Classes:
         """What choosing the classes (B,) of `stream` tells of the next event: them, and what follows from them."""
         if stream == "offset":
-            return {stream: classes, "phase": (state.last["phase"] + self.steps(classes)) % state.bar}
+            steps = self.steps(classes)
+            phase = (state.last["phase"] + steps) % state.bar
+            return {stream: classes, "phase": phase, **to_come(state, (state.onset + steps - phase) // state.bar)}
         if stream == "note":
             return {stream: classes, "interval": self.vocabulary.intervals(classes, state.last["note"])}
         return {stream: classes}

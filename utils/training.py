@@ -24,7 +24,6 @@ if TYPE_CHECKING:
 # What a network was built for, and what it has not seen: --resume cannot change these settings.
 FIXED = "grid chords max_beats streams transpose split validation".split()
 FIXED += "heads cell layers units embedding hidden surroundings".split()
-ADDED = {"cell": "lstm"}  # settings that older weights files do not name, and what they were trained with
 LEFT_BEHIND = ("weights.h5", "last.weights.h5", "log.csv", "curve.png")  # files of a run, by their endings
 
 
@@ -78,7 +77,7 @@ def resumed(args: SimpleNamespace, path: Path) -> checkpoint.Checkpoint:
     if not path.exists():
         raise UserError(f"There is no {path} to resume from: train without --resume, or name the run with --weights.")
     earlier = checkpoint.load(path)
-    then = {**ADDED, **earlier.about["settings"]}
+    then = earlier.about["settings"]
     for name in FIXED:
         now = getattr(args, name)
         if then[name] != (list(now) if isinstance(now, tuple) else now):

@@ -31,6 +31,8 @@ class Asked:
     baselines: bool = True
     samples: int = 0
     notes: int = 400
+    bars: int = 0
+    opening: str = "random"
     temperature: float = 0.9
     top_p: float = 1.0
     seed: int = 1
@@ -122,10 +124,12 @@ def new_music(weights: Checkpoint, network: Stepper, train: list[Source], unseen
     samples: see `beside_real`, and ending, the shares of whole pieces that end so (`statistics.ending`); copying: what
     of the new and the unseen pieces is in the training music.
     """
-    openings, grid = compose.openings(weights, asked.samples, asked.seed), weights.vocabulary.grid
+    grid, begun = weights.vocabulary.grid, [compose.silence(weights)] * asked.samples
+    if asked.opening == "random":
+        begun = compose.openings(weights, asked.samples, asked.seed)
     how = sampler.Sampling(asked.temperature, asked.top_p, asked.seed)
-    wanted = compose.Wanted(asked.notes, least_events=LEAST_EVENTS, most_events=MOST_EVENTS)
-    pieces, chosen = compose.new_pieces(network, openings, how, wanted)
+    wanted = compose.Wanted(asked.notes, asked.bars, least_events=LEAST_EVENTS, most_events=MOST_EVENTS)
+    pieces, chosen = compose.new_pieces(network, begun, how, wanted)
     form = Representation(grid=grid, max_beats=weights.vocabulary.representation.max_beats)
     made = [events.from_piece(piece, form) for piece in pieces]
     samples = beside_real(made, {"real": train, "held_out": unseen}, asked, grid)

@@ -75,10 +75,10 @@ def score(network: stepper.Stepper, corpus: Corpus) -> Score:
         # The metre may change on the way, so the length of the bar is read from the corpus.
         state = replace(stepper.take(state, slice(len(now))), bar=corpus.matches.bar[now])
         output, state = network.step(state)
-        event = {name: classes[now + 1] for name, classes in corpus.inputs.items()}
+        event = corpus.events_at(now + 1)
         for k, stream in enumerate(network.streams):
             those = np.flatnonzero(corpus.is_target[now + 1, k])
-            logits = network.logits(stream, output, state, event)[those]
+            logits = network.logits(stream, output, state, event)[0][those]
             logits, true = logits - logits.max(axis=1, keepdims=True), event[stream][those]
             nats = np.log(np.exp(logits).sum(axis=1)) - logits[np.arange(len(those)), true]
             result.events[now[those] + 1, k] = nats

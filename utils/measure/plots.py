@@ -68,7 +68,7 @@ def network_diagram(vocabulary: Vocabulary, shape: Shape, path: Path) -> None:
     def box(x: float, y: float, text: str, color: str, width: float = 0.86) -> None:
         style = "round,pad=0,rounding_size=0.08"
         axes.add_patch(FancyBboxPatch((x - width / 2, y - 0.27), width, 0.54, fc=color, ec="gray", boxstyle=style))
-        axes.text(x, y, text, ha="center", va="center", fontsize=9)
+        axes.text(x, y, text, ha="center", va="center", fontsize=9 - 1.5 * (text.count("\n") > 1))
 
     def arrow(x0: float, y0: float, x1: float, y1: float, text: str = "", color: str = "gray") -> None:
         axes.annotate("", (x1, y1 + 0.27), (x0, y0 - 0.27), arrowprops={"arrowstyle": "-|>", "color": color})
@@ -77,8 +77,8 @@ def network_diagram(vocabulary: Vocabulary, shape: Shape, path: Path) -> None:
     middle, wide = (columns - 1) / 2, 0.62 * columns
     traces, becomes = len(FADING), f"Embedding\n{shape.embedding}"
     read = [(f"{name}\n{size} classes", "(B, T)", becomes) for name, size in vocabulary.inputs.items()]
-    keys = f"keys struck so far\n{traces} fading traces", f"(B, T, {traces}, 128)", f"heard lately\n{HEARD} numbers"
-    for x, (text, array, becomes) in enumerate([*read, keys]):
+    read.append(("keys struck so far\nlately, and at all", f"(B, T, {traces}, 128)", f"heard; home\n{HEARD} numbers"))
+    for x, (text, array, becomes) in enumerate(read):
         box(x, 0, text, "#e8f0fe")
         arrow(x, 0, x, -1, array)
         box(x, -1, becomes, "#d2e3fc")
@@ -97,7 +97,7 @@ def network_diagram(vocabulary: Vocabulary, shape: Shape, path: Path) -> None:
         x, y = middle + (k - (len(heads) - 1) / 2) * 2.1, last - 1.5
         arrow(middle + (x - middle) * 0.55, last, x, y, f"(B, T, {features})" if k == 0 else "")
         arrow(columns, last, x + 0.7, y, f"(B, T, {K})" if k == len(heads) - 1 else "", "tab:red")
-        also = "heard, recalled" + (f"; next {', '.join(seen)}" if seen else "")
+        also = "heard, recalled" + (f"; next\n{', '.join(seen)}" if seen else "")
         box(x, y, f"Dense {shape.hidden}, ReLU\n+ {also}", "#e6f4ea", 1.95)
         arrow(x, y, x, y - 1, f"(B, T, {shape.hidden})")
         by = "pitch + interval + around the key + recalled" if stream == "note" else "class + recalled"

@@ -239,7 +239,7 @@ class Page:
             program = None if chosen == AS_BEFORE else instruments.program(chosen)
             tempos = [(0, midi.microseconds(tempo or 120))] if tempo or prior is None else []
             progress(0, desc="composing")
-            wanted = Wanted(int(asked[self.notes]), program, prepend=prior is not None)
+            wanted = Wanted(int(asked[self.notes]), program=program, prepend=prior is not None)
             weights, stepper = network(path, path.stat().st_mtime)
             count, before, remarks = int(asked[self.count]), None, []
             if prior is None:

@@ -111,7 +111,7 @@ def trained(corpus: dataset.Corpus) -> Iterator[int]:
     before, rng = SHAPE.silence(TRAIN.batch_size), np.random.default_rng(1)
     while True:
         for inputs, weights in dataset.batches(corpus, TRAIN.sequence_length, TRAIN.batch_size, TRAIN.transpose, rng):
-            model.train_on_batch({**inputs, **before}, weights)
+            model.train_on_batch({**before, **inputs}, weights)
             yield int(weights[..., 0].sum())
 
 

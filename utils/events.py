@@ -102,11 +102,6 @@ def places(onset: np.ndarray, piece: Piece, grid: int) -> tuple[np.ndarray, np.n
     return phase, np.array(changes)[which, 1:].astype(np.uint8), before[which] + bar
 
 
-def phases(onset: np.ndarray, piece: Piece, grid: int) -> tuple[np.ndarray, np.ndarray]:
-    """The first two of `places`."""
-    return places(onset, piece, grid)[:2]
-
-
 def new_rows(*columns: np.ndarray) -> np.ndarray:
     """Indices of the rows in which any of the columns (N,), none of them negative, differs from the row before."""
     return np.flatnonzero(np.any([np.diff(column, prepend=-1) for column in columns], axis=0))

@@ -74,7 +74,7 @@ def features(piece: Piece) -> dict[str, float]:
     onset, first = np.unique(piece.onset, return_index=True)
     outer = {"lowest": piece.pitch[first], "highest": piece.pitch[np.append(first[1:], len(piece)) - 1]}
     chords, progressions, sizes = sonorities(piece, onset)
-    phase, _ = events.phases(onset, piece, quarter)
+    phase, *_ = events.places(onset, piece, quarter)
     falls = phase[1:] == 0  # on a bar line
     counted = {
         "from note to note: ": runs(rise),

@@ -100,7 +100,7 @@ def describe(piece: Piece) -> Features:
     length = np.abs(np.log(piece.duration[:, None] / quarter) - np.log(LENGTHS)).argmin(axis=1)
     made, (stays, drift) = moves(piece), home(piece)
     figures = [(made[i, 2], made[i + 1 : i + FIGURE].tobytes()) for i in range(len(piece) - FIGURE + 1)]
-    phase, _ = events.phases(np.unique(piece.onset), piece, quarter)
+    phase, *_ = events.places(np.unique(piece.onset), piece, quarter)
     return {
         "pitch_classes": (np.bincount(piece.pitch % 12, minlength=12) / len(piece)).tolist(),
         "range": float(np.ptp(piece.pitch)),

@@ -9,7 +9,7 @@ python evaluate.py --weights weights/a.weights.h5,weights/b.weights.h5     which
 import json
 from pathlib import Path
 
-from utils import checkpoint, files, settings
+from utils import checkpoint, compose, files, settings
 from utils.errors import UserError
 from utils.measure import evaluation, judge, statistics
 
@@ -133,6 +133,8 @@ def main(args) -> None:
     for name, least in (("samples", 0), ("notes", statistics.FIGURE * (args.notes != 0)), ("passages", 2)):
         settings.at_least(name, getattr(args, name), least)
     settings.at_least("bars", args.bars, 0)
+    for name in ("notes", "bars"):
+        settings.at_most(name, getattr(args, name), compose.LIMITS[name])
     settings.choice("opening", args.opening, ("random", "none"))
     args.notes *= not args.bars
     if args.picture and not args.picture.endswith(".png"):

@@ -1,5 +1,6 @@
 """Choosing, and what must not be chosen."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -103,6 +104,19 @@ def test_keys_that_are_held_are_not_struck(stepper: Stepper):
 def test_no_onset_before(stepper: Stepper):
     for made in generate(stepper, 5, 8, (sampler.no_onset_before(stepper, 5.5),), temperature=2.0):
         assert stepper.steps(made["offset"])[0] >= 6
+
+
+def test_what_comes_after_the_last_bar_line_is_the_end(stepper: Stepper):
+    """In the last bar the end has the probability of all offsets that lead beyond it; before that bar it has none."""
+    close, _ = sampler.ends_at_bar_line(stepper)
+    gaps, end = stepper.gaps[:-1], stepper.vocabulary.end
+    begun = stepper.start(2, (4, 4))
+    state = replace(begun, onset=np.array([90, 40]), end=np.array([96, 96]))
+    last, before = close("offset", np.zeros((2, len(gaps))), state, {})
+    late = (90 + gaps >= 96) & (np.arange(len(gaps)) != end)
+    assert late.any() and (last[late] == -np.inf).all() and (last[~late][:-1] == 0).all()
+    assert last[end] == pytest.approx(np.log(1 + late.sum()))
+    assert before[end] == -np.inf and (before[:end][40 + gaps[:end] < 96] == 0).all()
 
 
 def test_a_row_that_would_lose_every_class_keeps_them():

@@ -15,7 +15,7 @@ from utils.stepper import Classes, State, Stepper
 
 ENDINGS = 16  # pieces of which the one with the best ending is kept
 # How much may be asked for: more would fill any memory or any life.
-LIMITS = {"notes": 1_000_000, "bars": 10_000, "seconds": 100_000}
+LIMITS = {"notes": 1_000_000, "bars": 1000, "seconds": 10_000}
 
 
 @dataclass(frozen=True)
@@ -37,8 +37,9 @@ class Wanted:
 
     @property
     def tries(self) -> int:
-        """How many pieces are made for each that is wanted."""
-        return ENDINGS if self.by_bars and self.ending else 1
+        """How many pieces are made for each that is wanted: fewer where they are long."""
+        bars = self.bars or self.quarters / 4
+        return int(np.clip(512 // bars, 1, ENDINGS)) if bars and self.ending else 1
 
 
 def length_of(args: SimpleNamespace, tempo: int) -> dict:
@@ -157,10 +158,9 @@ def fragment(whole: Piece, start: float, notes: int, name: str, bars: int = 0) -
         if not notes:
             raise UserError(f"{name} has no notes in its first {bars} bars from beat {start:g} on: raise --prior-bars.")
     piece = whole.span(begin)
-    if notes and notes < len(piece):
-        # Changes of tempo or metre after the last note that is used belong to music that is not there.
-        piece = piece.span(0, int(piece.onset[notes - 1]) + 1).take(slice(notes))
-    return piece
+    last = min(notes or len(piece), len(piece)) - 1
+    # Changes of tempo or metre after the last note that is used belong to music that is not there.
+    return piece.span(0, int(piece.onset[last]) + 1).take(slice(last + 1))
 
 
 def bars_of(whole: Piece, start: int, bars: int, name: str) -> tuple[int, int]:

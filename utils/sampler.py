@@ -151,19 +151,24 @@ def how_final(network: Stepper, finality: list[np.ndarray]) -> Constraint:
 
 
 def ends_at_bar_line(network: Stepper) -> list[Constraint]:
-    """A piece ends in the last bar before `State.end`, and nothing sounds or begins after that."""
+    """A piece ends in the last bar before `State.end`, and nothing sounds or begins after that. A next event that would
+    come later means the end: else its probability would go to one more note in the last chord, and one more."""
     end = np.arange(network.vocabulary.end + 1) == network.vocabulary.end
     lengths = network.vocabulary.steps("duration")[:-1]
 
-    def early_or_late(state: State, chosen: Classes) -> np.ndarray:
-        early = end & (state.onset < state.end - state.bar)[:, None]
-        return early | ~end & (state.onset[:, None] + network.gaps[:-1] >= state.end[:, None])
+    def close(stream: str, logits: np.ndarray, state: State, chosen: Classes) -> np.ndarray:
+        if stream != END_STREAM:
+            return logits
+        late = ~end & (state.onset[:, None] + network.gaps[:-1] >= state.end[:, None])
+        over = np.logaddexp.reduce(np.where(late | end, logits, -np.inf), axis=1, keepdims=True)
+        early = (state.onset < state.end - state.bar)[:, None]
+        return forbid(np.where(end & ~early, over, logits), late | end & early)
 
     def too_long(state: State, chosen: Classes) -> np.ndarray:
         onset = state.onset + network.steps(chosen[END_STREAM])
         return onset[:, None] + lengths > state.end[:, None]
 
-    return [forbidding(END_STREAM, early_or_late), forbidding("duration", too_long)]
+    return [close, forbidding("duration", too_long)]
 
 
 def usual_constraints(network: Stepper, length: int) -> list[Constraint]:

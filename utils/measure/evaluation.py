@@ -161,9 +161,9 @@ def beside_real(made: list[Events], music: dict[str, list[Source]], asked: Asked
     pieces: name -> how many; notes of each; statistics; beyond: shares of the pieces beyond `statistics.BOUNDS`; judge:
     fields of `judge.Verdict`, or None; features: what all of that sums up, name -> a list.
     """
-    # Where most pieces of a kind are shorter, less of each is compared.
-    sizes = [list(map(len, made)), [len(source.events) for source in music["real"]]]
-    length = int(min(asked.notes or JUDGED, *map(np.median, sizes)))
+    # Where pieces are shorter, less of each is compared: nearly all new ones, and half of the others, shall be there.
+    shortest, real = np.quantile(list(map(len, made)), 0.1), np.median([len(s.events) for s in music["real"]])
+    length = int(min(asked.notes or JUDGED, max(shortest, statistics.FIGURE), real))
     passages = {"generated": [statistics.cut(new, 0, length, grid) for new in made if len(new) >= length]}
     rng = np.random.default_rng(asked.seed)
     for name, sources in music.items():

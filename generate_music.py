@@ -44,9 +44,7 @@ MOST_EVENTS = 5000  # events after which it is cut off
 
 def main(args) -> None:
     settings.choice("opening", args.opening, ("random", "none"))
-    for name, most in compose.LIMITS.items():
-        settings.at_least(name, getattr(args, name), 0)
-        settings.at_most(name, getattr(args, name), most)
+    compose.check_length(args, least_notes=0)
     for name in ("count", "least_events", "most_events"):
         settings.at_least(name, getattr(args, name), 1)
     program = instruments.program(args.instrument)
@@ -54,12 +52,9 @@ def main(args) -> None:
     args.weights = checkpoint.to_play(args.weights)
     weights = checkpoint.load(args.weights)
     how = sampler.Sampling(args.temperature, args.top_p, args.seed)
-    begun = [compose.silence(weights)] * args.count
-    if args.opening == "random":
-        begun = compose.openings(weights, args.count, how.seed)
-    length = compose.length_of(args, tempo)
+    begun = compose.openings(weights, args.count, how.seed, args.opening)
     wanted = Wanted(
-        **length,
+        **compose.length_of(args, tempo),
         program=program,
         prepend=args.include_opening,
         least_events=args.least_events,

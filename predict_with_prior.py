@@ -44,9 +44,7 @@ SOUNDFONT = ""  # .sf2 or .sf3 file that plays the sound ('': the one that comes
 
 
 def main(args) -> None:
-    for name, most in compose.LIMITS.items():
-        settings.at_least(name, getattr(args, name), int(name == "notes"))
-        settings.at_most(name, getattr(args, name), most)
+    compose.check_length(args, least_notes=1)
     settings.at_least("count", args.count, 1)
     whole = midi.read(args.prior)
     prior = compose.fragment(whole, args.prior_start, args.prior_notes, args.prior, args.prior_bars)
@@ -59,7 +57,7 @@ def main(args) -> None:
     for remark in compose.remarks(network.vocabulary, prior, args.prior):
         print(remark)
     how = sampler.Sampling(args.temperature, args.top_p, args.seed)
-    tempo = ([(0, 500_000), *sorted(prior.tempos)])[-1][1]
+    *_, (_, tempo) = midi.tempos_from_start(prior)
     wanted = Wanted(**compose.length_of(args, tempo), program=program, prepend=args.prepend)
     pieces, before, made = compose.continuations(network, prior, how, wanted, args.count)
     paths = []

@@ -28,8 +28,8 @@ class Wanted:
     ending: bool = True  # the last bar ends the piece; otherwise it is cut off there
     program: int | None = None  # instrument of the new notes; None: that of most of the fragment, or a piano
     prepend: bool = False  # keep the opening or the fragment in front of the new notes
-    least_events: int = 1  # before a piece may end by itself
-    most_events: int = 1  # after which a piece that does not end by itself is cut off
+    least_events: int = 32  # before a piece may end by itself
+    most_events: int = 5000  # after which a piece that does not end by itself is cut off
 
     @property
     def by_bars(self) -> bool:
@@ -42,18 +42,29 @@ class Wanted:
         return int(np.clip(512 // bars, 1, ENDINGS)) if bars and self.ending else 1
 
 
-def length_of(args: SimpleNamespace, tempo: int) -> dict:
-    """The fields of Wanted that say how long new music is, by the settings notes, bars, seconds and ending; `tempo` in
-    microseconds a quarter note. Raises UserError if they contradict each other."""
+def check_length(args: SimpleNamespace, least_notes: int) -> None:
+    """Raises UserError if the settings notes, bars and seconds ask for too little or too much, or contradict each
+    other."""
+    for name, most in LIMITS.items():
+        settings.at_least(name, getattr(args, name), least_notes if name == "notes" else 0)
+        settings.at_most(name, getattr(args, name), most)
     if args.bars and args.seconds:
         raise UserError("--bars and --seconds both say how long the music shall be: give one of them.")
+
+
+def length_of(args: SimpleNamespace, tempo: int) -> dict:
+    """The fields of Wanted that say how long new music is, by the settings notes, bars, seconds and ending; `tempo` in
+    microseconds a quarter note."""
     by_bars = args.bars or args.seconds
     length = {"bars": args.bars, "quarters": args.seconds * 1e6 / tempo, "ending": args.ending}
     return {"notes": 0 if by_bars else args.notes, **length}
 
 
-def openings(weights: Checkpoint, count: int, seed: int) -> list[dict]:
-    """`count` of the passages that `dataset.passages` kept in the weights file, in an order that `seed` chooses."""
+def openings(weights: Checkpoint, count: int, seed: int, opening: str = "random") -> list[dict]:
+    """What `count` new pieces begin after: random: passages that `dataset.passages` kept in the weights file, in an
+    order that `seed` chooses; none: silence."""
+    if opening == "none":
+        return [silence(weights)] * count
     kept = weights.about["openings"]
     order = np.random.default_rng(seed).permutation(len(kept))
     return [kept[order[i % len(kept)]] for i in range(count)]
@@ -109,8 +120,8 @@ def first_bar(network: Stepper, state: State) -> np.ndarray:
     """(B,) where the first bar of a new piece begins, in steps: at the next bar line, unless nothing has been heard yet
     or no offset leads so far."""
     bar = state.onset - state.last["phase"]
-    far = state.onset[:, None] + network.gaps[: network.vocabulary.end] - bar[:, None]  # (B, V) after the bar line
-    further = ((far >= state.bar[:, None]) & (far < 2 * state.bar[:, None])).any(axis=1)
+    far = network.next_onsets(state) - bar[:, None]  # (B, V) steps after the bar line
+    further = ((far >= state.bar[:, None]) & (far < 2 * state.bar[:, None]) & ~network.is_end).any(axis=1)
     return bar + state.bar * (further & (state.length > 0))
 
 

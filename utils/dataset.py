@@ -17,7 +17,6 @@ from utils.errors import UserError
 from utils.events import (
     END_STREAM,
     NOT_TOLD,
-    REACH,
     Events,
     Representation,
     Vocabulary,
@@ -122,8 +121,7 @@ class Corpus:
 def encode(sources: list[Source], vocabulary: Vocabulary, transpose: int = 0) -> Corpus:
     """The corpus of some pieces. `transpose` is how far, in semitones, they may be moved later."""
     first = np.cumsum([0, *(len(source.events) + 2 for source in sources)])
-    start_token = {stream: vocabulary.size(stream) for stream in vocabulary.streams} | {"phase": 0, "interval": REACH}
-    start_token |= dict.fromkeys(NOT_TOLD, 0)
+    start_token = vocabulary.start_token | dict.fromkeys(NOT_TOLD, 0)
     kinds = {name: np.int32 if name in vocabulary.streams else np.int16 for name in start_token}
     inputs = {name: np.full(first[-1], value, kinds[name]) for name, value in start_token.items()}
     bar = np.full(first[-1], bar_steps((4, 4), vocabulary.grid), np.int32)
@@ -136,7 +134,7 @@ def encode(sources: list[Source], vocabulary: Vocabulary, transpose: int = 0) ->
             inputs[name][start:stop] = classes
         inputs["remaining"][start - 1] = outlook(-1, events.bars)["remaining"]
         inputs[END_STREAM][stop] = vocabulary.end
-        metres, which = np.unique(source.events.metres, axis=0, return_inverse=True)
+        metres, which = np.unique(events.metres, axis=0, return_inverse=True)
         bar[start:stop] = np.array([bar_steps(metre, vocabulary.grid) for metre in metres.tolist()])[which.ravel()]
     inputs["interval"][1:] = vocabulary.intervals(inputs["note"][1:], inputs["note"][:-1])
     # The end of a piece is the class `end` of this stream, the start token the one after it.

@@ -127,8 +127,8 @@ def from_piece(piece: Piece, how: Representation = DEFAULT) -> Events:
         first = new_rows(notes.onset, notes.duration)
         names = np.array([chord_name(chord) for chord in np.split(notes.pitch.tolist(), first[1:])])
         notes = replace(notes.take(first), pitch=names, velocity=np.maximum.reduceat(notes.velocity, first))
-    phase, metres, bar = places(notes.onset, piece, how.grid)
-    last = places((notes.onset + notes.duration).max(initial=1, keepdims=True) - 1, piece, how.grid)[2]
+    end = (notes.onset + notes.duration).max(initial=1)
+    phase, metres, bar = places(np.append(notes.onset, end - 1), piece, how.grid)  # and of the last step that sounds
     lengths = np.array([np.diff(notes.onset, prepend=0), notes.duration])
     longest = how.max_beats * how.grid
     # Four bytes a number, also below: seven million notes must fit a laptop.
@@ -138,7 +138,8 @@ def from_piece(piece: Piece, how: Representation = DEFAULT) -> Events:
     streams = {"offset": offset, "note": pitch, "duration": duration, "velocity": velocity}
     clipped = np.count_nonzero(lengths > longest)
     streams = {stream: streams[stream] for stream in how.streams}
-    return Events(streams, phase.astype(np.int32), metres, bar.astype(np.int32), int(last[0]) + 1, clipped)
+    phase, bar, bars = phase[:-1].astype(np.int32), bar[:-1].astype(np.int32), int(bar[-1]) + 1
+    return Events(streams, phase, metres[:-1], bar, bars, clipped)
 
 
 def to_piece(
@@ -222,6 +223,8 @@ class Vocabulary:
         self.inputs = {stream: self.size(stream) + 1 for stream in self.streams}
         self.inputs |= {"phase": LONGEST_BAR * self.grid, "interval": 2 * REACH + 1}
         self.inputs |= {name: last + 1 for name, last in NOT_TOLD.items()}
+        self.start_token = {stream: self.size(stream) for stream in self.streams}  # what it reads before a piece
+        self.start_token |= {"phase": 0, "interval": REACH, **NOT_TOLD}
         # What it is told of an event that it recalls: the streams, but the interval instead of the note.
         self.recalled = tuple("interval" if stream == "note" else stream for stream in self.streams)
 

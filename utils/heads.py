@@ -13,7 +13,7 @@ import numpy as np
 
 from utils.events import DERIVED, END_STREAM, REACH, Vocabulary
 from utils.recall import LONGEST_STREAK, NOTHING, REMEMBERED, K
-from utils.theory import KEY_PROFILES
+from utils.theory import KEYS
 
 Array = Any  # of NumPy, or a tensor of Keras
 
@@ -27,7 +27,7 @@ INTERVALS = 2 * REACH + 1  # intervals between two pitches
 FADING = ((0.8, 1), (0.97, 1), (1, 0.3), (1, 1))
 NEAR = 12  # semitones on either side of a note whose keys are read one by one
 # What fits each of the 24 keys, from the last note as the tonic up: profiles of mean 0 and length 1.
-PROFILES = np.array([np.roll(profile, tonic) for profile in KEY_PROFILES for tonic in range(12)], np.float32).T
+PROFILES = KEYS.astype(np.float32).T
 PROFILES = (PROFILES - PROFILES.mean(axis=0)) / np.linalg.norm(PROFILES - PROFILES.mean(axis=0), axis=0)  # (12, 24)
 FROM_MEAN = np.eye(12, dtype=np.float32) - np.float32(1 / 12)  # twelve numbers @ this: how far each is from their mean
 FROM_MIDDLE_C = np.arange(-60, 68, dtype=np.float32)[:, None]  # semitones (128, 1)

@@ -263,10 +263,16 @@ def microseconds(tempo: float) -> int:
     return round(60e6 / tempo)
 
 
+def tempos_from_start(piece: Piece) -> list[tuple[int, int]]:
+    """(tick, microseconds a quarter) of the tempos of a piece in order. Where none stands at its beginning it is 120
+    quarter notes a minute there, as MIDI has it."""
+    return [(0, 500_000), *sorted(piece.tempos)]
+
+
 def seconds(piece: Piece) -> float:
     """How long a piece plays, in seconds."""
     end = int((piece.onset + piece.duration).max(initial=0))
-    tick, tempo = np.array([(0, 500_000), *sorted(piece.tempos)]).T
+    tick, tempo = np.array(tempos_from_start(piece)).T
     return float(np.diff(tick.clip(max=end), append=end) @ tempo) / 1e6 / piece.ticks_per_quarter
 
 

@@ -91,8 +91,7 @@ def forbidding(where: str, rule: Callable[[State, Classes], np.ndarray]) -> Cons
 
 def no_end_before(network: Stepper, length: int) -> Constraint:
     """A piece does not end before it has `length` events."""
-    end = np.arange(network.vocabulary.end + 1)[None] == network.vocabulary.end
-    return forbidding(END_STREAM, lambda state, _: end & (state.length < length))
+    return forbidding(END_STREAM, lambda state, _: network.is_end[None] & (state.length < length))
 
 
 def no_note_below_previous_in_chord(network: Stepper) -> list[Constraint]:
@@ -125,15 +124,14 @@ def no_note_still_held(network: Stepper, until: np.ndarray) -> Constraint:
 def no_onset_before(network: Stepper, steps: np.ndarray | float) -> Constraint:
     """No event comes before `steps`, (B,) or the same for all, since the beginning."""
     steps = np.reshape(steps, (-1, 1))
-    return forbidding(END_STREAM, lambda state, _: state.onset[:, None] + network.gaps[:-1] < steps)
+    return forbidding(END_STREAM, lambda state, _: network.next_onsets(state) < steps)
 
 
 def first_onset_before(network: Stepper, steps: np.ndarray, length: int) -> Constraint:
     """What follows after `length` events is no end, and comes before `steps` (B,) since the beginning."""
-    end = np.arange(network.vocabulary.end + 1) == network.vocabulary.end
 
     def late(state: State, chosen: Classes) -> np.ndarray:
-        return (end | (state.onset[:, None] + network.gaps[:-1] >= steps[:, None])) & (state.length == length)
+        return (network.is_end | (network.next_onsets(state) >= steps[:, None])) & (state.length == length)
 
     return forbidding(END_STREAM, late)
 
@@ -153,13 +151,12 @@ def how_final(network: Stepper, finality: list[np.ndarray]) -> Constraint:
 def ends_at_bar_line(network: Stepper) -> list[Constraint]:
     """A piece ends in the last bar before `State.end`, and nothing sounds or begins after that. A next event that would
     come later means the end: else its probability would go to one more note in the last chord, and one more."""
-    end = np.arange(network.vocabulary.end + 1) == network.vocabulary.end
-    lengths = network.vocabulary.steps("duration")[:-1]
+    end, lengths = network.is_end, network.vocabulary.steps("duration")[:-1]
 
     def close(stream: str, logits: np.ndarray, state: State, chosen: Classes) -> np.ndarray:
         if stream != END_STREAM:
             return logits
-        late = ~end & (state.onset[:, None] + network.gaps[:-1] >= state.end[:, None])
+        late = ~end & (network.next_onsets(state) >= state.end[:, None])
         over = np.logaddexp.reduce(np.where(late | end, logits, -np.inf), axis=1, keepdims=True)
         early = (state.onset < state.end - state.bar)[:, None]
         return forbid(np.where(end & ~early, over, logits), late | end & early)

@@ -15,7 +15,7 @@ import numpy as np
 from utils import recall
 from utils.checkpoint import Checkpoint
 from utils.errors import UserError
-from utils.events import END_STREAM, NOT_TOLD, REACH, Vocabulary, bar_steps, outlook
+from utils.events import END_STREAM, NOT_TOLD, Vocabulary, bar_steps, outlook
 from utils.heads import (
     CELLS,
     FADING,
@@ -174,6 +174,7 @@ class Stepper:
         kernel, self.around_bias = arrays["surroundings"]
         self.around = kernel.reshape(-1, kernel.shape[-1])
         self.gaps = self.vocabulary.steps(END_STREAM)
+        self.is_end = np.arange(self.vocabulary.end + 1) == self.vocabulary.end  # (V,) of the classes of that stream
         self.quarters, self.lengths = self.vocabulary.quarters("offset"), self.vocabulary.quarters("duration")
         # A trace has a number for each pitch class and for each key, with a margin so that all nearby are there.
         keys = self.vocabulary.keys
@@ -189,16 +190,9 @@ class Stepper:
     def start(self, count: int, metre: Metre) -> State:
         """`count` pieces before their first event."""
         zeros = np.zeros((count, self.shape.units), np.float32)
-        token = {stream: np.full(count, self.vocabulary.size(stream)) for stream in self.streams}
         return State(
             cells=[(zeros,) * CELLS[self.shape.cell].states for _ in self.layers],
-            last={
-                **token,
-                **{
-                    name: np.full(count, nothing)
-                    for name, nothing in {"phase": 0, "interval": REACH, **NOT_TOLD}.items()
-                },
-            },
+            last={name: np.full(count, value) for name, value in self.vocabulary.start_token.items()},
             bar=np.full(count, bar_steps(metre, self.vocabulary.grid)),
             end=np.zeros(count, int),
             traces=np.zeros((count, len(FADING), self.struck.shape[1]), np.float32),
@@ -279,6 +273,10 @@ class Stepper:
         """The state with an event, all that is `known` of it, after it; not yet read."""
         steps = self.steps(event[END_STREAM])
         return replace(state, last=event, onset=state.onset + steps, length=state.length + 1)
+
+    def next_onsets(self, state: State) -> np.ndarray:
+        """(B, V) steps from the beginning to the next event, for each class of its offset; the end comes at once."""
+        return state.onset[:, None] + self.gaps[:-1]
 
     def steps(self, offset: np.ndarray) -> np.ndarray:
         """Classes of the offset stream -> grid steps; 0 for the end of a piece."""

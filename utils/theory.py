@@ -15,6 +15,8 @@ KEY_PROFILES = (
     (17.7661, 0.145624, 14.9265, 0.160186, 19.8049, 11.3587, 0.291248, 22.062, 0.145624, 8.15494, 0.232998, 4.95122),
     (18.2648, 0.737619, 14.0499, 16.8599, 0.702494, 14.4362, 0.702494, 18.6161, 4.56621, 1.93186, 7.37619, 1.75623),
 )
+# (24, 12) the same for the pitch classes from C up: the twelve major keys from C up, then the minor ones.
+KEYS = np.array([np.roll(profile, tonic) for profile in KEY_PROFILES for tonic in range(12)])
 GRID = 12  # steps to a quarter note on paper: enough for sixteenths and for triplets of them
 Metre = tuple[int, int]  # numerator and denominator
 Change = tuple[int, int, int]  # of metre: tick, numerator and denominator
@@ -38,8 +40,7 @@ def key_fits(pitch: np.ndarray, duration: np.ndarray) -> np.ndarray:
     sounding = np.bincount(pitch % 12, duration, 12)
     if np.ptp(sounding) == 0:
         return np.zeros(24)
-    keys = [np.roll(profile, tonic) for profile in KEY_PROFILES for tonic in range(12)]
-    return np.corrcoef(sounding, keys)[0, 1:]
+    return np.corrcoef(sounding, KEYS)[0, 1:]
 
 
 def key_of(pitch: np.ndarray, duration: np.ndarray) -> tuple[int, int]:

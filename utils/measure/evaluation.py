@@ -18,7 +18,6 @@ from utils.stepper import Stepper
 
 LEVEL = 0.05  # a difference that chance makes less often than this counts as more than chance, as is usual
 JUDGED = 150  # notes at the beginning of pieces of any length that are compared
-LEAST_EVENTS, MOST_EVENTS = 32, 5000  # of a piece that ends by itself, as in generate_music.py
 SHUFFLES = 10_000  # random signs of the differences that are tried: p is then exact to a few thousandths near LEVEL
 
 
@@ -124,16 +123,15 @@ def new_music(weights: Checkpoint, network: Stepper, train: list[Source], unseen
     samples: see `beside_real`, and ending, the shares of whole pieces that end so (`statistics.ending`); copying: what
     of the new and the unseen pieces is in the training music.
     """
-    grid, begun = weights.vocabulary.grid, [compose.silence(weights)] * asked.samples
-    if asked.opening == "random":
-        begun = compose.openings(weights, asked.samples, asked.seed)
+    grid = weights.vocabulary.grid
+    begun = compose.openings(weights, asked.samples, asked.seed, asked.opening)
     how = sampler.Sampling(asked.temperature, asked.top_p, asked.seed)
-    wanted = compose.Wanted(asked.notes, asked.bars, least_events=LEAST_EVENTS, most_events=MOST_EVENTS)
+    wanted = compose.Wanted(asked.notes, asked.bars)
     pieces, chosen = compose.new_pieces(network, begun, how, wanted)
     form = Representation(grid=grid, max_beats=weights.vocabulary.representation.max_beats)
     made = [events.from_piece(piece, form) for piece in pieces]
     samples = beside_real(made, {"real": train, "held_out": unseen}, asked, grid)
-    ended = [new for new, classes in zip(made, chosen, strict=True) if len(classes["offset"]) < MOST_EVENTS]
+    ended = [new for new, classes in zip(made, chosen, strict=True) if len(classes["offset"]) < wanted.most_events]
     whole = {"generated": [] if asked.notes else ended, "real": [source.events for source in train[: asked.passages]]}
     endings = {
         name: [statistics.ending(statistics.cut(piece, grid=grid)) for piece in some] for name, some in whole.items()

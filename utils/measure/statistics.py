@@ -19,8 +19,8 @@ Features = dict[str, float | list[float]]
 
 def cut(whole: Events, begin: int = 0, notes: int | None = None, grid: int = theory.GRID) -> Piece:
     """`notes` notes of events from the event `begin` on, in steps since the bar line before them, with their metres;
-    all if it is None, and fewer if there are no more. Keys are let go before they are
-    struck again, as in the files that we write."""
+    all if it is None, and fewer if there are no more. Keys are let go before they are struck again, as in the files
+    that we write."""
     part = whole[begin : None if notes is None else begin + notes]
     start = int(part.phase[0] - part.streams["offset"][0])
     piece = events.let_go(events.to_piece(part.streams, grid, grid, start)).take(slice(notes))

@@ -27,7 +27,9 @@ import numpy as np
 from utils import checkpoint, dataset, events, midi, sampler, settings
 from utils.heads import CELLS, Shape
 from utils.measure import likelihood
+from utils.piece import Part, Piece
 from utils.stepper import Stepper
+from utils.vocabulary import build_vocabulary
 
 # ---- what to measure
 QUICK = False  # fewer repetitions, and a tenth of the notes for the memory
@@ -47,6 +49,7 @@ PRIOR_NOTES = 700  # new notes of the continuation
 
 HERE = Path(__file__).resolve().parent
 TRAIN = settings.parse(HERE / "train.py", [])  # the defaults of train.py
+TRAIN.streams = events.DEFAULT.streams  # what they become for music whose notes are all equally loud
 FORM, SHAPE = events.Representation.of(vars(TRAIN)), Shape.of(TRAIN)
 
 
@@ -74,13 +77,13 @@ def limit(weights: checkpoint.Checkpoint, rows: int, steps: int, repeat: int, xp
     return best_time(max(repeat, 3), lambda: [xp.matmul(a, b) for a, b in factors])
 
 
-def made_up(notes: int, seed: int) -> midi.Piece:
+def made_up(notes: int, seed: int) -> Piece:
     """A piece that has as many different values as piano music: about 90 pitches, 40 offsets and 90 durations."""
     rng = np.random.default_rng(seed)
     offset = rng.choice(np.arange(40), notes, p=np.r_[0.4, np.full(39, 0.6 / 39)])
     pitch = 64 + np.abs(np.cumsum(rng.integers(-7, 8, notes)) % 176 - 88) - 44
     duration = rng.integers(1, 90, notes)
-    piece = midi.Piece(np.cumsum(offset) * 40, pitch, duration * 40, np.full(notes, 80), np.zeros(notes, int))
+    piece = Piece(np.cumsum(offset) * 40, pitch, duration * 40, np.full(notes, 80), np.zeros(notes, int), [Part()])
     return events.let_go(piece.sorted())
 
 
@@ -96,7 +99,7 @@ def write_music(folder: Path, pieces: int, notes: int, different: int) -> None:
 def read(folder: Path) -> dataset.Corpus:
     """The pieces of a folder, encoded with train.py's defaults."""
     sources, _ = dataset.read_folder(folder, FORM)
-    vocabulary = events.build_vocabulary([source.events for source in sources], FORM, TRAIN.transpose)
+    vocabulary = build_vocabulary([source.events for source in sources], FORM, TRAIN.transpose)
     return dataset.encode(sources, vocabulary, TRAIN.transpose)
 
 
@@ -243,7 +246,7 @@ def measure_memory(args: SimpleNamespace, folder: Path, weights: Path) -> dict:
 def measure_render(args: SimpleNamespace, folder: Path, weights: Path) -> dict:
     """Sound and picture of a piece of two minutes, with the start of the packages that make them."""
     piece = made_up(NOTES, 1)
-    piece.ticks_per_quarter = round(piece.ticks_per_quarter * midi.seconds(piece) / 120)  # as much faster
+    piece.ticks_per_quarter = round(piece.ticks_per_quarter * piece.seconds() / 120)  # as much faster
     with tempfile.TemporaryDirectory() as folder:
         start = time.perf_counter()
         from utils.output import sound

@@ -1,15 +1,20 @@
-"""Convert a folder of music to single-track MIDI files, from which train.py learns.
+"""Convert a folder of music to MIDI files with a track for each part, from which train.py learns.
 
 python convertmidis.py --source downloads        every MIDI, MusicXML, ABC, kern ... file below downloads/
+python convertmidis.py --source downloads --merge
+                                                 with one track for all parts
 python convertmidis.py --corpus bach             Bach's chorales, which come with music21
+python convertmidis.py --corpus haydn,mozart     string quartets and more, in a folder for each composer
 python convertmidis.py --source JSB.json --out jsb
                                                  a benchmark in frames (JSON, MAT): jsb/train, jsb/valid ...
 """
 
 import contextlib
+import functools
 import os
 import signal
 import sys
+from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
@@ -23,8 +28,9 @@ from utils.formats import SCORE_ENDINGS, frames
 
 # ---- what to convert
 SOURCE = ""  # folder of music (or one file), sub-folders included
-CORPUS = ""  # instead of a folder: a composer in music21's own corpus, such as bach
+CORPUS = ""  # instead of a folder: composers in music21's own corpus, such as bach
 OUT = "midis"  # folder for the MIDI files; a file keeps its place below SOURCE
+MERGE = False  # write one track, without the names of the parts, instead of one for each
 FRAME = 1.0  # quarter notes in a frame of a benchmark file (JSON, MAT)
 OVERWRITE = False  # replace files that are already there
 WORKERS = 0  # processes (0: one for each core)
@@ -39,10 +45,11 @@ def is_there(source: Path, target: Path) -> bool:
     return target.exists() or target.with_name(source.name).is_dir()
 
 
-def convert(source: Path, target: Path, frame: float) -> None:
+def convert(source: Path, target: Path, frame: float, merge: bool) -> None:
     """Write the music of `source` to `target`; a tune book to numbered files in a folder with the book's full name,
     which no other file there can have, and a benchmark file, with frames of so many quarter notes, into the folder
-    `target`. Raises UserError that says why it cannot."""
+    `target`. A file has a track for each part, or with `merge` one for all. Raises UserError that says why it cannot.
+    """
     if frames.is_named(source):
         pieces = {target / place: piece for place, piece in frames.read(source, frame).items()}
     elif source.name.lower().endswith(midi.ENDINGS):
@@ -55,7 +62,7 @@ def convert(source: Path, target: Path, frame: float) -> None:
         pieces = {target if single else folder / f"{n:03d}.mid": tune for n, tune in enumerate(tunes, 1)}
     for path, piece in tqdm(pieces.items(), desc=source.name, unit="piece", delay=2, leave=False, position=1):
         try:
-            midi.save(piece, path)
+            midi.save(piece, path, merge)
         except ValueError as error:
             raise UserError(f"{source} holds what a MIDI file cannot: {error}.") from None
 
@@ -63,14 +70,13 @@ def convert(source: Path, target: Path, frame: float) -> None:
 def plan(source: str, corpus: str, out: Path) -> dict[Path, Path]:
     """Source file -> target file (of a benchmark file: folder). Two sources never share a target. Raises UserError if
     there is nothing to do."""
-    if bool(source) == bool(corpus):
+    composers = list(dict.fromkeys(name.strip() for name in corpus.split(",") if name.strip()))
+    if bool(source) == bool(composers):
         raise UserError("Name what to convert: --source FOLDER, or --corpus bach for the chorales in music21's corpus.")
-    if corpus:
+    if composers:
         from utils.formats import score
 
-        # A multi-movement work has its movements in a folder of its own.
-        paths = score.corpus_files(corpus)
-        files = {path: path.relative_to(os.path.commonpath([p.parent for p in paths])) for path in paths}
+        files = score.corpus_places(composers)
     elif Path(source).is_file():
         if frames.is_named(Path(source)):
             return {Path(source): out}
@@ -95,8 +101,9 @@ def plan(source: str, corpus: str, out: Path) -> dict[Path, Path]:
     return targets
 
 
-def convert_all(targets: dict[Path, Path], workers: int, frame: float) -> dict[Path, BaseException | None]:
-    """Convert in parallel; for each source file None, or what went wrong. Ctrl-C lets the files in hand be finished."""
+def convert_all(targets: dict[Path, Path], workers: int, work: Callable) -> dict[Path, BaseException | None]:
+    """Call `work` for each source and target, in parallel; for each source file None, or what went wrong. Ctrl-C lets
+    the files in hand be finished."""
     outcomes, jobs = {}, {}
     with (
         tqdm(total=len(targets), desc="converting", unit="file", delay=2) as bar,
@@ -106,7 +113,7 @@ def convert_all(targets: dict[Path, Path], workers: int, frame: float) -> dict[P
         try:
             with contextlib.suppress(BrokenProcessPool):  # a file may crash while others are still being handed out
                 for source, target in targets.items():
-                    jobs[pool.submit(convert, source, target, frame)] = source
+                    jobs[pool.submit(work, source, target)] = source
             for job in as_completed(jobs):
                 outcomes[jobs[job]] = job.exception()
                 bar.update()
@@ -118,7 +125,7 @@ def convert_all(targets: dict[Path, Path], workers: int, frame: float) -> dict[P
     if len(targets) == 1 and crashed:
         return {crashed[0]: UserError(f"{crashed[0]} made its reader crash: it is damaged.")}
     for path in crashed:
-        outcomes |= convert_all({path: targets[path]}, 1, frame)
+        outcomes |= convert_all({path: targets[path]}, 1, work)
     return outcomes
 
 
@@ -131,7 +138,7 @@ def main(args: SimpleNamespace) -> None:
     present = {path for path, target in targets.items() if is_there(path, target) and not args.overwrite}
     targets = {path: target for path, target in targets.items() if path not in present}
     workers = min(args.workers or os.cpu_count() or 1, 61)  # Windows can wait for 61 processes at the most
-    outcomes = convert_all(targets, workers, args.frame)
+    outcomes = convert_all(targets, workers, functools.partial(convert, frame=args.frame, merge=args.merge))
     errors = {path: error for path, error in outcomes.items() if error is not None}
     done, other = len(outcomes) - len(errors), 0
     for path, error in errors.items():

@@ -55,6 +55,8 @@ def show_network(weights: str, result: dict, picture: Path) -> None:
     pieces = f"{count} piece{'s' * (count > 1)}"
     print(f"{pieces}, {result['notes']:,} notes, {result['beats']:,} beats; {known} of the pieces were trained on")
     print(f"values that the vocabulary lacks, scored as the nearest: {changed(result['moved']) or 'none'}")
+    for name, row in sorted(result["parts"].items(), key=lambda item: -item[1]["notes"])[: evaluation.SHOWN]:
+        print(f"{name:40s}{row['nats_per_note']:12.3f} nats a note, {row['notes']:,} notes")
     ranked = sorted(result["per_piece"], key=lambda row: row["nats_per_note"])
     for what, row in (("least", ranked[0]), ("most", ranked[-1])):
         print(f"{what} surprising: {row['name']}, {row['nats_per_note']:.3f} nats a note")
@@ -95,6 +97,7 @@ def show_samples(result: dict, picture: Path) -> None:
     rows(
         {name: {each: ending[each].get(name) for each in whole} for name in list(ending["real"])[1:]}, [*titles], ".0%"
     )
+    show_parts(samples["parts"], titles)
     show_judge(samples["judge"])
     print("longest run shared with the training music, in any key:")
     for what, copied in result["copying"].items():
@@ -104,6 +107,21 @@ def show_samples(result: dict, picture: Path) -> None:
             print(f"  {what.replace('_', ' '):12s}median {copied['median']:g} notes, at most {at}")
     if plots.comparison(features, picture):
         print(f"Wrote {picture}")
+
+
+def show_parts(parts: dict[str, dict], titles: dict[str, str]) -> None:
+    """Print what the parts play in new pieces and in others."""
+    names = {
+        "share": "share of the notes",
+        "pitch": "mean pitch",
+        "together": "begins while another sounds",
+        "kept": "pieces within its range, one note at once if that is its way",
+    }
+    there = sorted((name for name in parts if "real" in parts[name]), key=lambda name: -parts[name]["real"]["share"])
+    for name in there[: evaluation.SHOWN]:
+        for key, title in names.items():
+            cells = [format(parts[name].get(kind, {}).get(key, float("nan")), ".2f") for kind in titles]
+            print(f"{name + ': ' + title:84.84s}" + "".join(f"{cell:>10s}" for cell in cells))
 
 
 def show_judge(verdicts: dict[str, dict | None]) -> None:

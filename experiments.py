@@ -33,6 +33,7 @@ from utils.errors import UserError
 from utils.measure import copying, evaluation, likelihood
 from utils.measure.ways import QUESTIONS, WAYS
 from utils.stepper import Stepper
+from utils.vocabulary import build_vocabulary
 
 # ---- what is asked
 QUESTION = "list"  # one of QUESTIONS, or list: say what they are
@@ -107,10 +108,11 @@ def ancestors_network(args: SimpleNamespace, folder: Path) -> dict:
     from utils.measure import ancestors
 
     how = settings.parse(HERE / "train.py", [f"--midi-dir={args.midi_dir}", f"--split={args.split}"])
-    form, (train_on, held_out) = events.Representation.of(vars(how)), training.read_music(how)
+    train_on, held_out = training.read_music(how)
+    form = events.Representation.of(vars(how))
     if args.score_dir:
         held_out, _ = dataset.read_folder(args.score_dir, form, args.split)
-    vocabulary = events.build_vocabulary([source.events for source in train_on], form, how.transpose)
+    vocabulary = build_vocabulary([source.events for source in train_on], form, how.transpose)
     learnt, scored = (dataset.encode(pieces, vocabulary) for pieces in (train_on, held_out))
     network.keras.utils.set_random_seed(args.seed)
     model = ancestors.build([vocabulary.size(stream) for stream in vocabulary.streams])

@@ -8,7 +8,7 @@ python generate_music.py --temperature 0.8 --seed 7        calmer, and the same 
 
 from pathlib import Path
 
-from utils import checkpoint, compose, instruments, midi, sampler, settings
+from utils import checkpoint, compose, ensemble, instruments, midi, sampler, settings, theory
 from utils.compose import Wanted
 from utils.measure import copying
 from utils.output import beside
@@ -27,9 +27,12 @@ INCLUDE_OPENING = False  # let that passage stand before the new music
 TEMPERATURE = 0.9  # lower: safer and more repetitive; higher: bolder; 0: always the likeliest note
 TOP_P = 1.0  # choose only among the likeliest notes that together have this share of the probability
 SEED: int | None = None  # the same seed makes the same piece (none: a new one each time, printed)
+# ---- who plays
+INSTRUMENTS = ""  # the parts, General MIDI names with commas between them ('': those of the opening)
+DRUMS = True  # with drums, where the training music has them
 # ---- how it sounds
 TEMPO = 120.0  # quarter notes a minute
-INSTRUMENT = "Acoustic Grand Piano"  # any General MIDI name, or its number from 0 to 127
+INSTRUMENT = ""  # sound of the parts whatever they are, General MIDI names or numbers in their order ('': their own)
 OUT = "samples"  # folder for all that is written; nothing there is overwritten
 COPYING = True  # say how many notes in a row stand in the training music too, in any key, if that is still there
 # ---- beside each MIDI file, under its name
@@ -47,15 +50,21 @@ def main(args) -> None:
     compose.check_length(args, least_notes=0)
     for name in ("count", "least_events", "most_events"):
         settings.at_least(name, getattr(args, name), 1)
-    program = instruments.program(args.instrument)
-    tempo = midi.microseconds(args.tempo)
+    programs = instruments.programs(args.instrument)
+    tempo = theory.microseconds(args.tempo)
     args.weights = checkpoint.to_play(args.weights)
     weights = checkpoint.load(args.weights)
     how = sampler.Sampling(args.temperature, args.top_p, args.seed)
-    begun = compose.openings(weights, args.count, how.seed, args.opening)
+    players = None
+    if args.instruments:
+        players, remarks = ensemble.asked(weights.vocabulary, args.instruments, args.drums)
+        print(*remarks, sep="\n", end="\n" * bool(remarks))
+    begun = compose.openings(weights, args.count, how.seed, args.opening, players)
     wanted = Wanted(
         **compose.length_of(args, tempo),
-        program=program,
+        players=players,
+        drums=args.drums,
+        programs=programs,
         prepend=args.include_opening,
         least_events=args.least_events,
         most_events=args.most_events,
@@ -67,7 +76,7 @@ def main(args) -> None:
         path = midi.save_new(piece, args.out, Path(args.weights).name.removesuffix(".weights.h5"))
         also = beside.write_beside(path, piece, args, beside.about(args, how.seed))
         after = f", after a passage of {opening['name']}" if opening["phase"] else ""
-        print(f"Wrote {path}: {len(piece)} notes, {midi.clock(piece)} minutes, seed {how.seed}{after}{also}")
+        print(f"Wrote {path}: {len(piece)} notes, {piece.clock()} minutes, seed {how.seed}{after}{also}")
         paths.append(path)
     if args.copying:
         copying.report(weights, paths, made)

@@ -8,7 +8,7 @@ python predict_with_prior.py --prior mine.mid --bars 8             eight more ba
 
 from pathlib import Path
 
-from utils import checkpoint, compose, instruments, midi, sampler, settings
+from utils import checkpoint, compose, instruments, midi, sampler, settings, theory
 from utils.compose import Wanted
 from utils.measure import copying
 from utils.output import beside
@@ -33,7 +33,7 @@ TOP_P = 1.0  # choose only among the likeliest notes that together have this sha
 SEED: int | None = None  # the same seed makes the same piece (none: a new one each time, printed)
 # ---- how it sounds
 TEMPO = 0.0  # quarter notes a minute (0: as in the fragment)
-INSTRUMENT = ""  # of the new notes: any General MIDI name, or its number ('': as in the fragment)
+INSTRUMENT = ""  # sound of the parts' new notes, General MIDI names or numbers in their order ('': their own)
 OUT = "samples"  # folder for all that is written; nothing there is overwritten
 COPYING = True  # say how many new notes in a row stand in the training music too, in any key, if that is still there
 # ---- beside each MIDI file, under its name
@@ -49,16 +49,16 @@ def main(args) -> None:
     whole = midi.read(args.prior)
     prior = compose.fragment(whole, args.prior_start, args.prior_notes, args.prior, args.prior_bars)
     if args.tempo:
-        prior.tempos = [(0, midi.microseconds(args.tempo))]
-    program = instruments.program(args.instrument) if args.instrument else None
+        prior.tempos = [(0, theory.microseconds(args.tempo))]
+    programs = instruments.programs(args.instrument)
     args.weights = checkpoint.to_play(args.weights)
     weights = checkpoint.load(args.weights)
     network = Stepper(weights)
     for remark in compose.remarks(network.vocabulary, prior, args.prior):
         print(remark)
     how = sampler.Sampling(args.temperature, args.top_p, args.seed)
-    *_, (_, tempo) = midi.tempos_from_start(prior)
-    wanted = Wanted(**compose.length_of(args, tempo), program=program, prepend=args.prepend)
+    *_, (_, tempo) = prior.tempos_from_start()
+    wanted = Wanted(**compose.length_of(args, tempo), programs=programs, prepend=args.prepend)
     pieces, before, made = compose.continuations(network, prior, how, wanted, args.count)
     paths = []
     for piece in pieces:
@@ -66,7 +66,7 @@ def main(args) -> None:
         also = beside.write_beside(path, piece, args, beside.about(args, how.seed), before)
         print(
             f"Wrote {path}: {len(before)} notes of {args.prior} and {len(piece) - len(before)} new ones, "
-            f"{midi.clock(piece)} minutes, seed {how.seed}{also}"
+            f"{piece.clock()} minutes, seed {how.seed}{also}"
         )
         paths.append(path)
     if args.copying:

@@ -12,25 +12,29 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
 from utils import midi  # noqa: E402  (the path comes first)
+from utils.piece import Part, Piece  # noqa: E402
 
 TINY = "--units 16 --embedding 8 --hidden 16 --surroundings 4 --sequence-length 16 --batch-size 4 --transpose 2".split()
 TINY += ["--logs", ""]
 
 
-def make_piece(rows: list[tuple], ticks_per_quarter: int = 480, **kwargs) -> midi.Piece:
-    """A piece from (onset, pitch, duration[, velocity[, program]]) rows in ticks."""
+def make_piece(rows: list[tuple], ticks_per_quarter: int = 480, **kwargs) -> Piece:
+    """A piece from (onset, pitch, duration[, velocity[, part]]) rows in ticks; a part is a number among the `parts`, of
+    which there are otherwise as many as needed, each with its number as its program."""
     full = np.array([(*row, 80, 0)[:5] if len(row) == 3 else (*row, 0)[:5] for row in rows], dtype=np.int64)
-    return midi.Piece(*full.reshape(-1, 5).T, ticks_per_quarter, **kwargs).sorted()
+    columns = full.reshape(-1, 5).T
+    parts = kwargs.pop("parts", None) or [Part(program=program) for program in range(columns[4].max(initial=0) + 1)]
+    return Piece(*columns, parts, ticks_per_quarter, **kwargs).sorted()
 
 
-def save(piece: midi.Piece, path: Path) -> Path:
+def save(piece: Piece, path: Path) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("wb") as file:
         midi.write(piece, file)
     return path
 
 
-def random_piece(seed: int, bars: int = 8) -> midi.Piece:
+def random_piece(seed: int, bars: int = 8) -> Piece:
     """A tune in eighths over a chord a bar, in a key of its own."""
     rng = np.random.default_rng(seed)
     key = int(rng.integers(0, 12))
@@ -45,6 +49,21 @@ def random_piece(seed: int, bars: int = 8) -> midi.Piece:
             rows.append((tick, 60 + key + int(rng.choice(scale)), length))
             tick += length
     return make_piece(rows, time_signatures=[(0, 4, 4)], tempos=[(0, 500_000)])
+
+
+def band_piece(seed: int, bars: int = 4) -> Piece:
+    """A flute and two violins, which are sometimes in unison, over a bass and drums, in a key of its own."""
+    rng = np.random.default_rng(seed)
+    key, scale = int(rng.integers(0, 12)), np.array([0, 2, 4, 5, 7, 9, 11])
+    rows = []
+    for beat in range(4 * bars):
+        tick, root = beat * 480, int(rng.choice(scale))
+        rows += [(tick, 36 + key + root, 400, 90, 3), (tick, 60 + key + int(rng.choice(scale)), 480, 80, 2)]
+        rows += [(tick + half, 60 + key + int(rng.choice(scale)), 240, 80, 1) for half in (0, 240)]
+        rows += [(tick, 72 + key + root, 960, 70, 0)] if beat % 2 else []
+        rows += [(tick, int(rng.choice([36, 38])), 60, 100, 4), (tick + 240, 42, 60, 60, 4)]
+    parts = [Part("Flute", 73), Part("", 40), Part("", 40), Part("Bass", 33), Part("Kit", 0, drums=True)]
+    return make_piece(rows, parts=parts, time_signatures=[(0, 4, 4)], tempos=[(0, 500_000)])
 
 
 def run(*command: object, cwd: Path = ROOT, **kwargs) -> subprocess.CompletedProcess:

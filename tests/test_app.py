@@ -170,7 +170,7 @@ def test_from_an_upload_to_music(visitor: Visitor, address: str, tmp_path: Path)
     assert set(zip(used.onset.tolist(), used.pitch.tolist(), strict=True)) <= notes
     assert len(piece) == len(used) + 200
     with wave.open(str(visitor.download("WAV", ".wav"))) as sound:
-        assert sound.getnframes() / sound.getframerate() == pytest.approx(midi.seconds(piece) + 2, abs=0.01)
+        assert sound.getnframes() / sound.getframerate() == pytest.approx(piece.seconds() + 2, abs=0.01)
     from music21 import converter
 
     assert converter.parse(visitor.download("MusicXML", ".musicxml"), forceSource=True).recurse().notes

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from utils import dataset, events
 from utils.errors import UserError
 from utils.events import Representation
+from utils.vocabulary import build_vocabulary
 
 STREAMS = ("offset", "note", "duration")
 
@@ -25,7 +26,7 @@ def corpus_of(pieces: list, transpose: int = 0, chords: str = "split") -> datase
         dataset.Source(str(i), i / 99, events.from_piece(piece, Representation(chords=chords)))
         for i, piece in enumerate(pieces)
     ]
-    vocabulary = events.build_vocabulary([s.events for s in sources], Representation(chords=chords), transpose)
+    vocabulary = build_vocabulary([s.events for s in sources], Representation(chords=chords), transpose)
     return dataset.encode(sources, vocabulary, transpose)
 
 
@@ -72,9 +73,11 @@ def test_transposition_stays_on_the_keyboard_and_keeps_intervals(chords: str):
     notes = corpus.vocabulary.size("note")
     for inputs, weights in dataset.batches(corpus, 16, 4, 6, np.random.default_rng(1)):
         valid = weights[..., 1] > 0
-        interval = corpus.vocabulary.intervals(inputs["note"][:, 1:], inputs["note"][:, :-1])
+        interval = corpus.vocabulary.interval(inputs["note"], inputs["origin"])[:, 1:]
         inner = valid & (inputs["note"][:, :-1] < notes)
         assert (interval[inner] == inputs["interval"][:, 1:][inner]).all()
+        # All are of one part here, so an interval counts from the note before.
+        assert (inputs["origin"][:, 1:][inner] == corpus.vocabulary.top[inputs["note"]][:, :-1][inner]).all()
 
 
 def test_equal_files_stand_on_the_same_side_and_new_files_move_nobody(music: Path, tmp_path: Path):
@@ -82,15 +85,15 @@ def test_equal_files_stand_on_the_same_side_and_new_files_move_nobody(music: Pat
     shutil.copytree(music, folder)
     for path in list(folder.iterdir()):
         shutil.copy(path, folder / f"copy of {path.name}")
-    train, held_out = dataset.hold_out(read(folder), 0.3)
+    train, held_out = dataset.hold_out(read(folder), 0.5)
     assert train and held_out
     assert not {source.place for source in train} & {source.place for source in held_out}
     for seed in range(100, 110):
         save(random_piece(seed), folder / f"new {seed}.mid")
-    more_train, more_held_out = dataset.hold_out(read(folder), 0.3)
+    more_train, more_held_out = dataset.hold_out(read(folder), 0.5)
     assert {s.name for s in train} <= {s.name for s in more_train}
     assert {s.name for s in held_out} <= {s.name for s in more_held_out}
-    names = {tuple(s.name for s in dataset.hold_out(read(folder, salt=salt), 0.3)[1]) for salt in range(4)}
+    names = {tuple(s.name for s in dataset.hold_out(read(folder, salt=salt), 0.5)[1]) for salt in range(4)}
     assert len(names) > 1
 
 
@@ -126,10 +129,10 @@ def test_a_million_notes_and_an_hour_of_silence(tmp_path: Path):
     onset[-1] += 480 * 7200
     many = make_piece([(0, 60, 1)])
     many.onset, many.pitch = onset, np.tile([40, 50, 60, 70], 250_000)
-    many.duration, many.velocity, many.program = (np.full(len(onset), value) for value in (120, 80, 0))
+    many.duration, many.velocity, many.part = (np.full(len(onset), value) for value in (120, 80, 0))
     source = dataset.Source("many", 0.5, events.from_piece(many))
     assert source.events.clipped == 1
-    vocabulary = events.build_vocabulary([source.events], Representation(), 0)
+    vocabulary = build_vocabulary([source.events], Representation(), 0)
     corpus = dataset.encode([source], vocabulary)
     assert corpus.events == corpus.notes == 1_000_000
     # A few bytes a note: seven million fit a laptop.
@@ -138,7 +141,7 @@ def test_a_million_notes_and_an_hour_of_silence(tmp_path: Path):
 
 def test_openings_are_real_passages(music: Path):
     sources = read(music)
-    vocabulary = events.build_vocabulary([s.events for s in sources], Representation(), 0)
+    vocabulary = build_vocabulary([s.events for s in sources], Representation(), 0)
     by_name = {source.name: vocabulary.encode(source.events)[0] for source in sources}
     passages = dataset.passages(sources, vocabulary, 20, 30, seed=1)
     assert len(passages) == 30
@@ -152,7 +155,7 @@ def test_openings_are_real_passages(music: Path):
 def test_an_opening_has_the_metre_that_it_is_in():
     piece = make_piece([(480 * i, 60, 480) for i in range(60)], time_signatures=[(0, 3, 4), (480 * 48, 4, 4)])
     source = dataset.Source("one", 0.5, events.from_piece(piece))
-    vocabulary = events.build_vocabulary([source.events], Representation(), 0)
+    vocabulary = build_vocabulary([source.events], Representation(), 0)
     for passage in dataset.passages([source], vocabulary, 8, 40, seed=1):
         last = passage["event"] + len(passage["phase"]) - 1
         assert passage["metre"] == ((3, 4) if last < 48 else (4, 4))

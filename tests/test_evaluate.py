@@ -21,8 +21,9 @@ from utils.events import Representation
 from utils.heads import Shape
 from utils.measure import copying, evaluation, likelihood, ngram, plots, statistics
 from utils.stepper import Stepper
+from utils.vocabulary import build_vocabulary
 
-STREAMS = ("offset", "note", "duration")
+STREAMS = ("offset", "part", "note", "duration")
 
 
 def evaluate(*flags: object) -> tuple[dict, str]:
@@ -43,7 +44,7 @@ def sources_of(*pieces, chords: str = "split") -> list[dataset.Source]:
 def corpora(train: list, scored: list, chords: str = "split", transpose: int = 2) -> list[dataset.Corpus]:
     """(training, scored) corpora with the vocabulary of the former."""
     both = [sources_of(*pieces, chords=chords) for pieces in (train, scored)]
-    vocabulary = events.build_vocabulary([s.events for s in both[0]], Representation(chords=chords), transpose)
+    vocabulary = build_vocabulary([s.events for s in both[0]], Representation(chords=chords), transpose)
     return [dataset.encode(sources, vocabulary, transpose) for sources in both]
 
 
@@ -89,7 +90,8 @@ def test_held_out_pieces_baselines_and_samples(weights: Path, music: Path, tmp_p
     assert found["remarks"] == []
     assert "longest run shared with the training music" in text and f"Wrote {picture}" in text
     nats, counted = found["nats_per_note"], baselines["5-gram"]["nats_per_note"]
-    short = f"tiny: {nats:.2f} nats a note on {len(held_out)} pieces that it never saw (5-gram {counted:.2f})."
+    pieces = f"{len(held_out)} piece{'s' * (len(held_out) > 1)}"
+    short = f"tiny: {nats:.2f} nats a note on {pieces} that it never saw (5-gram {counted:.2f})."
     assert text.splitlines()[-1] == short
 
 
@@ -99,7 +101,7 @@ def test_pieces_may_end_by_themselves(weights: Path, music: Path, tmp_path: Path
     measured = found["samples"]
     assert measured["ending"]["generated"]["pieces"] == 12 == len(found["copying"]["generated"]["per_piece"])
     assert 0 <= measured["ending"]["generated"]["triad"] <= 1
-    assert "whole pieces (12 new, 9 training)" in text
+    assert f"whole pieces (12 new, {measured['ending']['real']['pieces']} training)" in text
 
 
 def test_the_verdict_of_the_judge_is_shown(capsys):
@@ -220,7 +222,13 @@ def test_networks_that_say_other_things_are_not_compared(weights: Path):
     def writing(**changes: object) -> checkpoint.Checkpoint:
         return replace(kept, vocabulary=SimpleNamespace(representation=replace(form, **changes)))
 
-    for name, value in (("grid", 24), ("chords", "class"), ("streams", (*form.streams, "velocity")), ("max_beats", 8)):
+    # Chords as classes have no parts, so these are another difference.
+    with pytest.raises(UserError, match="cannot be compared.* --streams was "):
+        evaluation.check_comparable({"a": kept, "b": writing(chords="class")})
+    without = replace(kept, vocabulary=SimpleNamespace(representation=replace(form, streams=form.streams[:1])))
+    with pytest.raises(UserError, match="cannot be compared.* --chords was "):
+        evaluation.check_comparable({"a": without, "b": writing(chords="class", streams=form.streams[:1])})
+    for name, value in (("grid", 24), ("streams", (*form.streams, "velocity")), ("max_beats", 8)):
         with pytest.raises(UserError, match=f"cannot be compared.* --{name.replace('_', '-')} was "):
             evaluation.check_comparable({"a": kept, "b": kept, "c": writing(**{name: value})})
     evaluation.check_comparable({"a": kept, "b": writing(streams=form.streams[::-1])})  # the same in another order
@@ -267,7 +275,7 @@ def test_a_piece_costs_the_same_alone_and_among_others(weights: Path):
         here = slice(together.corpus.first[i], together.corpus.first[i + 1])
         assert (together.right[here] == alone.right).all()
         size = len(source.events)
-        assert together.corpus.is_target[here].sum(axis=0).tolist() == [size + 1, size, size]
+        assert together.corpus.is_target[here].sum(axis=0).tolist() == [size + 1, size, size, size]
         assert not together.events[here][~together.corpus.is_target[here]].any()
         np.testing.assert_allclose(together.events[here].sum(axis=0), together.nats[i])
 
@@ -289,14 +297,14 @@ def test_beats_are_the_frames_of_a_benchmark():
 def test_the_ngram_is_a_distribution(chords: str):
     train, scored = corpora([random_piece(seed, 4) for seed in range(4)], [random_piece(9, 2)], chords)
     total = ngram.baselines(train, scored, 2)["5-gram"]
-    for k, stream in enumerate(STREAMS):
+    for k, stream in enumerate(scored.vocabulary.streams):
         asked = np.flatnonzero(scored.targets(stream))
         symbol, counts = ngram.count(train, scored, stream, 2)
         smoothing = ngram.tune(counts, symbol)
         *_, probability = ngram.distributions(counts, smoothing, np.arange(len(asked)))
         np.testing.assert_allclose(probability.sum(axis=1), 1)
-        before = scored.inputs["note"][asked - 1]
-        probability = ngram.over_vocabulary(probability, stream, before, scored.vocabulary)
+        origin = scored.inputs["origin"][asked]
+        probability = ngram.over_vocabulary(probability, stream, origin, scored.vocabulary)
         np.testing.assert_allclose(probability.sum(axis=1), 1)
         assert probability.shape == (len(asked), scored.vocabulary.size(stream))
         nats = -np.log(probability[np.arange(len(asked)), scored.inputs[stream][asked]]).sum()

@@ -10,6 +10,8 @@ from hypothesis import strategies as st
 
 from utils import events, midi, theory
 from utils.events import Representation
+from utils.piece import Part, Piece
+from utils.vocabulary import Vocabulary, build_vocabulary, nearest
 
 STREAMS = ("offset", "note", "duration")
 
@@ -46,7 +48,7 @@ def test_music_on_the_grid_survives(steps, sizes, split: bool):
 @given(rows)
 def test_midi_to_events_to_midi(steps):
     piece = events.let_go(on_grid(steps, 12, 480))
-    vocabulary = events.build_vocabulary(
+    vocabulary = build_vocabulary(
         [events.from_piece(piece, Representation(max_beats=1000))], Representation(max_beats=1000), 0
     )
     first, second = io.BytesIO(), io.BytesIO()
@@ -113,7 +115,7 @@ def test_velocity_is_one_more_stream():
     piece = make_piece([(0, 60, 480, 33), (480, 62, 480, 127)])
     how = Representation((*STREAMS, "velocity"))
     written = events.from_piece(piece, how)
-    vocabulary = events.build_vocabulary([written], how, 0)
+    vocabulary = build_vocabulary([written], how, 0)
     classes, _ = vocabulary.encode(written)
     again = events.to_piece(vocabulary.decode(classes), ticks_per_quarter=480)
     assert np.abs(again.velocity - piece.velocity).max() <= events.VELOCITY_STEP // 2 + 1
@@ -126,7 +128,7 @@ def test_the_vocabulary_covers_what_transposition_makes(chords: str):
     # At the edges of the keyboard there is less room.
     edges = make_piece([(0, 0, 480), (0, 125, 480)])
     pieces.append(events.from_piece(edges, Representation(chords=chords)))
-    vocabulary = events.build_vocabulary(pieces, Representation(chords=chords), 6)
+    vocabulary = build_vocabulary(pieces, Representation(chords=chords), 6)
     table = vocabulary.transpositions(6)
     for piece in pieces:
         classes, moved = vocabulary.encode(piece)
@@ -142,24 +144,55 @@ def test_the_vocabulary_covers_what_transposition_makes(chords: str):
 
 def test_values_never_seen_become_the_nearest_and_are_counted():
     seen = events.from_piece(make_piece([(0, 60, 480), (480, 64, 480), (1440, 72, 960)]))
-    vocabulary = events.build_vocabulary([seen], Representation(), 0)
+    vocabulary = build_vocabulary([seen], Representation(), 0)
     new = events.from_piece(make_piece([(0, 61, 480), (480, 127, 40), (1440, 72, 4800)]))
     classes, moved = vocabulary.encode(new)
     assert vocabulary.decode(classes)["note"].tolist() == [60, 72, 72]
     assert vocabulary.decode(classes)["duration"].tolist() == [12, 12, 24]
-    assert moved == {"offset": 0, "note": 2, "duration": 2}
+    assert moved == {"offset": 0, "part": 0, "note": 2, "duration": 2}
 
 
 def test_the_nearest_chord_has_the_fewest_other_keys():
     values = np.array(sorted(["C4.E4.G4", "C4", "C5.E5.G5"]))
     wanted = np.array(["C4.E4", "B4", "C5.E5.G5"])
-    assert values[events.nearest(values, wanted)].tolist() == ["C4.E4.G4", "C4", "C5.E5.G5"]
+    assert values[nearest(values, wanted)].tolist() == ["C4.E4.G4", "C4", "C5.E5.G5"]
 
 
 def test_a_vocabulary_goes_through_json():
     for chords in ("split", "class"):
         how = Representation(chords=chords)
-        vocabulary = events.build_vocabulary([events.from_piece(random_piece(1), how)], how, 2)
-        again = events.Vocabulary.from_json(vocabulary.to_json())
+        vocabulary = build_vocabulary([events.from_piece(random_piece(1), how)], how, 2)
+        again = Vocabulary.from_json(vocabulary.to_json())
         assert again.to_json() == vocabulary.to_json()
         assert again.values["note"].dtype.kind == vocabulary.values["note"].dtype.kind
+
+
+part_of_a_band = st.sampled_from([("Flute", 73), ("Violin", 40), ("Bass", 33), ("Left", 0), ("Right", 0)])
+band_note = st.tuples(st.integers(0, 60), st.integers(0, 5), st.integers(35, 60), st.integers(1, 24))
+
+
+@given(st.lists(band_note, min_size=1, max_size=50), st.lists(part_of_a_band, min_size=5, max_size=5))
+def test_who_plays_survives(steps: list[tuple], names: list[tuple[str, int]]):
+    """MIDI -> events -> MIDI gives back each note with its part's name, program and drums; drums have no length."""
+    parts = [*(Part(name, program) for name, program in names), Part("Kit", 8, drums=True)]
+    rows = [(onset * 40, pitch, length * 40, 84, part) for onset, part, pitch, length in steps]
+    # One note for each onset, part and pitch, in a register for each part, so that parts alike keep their order.
+    rows = list({(r[0], r[4], r[1]): (r[0], r[1] + 10 * (r[4] < 5) * (4 - r[4]), *r[2:]) for r in rows}.values())
+    piece, data = make_piece(rows, parts=parts).played(), io.BytesIO()
+    midi.write(piece, data)
+    read = midi.parse(data.getvalue())
+    written = events.from_piece(read, Representation(max_beats=1000))
+    again, data = io.BytesIO(), events.to_piece(written.streams, 12, 480, players=written.parts)
+    midi.write(data, again)
+
+    def told(some: Piece) -> set[tuple]:
+        who = [some.parts[i] for i in some.part]
+        lengths = [0 if part.drums else int(length) for part, length in zip(who, some.duration, strict=True)]
+        names = [("Drums" if part.drums else part.name, part.program, part.drums) for part in who]
+        return set(zip(some.onset.tolist(), some.pitch.tolist(), lengths, names, strict=True))
+
+    assert told(midi.parse(again.getvalue())) == told(read)
+    vocabulary = build_vocabulary([written], Representation(max_beats=1000), 0)
+    classes, moved = vocabulary.encode(written)
+    assert not any(moved.values())
+    assert all((vocabulary.decode(classes)[name] == written.streams[name]).all() for name in classes)

@@ -15,6 +15,7 @@ from scipy.io import savemat
 from utils import midi
 from utils.errors import UserError
 from utils.formats import frames
+from utils.piece import COLUMNS, Piece
 
 Split = list[list[list[int]]]  # pieces of frames of pitches
 
@@ -26,8 +27,8 @@ DATA = {
 PLACES = ["train/0000.mid", "train/0002.mid", "valid/0000.mid", "test/0000.mid"]
 
 
-def notes(piece: midi.Piece) -> list[tuple]:
-    return list(zip(*(getattr(piece, name).tolist() for name in midi.COLUMNS), strict=True))
+def notes(piece: Piece) -> list[tuple]:
+    return list(zip(*(getattr(piece, name).tolist() for name in COLUMNS), strict=True))
 
 
 def expected(piece: list[list[int]], ticks: int = 480) -> list[tuple]:

@@ -8,7 +8,7 @@ from conftest import make_piece, random_piece
 
 from utils import events
 from utils.measure import judge, statistics
-from utils.midi import Piece
+from utils.piece import Piece
 
 
 @pytest.fixture(scope="module")

@@ -5,13 +5,14 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from conftest import random_piece
+from conftest import band_piece, random_piece
 
 from utils import checkpoint, dataset, events, network
 from utils.events import END_STREAM, Representation
 from utils.heads import FADING, NEAR, Shape
 from utils.measure import likelihood
 from utils.stepper import Stepper, ending
+from utils.vocabulary import build_vocabulary
 
 CASES = [
     ("split", "chained", 1, ("offset", "note", "duration")),
@@ -22,14 +23,17 @@ CASES = [
     ("split", "chained", 1, ("offset", "note", "duration", "velocity")),
     ("split", "regression", 1, ("offset", "note", "duration")),
 ]
+WITH_PARTS = ("split", "chained", 1, ("offset", "part", "note", "duration"))
+CASES += [WITH_PARTS, ("split", "parallel", 1, WITH_PARTS[-1]), ("split", "chained", 2, (*WITH_PARTS[-1], "velocity"))]
 CELLS = [*((*case, "lstm") for case in CASES), (*CASES[1], "gru"), (*CASES[3], "gru")]
 
 
 def build(chords: str, heads: str, layers: int, streams: tuple[str, ...], path: Path, cell: str = "lstm"):
     """A small network with random weights, its weights file read back, and two pieces."""
     how = Representation(streams, chords=chords)
-    sources = [dataset.Source(str(seed), seed / 9, events.from_piece(random_piece(seed), how)) for seed in range(2)]
-    vocabulary = events.build_vocabulary([s.events for s in sources], how, 3)
+    make = band_piece if how.has_parts else random_piece
+    sources = [dataset.Source(str(seed), seed / 9, events.from_piece(make(seed), how)) for seed in range(2)]
+    vocabulary = build_vocabulary([s.events for s in sources], how, 3)
     sizes = {
         "layers": layers,
         "units": 24,
@@ -70,7 +74,7 @@ def test_stepping_gives_the_same_distributions(chords, heads, layers, streams, c
             np.testing.assert_allclose(got[valid], expected[valid], atol=1e-4)
             if not valid.all():
                 break
-            chosen |= stepper.known(stream, target, state)
+            chosen |= stepper.known(stream, target, state, chosen)
         if t == length:  # the shorter piece ends: it has no next note
             break
         # What the stepper derives is what the corpus has.
@@ -111,7 +115,7 @@ def test_what_is_told_of_the_end_and_where_home_is(tmp_path: Path):
         _, state = stepper.step(state)
         event = {}
         for stream in stepper.streams:
-            event |= stepper.known(stream, inputs[stream][:, t], state)
+            event |= stepper.known(stream, inputs[stream][:, t], state, event)
         state = stepper.append(state, event)
         inside, _ = dataset.cut(corpus, np.array([0]), first + t, 5)
         home = state.traces[0, -1, 12 + NEAR : -NEAR]

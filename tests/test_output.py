@@ -14,11 +14,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.image import imread
-from music21 import chord, converter, stream
+from music21 import chord, converter, note, stream
 
 from utils import midi, theory
 from utils.errors import UserError
-from utils.output import beside, musicxml, pianoroll, sound
+from utils.output import beside, musicxml, notation, pianoroll, sound, systems
+from utils.piece import Part, Piece
 
 STEP = 40  # ticks in a step of the grid, at 480 to a quarter note
 
@@ -34,7 +35,7 @@ def test_a_script_writes_all_that_is_wanted(weights: Path, tmp_path: Path, scrip
     piece = midi.read(path)
     with wave.open(str(path.with_suffix(".wav"))) as file:
         assert (file.getnchannels(), file.getsampwidth(), file.getframerate()) == (2, 2, 44_100)
-        assert file.getnframes() / 44_100 == pytest.approx(midi.seconds(piece) + sound.RING, abs=0.001)
+        assert file.getnframes() / 44_100 == pytest.approx(piece.seconds() + sound.RING, abs=0.001)
     assert imread(path.with_suffix(".png")).std() > 0.01
     title, notes = read_back(path.with_suffix(".musicxml"))
     assert title == path.stem and notes == as_written(piece)
@@ -60,7 +61,7 @@ def test_what_stands_there_already_is_not_overwritten(tmp_path: Path, ending: st
 
 @pytest.mark.parametrize(("ending", "module"), [(".wav", sound), (".png", pianoroll), (".musicxml", musicxml)])
 def test_what_cannot_be_finished_leaves_no_file(tmp_path: Path, monkeypatch, ending: str, module):
-    def fail(piece: midi.Piece, path: Path, *args: object) -> None:
+    def fail(piece: Piece, path: Path, *args: object) -> None:
         assert path.parent == tmp_path and path.suffix == ending and path.name != f"a{ending}"
         path.write_text("half of it")
         raise OSError(28, "No space left on device")
@@ -95,8 +96,24 @@ def test_sound_follows_onsets_velocities_and_tempo():
     assert loudness(heard, 2.9, 3) > loudness(heard, 3.5, 3.6) > loudness(heard, 4, 4.1) > 0
     assert loudness(heard, 1.1, 1.99) == 0 and loudness(heard, 4.99, 5) <= 1
     assert np.ptp(heard[:, 0].astype(int) - heard[:, 1]) > 0  # stereo
-    piece.program[0] = 40
+    piece.parts = [Part(program=40)]
     assert not np.array_equal(sound.samples(piece), heard)
+
+
+def test_drums_are_heard_as_drums():
+    rows = [(i * 480, key, 60) for i, key in enumerate((36, 38, 42, 49))]
+    melody = sound.samples(make_piece(rows))
+    heard = {kit: sound.samples(make_piece(rows, parts=[Part(program=kit, drums=True)])) for kit in (0, 16, 127)}
+    assert all(loudness(samples, i / 2, (i + 1) / 2) > 3000 for samples in heard.values() for i in range(4))
+    assert not np.array_equal(heard[0], melody) and not np.array_equal(heard[0], heard[16])
+    assert np.array_equal(heard[0], heard[127])  # a kit that the soundfont does not have
+
+
+def test_a_note_rings_while_its_pedal_is_down():
+    rows = [(0, 60, 240, 80, 0), (0, 36, 240, 80, 1), (1920, 60, 240, 80, 0)]
+    dry, wet = (make_piece(rows, pedals=np.array(pedals).reshape(-1, 3)) for pedals in ([], [(100, 1440, 0)]))
+    assert loudness(sound.samples(dry), 1, 1.4) == 0 < loudness(sound.samples(wet), 1, 1.4)
+    assert loudness(sound.samples(wet), 1.6, 1.99) == 0
 
 
 @pytest.mark.parametrize("notes", [1, 60])
@@ -125,9 +142,9 @@ def colours(path: Path) -> set[tuple]:
     return {(pixel >> 16, pixel >> 8 & 255, pixel & 255) for pixel in np.unique(pixels).tolist()}
 
 
-def full(kind: str) -> tuple:
+def full(tones: np.ndarray) -> tuple:
     """The colour of the loudest notes."""
-    return tuple((pianoroll.shades(np.array([1]), 1, kind)[0] * 255).round().astype(int))
+    return tuple((pianoroll.shades(np.array([1]), 1, tones)[0] * 255).round().astype(int))
 
 
 def test_the_picture_tells_the_prior_from_its_continuation(tmp_path: Path):
@@ -135,25 +152,60 @@ def test_the_picture_tells_the_prior_from_its_continuation(tmp_path: Path):
     prior = piece.take(slice(20))
     red = (0xC1, 0x12, 0x1F)
     pianoroll.write(piece, tmp_path / "seam.png", "about", prior)
-    assert {full("prior"), full("new"), red} <= colours(tmp_path / "seam.png")
+    assert {full(pianoroll.PRIOR), full(pianoroll.NEW), red} <= colours(tmp_path / "seam.png")
     pianoroll.write(piece, tmp_path / "$x^{.png", "$ 音楽", None)  # neither a formula nor a reason to fail
     found = colours(tmp_path / "$x^{.png")
-    assert full("new") in found and not {full("prior"), red} & found
+    assert full(pianoroll.NEW) in found and not {full(pianoroll.PRIOR), red} & found
+
+
+def lab(colours: np.ndarray) -> np.ndarray:
+    """(N, 3) sRGB, linear, to CIELAB for daylight (D65)."""
+    matrix = np.array(
+        [[0.4124564, 0.3575761, 0.1804375], [0.2126729, 0.7151522, 0.072175], [0.0193339, 0.119192, 0.9503041]]
+    )
+    cubes = np.cbrt((colours.clip(0, 1) @ matrix.T / (0.95047, 1, 1.08883)).clip(0.008856))
+    return np.stack(
+        [116 * cubes[:, 1] - 16, *(k * (cubes[:, i] - cubes[:, i + 1]) for k, i in ((500, 0), (200, 1)))], 1
+    )
+
+
+# What is seen of a colour with all kinds of cones, and without one of them (Machado, Oliveira and Fernandes 2009).
+EYES = {
+    "all": np.eye(3),
+    "protanopia": np.array(
+        [[0.152286, 1.052583, -0.204868], [0.114503, 0.786281, 0.099216], [-0.003882, -0.048116, 1.051998]]
+    ),
+    "deuteranopia": np.array(
+        [[0.367322, 0.860646, -0.227968], [0.280085, 0.672501, 0.047413], [-0.011820, 0.042940, 0.968881]]
+    ),
+    "tritanopia": np.array(
+        [[1.255528, -0.076749, -0.178779], [-0.078411, 0.930809, 0.147602], [0.004733, 0.691367, 0.303900]]
+    ),
+}
+
+
+@pytest.mark.parametrize("eyes", EYES)
+def test_the_colours_of_parts_are_told_apart_by_everybody(eyes: str):
+    loud = pianoroll.PARTS[:, 1]
+    linear = np.where(loud <= 0.04045, loud / 12.92, ((loud + 0.055) / 1.055) ** 2.4)
+    seen = lab(np.vstack([linear, np.ones(3)]) @ EYES[eyes].T)  # and the paper
+    apart = np.linalg.norm(seen[:, None] - seen, axis=2)[np.triu_indices(len(seen), 1)]
+    assert len(seen) == 13 and apart.min() > 24
 
 
 def test_a_note_is_drawn_where_it_sounds():
     axes = pianoroll.Figure().add_axes((0, 0, 1, 1))
-    page = pianoroll.Page(axes, np.array([0, 1000, 1500]), 1000.0, np.array([48, 60]), np.array([84, 96]))
+    page = systems.Page(axes, np.array([0, 1000, 1500]), 1000.0, np.array([48, 60]), np.array([84, 96]))
     piece = make_piece([(900, 64, 200), (1200, 70, 100)])
-    page.notes(piece, 80, "new")
+    page.notes(piece, pianoroll.shades(piece.velocity, 80, pianoroll.NEW))
     bars = page.axes.collections[-1].get_segments()
     assert len(bars) == 3  # the first note is held into the second system
     across = [(bar[0, 0], bar[1, 0]) for bar in bars]
-    width = pianoroll.WIDTH - pianoroll.LEFT - pianoroll.RIGHT
+    width = systems.WIDTH - systems.LEFT - systems.RIGHT
     expected = [(900, 1000), (0, 100), (200, 300)]
     for (x0, x1), (begin, end) in zip(across, expected, strict=True):
-        assert x0 == pytest.approx(pianoroll.LEFT + begin / 1000 * width)
-        assert x1 == pytest.approx(pianoroll.LEFT + end / 1000 * width, abs=0.02)
+        assert x0 == pytest.approx(systems.LEFT + begin / 1000 * width)
+        assert x1 == pytest.approx(systems.LEFT + end / 1000 * width, abs=0.02)
     middles = [bar[0, 1] for bar in bars]
     # Downwards; each system counts from its own lowest key.
     assert page.bottom[0] - middles[0] == pytest.approx(16.5 * page.key)
@@ -162,7 +214,7 @@ def test_a_note_is_drawn_where_it_sounds():
     assert page.top[0] < middles[0] < page.bottom[0] < page.top[1] < middles[2] < middles[1] < page.bottom[1]
 
 
-def drawn(piece: midi.Piece, title: str = "a", about: str = "about", prior: midi.Piece | None = None):
+def drawn(piece: Piece, title: str = "a", about: str = "about", prior: Piece | None = None):
     """The figure of a piece, drawn but not written, and its texts with the places they take, in pixels."""
     figure = pianoroll.Figure(dpi=pianoroll.DPI)
     pianoroll.draw(figure, piece, title, about, prior)
@@ -202,15 +254,119 @@ def test_no_words_of_a_picture_overlap():
     for prior, width in ((piece.take(slice(300)), "i"), (None, "W")):
         _, texts = drawn(piece, title=width * 250, about=width * 250, prior=prior)
         assert len(texts) > 100
-        assert all(box.x0 >= 0 and box.x1 <= pianoroll.WIDTH * pianoroll.DPI for _, box in texts)
+        assert all(box.x0 >= 0 and box.x1 <= systems.WIDTH * pianoroll.DPI for _, box in texts)
         overlapping = [(a, b) for i, (a, box) in enumerate(texts) for b, other in texts[:i] if box.overlaps(other)]
         assert not overlapping
+
+
+def band(programs: list[int], names: list[str] | None = None, drums: list[int] = ()) -> Piece:
+    """For each program a part with one note after the other, and one for the keys of drums."""
+    parts = [Part(name, program) for program, name in zip(programs, names or [""] * len(programs), strict=True)]
+    rows = [(i * 240, 60 + i % 12, 240, 80, i) for i in range(len(programs))]
+    rows += [(i * 240, key, 120, 80, len(parts)) for i, key in enumerate(drums)]
+    return make_piece(rows, parts=[*parts, Part(drums=True)])
+
+
+def test_each_part_has_a_name_and_a_colour(tmp_path: Path):
+    piece = band([40, 40, 42, 0], ["Violin", "Violin", "Cello", ""])
+    figure, texts = drawn(piece, prior=piece.take(slice(2)))
+    words = [text for text, _ in texts]
+    names = ["Violin 1", "Violin 2", "Cello", "Acoustic Grand Piano"]
+    assert words[words.index(names[0]) :][: len(names)] == names
+    assert "prior" in words and "continuation" not in words  # it is the ground that tells them apart
+    pianoroll.write(piece, tmp_path / "a.png", "about")
+    pianoroll.write(piece, tmp_path / "b.png", "about", piece.take(slice(2)))
+    plain, shaded = colours(tmp_path / "a.png"), colours(tmp_path / "b.png")
+    assert {full(tones) for tones in pianoroll.PARTS[:4]} <= plain & shaded
+    assert full(pianoroll.PARTS[4]) not in plain
+    white, orange, alpha = np.ones(3), np.array(systems.SHADE[:3]), systems.SHADE[3]
+    ground = tuple(((white + alpha * (orange - white)) * 255).round().astype(int))
+    near = [sum(abs(a - b) for a, b in zip(ground, colour, strict=True)) <= 3 for colour in shaded - plain]
+    assert any(near)
+
+
+@pytest.mark.parametrize(
+    ("programs", "names"),
+    [
+        ([0] * 12, [f"Acoustic Grand Piano {i}" for i in range(1, 13)]),
+        ([0, 1, 9] + [40] * 10, ["Piano", "Chromatic percussion", "Strings"]),
+        (
+            [*range(0, 128, 8), *range(0, 80, 8), 0],
+            "Piano,Chromatic percussion,Organ,Guitar,Bass,Strings,Ensemble,Brass,Reed,Pipe,Synth lead,Others".split(
+                ","
+            ),
+        ),
+    ],
+)
+def test_more_than_twelve_parts_are_shown_by_families(programs: list[int], names: list[str]):
+    figure, texts = drawn(band(programs, drums=[36]))
+    words = [text for text, _ in texts]
+    assert words[words.index(names[0]) :][: len(names) + 1] == [*names, "Kick"]
+    (notes,) = (lines for lines in figure.axes[0].collections if len(lines.get_segments()) == len(programs))
+    assert len(np.unique(notes.get_colors().round(3), axis=0)) == len(names)
+
+
+def rows_of_drums(piece: Piece) -> list[tuple[str, list[float]]]:
+    """The rows of drums in a picture, from above: the name, and where the strokes in it begin, in inches."""
+    figure, texts = drawn(piece)
+    # The names stand at the left, and only those of keys, such as C4, beside them.
+    dpi = pianoroll.DPI
+    named = [(box.y0 + box.y1, text) for text, box in texts if box.x1 < systems.LEFT * dpi and len(text) > 2]
+    segments = [s for lines in figure.axes[0].collections for s in lines.get_segments() if len(s) == 2]
+    strokes = [(s[0, 1], s[0, 0]) for s in segments if np.ptp(s[:, 0]) == pytest.approx(systems.STROKE)]
+    rows: dict[float, list[float]] = {}
+    for y, x in sorted(strokes):
+        rows.setdefault(round(y, 3), []).append(x)
+    return list(zip([text for _, text in sorted(named, reverse=True)], rows.values(), strict=True))
+
+
+def test_drums_have_a_strip_with_names():
+    kit = [36, 42, 38, 46, 36, 42, 38, 42]
+    rows = rows_of_drums(band([0] * 4, drums=kit))
+    assert [name for name, _ in rows] == ["Open hi-hat", "Closed hi-hat", "Snare", "Kick"]
+    eighth = 0.4  # inches, where a picture has the width of 16 quarter notes
+    wanted = [[systems.LEFT + i * eighth for i, key in enumerate(kit) if key == row] for row in (46, 42, 38, 36)]
+    assert [strokes for _, strokes in rows] == [pytest.approx(row) for row in wanted]
+    assert rows_of_drums(band([], drums=kit)) == [(name, pytest.approx(strokes)) for name, strokes in rows]
+
+
+def test_a_large_kit_is_merged_into_few_rows():
+    names = [
+        name for name, _ in rows_of_drums(band([0], drums=[35, 36, 36, 37, 38, 40, 41, 42, 43, 44, 45, 46, 49, 51, 57]))
+    ]
+    assert names == ["Ride", "Crash", "Hi-hat", "Tom", "Snare", "Stick", "Kick"]
+    every = [(i * 100, key, 50) for i, key in enumerate([*range(128), 36, 36])]
+    rows = rows_of_drums(make_piece(every, parts=[Part(drums=True)]))
+    assert len(rows) == pianoroll.MOST_DRUMS and sum(len(strokes) for _, strokes in rows) == 130
+    assert {"Others", "Kick", "Tom", "Hi-hat"} <= {name for name, _ in rows}
+
+
+def test_a_system_without_drums_has_no_strip():
+    rows = [(0, 36, 120, 80, 1), *((i * 1920, 60, 1920) for i in range(16))]
+    figure, texts = drawn(make_piece(rows, parts=[Part(), Part(drums=True)]))
+    assert [text for text, _ in texts].count("Kick") == 1
+
+
+def test_a_picture_has_a_greatest_length(tmp_path: Path, monkeypatch):
+    monkeypatch.setattr(pianoroll, "MOST_NOTES", 1100)
+    bars = [(i * 1920, 60, 1920) for i in range(1000)]
+    long = {
+        "bar 1024": make_piece([(0, 60, 2**28), (480, 64, 480)]),  # 4096 quarter notes
+        "bar 1000": make_piece([*bars, (2**28, 60, 480)]),
+        "bar 84": make_piece([(i * 2**18 // 1788, 60, 50) for i in range(1200)]),
+    }
+    for last, piece in long.items():
+        _, texts = drawn(piece, prior=piece.take(slice(len(piece) - 1)))  # and nothing of its end
+        assert any(text.endswith(f" · shown up to {last}") for text, _ in texts)
+    pianoroll.write(long["bar 1024"], tmp_path / "a.png", "about")
+    assert max(imread(tmp_path / "a.png").shape) < 12_000
+    assert not any("shown" in text for text, _ in drawn(make_piece(bars))[1])
 
 
 @pytest.mark.parametrize(("bars", "most"), [(1, 1), (8, 1), (9, 2), (60, 8), (2000, 16)])
 def test_systems_hold_eight_bars_or_more_in_a_long_piece(bars: int, most: int):
     lines = np.arange(bars + 1) * 1920
-    edges = pianoroll.systems(lines, 32 * 480)
+    edges = systems.systems(lines, 32 * 480)
     assert edges[0] == 0 and edges[-1] == lines[-1] and len(edges) - 1 == most
     assert set(edges) <= set(lines)
 
@@ -229,7 +385,7 @@ def test_pictures_of_odd_pieces(tmp_path: Path):
 # ---- bars ----
 
 
-def pickup_piece(rest: int) -> midi.Piece:
+def pickup_piece(rest: int) -> Piece:
     """After a rest, in ticks, a part to the end of the third bar of 4/4, and another one from the second bar on."""
     melody = [(tick, 72, min(240, 5760 - tick)) for tick in range(rest, 5760, 240)]
     return make_piece([*melody, (1920, 48, 1920, 80, 40), (3840, 50, 1920, 80, 40)], tempos=[(0, 500_000)])
@@ -273,34 +429,34 @@ def test_bars_and_beats():
 # ---- notation ----
 
 
-def on_grid(piece: midi.Piece) -> list[tuple]:
+def on_grid(piece: Piece) -> list[tuple]:
     """(onset, pitch, duration) in quarter notes, for a piece that lies on the grid."""
     columns = (piece.onset.tolist(), piece.pitch.tolist(), piece.duration.tolist())
     quarter = piece.ticks_per_quarter
     return sorted((Fraction(o, quarter), p, Fraction(d, quarter)) for o, p, d in zip(*columns, strict=True))
 
 
-def as_written(piece: midi.Piece) -> list[tuple]:
+def as_written(piece: Piece) -> list[tuple]:
     """`on_grid`, without the silence before a pickup."""
     silence = Fraction(theory.bars(piece.bars(), piece.onset, piece.ticks_per_quarter)[0].begin, theory.GRID)
     return [(onset - silence, *rest) for onset, *rest in on_grid(piece)]
 
 
-def read_back(path: Path) -> tuple[str, list[tuple]]:
-    """Title and (onset, pitch, duration) of a MusicXML file, as music21 reads them. Ties are joined from one voice to
-    another, which its own stripTies does not do."""
+def read_back(path: Path, number: int | None = None) -> tuple[str, list[tuple]]:
+    """Title and (onset, pitch, duration) of a MusicXML file, or of the part with a number, as music21 reads them. Ties
+    are joined from one voice to another, which its own stripTies does not do."""
     score = converter.parse(path, forceSource=True)
     parts: dict[str, list[tuple]] = {}
     for part in score.parts:
-        for element in part.flatten().notes:
-            for note in element.notes if isinstance(element, chord.Chord) else [element]:
-                row = (Fraction(element.offset), note.pitch.midi, Fraction(element.quarterLength), note.tie)
-                parts.setdefault(part.id.split("-")[0], []).append(row)
+        rows = parts.setdefault(part.id.split("-")[0], [])  # of both staves
+        for element in part.flatten().getElementsByClass((note.Note, chord.Chord)):
+            for one in element.notes if isinstance(element, chord.Chord) else [element]:
+                rows.append((Fraction(element.offset), one.pitch.midi, Fraction(element.quarterLength), one.tie))
         for measure in part.getElementsByClass(stream.Measure):
             if measure.number:  # a pickup is shorter
                 assert measure.duration.quarterLength == measure.barDuration.quarterLength
     joined = []
-    for rows in parts.values():
+    for rows in list(parts.values())[slice(number, None if number is None else number + 1)]:
         held: dict[tuple, list] = {}
         for onset, pitch, duration, tie in sorted(rows, key=lambda row: row[:3]):
             whole = held.pop((pitch, onset)) if tie and tie.type != "start" else [onset, pitch, 0]
@@ -331,6 +487,187 @@ def test_music21_reads_the_same_notes_back(tmp_path_factory, notes: list[tuple],
     path = tmp_path_factory.mktemp("notation") / "a.musicxml"
     musicxml.write(piece, path, "Title & more")
     assert read_back(path) == ("Title & more", as_written(piece))
+
+
+def strokes_of(path: Path, number: int) -> list[tuple[Fraction, int]]:
+    """(onset, key) of the drums in a part of a MusicXML file, each by the instrument that a program would play."""
+    root = ElementTree.parse(path).getroot()
+    keys = {sound.get("id"): int(sound.findtext("midi-unpitched")) - 1 for sound in root.iter("midi-instrument")
+            if sound.findtext("midi-channel") == "10"}  # fmt: skip
+    at, begin, rows = 0, 0, []
+    for element in (element for measure in root.findall("part")[number] for element in measure):
+        length = int(element.findtext("duration", "0"))
+        if element.find("chord") is None:
+            begin = at
+            at += -length if element.tag == "backup" else length
+        if element.find("unpitched") is not None and "stop" not in [tie.get("type") for tie in element.iter("tie")]:
+            rows.append((Fraction(begin, theory.GRID), keys[element.find("instrument").get("id")]))
+    return sorted(rows)
+
+
+PLAYERS = [Part("Violin", 40), Part("Violin", 40), Part("", 33), Part("Kit", 16, True), Part("Kit", 0, True)]
+
+
+@settings(max_examples=15, deadline=None)
+@given(
+    notes=st.lists(
+        st.tuples(st.integers(0, 60), st.integers(35, 81), st.integers(1, 30), st.integers(0, 4)),
+        min_size=1,
+        max_size=40,
+        unique_by=lambda note: (note[1], note[3]),
+    )
+)
+def test_each_part_is_read_back_under_its_name(tmp_path_factory, notes: list[tuple]):
+    piece = make_piece([(o * STEP, p, d * STEP, 80, part) for o, p, d, part in notes], parts=PLAYERS)
+    path = tmp_path_factory.mktemp("parts") / "a.musicxml"
+    musicxml.write(piece, path, "a")
+    root = ElementTree.parse(path).getroot()
+    used = sorted(set(piece.part.tolist()))
+    names = [("Violin 1", "Violin 2", "Electric Bass (finger)", "Kit 1", "Kit 2")[i] for i in used]
+    for twins in ((0, 1), (3, 4)):
+        if not set(twins) <= set(used):
+            names = [name[:-2] if i in twins else name for i, name in zip(used, names, strict=True)]
+    assert [part.findtext("part-name") for part in root.iter("score-part")] == names
+    ids = [element.get("id") for name in ("score-part", "score-instrument") for element in root.iter(name)]
+    assert len(ids) == len(set(ids)) and [part.get("id") for part in root.iter("part")] == ids[: len(used)]
+    silence = as_written(piece)[0][0] - on_grid(piece)[0][0]
+    for number, i in enumerate(used):
+        own = piece.take(piece.part == i)
+        rows = [(onset + silence, *rest) for onset, *rest in on_grid(own)]
+        if PLAYERS[i].drums:
+            assert strokes_of(path, number) == [row[:2] for row in rows]
+        else:
+            assert read_back(path, number)[1] == rows
+
+
+HANDS = [(0, 72, 480, 80, 0), (480, 50, 480, 80, 0), (0, 55, 960, 80, 1), (480, 36, 480, 80, 1)]
+
+
+@pytest.mark.parametrize(
+    ("parts", "names"),
+    [
+        ([Part("Piano right"), Part("Piano left")], ["Piano"]),
+        ([Part("left hand", 6), Part("Right Hand", 6)], ["Harpsichord"]),
+        ([Part(), Part()], ["Acoustic Grand Piano"]),
+        ([Part("Piano"), Part()], ["Piano"]),
+        ([Part("Piano 1"), Part("Piano 2")], ["Piano 1", "Piano 2"]),
+        ([Part("Harp", 46), Part("Harp", 46)], ["Harp"]),
+        ([Part("Soprano"), Part("Bass")], ["Soprano", "Bass"]),
+        ([Part(), Part(program=1)], ["Acoustic Grand Piano", "Bright Acoustic Piano"]),
+        ([Part("Violin", 40), Part("Violin", 40)], ["Violin 1", "Violin 2"]),
+    ],
+)
+@pytest.mark.parametrize("swap", [False, True])
+def test_two_hands_are_one_part_on_two_staves(tmp_path: Path, parts: list[Part], names: list[str], swap: bool):
+    piece = make_piece([(*row, 1 - part) if swap else (*row, part) for *row, part in HANDS], parts=parts)
+    musicxml.write(piece, tmp_path / "a.musicxml", "a")
+    root = ElementTree.parse(tmp_path / "a.musicxml").getroot()
+    assert [part.findtext("part-name") for part in root.iter("score-part")] == names
+    if len(names) == 1:  # each note stays in its hand, wherever it lies
+        staves = {
+            (n.findtext("pitch/octave"), n.findtext("staff")) for n in root.iter("note") if n.find("rest") is None
+        }
+        assert staves == {("5", "1"), ("3", "1"), ("3", "2"), ("2", "2")}
+        assert root.findtext("part/measure/attributes/staves") == "2"
+        assert [sign.text for sign in root.iter("sign")] == ["G", "F"]
+    assert read_back(tmp_path / "a.musicxml")[1] == on_grid(piece)
+
+
+@pytest.mark.parametrize(
+    ("part", "pitches", "clefs"),
+    [
+        (Part("", 73), [72, 84], [("G", "2", None)]),
+        (Part("", 42), [40, 50], [("F", "4", None)]),
+        (Part("", 41), [55, 65], [("C", "3", None)]),
+        (Part("Tenor", 52), [52, 64], [("G", "2", "-1")]),
+        (Part("Tenor", 0), [52, 64], [("G", "2", "-1")]),
+        (Part("", 25), [45, 64], [("G", "2", "-1")]),
+        (Part("", 33), [28, 45], [("F", "4", "-1")]),
+        (Part("", 40), [55, 96], [("G", "2", None)]),
+        (Part("", 72), [86, 100], [("G", "2", "1")]),
+        (Part("", 0, True), [36, 42], [("percussion", "3", None)]),
+        (Part("", 48), [36, 90], [("G", "2", None), ("F", "4", None)]),  # too wide for one staff
+    ],
+)
+def test_a_staff_has_the_clef_that_suits_its_part(tmp_path: Path, part: Part, pitches: list[int], clefs: list):
+    piece = make_piece([(i * 480, pitch, 480) for i, pitch in enumerate(pitches * 4)], parts=[part])
+    musicxml.write(piece, tmp_path / "a.musicxml", "a")
+    written = ElementTree.parse(tmp_path / "a.musicxml").getroot().findall("part/measure/attributes/clef")
+    assert [tuple(c.findtext(name) for name in ("sign", "line", "clef-octave-change")) for c in written] == clefs
+    if not part.drums:
+        assert read_back(tmp_path / "a.musicxml")[1] == on_grid(piece)
+
+
+def test_names_are_short_and_differ(tmp_path: Path):
+    parts = [Part("Violin", 40), Part("Violin", 40), Part("A\x01 name that takes up all of the page", 73)]
+    parts += [Part("A name that takes up all of the paper", 73), Part("Bassoon", 70), Part("Bassoon", 70)]
+    rows = [(0, 72, 480, 80, i) for i in range(len(parts))]
+    musicxml.write(make_piece(rows, parts=parts), tmp_path / "a.musicxml", "a")
+    listed = list(ElementTree.parse(tmp_path / "a.musicxml").getroot().iter("score-part"))
+    names = [part.findtext("part-name") for part in listed]
+    assert names == [
+        "Violin 1",
+        "Violin 2",
+        "A name that takes up a…",
+        "A name that takes up al…",
+        "Bassoon 1",
+        "Bassoon 2",
+    ]
+    assert [part.findtext("part-abbreviation") for part in listed] == [
+        "Violin 1",
+        "Violin 2",
+        "A na.",
+        "A na.",
+        "Bass. 1",
+        "Bass. 2",
+    ]
+
+
+def test_drums_are_written_until_the_next_stroke(tmp_path: Path):
+    """A bar of rock, each stroke a thirty-second long."""
+    hands = [(i * 240, 42, 60) for i in range(8)] + [(480, 38, 60), (1440, 38, 60)]
+    piece = make_piece([*hands, (0, 36, 60), (720, 36, 60), (960, 36, 60)], parts=[Part(drums=True)])
+    musicxml.write(piece, tmp_path / "a.musicxml", "a")
+    notes = list(ElementTree.parse(tmp_path / "a.musicxml").getroot().iter("note"))
+    values = [(n.findtext("voice"), n.findtext("type")) for n in notes if n.find("chord") is None]
+    assert values == [("1", "eighth")] * 8 + [("2", "quarter"), ("2", "eighth"), ("2", "quarter")]
+    assert not any(n.find("rest") is not None for n in notes)
+    shapes = [(n.findtext("unpitched/display-step"), n.findtext("notehead")) for n in notes]
+    assert shapes.count(("G", "x")) == 8 and shapes.count(("C", None)) == 2 and shapes.count(("F", None)) == 3
+
+
+def test_the_key_is_that_of_the_notes_with_pitches(tmp_path: Path):
+    scale = [(i * 240, pitch, 240, 80, 0) for i, pitch in enumerate([62, 64, 66, 67, 69, 71, 73, 74])]
+    drums = [(i * 60, 36, 60, 80, 1) for i in range(32)]
+    musicxml.write(make_piece(scale + drums, parts=[Part(), Part(drums=True)]), tmp_path / "a.musicxml", "a")
+    assert set(re.findall("<fifths>(.*)</fifths>", (tmp_path / "a.musicxml").read_text())) == {"2"}
+
+
+def test_what_was_played_is_written_as_it_is_meant(tmp_path: Path):
+    """Eighths, then triplets, by a player who is rarely on the beat and never holds a note to its end."""
+    rng = np.random.default_rng(0)
+    meant = [(Fraction(i, 2), 35) for i in range(72)] + [(36 + Fraction(i, 3), 19) for i in range(24)]
+    played = [max(int(480 * onset) + int(rng.integers(-late, late + 1)), 0) for onset, late in meant]
+    musicxml.write(
+        make_piece([(tick, 60 + i % 12, 120) for i, tick in enumerate(played)]), tmp_path / "a.musicxml", "a"
+    )
+    notes = read_back(tmp_path / "a.musicxml")[1]
+    assert [onset for onset, *_ in notes] == [onset for onset, _ in meant]
+    assert {length for *_, length in notes} <= {Fraction(1, 2), Fraction(1, 3), Fraction(1, 4)}
+
+
+def test_a_touch_is_not_written(tmp_path: Path):
+    """Quarters and eighths on the beat, held for five sixths."""
+    rows = [(i * 480, 60 + i % 5, 400, 80, 0) for i in range(40)] + [
+        (i * 240, 72 + i % 7, 200, 80, 1) for i in range(80)
+    ]
+    piece = make_piece(rows, parts=[Part("Flute", 73), Part("Oboe", 68)])
+    musicxml.write(piece, tmp_path / "a.musicxml", "a")
+    lengths = {0: Fraction(1), 1: Fraction(1, 2)}
+    for number, length in lengths.items():
+        own = on_grid(piece.take(piece.part == number))
+        written = read_back(tmp_path / "a.musicxml", number)[1]
+        assert written[:-1] == [(onset, pitch, length) for onset, pitch, _ in own[:-1]]
 
 
 @pytest.mark.parametrize("rest", [960, 1440, 1680, 1640, 1000, 1880])
@@ -374,6 +711,19 @@ def test_tempos_are_heard_and_great_changes_seen(tmp_path: Path):
     assert (heard[-1][0], heard[-1][2].number) == (9, 60)
 
 
+def test_a_rubato_is_heard_and_not_seen(tmp_path: Path):
+    """Four bars in which every quarter has a tempo of its own, then four of another tempo."""
+    tempos = [(i * 480, 500_000 + (-1) ** i * 20_000 * i) for i in range(16)] + [(7680, 900_000), (14_400, 1_500_000)]
+    piece = make_piece([(i * 480, 60, 480) for i in range(32)], tempos=tempos)
+    musicxml.write(piece, tmp_path / "a.musicxml", "a")
+    root = ElementTree.parse(tmp_path / "a.musicxml").getroot()
+    assert [mark.text for mark in root.iter("per-minute")] == ["120", "67"]
+    heard = converter.parse(tmp_path / "a.musicxml", forceSource=True).parts[0].metronomeMarkBoundaries()
+    assert [start for start, *_ in heard] == [tick / 480 for tick, _ in tempos]
+    sounds = [60e6 / float(sound.get("tempo")) for sound in root.iter("sound")]
+    assert sounds == pytest.approx([microseconds for _, microseconds in tempos], rel=0.001)
+
+
 def test_more_voices_than_a_staff_has(tmp_path: Path):
     """A cluster held one key after the other, each for another length: still four voices a staff, and all its notes."""
     piece = make_piece([(i * 240, 60 + i, 480 * (9 - i)) for i in range(8)])
@@ -408,7 +758,7 @@ def test_the_split_between_the_hands_follows_the_music():
     """Both hands high, then both low: a chord of each stays in one hand."""
     onset = np.repeat(np.arange(8) * 48, 6)
     pitch = np.concatenate([[60, 64, 67, 76, 79, 84]] * 4 + [[36, 40, 43, 52, 55, 60]] * 4)
-    right = pitch >= musicxml.splits(onset, pitch, onset // 48)
+    right = pitch >= notation.splits(onset, pitch, onset // 48)
     assert (right.reshape(8, 2, 3) == [[False] * 3, [True] * 3]).all(axis=(1, 2))[:4].all()
     assert (right.reshape(8, 6).sum(axis=1)[4:] <= 3).all()
 
@@ -421,8 +771,8 @@ def test_lengths_are_tied_from_note_values(length: int, expected: list[int]):
     bar = theory.Bar(1, 0, 0, 48, (4, 4))
     points = [0, length, 48]
     beats = bar.beats()
-    cuts = [cut for beat in zip(beats, beats[1:], strict=False) for cut in musicxml.cells(*beat, points)]
-    assert musicxml.values(0, length, cuts, bar) == expected
+    cuts = [cut for beat in zip(beats, beats[1:], strict=False) for cut in notation.cells(*beat, points)]
+    assert notation.values(0, length, cuts, bar) == expected
 
 
 def test_the_key_is_the_one_that_music21_finds(tmp_path: Path):

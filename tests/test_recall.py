@@ -2,11 +2,13 @@
 
 import numpy as np
 import pytest
-from conftest import make_piece, random_piece
+from conftest import band_piece, make_piece, random_piece
 
 from utils import dataset, events, recall
 from utils.events import Representation
+from utils.parts import Voices
 from utils.stepper import mapped
+from utils.vocabulary import REACH, build_vocabulary
 
 
 def repeating_piece(seed: int, chords: str = "split") -> events.Events:
@@ -23,13 +25,31 @@ def repeating_piece(seed: int, chords: str = "split") -> events.Events:
 
 
 def encoded(chords: str = "split") -> dataset.Corpus:
+    if chords == "parts":
+        pieces = [events.from_piece(band_piece(seed, 12)) for seed in range(2)]
+        vocabulary = build_vocabulary(pieces, Representation(), 0)
+        return dataset.encode([dataset.Source(str(i), i / 9, piece) for i, piece in enumerate(pieces)], vocabulary)
     pieces = [
         repeating_piece(1, chords),
         events.from_piece(random_piece(3), Representation(chords=chords)),
         repeating_piece(2, chords),
     ]
-    vocabulary = events.build_vocabulary(pieces, Representation(chords=chords), 0)
+    vocabulary = build_vocabulary(pieces, Representation(chords=chords), 0)
     return dataset.encode([dataset.Source(str(i), i / 9, piece) for i, piece in enumerate(pieces)], vocabulary)
+
+
+def start_of(corpus: dataset.Corpus, count: int = 1) -> tuple[recall.Past, Voices]:
+    return recall.Past.empty(count, corpus.vocabulary), Voices.silent(count, corpus.vocabulary.parts, {})
+
+
+def added(so_far: tuple[recall.Past, Voices], corpus: dataset.Corpus, at: np.ndarray, **other: np.ndarray):
+    """Past and voices with the events `at` (B,) of a corpus, or `other` ones, after them."""
+    past, voices = so_far
+    vocabulary = corpus.vocabulary
+    event = {name: column[at] for name, column in corpus.inputs.items()} | other
+    lasts = [vocabulary.steps(name)[event[name]] for name in ("offset", "duration")]
+    voices = voices.after(vocabulary.part_of(event), vocabulary.top[event["note"]], *lasts, {})
+    return past.add(event, corpus.matches.bar[at], voices), voices
 
 
 def slow_last_time(classes: dict[str, np.ndarray], start: int, at: int, streams: tuple[str, ...], length: int) -> int:
@@ -55,41 +75,39 @@ def test_what_stood_some_bars_ago_is_found():
     """By hand: a bar of 3/4 that comes again a third lower, in chords of two."""
     rows = [(0, 60, 480), (0, 64, 480), (480, 65, 480), (960, 67, 480)]
     piece = events.from_piece(make_piece([*rows, (1440, 57, 480), (1440, 61, 480)], time_signatures=[(0, 3, 4)]))
-    vocabulary = events.build_vocabulary([piece], Representation(), 0)
+    vocabulary = build_vocabulary([piece], Representation(), 0)
     corpus = dataset.encode([dataset.Source("a", 0, piece)], vocabulary)
     told = corpus.matches.recalled(np.arange(corpus.first[-1]))
     one_bar = len(recall.REPEATS)
     offsets = vocabulary.values["offset"]
     # Events 1 to 4 have no bar before them; event 5 (57) is lower than 60, the first note a bar ago, which comes next.
     assert (told["offset"][:5, one_bar] == recall.NOTHING).all()
-    assert offsets[told["offset"][5, one_bar]] == 0 and told["interval"][5, one_bar] - events.REACH == 60 - 57
+    assert offsets[told["offset"][5, one_bar]] == 0 and told["interval"][5, one_bar] - REACH == 60 - 57
     # After event 6 (61) it is 64, and so on.
-    assert offsets[told["offset"][6, one_bar]] == 0 and told["interval"][6, one_bar] - events.REACH == 64 - 61
+    assert offsets[told["offset"][6, one_bar]] == 0 and told["interval"][6, one_bar] - REACH == 64 - 61
 
 
-@pytest.mark.parametrize("chords", ["split", "class"])
+@pytest.mark.parametrize("chords", ["split", "class", "parts"])
 def test_event_by_event_it_is_the_same(chords: str):
     corpus = encoded(chords)
     expected = corpus.matches.recalled(np.arange(corpus.first[-1]))
     for start, end in zip(corpus.first[:-1], corpus.first[1:], strict=True):
-        past = recall.Past.empty(1, corpus.vocabulary)
+        past = start_of(corpus)
         for at in range(start + 1, end - 1):
-            event = {name: column[at : at + 1] for name, column in corpus.inputs.items()}
-            past = past.add(event, corpus.matches.bar[at : at + 1])
-            assert past.recalled.keys() == expected.keys() >= {"streak", "back"}
-            for name, classes in past.recalled.items():
+            past = added(past, corpus, np.array([at]))
+            assert past[0].recalled.keys() == expected.keys() >= {"streak", "back"}
+            for name, classes in past[0].recalled.items():
                 assert (classes[0] == expected[name][at]).all(), (at - start, name)
 
 
 def test_one_past_may_go_on_in_several_ways():
     corpus = encoded()
     expected = corpus.matches.recalled(np.arange(corpus.first[-1]))
-    past = recall.Past.empty(1, corpus.vocabulary)
+    past = start_of(corpus)
     for at in range(corpus.first[0] + 1, corpus.first[1] - 1):
-        event = {name: column[at : at + 1] for name, column in corpus.inputs.items()}
-        past.add({**event, "offset": event["offset"] * 0}, corpus.matches.bar[at : at + 1])  # another way
-        past = past.add(event, corpus.matches.bar[at : at + 1])
-        assert all((classes[0] == expected[name][at]).all() for name, classes in past.recalled.items())
+        added(past, corpus, np.array([at]), offset=np.array([0]))  # another way
+        past = added(past, corpus, np.array([at]))
+        assert all((classes[0] == expected[name][at]).all() for name, classes in past[0].recalled.items())
 
 
 def test_how_far_back_is_limited(monkeypatch):
@@ -100,18 +118,18 @@ def test_how_far_back_is_limited(monkeypatch):
 def test_pasts_of_different_lengths_are_stacked_and_taken_apart():
     corpus = encoded()
 
-    def read(past: recall.Past, rows: np.ndarray, times: range) -> recall.Past:
+    def read(so_far: tuple[recall.Past, Voices], rows: np.ndarray, times: range) -> tuple[recall.Past, Voices]:
         for t in times:
-            past = past.add({n: c[rows + t] for n, c in corpus.inputs.items()}, corpus.matches.bar[rows + t])
-        return past
+            so_far = added(so_far, corpus, rows + t)
+        return so_far
 
     first, second = corpus.first[:1], corpus.first[2:3]
-    long = read(recall.Past.empty(1, corpus.vocabulary), first, range(1, 71))
-    short = read(recall.Past.empty(1, corpus.vocabulary), second, range(40, 71))
-    alone = read(recall.Past.empty(1, corpus.vocabulary), second, range(40, 110)).recalled
-    side_by_side = mapped(lambda *rows: np.concatenate(rows), long.aligned(70), short.aligned(70))
+    long, short = read(start_of(corpus), first, range(1, 71)), read(start_of(corpus), second, range(40, 71))
+    alone = read(start_of(corpus), second, range(40, 110))[0].recalled
+    pasts, voices = (long[0].aligned(70), short[0].aligned(70)), (long[1], short[1])
+    side_by_side = tuple(mapped(lambda *rows: np.concatenate(rows), *each) for each in (pasts, voices))
     both = read(side_by_side, np.concatenate([first, second]), range(71, 90))
-    apart = read(mapped(lambda row: row[1:], both), second, range(90, 110)).recalled
+    apart = read(mapped(lambda row: row[1:], both), second, range(90, 110))[0].recalled
     assert all((apart[name] == alone[name]).all() for name in alone)
     assert (alone["offset"] != recall.NOTHING).any()
 
@@ -121,13 +139,13 @@ def test_how_long_each_context_has_been_right():
     rows = [(i * 240, (60, 64, 67)[i % 3], 240) for i in range(40)]
     rows += [((40 + i) * 240, 40 + i * (i + 1) // 2, 240) for i in range(10)]  # wider and wider intervals
     piece = events.from_piece(make_piece(rows))
-    vocabulary = events.build_vocabulary([piece], Representation(), 0)
+    vocabulary = build_vocabulary([piece], Representation(), 0)
     corpus = dataset.encode([dataset.Source("a", 0, piece)], vocabulary)
-    past, rounds = recall.Past.empty(1, vocabulary), []
-    assert past.rounds() == [0]
+    past, rounds = start_of(corpus), []
+    assert past[0].rounds() == [0]
     for at in range(1, len(rows) + 1):
-        past = past.add({n: c[at : at + 1] for n, c in corpus.inputs.items()}, corpus.matches.bar[at : at + 1])
-        rounds.append(float(past.rounds()[0]))
+        past = added(past, corpus, np.array([at]))
+        rounds.append(float(past[0].rounds()[0]))
     # The first event has an offset and an interval of its own. So what comes a second time begins with the fifth event;
     # the context of one event knows it then, and is right from the sixth on.
     streak = corpus.matches.recalled(np.arange(1, len(rows) + 1))["streak"][:, 0]

@@ -93,8 +93,8 @@ def test_chords_are_built_from_the_lowest_note_up(stepper: Stepper):
 
 
 def test_keys_that_are_held_are_not_struck(stepper: Stepper):
-    until = np.zeros(128)
-    until[50:90] = 96
+    until = np.zeros((1, 128))
+    until[:, 50:90] = 96
     for made in generate(stepper, 100, 4, (sampler.no_note_still_held(stepper, until),), temperature=2.0):
         onset = np.cumsum(stepper.steps(made["offset"]))
         pitch = stepper.vocabulary.values["note"][made["note"]]

@@ -19,12 +19,13 @@ import numpy as np
 
 from utils import files
 from utils.errors import UserError
-from utils.events import Vocabulary
+from utils.vocabulary import Vocabulary
 
 if TYPE_CHECKING:
     import keras
 
-FORMAT = 3  # raised when the network changes, so that one program cannot play what another wrote
+FORMAT = 4  # raised when the network changes, so that one program cannot play what another wrote
+OLDEST = 3  # format that still plays: without parts
 USUAL = "weights/music.weights.h5"  # what train.py writes unless told otherwise
 BUNDLED = Path(__file__).resolve().parent.parent / "weights" / "bach-chorales.weights.h5"
 
@@ -117,8 +118,8 @@ def load(path: str | Path) -> Checkpoint:
             if "about" not in file or "network" not in file:
                 raise UserError(f"{path} was not written by this train.py: train again, or name others with --weights.")
             about = json.loads(file["about"][()])
-            if about["format"] != FORMAT:
-                age, remedy = ("an older", "train again") if about["format"] < FORMAT else ("a newer", "update yours")
+            if not OLDEST <= about["format"] <= FORMAT:
+                age, remedy = ("an older", "train again") if about["format"] < OLDEST else ("a newer", "update yours")
                 raise UserError(f"{path} was written by {age} version of this program, for another network: {remedy}.")
             layers = file["network"].items()
             arrays = {n: [np.asarray(layer[str(i)], np.float32) for i in range(len(layer))] for n, layer in layers}

@@ -5,13 +5,14 @@ from types import SimpleNamespace
 
 import numpy as np
 
-from utils import events, recall, sampler, settings, stepper, theory
+from utils import ensemble, events, recall, sampler, settings, stepper, theory
 from utils.checkpoint import Checkpoint
+from utils.ensemble import Ensemble
 from utils.errors import UserError
-from utils.events import Vocabulary
-from utils.midi import Piece
+from utils.piece import Piece
 from utils.sampler import Sampling
 from utils.stepper import Classes, State, Stepper
+from utils.vocabulary import Vocabulary
 
 ENDINGS = 16  # pieces of which the one with the best ending is kept
 # How much may be asked for: more would fill any memory or any life.
@@ -26,7 +27,9 @@ class Wanted:
     bars: int = 0  # new bars, after the one that the opening or the fragment ends in; 0: as `notes` says
     quarters: float = 0  # instead: about so many quarter notes, in whole bars
     ending: bool = True  # the last bar ends the piece; otherwise it is cut off there
-    program: int | None = None  # instrument of the new notes; None: that of most of the fragment, or a piano
+    players: Ensemble | None = None  # who plays; None: the parts of the opening
+    drums: bool = True  # with the drums of the opening
+    programs: tuple[int, ...] = ()  # how the first parts sound, whatever they are; the others as they are
     prepend: bool = False  # keep the opening or the fragment in front of the new notes
     least_events: int = 32  # before a piece may end by itself
     most_events: int = 5000  # after which a piece that does not end by itself is cut off
@@ -60,19 +63,23 @@ def length_of(args: SimpleNamespace, tempo: int) -> dict:
     return {"notes": 0 if by_bars else args.notes, **length}
 
 
-def openings(weights: Checkpoint, count: int, seed: int, opening: str = "random") -> list[dict]:
+def openings(
+    weights: Checkpoint, count: int, seed: int, opening: str = "random", players: Ensemble | None = None
+) -> list[dict]:
     """What `count` new pieces begin after: random: passages that `dataset.passages` kept in the weights file, in an
-    order that `seed` chooses; none: silence."""
-    if opening == "none":
-        return [silence(weights)] * count
+    order that `seed` chooses, those first that have the most parts in common with the `players`; none: silence, in the
+    usual metre of the training music."""
     kept = weights.about["openings"]
     order = np.random.default_rng(seed).permutation(len(kept))
-    return [kept[order[i % len(kept)]] for i in range(count)]
-
-
-def silence(weights: Checkpoint) -> dict:
-    """An empty opening, in the usual metre of the training music."""
-    return {"metre": weights.about["metre"], "classes": dict.fromkeys(weights.vocabulary.streams, []), "phase": []}
+    if players:
+        wanted = set(players.players)
+        unlike = [len(wanted ^ set(kept[i]["parts"])) for i in order]
+        order = order[np.array(unlike) == min(unlike)]
+    chosen = [kept[order[i % len(order)]] for i in range(count)]
+    if opening == "none":
+        empty = dict.fromkeys(weights.vocabulary.streams, [])
+        chosen = [{**one, "metre": weights.about["metre"], "classes": empty, "phase": []} for one in chosen]
+    return chosen
 
 
 def to_place(phase: int, values: dict[str, np.ndarray], bar: int) -> int:
@@ -127,27 +134,36 @@ def first_bar(network: Stepper, state: State) -> np.ndarray:
 
 def new_pieces(network: Stepper, begun: list[dict], how: Sampling, wanted: Wanted) -> tuple[list[Piece], list[Classes]]:
     """A new piece for each of the openings `begun`, and its new events, stream -> (E,) classes."""
-    state = stepper.stack([network.read(network.start(1, o["metre"]), o["classes"], o["phase"]) for o in begun])
+    vocabulary = network.vocabulary
+    playing = [
+        wanted.players or ensemble.of_opening(vocabulary, opening.get("parts", []), wanted.drums) for opening in begun
+    ]
+    masks = [players.mask(vocabulary) if vocabulary.players else None for players in playing]
+    states = [network.start(1, o["metre"], mask) for o, mask in zip(begun, masks, strict=True)]
+    state = stepper.stack([network.read(one, o["classes"], o["phase"]) for one, o in zip(states, begun, strict=True)])
     # The match model does not see the opening: a piece would repeat it, and so the training music, note for note.
     state = replace(state, past=recall.Past.empty(len(begun), network.vocabulary))
     tried = stepper.take(state, np.repeat(np.arange(len(begun)), wanted.tries))
     begin = first_bar(network, tried)
     if wanted.by_bars:
         how = how.constrained(sampler.no_onset_before(network, begin))
+    if vocabulary.players:
+        how = how.constrained(*sampler.only_parts(network, np.repeat(masks, wanted.tries, axis=0)))
     made, new = new_events(network, tried, how, wanted, begin)
     pieces = []
-    for i, (opening, values) in enumerate(zip(begun, new, strict=True)):
+    for i, (opening, players, values) in enumerate(zip(begun, playing, new, strict=True)):
         start = to_place(state.last["phase"][i], values, state.bar[i])
+        players = players.sounding_as(wanted.programs).players
         if wanted.prepend and opening["phase"]:
-            before = network.vocabulary.decode(opening["classes"])
+            before = vocabulary.decode(opening["classes"])
+            players = ensemble.of_classes(vocabulary, list(vocabulary.players)).players | players
             values = {stream: np.concatenate([before[stream], after]) for stream, after in values.items()}
             start = opening["phase"][0] - before["offset"][0]
-        piece = events.to_piece(values, network.vocabulary.grid, start=start, program=wanted.program or 0)
-        piece = events.let_go(piece)
+        piece = events.let_go(events.to_piece(values, vocabulary.grid, start=start, players=players))
         if wanted.notes and not wanted.prepend:  # with --chords class an event may hold several notes
             piece = piece.take(slice(wanted.notes))
         piece.time_signatures = [(0, *opening["metre"])]
-        pieces.append(piece)
+        pieces.append(piece.played())
     return pieces, made
 
 
@@ -189,14 +205,15 @@ def bars_of(whole: Piece, start: int, bars: int, name: str) -> tuple[int, int]:
 
 
 def remarks(vocabulary: Vocabulary, prior: Piece, name: str) -> list[str]:
-    """Sentences on what the network hears otherwise than it is in a fragment, which they call `name`."""
-    heard = events.from_piece(prior, vocabulary.representation)
+    """Sentences on what the network hears otherwise than it is in a fragment, which they call `name`. Raises UserError
+    if it can hear nothing of it."""
+    heard, _, sentences = ensemble.hear(vocabulary, prior)
     _, moved = vocabulary.encode(heard)
-    sentences = [
+    sentences += [
         f"{count} of {len(heard)} values of {stream} in {name} were never seen in training; "
         "the network hears the nearest ones"
         for stream, count in moved.items()
-        if count
+        if count and stream != "part"
     ]
     if heard.clipped:
         sentences.append(
@@ -209,26 +226,27 @@ def remarks(vocabulary: Vocabulary, prior: Piece, name: str) -> list[str]:
 def continuations(
     network: Stepper, prior: Piece, how: Sampling, wanted: Wanted, count: int
 ) -> tuple[list[Piece], Piece, list[Classes]]:
-    """`count` pieces in which new notes follow the fragment `prior`.
+    """`count` pieces in which new notes follow the fragment `prior`, played by its parts.
 
     Returns the pieces; the part of the fragment that opens each (without `wanted.prepend` it has no notes); and the new
-    events of each piece, stream -> (E,) classes.
+    events of each piece, stream -> (E,) classes. Raises UserError if the network can hear nothing of the fragment.
     """
     vocabulary, grid = network.vocabulary, network.vocabulary.grid
     if prior.ticks_per_quarter < 4 * grid:  # a step would be fewer than four ticks: rounding could be heard
         prior = prior.finer(grid)
     ticks = prior.ticks_per_quarter
-    heard = events.from_piece(prior, vocabulary.representation)
-    state = network.read(network.start(1, heard.metre()), vocabulary.encode(heard)[0], heard.phase)
+    heard, playing, _ = ensemble.hear(vocabulary, prior)
+    mask = playing.mask(vocabulary) if vocabulary.players else None
+    state = network.read(network.start(1, heard.metre(), mask), vocabulary.encode(heard)[0], heard.phase)
     seam = int(events.to_steps(prior.onset[-1:], ticks, grid)[0])
     state.onset[:] = seam  # where its last note really is: the network may have heard shorter rests
-    held = np.zeros(128)
-    np.maximum.at(held, prior.pitch, (prior.onset + prior.duration) * grid / ticks)
     how = how.constrained(
         sampler.no_onset_before(network, prior.onset[-1] * grid / ticks),
-        sampler.no_note_still_held(network, held),
+        sampler.no_note_still_held(network, held_keys(vocabulary, prior, playing)),
     )
-    program = int(np.bincount(prior.program).argmax()) if wanted.program is None else wanted.program
+    if mask is not None:
+        how = how.constrained(*sampler.only_parts(network, mask[None]))
+    players = playing.sounding_as(wanted.programs).players
     velocity = round(float(prior.velocity.mean()))
     # Without the fragment the new notes begin in bar 1, in the tempo and metre that it ended with.
     before = prior if wanted.prepend else prior.span(int(prior.onset[-1]) + 1)
@@ -237,6 +255,18 @@ def continuations(
     pieces = []
     for values in new:
         start = seam if wanted.prepend else to_place(heard.phase[-1], values, state.bar[0])
-        piece = events.to_piece(values, grid, ticks, start, velocity, program)
-        pieces.append(before.joined(events.let_go(piece).take(slice(wanted.notes or None))))
+        piece = events.let_go(events.to_piece(values, grid, ticks, start, velocity, players))
+        pieces.append(before.joined(piece.take(slice(wanted.notes or None))).played())
     return pieces, before, made
+
+
+def held_keys(vocabulary: Vocabulary, prior: Piece, playing: Ensemble) -> np.ndarray:
+    """(P, 128) until when each part of the network holds each key, in steps since the beginning of the fragment."""
+    held = np.zeros((vocabulary.parts, 128))
+    values = list(vocabulary.players) or [0]
+    number = np.zeros(len(prior.parts), int)  # of each part of the fragment, that of the network
+    for value, part in playing.players.items():
+        number[prior.parts.index(part)] = values.index(value)
+    end = (prior.onset + prior.duration) * vocabulary.grid / prior.ticks_per_quarter
+    np.maximum.at(held, (number[prior.part], prior.pitch), end)
+    return held

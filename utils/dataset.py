@@ -14,18 +14,10 @@ from tqdm import tqdm
 
 from utils import midi, recall
 from utils.errors import UserError
-from utils.events import (
-    END_STREAM,
-    NOT_TOLD,
-    Events,
-    Representation,
-    Vocabulary,
-    bar_steps,
-    from_piece,
-    outlook,
-    room,
-)
+from utils.events import END_STREAM, NOT_TOLD, Events, Representation, bar_steps, from_piece, outlook, room
 from utils.heads import FADING
+from utils.parts import NOBODY, SILENT, Lines
+from utils.vocabulary import REACH, Vocabulary
 
 
 @dataclass
@@ -81,11 +73,12 @@ def hold_out(sources: list[Source], share: float) -> tuple[list[Source], list[So
 class Corpus:
     """Encoded pieces one after another in flat arrays, so that millions of notes take a few bytes each."""
 
-    inputs: dict[str, np.ndarray]  # what the network reads of events -> (E,) classes
+    inputs: dict[str, np.ndarray]  # what the network reads of events -> (E,) classes, and of 'origin' pitches
     first: np.ndarray  # (P + 1,) index of each piece's start token; the last entry is E
     is_target: np.ndarray  # (E, streams) what is predicted: no start tokens, and ends in END_STREAM alone
     matches: recall.MatchModel  # what is recalled after each event
     room: np.ndarray  # (P, 2) semitones that each piece can be transposed down and up
+    playing: np.ndarray  # (P, parts) whether each part plays in each piece
     moved: dict[str, int]  # stream -> values that the vocabulary lacked
     vocabulary: Vocabulary
 
@@ -101,7 +94,8 @@ class Corpus:
     @property
     def notes_each(self) -> np.ndarray:
         """(P,) notes of each piece: as many as it has events, unless a chord is one event."""
-        size = self.vocabulary.keys.sum(axis=1, dtype=np.int64)
+        size = np.maximum(self.vocabulary.keys.sum(axis=1, dtype=np.int64), 1)  # a drum has no key
+        size[-1] = 0  # the start token, which also stands beside the end
         return np.add.reduceat(size[self.inputs["note"]], self.first[:-1])
 
     @property
@@ -122,8 +116,9 @@ def encode(sources: list[Source], vocabulary: Vocabulary, transpose: int = 0) ->
     """The corpus of some pieces. `transpose` is how far, in semitones, they may be moved later."""
     first = np.cumsum([0, *(len(source.events) + 2 for source in sources)])
     start_token = vocabulary.start_token | dict.fromkeys(NOT_TOLD, 0)
-    kinds = {name: np.int32 if name in vocabulary.streams else np.int16 for name in start_token}
-    inputs = {name: np.full(first[-1], value, kinds[name]) for name, value in start_token.items()}
+    kinds = {name: np.int16 if size < 2**15 else np.int32 for name, size in vocabulary.inputs.items()}
+    kinds |= dict.fromkeys(NOT_TOLD, np.int8)
+    inputs = {name: np.full(first[-1], value, kinds.get(name, np.int16)) for name, value in start_token.items()}
     bar = np.full(first[-1], bar_steps((4, 4), vocabulary.grid), np.int32)
     moved = Counter()
     for source, start, stop in zip(sources, first + 1, first[1:] - 1, strict=False):
@@ -136,12 +131,34 @@ def encode(sources: list[Source], vocabulary: Vocabulary, transpose: int = 0) ->
         inputs[END_STREAM][stop] = vocabulary.end
         metres, which = np.unique(events.metres, axis=0, return_inverse=True)
         bar[start:stop] = np.array([bar_steps(metre, vocabulary.grid) for metre in metres.tolist()])[which.ravel()]
-    inputs["interval"][1:] = vocabulary.intervals(inputs["note"][1:], inputs["note"][:-1])
+    lines = lines_of(inputs, first, vocabulary)
+    inputs["origin"][1:] = lines.origins(vocabulary.part_of(inputs)[1:], np.arange(first[-1] - 1))
+    inputs["origin"][first[:-1]] = NOBODY
+    inputs["interval"] = vocabulary.interval(inputs["note"], inputs["origin"]).astype(np.int16)
+    if vocabulary.players:
+        inputs["spacing"][1:] = vocabulary.interval(inputs["note"][1:], lines.here[:-1])
+        inputs["spacing"][first[:-1]] = REACH
+        own = np.append(NOBODY, lines.last(inputs["part"][1:], np.arange(first[-1] - 1)))
+        own[first[:-1]] = NOBODY
+        for name, source in vocabulary.last.items():
+            inputs[name][:] = np.where(own == NOBODY, vocabulary.start_token[name], inputs[source][own])
     # The end of a piece is the class `end` of this stream, the start token the one after it.
     is_target = inputs[END_STREAM][:, None] < vocabulary.end + np.equal(vocabulary.streams, END_STREAM)
     rooms = np.array([room(source.events.streams["note"], transpose) for source in sources])
-    matches = recall.MatchModel(inputs, first, bar, vocabulary)
-    return Corpus(inputs, first, is_target, matches, rooms, moved, vocabulary)
+    matches = recall.MatchModel(inputs, first, bar, lines, vocabulary)
+    playing = np.zeros((len(sources), vocabulary.parts + 1), bool)
+    playing[np.repeat(np.arange(len(sources)), np.diff(first)), vocabulary.part_of(inputs)] = True
+    return Corpus(inputs, first, is_target, matches, rooms, playing[:, :-1], moved, vocabulary)
+
+
+def lines_of(inputs: dict[str, np.ndarray], first: np.ndarray, vocabulary: Vocabulary) -> Lines:
+    """Where each part was last heard in the pieces of a corpus."""
+    # Onsets are counted through all pieces, the next of which begins a step later, with its start token.
+    piece = np.repeat(np.arange(len(first) - 1), np.diff(first))
+    onset = np.cumsum(vocabulary.steps(END_STREAM)[inputs[END_STREAM]], dtype=np.int64) + piece
+    end = onset + vocabulary.steps("duration")[inputs["duration"]]
+    pitch = np.where(inputs["note"] == vocabulary.size("note"), NOBODY, vocabulary.top[inputs["note"]])
+    return Lines.of(vocabulary.part_of(inputs), pitch, onset, end, first)
 
 
 def window_starts(corpus: Corpus, length: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
@@ -163,24 +180,45 @@ def window_starts(corpus: Corpus, length: int, rng: np.random.Generator) -> tupl
 def cut(
     corpus: Corpus, piece: np.ndarray, start: np.ndarray, length: int, told: np.ndarray | bool = False
 ) -> tuple[dict[str, np.ndarray], np.ndarray]:
-    """Windows of `length` + 1 events of the pieces (B,) from the indices (B,); `told` as for `Corpus.events_at`.
+    """Windows of `length` + 1 events of the pieces (B,) from the indices (B,); `told` (B, 2) is whether it is told how
+    much is to come (as for `Corpus.events_at`), and who plays in the piece.
 
     Returns the inputs, name -> (B, T + 1) or, for what is recalled, (B, T + 1, K), and the traces before the window,
-    (B, F + 1, 128), of which only the one that never fades is there; and the weight of each target, (B, T, streams): 1,
-    or 0 where it is none (see `Corpus.is_target`) or the piece is over.
+    (B, F + 1, 128), of which only the one that never fades is there; if there are parts, `until` as below, and who is
+    `present` (B, parts); and the weight of each target, (B, T, streams): 1, or 0 where it is none (see
+    `Corpus.is_target`) or the piece is over.
     """
+    told = np.broadcast_to(told, (len(piece), 2))
     index = start[:, None] + np.arange(length + 1)
     last = corpus.first[piece + 1][:, None] - 1
     inside = index <= last
     index = np.minimum(index, last)
-    inputs = corpus.events_at(index, told)
+    inputs = corpus.events_at(index, told[:, :1])
     keys, notes = corpus.vocabulary.keys, corpus.inputs["note"]
     inputs["traces"] = np.zeros((len(piece), len(FADING) + 1, 128), np.float32)
     for row, (first, now) in enumerate(zip(corpus.first[piece], start, strict=True)):
         inputs["traces"][row, len(FADING) - 1] = np.bincount(notes[first:now], minlength=len(keys)) @ keys
     inputs |= {f"recall_{name}": classes for name, classes in corpus.matches.recalled(index).items()}
+    if corpus.vocabulary.told_parts:
+        inputs["until"] = until(corpus, index)
+        inputs["present"] = (corpus.playing[piece] & told[:, 1:]).astype(np.float32)
     weights = corpus.is_target[index[:, 1:]] & inside[:, 1:, None]
     return inputs, weights.astype(np.float32)
+
+
+def until(corpus: Corpus, index: np.ndarray) -> np.ndarray:
+    """(B, T + 1, P) for how many quarter notes after the onset of each of the events `index` (B, T + 1) each part is
+    still to sound; below 0 if it is silent."""
+    lines, vocabulary = corpus.matches.lines, corpus.vocabulary
+    last, rows = lines.last(np.arange(vocabulary.parts), index[:, :1]), np.arange(len(index))
+    who = vocabulary.part_of(corpus.inputs)[index]
+    ends = np.empty((*index.shape, vocabulary.parts + 1), np.float32)  # the start token is one more part
+    now = np.where(last == NOBODY, -(2**30), lines.until[last])
+    now = np.pad(now, ((0, 0), (0, 1)))
+    for t, at in enumerate(index.T):
+        now[rows, who[:, t]] = lines.until[at]
+        ends[:, t] = now - lines.onset[at][:, None]
+    return (ends[..., :-1] / vocabulary.grid).clip(SILENT, 2**10)
 
 
 def batches(
@@ -192,11 +230,12 @@ def batches(
     # The last batch is filled up with windows from the beginning: a batch of another size would be compiled anew.
     fill = np.arange(batch_count(corpus, length, size) * size) % len(piece)
     for rows in fill.reshape(-1, size):
-        # The network must also do without what it is told of the end.
-        inputs, weights = cut(corpus, piece[rows], start[rows], length, told=rng.random((size, 1)) < 0.5)
+        # The network must also do without what it is told of the end, and of who plays.
+        inputs, weights = cut(corpus, piece[rows], start[rows], length, told=rng.random((size, 2)) < 0.5)
         low, high = corpus.room[piece[rows]].T
         shift = rng.integers(np.maximum(low, -transpose), np.minimum(high, transpose) + 1)
         inputs["note"] = table[shift[:, None] + transpose, inputs["note"]]
+        inputs["origin"] += np.where(inputs["origin"] == NOBODY, 0, shift[:, None])
         for row, semitones in enumerate(shift):
             inputs["traces"][row] = np.roll(inputs["traces"][row], semitones, axis=-1)
         yield inputs, weights
@@ -211,7 +250,8 @@ def batch_count(corpus: Corpus, length: int, size: int) -> int:
 def passages(sources: list[Source], vocabulary: Vocabulary, length: int, count: int, seed: int) -> list[dict]:
     """`count` real passages of up to `length` events, from different pieces as far as they go, as openings.
 
-    Each is a dict: classes (stream -> list), phase (list), metre, name (of the piece), event (index of the first).
+    Each is a dict: classes (stream -> list), phase (list), metre, name (of the piece), event (index of the first), and
+    parts (values of the part stream that the whole piece has, as they are heard).
     """
     rng = np.random.default_rng(seed)
     chosen = []
@@ -219,7 +259,9 @@ def passages(sources: list[Source], vocabulary: Vocabulary, length: int, count: 
         events = sources[i].events
         begin = int(rng.integers(0, max(len(events) - length, 0) + 1))
         part = events[begin : begin + length]
-        classes = {stream: values.tolist() for stream, values in vocabulary.encode(part)[0].items()}
-        passage = {"name": sources[i].name, "event": begin, "metre": part.metre()}
+        encoded, _ = vocabulary.encode(events)
+        classes = {stream: values[begin : begin + length].tolist() for stream, values in encoded.items()}
+        playing = sorted(set(vocabulary.heard_as(events).values()))
+        passage = {"name": sources[i].name, "event": begin, "metre": part.metre(), "parts": playing}
         chosen.append({**passage, "classes": classes, "phase": part.phase.tolist()})
     return chosen

@@ -2,7 +2,7 @@
 
 `xp` stands for `keras.ops` or `numpy`. Shapes: `...` is (B, T) in Keras, where all events of a window are predicted at
 once, and (B,) in NumPy, where it is one event of B pieces; K contexts of the match model, V classes of a stream, P keys
-from the lowest to the highest of the vocabulary, D numbers that describe what lies around a key, F traces.
+from the lowest to the highest of the vocabulary, D numbers that describe what lies around a key, F traces, Q parts.
 """
 
 from dataclasses import dataclass
@@ -11,14 +11,15 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from utils.events import DERIVED, END_STREAM, REACH, Vocabulary
+from utils.events import BY_PART, DERIVED, END_STREAM, LAST
+from utils.parts import MIDDLE_C, NOBODY, SILENT, SOUNDING
 from utils.recall import LONGEST_STREAK, NOTHING, REMEMBERED, K
 from utils.theory import KEYS
+from utils.vocabulary import Vocabulary
 
 Array = Any  # of NumPy, or a tensor of Keras
 
 CONFIDENCE = 2 * K  # numbers that say how far the recalled events can be trusted, see `confidence`
-INTERVALS = 2 * REACH + 1  # intervals between two pitches
 # A trace of a key grows by 1 when the key is struck, and fades by the first factor with every event and by the second
 # with every quarter note. Three are enough: one that forgets within a bar of fast notes, one that holds a phrase, and
 # one that follows the clock (EXPERIMENTS.md, 'What it remembers': six were no better). The last never fades: only key
@@ -68,10 +69,13 @@ class Shape:
         """The network that the settings of train.py describe. Chained heads see the streams chosen before their own,
         and what follows from these; parallel ones see nothing."""
         names = ("layers", "units", "embedding", "hidden", "surroundings", "dropout", "cell")
+        absent = {name for name, source in LAST.items() if source not in ("interval", *args.streams)}
+        absent |= BY_PART if "part" not in args.streams else set()
         sees = {}
         for i, stream in enumerate(args.streams):
             before = () if args.heads == "parallel" else args.streams[:i]
-            sees[stream] = (*before, *(name for name, source in DERIVED.items() if source in before))
+            follows = [name for name, source in DERIVED.items() if source in before]
+            sees[stream] = (*before, *(name for name in follows if name not in absent))
         numbers = ("offset", "duration") if args.heads == "regression" else ()
         return cls(sees, numbers=numbers, **{name: getattr(args, name) for name in names})
 
@@ -88,8 +92,20 @@ class Known:
 
     agrees: Array  # (..., K) see `Head.agrees`
     recalled: dict[str, Array]  # (..., K) classes of the recalled events
-    last_note: Array  # (...) class of the last event's note
+    origin: Array  # (...) pitch from which the next interval counts
+    here: Array  # (...) pitch from which the next spacing counts
     around: Array  # (..., P, D) what lies around each key
+
+
+def sounding(xp: ModuleType, until: Array, quarters: Array) -> Array:
+    """(..., Q) for how many quarter notes each part is still to sound, from -0.5 to 1, when so many `quarters` (...)
+    have passed since it was `until` (..., Q)."""
+    return xp.clip(until - quarters[..., None], SILENT, SOUNDING) / SOUNDING
+
+
+def pitch_of(xp: ModuleType, origin: Array) -> Array:
+    """(...) the pitch from which intervals count: where `origin` (...) is NOBODY the middle C."""
+    return xp.where(xp.equal(origin, NOBODY), MIDDLE_C, origin)
 
 
 def height(xp: ModuleType, struck: Array, pitch: Array) -> Array:
@@ -141,8 +157,8 @@ class Head:
         self.own_weights: dict[str, list[tuple[int, ...]]] = {}
 
     def weight_shapes(self) -> dict[str, list[tuple[int, ...]]]:
-        hidden = self.shape.hidden
-        read = self.shape.units + HEARD + CONFIDENCE + K + self.shape.embedding * len(self.sees)
+        hidden, parts = self.shape.hidden, self.vocabulary.told_parts
+        read = self.shape.units + HEARD + CONFIDENCE + K + 2 * parts + self.shape.embedding * len(self.sees)
         dense = {name: [(hidden, numbers), (numbers,)] for name, numbers in self.outputs.items()}
         return {f"hidden_{self.stream}": [(read, hidden), (hidden,)], **dense, **self.own_weights}
 
@@ -162,23 +178,34 @@ class Head:
 
 
 class NoteHead(Head):
-    """A note's logit is one for its pitch, one for its interval from the note before (what is recalled gains here), and
-    one for what lies around its key. So what was learnt in one key serves in all."""
+    """A note's logit is one for its pitch, one for its interval from the last note of its part (what is recalled gains
+    here), one for that from the last note of all, if there are parts, and one for what lies around its key. So what was
+    learnt in one key serves in all."""
 
     def __init__(self, stream: str, vocabulary: Vocabulary, shape: Shape):
         super().__init__(stream, vocabulary, shape)
-        self.outputs |= {"relative_note": INTERVALS, "wanted_surroundings": shape.surroundings}
-        self.top = vocabulary.top.astype("int32")
-        self.row = self.top[:-1] - vocabulary.lowest  # of each class, among the keys
+        self.outputs |= {"relative_note": vocabulary.intervals, "wanted_surroundings": shape.surroundings}
+        self.outputs |= {"spacing_note": vocabulary.intervals} if vocabulary.players else {}
+        self.steady, self.moves = (a[:-1].astype("int32") for a in (vocabulary.steady, vocabulary.moves))
+        # Of each class its row among the keys; around a drum nothing lies.
+        self.row = np.where(self.moves == 1, vocabulary.top[:-1] - vocabulary.lowest, 0)
+        self.has_key = self.moves.astype("float32")
 
     def logits(self, xp: ModuleType, outputs: list[Array], known: Known, *own: Array) -> tuple[Array, Array]:
-        pitch, trust, interval, wanted = outputs
-        gained = gains(xp, trust * known.agrees, known.recalled["interval"], INTERVALS)
-        # xp.subtract, as PyTorch does not calculate with an array and a tensor. (..., V) the interval of each class
-        each = xp.subtract(self.top[:-1] + REACH, xp.take(self.top, known.last_note, axis=0)[..., None])
+        pitch, trust, interval, wanted, *spacing = outputs
+        gained = gains(xp, trust * known.agrees, known.recalled["interval"], self.vocabulary.intervals)
+        each = self.from_pitch(xp, known.origin)
         around = xp.take(xp.matmul(known.around, wanted[..., None])[..., 0], self.row, axis=-1)
+        around = xp.multiply(around, self.has_key)
         of_interval, gained = (xp.take_along_axis(by_interval, each, axis=-1) for by_interval in (interval, gained))
+        for by_interval in spacing:
+            around = around + xp.take_along_axis(by_interval, self.from_pitch(xp, known.here), axis=-1)
         return pitch + of_interval + around, gained
+
+    def from_pitch(self, xp: ModuleType, pitch: Array) -> Array:
+        """(..., V) the interval of each class from a pitch (...)."""
+        # xp.subtract, as PyTorch does not calculate with an array and a tensor.
+        return xp.subtract(self.steady, xp.multiply(self.moves, pitch_of(xp, pitch)[..., None]))
 
 
 class NumberHead(Head):
@@ -213,7 +240,7 @@ def weight_shapes(vocabulary: Vocabulary, shape: Shape) -> dict[str, list[tuple[
     cell, units = CELLS[shape.cell], shape.units
     shapes = {f"embed_{name}": [(classes, shape.embedding)] for name, classes in vocabulary.inputs.items()}
     for i in range(shape.layers):
-        read = units if i else shape.embedding * len(vocabulary.inputs) + HEARD
+        read = units if i else shape.embedding * len(vocabulary.inputs) + HEARD + vocabulary.told_parts
         gates = cell.gates * units
         shapes[f"{shape.cell}_{i}"] = [(read, gates), (units, gates), (*cell.bias, gates)]
     around = shape.surroundings

@@ -31,9 +31,9 @@ def words(name: str) -> set[str]:
     return {word.removesuffix("s") for word in re.findall(r"[\w-]+", name.lower())}
 
 
-def program(instrument: str) -> int:
+def program(instrument: str, flag: str = "--instrument") -> int:
     """The program number of an instrument: its General MIDI name in any case, a number 0..127, or an inexact name, of
-    which it is printed what is played and what else fits. Raises UserError that suggests near names."""
+    which it is printed what is played and what else fits. Raises UserError that names the `flag` and near names."""
     name, lower, asked = instrument.strip(), instrument.strip().lower(), words(instrument)
     numbers = {known.lower(): number for number, known in enumerate(INSTRUMENTS)}
     if name.isdecimal() and int(name) < len(numbers):
@@ -48,10 +48,40 @@ def program(instrument: str) -> int:
     if not fitting:
         near = difflib.get_close_matches(lower, numbers, 3, 0.5) or ["violin", "church organ", "flute"]
         raise UserError(
-            f"--instrument {instrument!r} is no General MIDI instrument: give a number from 0 to 127 or a name such as "
+            f"{flag} {instrument!r} is no General MIDI instrument: give a number from 0 to 127 or a name such as "
             f"{', '.join(INSTRUMENTS[numbers[known]] for known in near)}."
         )
-    why = ", since drum kits are not played yet" if asked == {"drum"} else ""
     also = f"; others that fit are {', '.join(fitting[1:])}" if fitting[1:] else ""
-    print(f"{name}: playing {fitting[0]}{why}{also}.")
+    print(f"{name}: playing {fitting[0]}{also}.")
     return INSTRUMENTS.index(fitting[0])
+
+
+FAMILIES = """
+Piano, Chromatic percussion, Organ, Guitar, Bass, Strings, Ensemble, Brass, Reed, Pipe, Synth lead, Synth pad,
+Synth effects, Ethnic, Percussive, Sound effects
+"""
+FAMILIES = [name.strip() for name in FAMILIES.replace("\n", " ").split(",")]  # of eight programs each
+# What the keys from 35 to 81 of a drum kit stand for (General MIDI level 1 percussion key map).
+DRUM_NAMES = """
+Deep kick, Kick, Side stick, Snare, Hand clap, Electric snare, Low floor tom, Closed hi-hat, High floor tom,
+Pedal hi-hat, Low tom, Open hi-hat, Low mid tom, High mid tom, Crash, High tom, Ride, China, Ride bell, Tambourine,
+Splash, Cowbell, Second crash, Vibraslap, Second ride, High bongo, Low bongo, Mute conga, High conga, Low conga,
+High timbale, Low timbale, High agogo, Low agogo, Cabasa, Maracas, Short whistle, Long whistle, Short guiro, Long guiro,
+Claves, High woodblock, Low woodblock, Mute cuica, Open cuica, Mute triangle, Open triangle
+"""
+DRUMS = {key: name.strip() for key, name in enumerate(DRUM_NAMES.replace("\n", " ").split(","), 35)}
+
+
+def drum(key: int) -> str:
+    """What a key of a drum kit stands for."""
+    return DRUMS.get(key, f"Drum {key}")
+
+
+def numbered(names: list[str]) -> list[str]:
+    """The names, those that are alike with the numbers 1, 2, ..."""
+    return [f"{name} {names[: i + 1].count(name)}" if names.count(name) > 1 else name for i, name in enumerate(names)]
+
+
+def programs(names: str) -> tuple[int, ...]:
+    """The program numbers of several instruments with commas between them; see `program`."""
+    return tuple(program(name) for name in names.split(",") if name.strip())

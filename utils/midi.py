@@ -1,15 +1,17 @@
-"""MIDI file <-> Piece: arrays of onset, pitch, duration, velocity and program, in ticks.
+"""MIDI file <-> Piece.
 
-symusic reads (thousands of files a second); mido writes, because a single track that keeps several instruments needs a
-channel for each, which symusic cannot place. Shapes: N notes.
+symusic reads (thousands of files a second); mido writes, because a part whose notes overlap on one key needs a second
+channel, which symusic cannot place. Shapes: N notes.
 """
 
 import contextlib
 import functools
+import io
+import itertools
+import operator
 import os
 import re
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import BinaryIO
 
@@ -17,13 +19,14 @@ import numpy as np
 
 from utils import files, theory
 from utils.errors import UserError
+from utils.piece import COLUMNS, Part, Piece
 
 ENDINGS = (".mid", ".midi", ".kar")
 BESIDE = (".wav", ".png", ".musicxml")  # what may stand beside a MIDI file of ours, under its name
-COLUMNS = ("onset", "pitch", "duration", "velocity", "program")
-CHANGES = ("tempos", "time_signatures", "key_signatures")
 DRUM_CHANNEL = 9  # "channel 10" of the General MIDI standard, counted from 0
-SHARED_CHANNEL = 15  # the last of the 16, for all instruments that find no channel of their own
+SHARED_CHANNEL = 15  # the last of the 16, for all parts that find no channel of their own
+PEDAL = 64  # the controller that is a sustain pedal, down from the value 64 on (MIDI 1.0, controllers 64 to 69)
+LONGEST_NAME = 60  # characters of a part's name
 TEMPO = re.compile(rb"\xff\x51\x03...", re.DOTALL)
 TEXT = re.compile(rb"\xff[\0-\x7f][\x80-\xff]")  # the head of one that has at least 128 bytes
 # Events of a track: its notes and the like, each a time (T), a status byte unless it goes on, and one or two data bytes
@@ -32,65 +35,8 @@ PATTERN = rb"(?:T(?:[\x80-\xbf\xe0-\xef]?DD|[\xc0-\xdf]D(?:TD)*))*(?:T(?:\xffD|[
 EVENTS = re.compile(PATTERN.replace(b"T", rb"[\x80-\xff]*D").replace(b"D", rb"[\0-\x7f]"))
 
 
-@dataclass
-class Piece:
-    """The notes of a piece, sorted by onset and then pitch, and what a notation program needs beside them."""
-
-    onset: np.ndarray  # (N,) ticks since the beginning
-    pitch: np.ndarray  # (N,) 0..127
-    duration: np.ndarray  # (N,) ticks
-    velocity: np.ndarray  # (N,) 1..127
-    program: np.ndarray  # (N,) General MIDI instrument, 0..127
-    ticks_per_quarter: int = 480
-    tempos: list[tuple[int, int]] = field(default_factory=list)  # (tick, microseconds a quarter)
-    time_signatures: list[tuple[int, int, int]] = field(default_factory=list)  # (tick, numerator, denominator)
-    key_signatures: list[tuple[int, int, int]] = field(default_factory=list)  # (tick, sharps -7..7, 1 if minor)
-
-    def __len__(self) -> int:
-        return len(self.onset)
-
-    def take(self, which: np.ndarray) -> "Piece":
-        """The piece with the notes that `which` (indices or a mask) selects, in that order."""
-        return replace(self, **{name: getattr(self, name)[which] for name in COLUMNS})
-
-    def sorted(self) -> "Piece":
-        """The piece with its notes by onset, then pitch, then duration."""
-        return self.take(np.lexsort((self.duration, self.pitch, self.onset)))
-
-    def joined(self, other: "Piece") -> "Piece":
-        """The piece with the notes of `other`, which counts the same ticks, among its own."""
-        both = {name: np.concatenate([getattr(self, name), getattr(other, name)]) for name in COLUMNS}
-        return replace(self, **both).sorted()
-
-    def finer(self, times: int) -> "Piece":
-        """The same music with `times` as many ticks to a quarter."""
-        scaled = {name: getattr(self, name) * times for name in ("onset", "duration", "ticks_per_quarter")}
-        changes = {name: [(tick * times, *rest) for tick, *rest in getattr(self, name)] for name in CHANGES}
-        return replace(self, **scaled, **changes)
-
-    def bars(self, end: int | None = None) -> list[tuple[int, int, int]]:
-        """(tick, numerator, denominator) of the bars that begin before `end`, by default the end of the last note. None
-        is shorter than a 10,000th of that, since a file may name a metre in which it has millions of bars."""
-        end = int((self.onset + self.duration).max(initial=1)) if end is None else end
-        return list(theory.bar_lines(self.time_signatures, end, self.ticks_per_quarter, max(end // 10_000, 1)))
-
-    def span(self, start: int, end: int | None = None) -> "Piece":
-        """The notes with start <= onset (< end), ticks, moved so that the last bar line at or before `start` is 0; the
-        tempo, metre and key in force there hold."""
-        origin = self.bars(start + 1)[-1][0]
-
-        def inside(changes: list[tuple]) -> list[tuple]:
-            moved = [(max(tick - origin, 0), *rest) for tick, *rest in changes if end is None or tick < end]
-            # Of the changes before the start only the last holds.
-            return [change for i, change in enumerate(moved) if i + 1 == len(moved) or moved[i + 1][0] > 0]
-
-        chosen = self.take((self.onset >= start) & (end is None or self.onset < end))
-        changes = {name: inside(getattr(self, name)) for name in CHANGES}
-        return replace(chosen, onset=chosen.onset - origin, **changes)
-
-
-def whole_chunks(data: bytes) -> bytes:
-    """`data` up to the end of its last chunk. Raises ValueError for anything but a complete MIDI file.
+def whole_chunks(data: bytes) -> tuple[bytes, list[bytes]]:
+    """The header of a MIDI file, and the contents of its tracks. Raises ValueError for anything but a complete one.
 
     symusic 0.5 may crash the interpreter on a file that is cut short or damaged, so its chunks are walked first
     (layout: Standard MIDI Files 1.0, 'MThd' and 'MTrk', each followed by a four-byte length).
@@ -109,20 +55,22 @@ def whole_chunks(data: bytes) -> bytes:
         raise ValueError("its header gives 0 ticks per quarter note")
     if are_damaged(tracks):
         raise ValueError("its contents are damaged")
-    return data[:end]
+    return data[:14], tracks
+
+
+def is_odd(data: bytes) -> bool:
+    """Whether a byte above 127 follows a status byte somewhere, as in all damage for which `are_damaged` looks."""
+    values = np.frombuffer(data, np.uint8)
+    both_high = values[:-1] & values[1:] >= 0x80
+    return bool((values[:-1][both_high] < 0xF8).any() or TEXT.search(data))
 
 
 def are_damaged(tracks: list[bytes]) -> bool:
     """Whether tracks may hold an event with which symusic 0.5 crashes: a key above 127, or a text or system message
-    longer than its track. Each begins with a status byte before a byte above 127. So do a long rest and a long text,
-    and only where something does are the events walked, which takes longer than all other reading."""
-    data = TEMPO.sub(b"", b"".join(tracks))
-    values = np.frombuffer(data, np.uint8)
-    high = values >= 0x80
-    if not (values[:-1][high[:-1] & high[1:]] < 0xF8).any() and not TEXT.search(data):
-        return False
-    for track in tracks:
-        end = 0
+    longer than its track. A long rest and a long text are odd too, and only in tracks that have something odd are the
+    events walked, which takes longer than all other reading."""
+    for track in tracks if is_odd(b"".join(tracks)) else []:
+        end = 0 if is_odd(TEMPO.sub(b"", track)) else len(track)
         while (events := EVENTS.match(track, end))[0]:
             end = events.end() + functools.reduce(lambda size, byte: size << 7 | byte & 0x7F, events[1] or b"", 0)
         if end != len(track):
@@ -130,27 +78,90 @@ def are_damaged(tracks: list[bytes]) -> bool:
     return False
 
 
-def parse(data: bytes) -> Piece:
-    """The notes of all tracks in a MIDI file's bytes, without drums. Raises ValueError that says what is wrong."""
+def joined(header: bytes, tracks: list[bytes]) -> bytes:
+    """The bytes of a MIDI file with some of its tracks; of the header only how time is counted stays."""
+    kind = bytes([0, len(tracks) > 1])
+    head = b"MThd\0\0\0\6" + kind + len(tracks).to_bytes(2, "big") + header[12:14]
+    return head + b"".join(b"MTrk" + len(track).to_bytes(4, "big") + track for track in tracks)
+
+
+def readable(name: str) -> str:
+    """A name without what a terminal would obey, and not too long."""
+    return " ".join("".join(c if c.isprintable() else " " for c in name).split())[:LONGEST_NAME]
+
+
+def channels_of(data: bytes) -> list[dict[tuple[int, bool], int]]:
+    """For each track of a MIDI file: (program, whether drums) -> the channel on which it first plays; nothing if mido,
+    which is stricter than symusic, cannot read it."""
+    from mido import MidiFile
+
+    found, tracks = [], []
+    with contextlib.suppress(Exception):
+        tracks = MidiFile(file=io.BytesIO(data), clip=True).tracks
+    for track in tracks:
+        programs, channels = [0] * 16, {}
+        for message in track:
+            if message.type == "program_change":
+                programs[message.channel] = message.program
+            elif message.type == "note_on" and message.velocity:
+                who = programs[message.channel], message.channel == DRUM_CHANNEL
+                channels.setdefault(who, message.channel)
+        found.append(channels)
+    return found
+
+
+def pedals_of(controls: dict[str, np.ndarray]) -> np.ndarray:
+    """(M, 2) when the sustain pedal is pressed and lifted, in ticks, from the control changes on one channel. The first
+    of what symusic 0.5 gives as pedals begins at 0 on every channel but the first."""
+    which = controls["number"] == PEDAL
+    changes = np.flatnonzero(np.diff(controls["value"][which] >= 64, prepend=False))
+    ticks = controls["time"][which][changes].astype(np.int64)
+    return ticks[: len(ticks) // 2 * 2].reshape(-1, 2)
+
+
+in_order = functools.partial(sorted, key=operator.itemgetter(0))  # by tick
+
+
+def parse(data: bytes, channels: bool = False) -> Piece:
+    """The piece in a MIDI file's bytes. A part is what plays one program in one track; drums are parts of their own.
+    With `channels`, which takes longer, each part knows its channel. Raises ValueError that says what is wrong."""
     import symusic  # takes 0.1 s, and not every script reads MIDI files
 
+    header, chunks = whole_chunks(data)
     try:
-        score = symusic.Score.from_midi(whole_chunks(data))
+        # What symusic calls a track is what plays one program on one channel of a track.
+        scores = [symusic.Score.from_midi(joined(header, [chunk])) for chunk in chunks]
     except RuntimeError:
         raise ValueError("its contents are damaged") from None
-    tracks = [(track.notes.numpy(), track.program) for track in score.tracks if len(track.notes) and not track.is_drum]
-    if not tracks:
-        raise ValueError("it has only drums" if any(len(track.notes) for track in score.tracks) else "it has no notes")
-    onset, pitch, duration, velocity = (
-        np.concatenate([notes[name] for notes, _ in tracks]).astype(np.int64)
-        for name in ("time", "pitch", "duration", "velocity")
+    on = channels_of(joined(header, chunks)) if channels else []
+    parts, rows, numbers, pedals = [], [], [], []
+    for score, known in itertools.zip_longest(scores, on, fillvalue={}):
+        tracks = [track for track in score.tracks if len(track.notes)]
+        players = list(dict.fromkeys((track.program, track.is_drum) for track in tracks))
+        for track in tracks:
+            who = track.program, track.is_drum
+            numbers.append(len(parts) + players.index(who))
+            rows.append(track.notes.numpy())
+            if len(track.pedals) and not track.is_drum:  # a pedal does nothing for drums
+                pairs = pedals_of(track.controls.numpy())
+                pedals.append(np.column_stack([pairs, np.full(len(pairs), numbers[-1])]))
+        name = readable(tracks[0].name) if len(players) == 1 else ""  # of one that several share it says nothing
+        parts += [Part(name, *who, known.get(who, -1)) for who in players]
+    if not rows:
+        raise ValueError("it has no notes")
+    names = ("time", "pitch", "duration", "velocity")
+    onset, pitch, duration, velocity = (np.concatenate([row[name] for row in rows]).astype(np.int64) for name in names)
+    tempos = in_order((t.time, t.mspq) for s in scores for t in s.tempos if t.mspq > 0)
+    metres = in_order(
+        (m.time, m.numerator, m.denominator) for s in scores for m in s.time_signatures if m.numerator and m.denominator
     )
-    program = np.repeat([program for _, program in tracks], [len(notes["time"]) for notes, _ in tracks])
-    tempos = [(t.time, t.mspq) for t in score.tempos if t.mspq > 0]
-    metres = [(t.time, t.numerator, t.denominator) for t in score.time_signatures if t.numerator and t.denominator]
-    keys = [(k.time, k.key, int(k.tonality)) for k in score.key_signatures if -7 <= k.key <= 7]
-    velocity = velocity.clip(1, 127)
-    return Piece(onset, pitch, duration, velocity, program, score.ticks_per_quarter, tempos, metres, keys).sorted()
+    keys = in_order((k.time, k.key, int(k.tonality)) for s in scores for k in s.key_signatures if -7 <= k.key <= 7)
+    part = np.repeat(numbers, [len(row["time"]) for row in rows])
+    columns = onset, pitch, duration, np.maximum(velocity, 1), part
+    pedals = np.concatenate([np.zeros((0, 3), np.int64), *pedals])
+    if len(numbers) > len(parts):  # two channels of a part, which have the same pedals
+        pedals = np.unique(pedals, axis=0)
+    return Piece(*columns, parts, scores[0].ticks_per_quarter, tempos, metres, keys, pedals).sorted()
 
 
 def read_bytes(path: Path) -> bytes:
@@ -162,9 +173,10 @@ def read_bytes(path: Path) -> bytes:
 
 
 def read(path: Path, name: str = "") -> Piece:
-    """The piece in a MIDI file. Raises UserError that says what is wrong with the file, by its path or as `name`."""
+    """The piece in a MIDI file, with the channels of its parts. Raises UserError that says what is wrong with the file,
+    by its path or as `name`."""
     try:
-        return parse(read_bytes(path))
+        return parse(read_bytes(path), channels=True)
     except ValueError as error:
         raise UserError(f"{name or path} cannot be used: {error}.") from None
 
@@ -184,52 +196,83 @@ def find(folder: Path, endings: Iterable[str] = ENDINGS) -> list[Path]:
     return sorted(path for path in paths if path.is_file())
 
 
-def messages(piece: Piece) -> Iterator[tuple[int, int, object]]:
-    """(tick, rank, mido message) for everything in a piece, not sorted; at one tick the lower rank comes first.
+class Channels:
+    """The channels of a piece's parts: each has one, and others for notes struck while the same key is down in the same
+    part: on one channel their ends could not be told apart."""
 
-    A program has a channel of its own, and a second one for a note struck while the same key of the same program is
-    down: on one channel its end could not be told from the end of the note before it.
-    """
+    def __init__(self, parts: list[Part]):
+        self.taken: dict[tuple[int, int], int] = {}  # (part, lane) -> channel
+        wanted = [part.channel for part in parts if not part.drums]
+        own = [channel for channel in wanted if wanted.count(channel) == 1 and 0 <= channel != DRUM_CHANNEL]
+        self.free = [c for c in range(SHARED_CHANNEL - 1, -1, -1) if c != DRUM_CHANNEL and c not in own]
+        for i, part in enumerate(parts):
+            if part.drums or part.channel in own:
+                self.taken[i, 0] = DRUM_CHANNEL if part.drums else part.channel
+            elif self.free:
+                self.taken[i, 0] = self.free.pop()
+
+    def of(self, part: int, lane: int) -> int:
+        """Where no channel is free, it is the one that all share."""
+        if (part, lane) not in self.taken and self.free:
+            self.taken[part, lane] = self.free.pop()
+        return self.taken.get((part, lane), SHARED_CHANNEL)
+
+
+def messages(piece: Piece) -> Iterator[tuple[int, int, int, object]]:
+    """(track, tick, rank, mido message) for everything in a piece, not sorted; at one tick the lower rank comes first.
+    Track 0 has tempos, metres and keys; each part has the next one."""
     from mido import Message, MetaMessage
 
-    yield from ((tick, 0, MetaMessage("set_tempo", tempo=tempo)) for tick, tempo in piece.tempos)
+    yield from ((0, tick, 0, MetaMessage("set_tempo", tempo=tempo)) for tick, tempo in piece.tempos)
     for tick, numerator, denominator in piece.time_signatures:
-        yield tick, 0, MetaMessage("time_signature", numerator=numerator, denominator=denominator)
+        yield 0, tick, 0, MetaMessage("time_signature", numerator=numerator, denominator=denominator)
     for tick, sharps, minor in piece.key_signatures:
-        yield tick, 0, MetaMessage("key_signature", key=(theory.MAJOR_KEYS, theory.MINOR_KEYS)[minor][sharps + 7])
-    free = [channel for channel in range(SHARED_CHANNEL - 1, -1, -1) if channel != DRUM_CHANNEL]
-    channels: dict[tuple[int, int], int] = {}  # (program, lane) -> channel
-    ends: dict[tuple[int, int], list[int]] = {}  # (program, pitch) -> tick at which each lane is free again
-    rows = zip(*(getattr(piece, name).tolist() for name in COLUMNS), strict=True)
-    for onset, pitch, duration, velocity, program in rows:
-        end = onset + max(duration, 1)
-        lanes = ends.setdefault((program, pitch), [])
+        yield 0, tick, 0, MetaMessage("key_signature", key=(theory.MAJOR_KEYS, theory.MINOR_KEYS)[minor][sharps + 7])
+    channels, told = Channels(piece.parts), set()
+    for track, part in enumerate(piece.parts, 1):
+        yield track, 0, 0, MetaMessage("track_name", name=part.called())
+    ends: dict[tuple[int, int], list[int]] = {}  # (part, pitch) -> tick at which each lane is free again
+    columns = (getattr(piece, name).tolist() for name in COLUMNS)
+    for onset, pitch, duration, velocity, part in zip(*columns, strict=True):
+        track, program, end = part + 1, piece.parts[part].program, onset + max(duration, 1)
+        lanes = ends.setdefault((part, pitch), [])
         lane = next((i for i, until in enumerate(lanes) if until <= onset), len(lanes))
         lanes[lane : lane + 1] = [end]
-        channel = channels.get((program, lane), SHARED_CHANNEL)
-        if channel == SHARED_CHANNEL:  # where no channel is free, the instrument changes with every note
-            place, channel = ((0, 1), free.pop()) if free else ((onset, 3), SHARED_CHANNEL)
-            channels[program, lane] = channel
-            yield *place, Message("program_change", program=program, channel=channel)
-        yield onset, 3, Message("note_on", note=pitch, velocity=velocity, channel=channel)
-        yield end, 2, Message("note_off", note=pitch, velocity=0, channel=channel)
+        channel = channels.of(part, 0 if piece.parts[part].drums else lane)
+        if channel == SHARED_CHANNEL:  # the instrument changes with every note
+            yield track, onset, 3, Message("program_change", program=program, channel=channel)
+        elif (part, channel) not in told:
+            told.add((part, channel))
+            yield track, 0, 1, Message("program_change", program=program, channel=channel)
+        yield track, onset, 3, Message("note_on", note=pitch, velocity=velocity, channel=channel)
+        yield track, end, 2, Message("note_off", note=pitch, velocity=0, channel=channel)
+    for down, up, part in piece.pedals.tolist():
+        on = [channel for number, channel in sorted(told) if number == part] or [channels.of(part, 0)]
+        for channel, (tick, value) in itertools.product(on, ((down, 127), (up, 0))):
+            yield part + 1, tick, 1, Message("control_change", control=PEDAL, value=value, channel=channel)
 
 
-def write(piece: Piece, file: BinaryIO) -> None:
-    """Write a piece as a MIDI file of one track (type 0). Raises ValueError if a MIDI file cannot hold it."""
+def write(piece: Piece, file: BinaryIO, merge: bool = False) -> None:
+    """Write a piece as a MIDI file with a track for each part (type 1), or with `merge` one for all (type 0). Raises
+    ValueError if a MIDI file cannot hold it."""
     from mido import MidiFile, MidiTrack
 
-    track, before = MidiTrack(), 0
-    for tick, _, message in sorted(messages(piece), key=lambda item: item[:2]):
-        message.time, before = tick - before, tick
-        track.append(message)
-    MidiFile(type=0, ticks_per_beat=piece.ticks_per_quarter, tracks=[track]).save(file=file)
+    tracks = [MidiTrack() for _ in range(1 if merge else 1 + len(piece.parts))]
+    before = [0] * len(tracks)
+    for track, tick, _, message in sorted(messages(piece), key=lambda item: item[1:3]):
+        if merge and message.type == "track_name":
+            continue
+        track = 0 if merge else track
+        message.time, before[track] = tick - before[track], tick
+        tracks[track].append(message)
+    kind, ticks = int(not merge), piece.ticks_per_quarter
+    MidiFile(type=kind, charset="utf-8", ticks_per_beat=ticks, tracks=tracks).save(file=file)
 
 
-def save(piece: Piece, path: Path) -> None:
-    """Write a piece to a file, whole or not at all. Raises UserError, or ValueError as `write` does."""
+def save(piece: Piece, path: Path, merge: bool = False) -> None:
+    """Write a piece to a file, whole or not at all; `merge` and ValueError are those of `write`. Raises UserError."""
     with files.replacing(path) as scratch, open(scratch, "wb") as file:
-        write(piece, file)
+        write(piece, file, merge)
 
 
 def save_new(piece: Piece, folder: Path, stem: str) -> Path:
@@ -254,29 +297,3 @@ def save_new(piece: Piece, folder: Path, stem: str) -> Path:
         path.unlink(missing_ok=True)
         raise
     return path
-
-
-def microseconds(tempo: float) -> int:
-    """Quarter notes a minute -> microseconds a quarter, as MIDI files have it. Raises UserError outside 4..1000."""
-    if not 4 <= tempo <= 1000:
-        raise UserError(f"--tempo is {tempo}; it must be from 4 to 1000 quarter notes a minute.")
-    return round(60e6 / tempo)
-
-
-def tempos_from_start(piece: Piece) -> list[tuple[int, int]]:
-    """(tick, microseconds a quarter) of the tempos of a piece in order. Where none stands at its beginning it is 120
-    quarter notes a minute there, as MIDI has it."""
-    return [(0, 500_000), *sorted(piece.tempos)]
-
-
-def seconds(piece: Piece) -> float:
-    """How long a piece plays, in seconds."""
-    end = int((piece.onset + piece.duration).max(initial=0))
-    tick, tempo = np.array(tempos_from_start(piece)).T
-    return float(np.diff(tick.clip(max=end), append=end) @ tempo) / 1e6 / piece.ticks_per_quarter
-
-
-def clock(piece: Piece) -> str:
-    """The playing time of a piece, '1:23'."""
-    minutes, rest = divmod(round(seconds(piece)), 60)
-    return f"{minutes}:{rest:02d}"

@@ -13,9 +13,25 @@ from dataclasses import dataclass
 import numpy as np
 
 from utils import dataset
-from utils.events import END_STREAM, Vocabulary
-from utils.heads import CELLS, FADING, HEARD, NEAR, SCALES, Head, Known, Shape, confidence, heads_of, height, tonality
+from utils.events import END_STREAM
+from utils.heads import (
+    CELLS,
+    FADING,
+    HEARD,
+    NEAR,
+    SCALES,
+    Head,
+    Known,
+    Shape,
+    confidence,
+    heads_of,
+    height,
+    pitch_of,
+    sounding,
+    tonality,
+)
 from utils.recall import TOLD, K
+from utils.vocabulary import Vocabulary
 
 os.environ.setdefault("KERAS_BACKEND", "tensorflow")
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # its warnings, at this level or below, say nothing to a user
@@ -52,60 +68,70 @@ class Traces(layers.Layer):
     def __init__(self, vocabulary: Vocabulary, ahead: bool, **kwargs):
         """`ahead`: the next onset is known when the next note is chosen."""
         super().__init__(**kwargs)
-        self.ahead = ahead
+        self.ahead, self.by_part = ahead, vocabulary.told_parts > 0
         self.keys, self.top = vocabulary.keys, vocabulary.top.astype("int32")
+        self.counts = vocabulary.moves.astype("float32")  # 1 for each note class but drums, with which nothing fades
         self.low, self.high = vocabulary.lowest, vocabulary.highest
         self.offset, self.duration = vocabulary.quarters("offset"), vocabulary.quarters("duration")
 
-    def call(self, note, offset, duration, before):
-        """`note` and `duration` (B, T) and `offset` (B, T + 1) are classes; `before` (B, F + 1, 128) are the traces
-        before the first event, and for how many beats more each key is held.
+    def call(self, note, offset, duration, origin, before):
+        """`note` and `duration` (B, T) and `offset` (B, T + 1) are classes, `origin` (B, T + 1) pitches; `before`
+        (B, F + 1, 128) are the traces before the first event, and for how many beats more each key is held.
 
-        Returns what is read of the traces relative to each note, (B, T, HEARD); what lies around the keys that may come
+        Returns what is read of the traces relative to each note, or for a drum to its origin, and, if there are parts,
+        relative to the origin of the event after each, both (B, T, HEARD); what lies around the keys that may come
         next, (B, T, P + 2 NEAR, F): those that fade, and 1 where a key is still held when the next event comes (or,
         where that is not known, when the last one came); and `before` for the events after the last.
         """
         # Tensors throughout: PyTorch does not multiply an array by a tensor.
         by_event, by_beat = (ops.log(ops.convert_to_tensor(column, "float32")) for column in zip(*FADING, strict=True))
-        step = ops.arange(ops.shape(note)[1], dtype="float32")
+        step = ops.cumsum(ops.take(ops.convert_to_tensor(self.counts), note, axis=0), axis=1)  # (B, T) the first is 1
+        place = ops.arange(ops.shape(note)[1])
         onset = ops.cumsum(ops.take(ops.convert_to_tensor(self.offset), offset, axis=0), axis=1)  # (B, T + 1) beats
         now = onset[:, :-1]
         then = onset[:, 1:] if self.ahead else now
         struck = ops.take(ops.convert_to_tensor(self.keys), note, axis=0)  # (B, T, 128)
-        events = step[:, None] - step[None, :]
+        past = place[:, None] >= place[None, :]  # (T, T)
+        events = ops.maximum(step[:, :, None] - step[:, None, :], 0)
         beats = ops.maximum(now[:, :, None] - now[:, None, :], 0)
-        fading = by_event[:, None, None] * ops.maximum(events, 0) + by_beat[:, None, None] * beats[:, None]
-        weight = ops.where(events >= 0, ops.exp(fading), 0.0)  # (B, F, T, T)
-        old = ops.exp(by_event[:, None] * (step + 1) + by_beat[:, None] * now[:, None])  # (B, F, T)
+        fading = by_event[:, None, None] * events[:, None] + by_beat[:, None, None] * beats[:, None]
+        weight = ops.where(past, ops.exp(fading), 0.0)  # (B, F, T, T)
+        old = ops.exp(by_event[:, None] * step[:, None] + by_beat[:, None] * now[:, None])  # (B, F, T)
         traces = ops.einsum("bfts,bsp->btfp", weight, struck) + ops.einsum("bft,bfp->btfp", old, before[:, :-1])
         end = now + ops.take(ops.convert_to_tensor(self.duration), duration, axis=0)
         # A thousandth of a beat tells held from just released, whatever float32 makes of the sums.
-        weight = ops.where(events >= 0, ops.cast(end[:, None, :] > then[:, :, None] + 1e-3, "float32"), 0.0)
+        weight = ops.where(past, ops.cast(end[:, None, :] > then[:, :, None] + 1e-3, "float32"), 0.0)
         held = ops.einsum("bts,bsp->btp", weight, struck) > 0
         held = ops.logical_or(held, before[:, None, -1] > then[:, :, None] + 1e-3)
         until = ops.maximum(ops.max(struck * end[:, :, None], axis=1), before[:, -1]) - now[:, -1:]
         after = ops.concatenate([traces[:, -1], until[:, None]], axis=1)
 
-        top = ops.take(ops.convert_to_tensor(self.top), note, axis=0)
-        high, top = height(ops, traces[:, :, -1], top), top[:, :, None, None]
         # The keyboard in octaves, summed: pitch classes. 128 keys are ten octaves and eight keys.
         octaves = ops.pad(traces, [[0, 0], [0, 0], [0, 0], [0, 4]])
         octaves = ops.sum(ops.reshape(octaves, (-1, *ops.shape(traces)[1:3], 11, 12)), axis=-2)
-        classes = ops.take_along_axis(octaves, (top + ops.arange(12)) % 12, axis=-1)
-        home, classes = tonality(ops, classes[:, :, -1]), ops.multiply(classes[:, :, :-1], SCALES)
         margin = ops.pad(ops.multiply(traces[:, :, :-1], SCALES), [[0, 0], [0, 0], [0, 0], [NEAR, NEAR]])
-        near = ops.take_along_axis(margin, top + ops.arange(2 * NEAR + 1), axis=-1)
-        heard = ops.concatenate([classes, near], axis=-1)  # (B, T, F - 1, numbers)
-        heard = ops.reshape(heard, (-1, ops.shape(note)[1], HEARD - high.shape[-1] - home.shape[-1]))
-        heard = ops.concatenate([heard, high, home], axis=-1)
+
+        def heard(pitch):
+            """What is read of the traces relative to a pitch (B, T)."""
+            high, pitch = height(ops, traces[:, :, -1], pitch), pitch[:, :, None, None]
+            classes = ops.take_along_axis(octaves, (pitch + ops.arange(12)) % 12, axis=-1)
+            home, classes = tonality(ops, classes[:, :, -1]), ops.multiply(classes[:, :, :-1], SCALES)
+            near = ops.take_along_axis(margin, pitch + ops.arange(2 * NEAR + 1), axis=-1)
+            read = ops.concatenate([classes, near], axis=-1)  # (B, T, F - 1, numbers)
+            read = ops.reshape(read, (-1, ops.shape(note)[1], HEARD - high.shape[-1] - home.shape[-1]))
+            return ops.concatenate([read, high, home], axis=-1)
+
+        origin, top = pitch_of(ops, origin), ops.take(ops.convert_to_tensor(self.top), note, axis=0)
+        here = heard(ops.where(top < 0, origin[:, :-1], top))
+        there = heard(origin[:, 1:]) if self.by_part else here
         held = ops.pad(ops.cast(held, "float32"), [[0, 0], [0, 0], [NEAR, NEAR]])
         around = ops.concatenate([margin, held[:, :, None]], axis=2)
         around = around[..., self.low : self.high + 2 * NEAR + 1]
-        return heard, ops.transpose(around, (0, 1, 3, 2)), after
+        return here, there, ops.transpose(around, (0, 1, 3, 2)), after
 
-    def compute_output_shape(self, note_shape, offset_shape, duration_shape, before_shape):
+    def compute_output_shape(self, note_shape, offset_shape, duration_shape, origin_shape, before_shape):
         keys = self.high - self.low + 1 + 2 * NEAR
-        return (*note_shape, HEARD), (*note_shape, keys, len(FADING)), before_shape
+        return (*note_shape, HEARD), (*note_shape, HEARD), (*note_shape, keys, len(FADING)), before_shape
 
 
 class Logits(layers.Layer):
@@ -116,8 +142,8 @@ class Logits(layers.Layer):
         self.head = head
         self.own = [self.add_weight(shape, "zeros") for weights in head.own_weights.values() for shape in weights]
 
-    def call(self, outputs, agrees, recalled, last_note, around):
-        return sum(self.head.logits(ops, outputs, Known(agrees, recalled, last_note, around), *self.own))
+    def call(self, outputs, agrees, recalled, origin, here, around):
+        return sum(self.head.logits(ops, outputs, Known(agrees, recalled, origin, here, around), *self.own))
 
     def compute_output_spec(self, outputs, *known):
         return keras.KerasTensor((*outputs[0].shape[:-1], self.head.classes), outputs[0].dtype)
@@ -165,7 +191,7 @@ def recurrent(x, initial, shape: Shape):
     return x, ops.stack(after, axis=1)
 
 
-def predict(head: Head, output: tuple, embedded: dict, following: dict, known: Known):
+def predict(head: Head, output: list, embedded: dict, following: dict, known: Known):
     """The logits (B, T, V) of a head after each event, from the `output` (B, T, numbers) that all heads see, what is
     known beside it, and the following events as vectors and as classes."""
     agrees = ops.cast(head.agrees(ops, known.recalled, following), "float32")
@@ -176,7 +202,7 @@ def predict(head: Head, output: tuple, embedded: dict, following: dict, known: K
     outputs = [layers.Dense(numbers, name=name)(hidden) for name, numbers in head.outputs.items()]
     # Where it has weights of its own, the layer has their name, by which they are found in a weights file.
     name = next(iter(head.own_weights), f"logits_{head.stream}")
-    return Logits(head, name=name)(outputs, agrees, known.recalled, known.last_note, known.around)
+    return Logits(head, name=name)(outputs, agrees, known.recalled, known.origin, known.here, known.around)
 
 
 def build(vocabulary: Vocabulary, shape: Shape, way: Way | None = None) -> tuple[keras.Model, keras.Model]:
@@ -187,7 +213,7 @@ def build(vocabulary: Vocabulary, shape: Shape, way: Way | None = None) -> tuple
     stream, (B, T, S); the scorer the nats, and the state and the traces after the last event.
     """
     way = way or Way()
-    inputs = {name: keras.Input((None,), dtype="int32", name=name) for name in vocabulary.inputs}
+    inputs = {name: keras.Input((None,), dtype="int32", name=name) for name in (*vocabulary.inputs, "origin")}
     names = (*vocabulary.recalled, *TOLD)
     recalled = {name: keras.Input((None, K), dtype="int32", name=f"recall_{name}") for name in names}
     before = {name: keras.Input(array.shape[1:], name=name) for name, array in shape.silence(1).items()}
@@ -197,24 +223,43 @@ def build(vocabulary: Vocabulary, shape: Shape, way: Way | None = None) -> tuple
     for name, size in vocabulary.inputs.items():
         embedded[name] = way.embedding(size, shape.embedding, name=f"embed_{name}")(inputs[name])
     traces = Traces(vocabulary, ahead=END_STREAM in shape.sees["note"], name="traces_of_keys")
-    heard, around, traces_after = traces(read["note"], inputs["offset"], read["duration"], before["traces"])
+    heard, heard_by_part, around, traces_after = traces(
+        read["note"], inputs["offset"], read["duration"], inputs["origin"], before["traces"]
+    )
     # Each key is described by what lies around it, in the same way for all keys.
     around = layers.Conv2D(shape.surroundings, (1, 2 * NEAR + 1), activation="relu", name="surroundings")(around)
-    x = layers.Concatenate(name="events")([*(vectors[:, :-1] for vectors in embedded.values()), heard])
+    read_first = [*(vectors[:, :-1] for vectors in embedded.values()), heard]
+    if vocabulary.told_parts:
+        until = keras.Input((None, vocabulary.told_parts), name="until")
+        present = keras.Input((vocabulary.told_parts,), name="present")
+        playing = present[:, None] + ops.zeros_like(until[:, :-1])  # (B, T, Q)
+        read_first.append(playing)
+    x = layers.Concatenate(name="events")(read_first)
     x = layers.Dropout(shape.dropout, name="dropout_events")(x)
     x, state_after = recurrent(x, before["state"], shape)
-    heard_by_heads = layers.Dropout(shape.dropout, name="dropout_heard")(heard)
+    heard = layers.Dropout(shape.dropout, name="dropout_heard")(heard)
+    top = ops.take(ops.convert_to_tensor(vocabulary.top.astype("int32")), read["note"], axis=0)
+    here = ops.where(top < 0, read["origin"], top)
+    if vocabulary.told_parts:
+        heard_by_part = layers.Dropout(shape.dropout, name="dropout_heard_by_part")(heard_by_part)
+        quarters = ops.take(ops.convert_to_tensor(vocabulary.quarters("offset")), following["offset"], axis=0)
     recalled_now = {name: classes[:, :-1] for name, classes in recalled.items()}
     trusted = confidence(ops, recalled_now)
     costs, nats = [], []
     for head in heads_of(vocabulary, shape):
-        known = Known(None, recalled_now, read["note"], around)
-        logits = predict(head, (x, heard_by_heads, trusted), embedded, following, known)
+        known = Known(None, recalled_now, following["origin"], here, around)
+        # A head that knows who plays hears everything from where that part is.
+        seen = [x, heard_by_part if "part" in head.sees else heard, trusted]
+        if vocabulary.told_parts:
+            passed = quarters if END_STREAM in head.sees else ops.zeros_like(quarters)
+            seen += sounding(ops, until[:, :-1], passed), playing
+        logits = predict(head, seen, embedded, following, known)
         # A start token, or the end of a piece, is no class of every head; such targets have no weight.
         target = ops.minimum(following[head.stream], head.classes - 1)
         nats.append(cross_entropy(target, logits))
         costs.append(nats[-1] if way.cost is cross_entropy else way.cost(target, logits))
     inputs |= {f"recall_{name}": classes for name, classes in recalled.items()} | before
+    inputs |= {"until": until, "present": present} if vocabulary.told_parts else {}
     trainer = keras.Model(inputs, ops.stack(costs, axis=-1), name="trainer")
     return trainer, keras.Model(inputs, [ops.stack(nats, axis=-1), state_after, traces_after])
 

@@ -14,9 +14,11 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from utils.events import END_STREAM, REACH, Vocabulary
+from utils.events import END_STREAM, FIRST_DRUM
+from utils.parts import Lines, Voices
+from utils.vocabulary import Vocabulary
 
-COMPARED = ("offset", "interval", "duration")  # streams by which events are compared
+COMPARED = ("offset", "part", "interval", "duration")  # streams by which events are compared, as far as there are any
 RHYTHM = COMPARED[:1]
 # Looked for after each event: the last time that the last n events were the same in these streams.
 REPEATS = tuple((COMPARED, n) for n in (1, 2, 3, 4, 6, 8, 12, 16, 24)) + tuple((RHYTHM, n) for n in (2, 4, 8, 16))
@@ -48,7 +50,7 @@ def last_times(classes: dict[str, np.ndarray], first: np.ndarray) -> np.ndarray:
     back = np.zeros((count, len(REPEATS)), np.int16)
     for k, (streams, length) in enumerate(REPEATS):
         code = np.zeros(count, np.uint64)
-        for stream in streams:
+        for stream in [stream for stream in streams if stream in classes]:
             column = classes[stream].astype(np.uint64)
             for ago in range(min(length, count)):
                 code[ago:] += column[: count - ago] * FACTORS[ago, COMPARED.index(stream)]
@@ -69,30 +71,38 @@ class Viewpoint:
 
     def __init__(self, vocabulary: Vocabulary):
         self.names = vocabulary.recalled
-        self.steps = vocabulary.steps(END_STREAM)
-        self.top = vocabulary.top.astype(np.int32)
+        self.vocabulary, self.steps = vocabulary, vocabulary.steps(END_STREAM)
+        self.steady, self.moves = vocabulary.steady.astype(np.int32), vocabulary.moves.astype(np.int32)
+        # Of each note class, a number that rises as notes struck together by a part stand: the start token is lowest.
+        self.rank = np.append(np.where(vocabulary.moves == 1, vocabulary.top, FIRST_DRUM + vocabulary.steady)[:-1], 0)
+        self.rank = self.rank.astype(np.int32)
         self.of_steps = np.full(int(self.steps.max()) + 1, NOTHING)  # offset class of each number of steps
         self.of_steps[vocabulary.values[END_STREAM]] = np.arange(vocabulary.end)
         # The notes of a chord stand in the order of their pitch, unless the chord is one event.
         self.by_pitch = vocabulary.representation.chords == "split"
 
-    def order(self, onset: np.ndarray, top: np.ndarray) -> np.ndarray:
+    def order(self, onset: np.ndarray, part: np.ndarray, rank: np.ndarray) -> np.ndarray:
         """A number that rises from each event of a piece to the next."""
-        return onset.astype(np.int64) * 128 + (top if self.by_pitch else 0)
+        place = np.multiply(part, 8 * FIRST_DRUM, dtype=np.int64) + rank if self.by_pitch else 0
+        return onset.astype(np.int64) * (8 * FIRST_DRUM * (self.vocabulary.parts + 1)) + place
 
     def classes(
-        self, column: Callable[[str, np.ndarray], np.ndarray], at: np.ndarray, now: np.ndarray, bar: np.ndarray
+        self, column: Callable, origins: Callable, at: np.ndarray, now: np.ndarray, bar: np.ndarray
     ) -> dict[str, np.ndarray]:
         """Name -> classes (..., K) of the events at the indices `at` (..., K), NOTHING for none. `column` looks up a
-        name ('onset', 'top', 'interval' or a stream) at some indices; `now` (..., 1) are the last events, `bar`
-        (..., 1) the steps of their bars."""
+        name ('onset', 'note', 'who', 'interval' or a stream) at some indices, and `origins` from which pitches the
+        intervals of some parts count after the last events, which are `now` (..., 1); `bar` (..., 1) are the steps of
+        their bars."""
         classes = {name: np.where(at >= 0, column(name, at), NOTHING) for name in self.names}
         # An event some bars ago is heard where it would come if those bars were repeated.
         bars = at[..., len(REPEATS) :]
         steps = column("onset", bars) + BARS * bar - column("onset", now)
         known = (bars >= 0) & (steps >= 0) & (steps < len(self.of_steps))
         offset = self.of_steps[np.where(known, steps, 0)]
-        interval = column("top", bars) - column("top", now) + REACH
+        note = column("note", bars)
+        # Of events that are not there `who` may be the start token, and has no origin.
+        who = np.minimum(column("who", bars), self.vocabulary.parts - 1)
+        interval = self.steady[note] - self.moves[note] * origins(who)
         for name, relative in (("offset", offset), ("interval", interval)):
             classes[name][..., len(REPEATS) :] = np.where(known, relative, NOTHING)
         return classes
@@ -100,34 +110,35 @@ class Viewpoint:
 
 def come_true(recalled: dict[str, np.ndarray], event: dict[str, np.ndarray]) -> np.ndarray:
     """(..., K) whether the recalled classes (..., K) are those of the event (...) that came, as far as it counts."""
-    offset, interval, duration = (recalled[name] == event[name][..., None] for name in COMPARED)
-    return offset & interval & duration
+    return np.all([recalled[name] == event[name][..., None] for name in COMPARED if name in recalled], axis=0)
 
 
 class MatchModel:
     """What is recalled in whole pieces, which stand one after another."""
 
-    def __init__(self, classes: dict[str, np.ndarray], first: np.ndarray, bar: np.ndarray, vocabulary: Vocabulary):
+    def __init__(
+        self, classes: dict[str, np.ndarray], first: np.ndarray, bar: np.ndarray, lines: Lines, vocabulary: Vocabulary
+    ):
         """`classes` and `first` as for `last_times`; `bar` (E,) the steps of the bar that each event is in."""
         self.viewpoint = Viewpoint(vocabulary)
         piece = np.repeat(np.arange(len(first) - 1), np.diff(first))
         # Onsets are counted through all pieces, the next of which begins a step later, with a start token that is lower
         # than all notes. So the order rises through all pieces, and one search serves them all.
-        onset = np.cumsum(self.viewpoint.steps[classes[END_STREAM]], dtype=np.int64) + piece
-        top = self.viewpoint.top[classes["note"]]
-        top[first[:-1]] = 0
-        self.columns, self.bar = {**classes, "onset": onset, "top": top}, bar
+        onset, rank = lines.onset, self.viewpoint.rank[classes["note"]]
+        who = vocabulary.part_of(classes)
+        self.columns, self.bar, self.lines = {**classes, "onset": onset, "who": who}, bar, lines
         self.back = np.zeros((len(onset), K), np.int16)  # events back to the one that is recalled, plus 1; 0 for none
         self.back[:, : len(REPEATS)] = last_times(classes, first)
-        order = self.viewpoint.order(onset, top)
+        who = np.where(who == vocabulary.parts, -1, who)  # the start token comes before all
+        order = self.viewpoint.order(onset, who, rank)
         for k, bars in enumerate(BARS, len(REPEATS)):
             ago = onset - bars * bar
-            back = np.arange(1, len(onset) + 1) - np.searchsorted(order, self.viewpoint.order(ago, top), "right")
+            back = np.arange(1, len(onset) + 1) - np.searchsorted(order, self.viewpoint.order(ago, who, rank), "right")
             self.back[:, k] = np.where((ago < onset[first[piece]]) | (back > REMEMBERED), 0, back)
         self.streak = np.zeros((len(onset), K), np.uint8)
         index, right = np.arange(len(onset)), np.zeros((len(onset), K), bool)
         for now in np.split(index[:-1], range(CHUNK, len(index) - 1, CHUNK)):
-            right[now + 1] = come_true(self.recalled(now), {name: classes[name][now + 1] for name in COMPARED})
+            right[now + 1] = come_true(self.recalled(now), {n: classes[n][now + 1] for n in COMPARED if n in classes})
         for k in range(K):
             wrong = np.maximum.accumulate(np.where(right[:, k], 0, index))
             self.streak[:, k] = np.minimum(index - wrong, LONGEST_STREAK)
@@ -136,7 +147,9 @@ class MatchModel:
         """What is recalled after the events `index` (...): name -> classes (..., K), and what is TOLD of them."""
         back, now, bar = self.back[index], index[..., None], self.bar[index][..., None]
         at = np.where(back > 0, now - back + 1, NOTHING)
-        classes = self.viewpoint.classes(lambda name, at: self.columns[name][at], at, now, bar)
+        classes = self.viewpoint.classes(
+            lambda name, at: self.columns[name][at], lambda who: self.lines.origins(who, now), at, now, bar
+        )
         return {**classes, "streak": self.streak[index].astype(np.int32), "back": back.astype(np.int32)}
 
 
@@ -145,7 +158,7 @@ class Past:
     """The events of B pieces so far, searched again after each: it recalls the same as a MatchModel of whole pieces."""
 
     viewpoint: Viewpoint
-    columns: dict[str, np.ndarray]  # streams, 'interval', 'onset' and 'top' -> (B, length)
+    columns: dict[str, np.ndarray]  # streams, 'interval', 'onset' and 'who' -> (B, length)
     # (B, 2, length) how many events up to the last equal those 0, 1, 2, ... events before them, by COMPARED and RHYTHM;
     # no more are counted than the longest context has
     runs: np.ndarray
@@ -156,30 +169,33 @@ class Past:
     @classmethod
     def empty(cls, count: int, vocabulary: Vocabulary) -> "Past":
         viewpoint = Viewpoint(vocabulary)
-        columns = {name: np.zeros((count, 0), np.int32) for name in (*viewpoint.names, "onset", "top")}
+        columns = {name: np.zeros((count, 0), np.int32) for name in (*viewpoint.names, "note", "onset", "who")}
         recalled = dict.fromkeys(viewpoint.names, np.full((count, K), NOTHING))
         recalled |= dict.fromkeys(TOLD, np.zeros((count, K), np.int32))
         return cls(viewpoint, columns, np.zeros((count, 2, 0), np.int8), np.zeros(count, np.int32), recalled)
 
-    def add(self, event: dict[str, np.ndarray], bar: np.ndarray) -> "Past":
-        """The past with an event, name -> (B,), in a bar of so many steps (B,), after it."""
-        onset, top = self.onset + self.viewpoint.steps[event[END_STREAM]], self.viewpoint.top[event["note"]]
-        now, event = self.length, {**event, "onset": onset, "top": top}
+    def add(self, event: dict[str, np.ndarray], bar: np.ndarray, voices: Voices) -> "Past":
+        """The past with an event, name -> (B,), in a bar of so many steps (B,), after it; `voices` count it already."""
+        onset, rank = self.onset + self.viewpoint.steps[event[END_STREAM]], self.viewpoint.rank[event["note"]]
+        who = self.viewpoint.vocabulary.part_of(event)
+        now, event = self.length, {**event, "onset": onset, "who": who}
         columns = {n: np.concatenate([c, event[n][:, None]], 1, dtype=np.int32) for n, c in self.columns.items()}
         # From the last event backwards, so that the first match is the last time; an event is no repeat of itself.
-        same = [columns[stream][:, ::-1] == event[stream][:, None] for stream in COMPARED]
+        same = [columns[name][:, ::-1] == event[name][:, None] for name in COMPARED if name in columns]
         runs = np.stack([np.all(same, axis=0), same[0]], axis=1).astype(np.int8)
         runs[..., :now] *= np.minimum(self.runs + 1, LENGTH.max())
         runs[..., 0] = 0
         back = (runs[:, KIND, : REMEMBERED + 1] >= LENGTH[:, None]).argmax(axis=-1)
         repeats = np.where(back > 0, now - back + 1, NOTHING)
-        order = self.viewpoint.order(columns["onset"], columns["top"])
+        order = self.viewpoint.order(columns["onset"], columns["who"], self.viewpoint.rank[columns["note"]])
         ago = onset[:, None] - BARS * bar[:, None]  # (B, bars)
-        bars = (order[:, None] <= self.viewpoint.order(ago, top[:, None])[:, :, None]).sum(axis=-1)
+        bars = (order[:, None] <= self.viewpoint.order(ago, who[:, None], rank[:, None])[:, :, None]).sum(axis=-1)
         bars = np.where((ago < 0) | (now - bars + 1 > REMEMBERED), NOTHING, bars)
         at, rows = np.concatenate([repeats, bars], axis=1), np.arange(len(onset))[:, None]
         last = np.array([[now]])
-        recalled = self.viewpoint.classes(lambda name, at: columns[name][rows, at], at, last, bar[:, None])
+        recalled = self.viewpoint.classes(
+            lambda name, at: columns[name][rows, at], voices.origins, at, last, bar[:, None]
+        )
         streak = np.minimum(self.recalled["streak"] + 1, LONGEST_STREAK) * come_true(self.recalled, event)
         recalled |= {"streak": streak, "back": np.where(at >= 0, now - at + 1, 0)}
         return Past(self.viewpoint, columns, runs, onset, recalled, now + 1)

@@ -95,28 +95,63 @@ def no_end_before(network: Stepper, length: int) -> Constraint:
 
 
 def no_note_below_previous_in_chord(network: Stepper) -> list[Constraint]:
-    """Notes struck together come from the lowest up, as in the training music, so none comes twice."""
-    notes = np.arange(network.vocabulary.size("note"))
-    together = np.append(network.vocabulary.values[END_STREAM] == 0, False)  # (V,) offsets; the last is the end
+    """Notes of a part struck together come from the lowest up, as in the training music, so none comes twice."""
+    vocabulary, notes = network.vocabulary, np.arange(network.vocabulary.size("note"))
+    together = np.append(vocabulary.values[END_STREAM] == 0, False)  # (V,) offsets; the last is the end
+    # Before the first event of a piece its last note is the start token, class len(notes).
 
     def nothing_above(state: State, chosen: Classes) -> np.ndarray:
-        return (state.last["note"] == notes[-1])[:, None] & together
+        last = vocabulary.part_of(state.last) == vocabulary.parts - 1
+        return (last & (state.last["note"] == notes[-1]))[:, None] & together
 
     def below(state: State, chosen: Classes) -> np.ndarray:
-        # Before the first event of a piece its last note is the start token, class len(notes).
         in_chord = together[chosen[END_STREAM]] & (state.last["note"] < len(notes))
+        in_chord &= vocabulary.part_of(chosen) == vocabulary.part_of(state.last)
         return in_chord[:, None] & (notes <= state.last["note"][:, None])
 
     return [forbidding(END_STREAM, nothing_above), forbidding("note", below)]
 
 
+def only_parts(network: Stepper, allowed: np.ndarray) -> list[Constraint]:
+    """Only the `allowed` parts (B, P) or (1, P) play: in a chord one after the other as in the training music, each
+    within the range that it has there, and one that is `alone` there no two notes at once."""
+    vocabulary, values = network.vocabulary, network.vocabulary.values
+    known = [vocabulary.players[value] for value in values["part"].tolist()]
+    classes, alone = np.arange(len(known)), np.array([one.alone for one in known])
+    low, high = (np.array([getattr(one, name) for one in known])[:, None] for name in ("low", "high"))
+    out_of_range = (values["note"] < low) | (values["note"] > high)  # (P, V)
+    top = (~out_of_range * np.arange(len(values["note"]))).max(axis=1)  # the class of each part's highest note
+
+    def free(state: State, steps: np.ndarray) -> np.ndarray:
+        """(B, P) which parts may play so many `steps` (B, 1) after the last event."""
+        may = allowed & ~(alone & (state.voices.left > steps))
+        if not state.length:
+            return may
+        last, note = vocabulary.part_of(state.last)[:, None], state.last["note"][:, None]
+        return may & ((steps > 0) | (classes > last) | (classes == last) & (note < top))
+
+    def too_early(state: State, chosen: Classes) -> np.ndarray:
+        until = np.where(allowed, np.where(alone, state.voices.left, 0), 2**30).min(axis=1, keepdims=True)
+        nobody = ~free(state, np.zeros((len(state.onset), 1))).any(axis=1, keepdims=True)
+        return ~network.is_end & ((network.gaps[:-1] < until) | (network.gaps[:-1] == 0) & nobody)
+
+    def not_free(state: State, chosen: Classes) -> np.ndarray:
+        return ~free(state, network.steps(chosen[END_STREAM])[:, None])
+
+    return [
+        forbidding(END_STREAM, too_early),
+        forbidding("part", not_free),
+        forbidding("note", lambda state, chosen: out_of_range[chosen["part"]]),
+    ]
+
+
 def no_note_still_held(network: Stepper, until: np.ndarray) -> Constraint:
-    """No key is struck before `until` (128,), in steps since the beginning: a prior still holds it down."""
-    keys = network.vocabulary.keys[:-1]
+    """No part strikes a key before `until` (P, 128), in steps since the beginning: a prior still holds it down."""
+    vocabulary, keys = network.vocabulary, network.vocabulary.keys[:-1]
 
     def held(state: State, chosen: Classes) -> np.ndarray:
         onset = state.onset + network.steps(chosen[END_STREAM])
-        return (onset[:, None] < until) @ keys.T > 0
+        return (onset[:, None] < until[vocabulary.part_of(chosen)]) @ keys.T > 0
 
     return forbidding("note", held)
 
@@ -230,7 +265,7 @@ def generate(
             for constrain in sampling.constraints:
                 logits = constrain(stream, logits, state, chosen)
             made[stream][n] = choose(logits, sampling.temperature, sampling.top_p, uniform[n, :, k], repeats, lowest)
-            chosen |= network.known(stream, made[stream][n], state)
+            chosen |= network.known(stream, made[stream][n], state, chosen)
         over = chosen[END_STREAM] == network.vocabulary.end
         over |= state.onset + network.steps(chosen[END_STREAM]) >= stop
         length = np.where(over & (length == events), n, length)

@@ -15,10 +15,11 @@ import numpy as np
 from utils import recall
 from utils.checkpoint import Checkpoint
 from utils.errors import UserError
-from utils.events import END_STREAM, NOT_TOLD, Vocabulary, bar_steps, outlook
+from utils.events import END_STREAM, NOT_TOLD, bar_steps, outlook
 from utils.heads import (
     CELLS,
     FADING,
+    HEARD,
     NEAR,
     SCALES,
     Head,
@@ -27,10 +28,14 @@ from utils.heads import (
     confidence,
     heads_of,
     height,
+    pitch_of,
+    sounding,
     tonality,
     weight_shapes,
 )
+from utils.parts import NOBODY, Voices
 from utils.theory import Metre
+from utils.vocabulary import Vocabulary
 
 Classes = dict[str, np.ndarray]  # stream -> (B,)
 
@@ -40,12 +45,14 @@ class State:
     """Where B pieces stand after some events, of which the last is not yet read."""
 
     cells: list[tuple[np.ndarray, ...]]  # for each layer its states (B, U): h and c of an LSTM, h of a GRU
-    last: Classes  # what the network reads of the last event: its streams, 'phase' and 'interval'
+    last: Classes  # what the network reads of the last event: its streams and what follows from them
     bar: np.ndarray  # (B,) steps in a bar
     end: np.ndarray  # (B,) steps from the beginning to the bar line at which the piece shall end; 0 if nobody says
     traces: np.ndarray  # (B, F, numbers) of pitch classes and keys before the last event; see `Stepper.hear`
     held: np.ndarray  # (B, keys) quarter notes after the event before the last for which each key is held
     past: recall.Past  # all events but the last
+    voices: Voices  # where each part is after the last event
+    present: np.ndarray  # (B, parts) 1 for each that plays, if that is told; without parts (B, 0)
     onset: np.ndarray  # (B,) steps from the beginning to the last event
     length: int  # events so far
 
@@ -60,7 +67,7 @@ def mapped(change: Callable[..., np.ndarray], *values: Any) -> Any:
         return {name: mapped(change, *(value[name] for value in values)) for name in first}
     if isinstance(first, list | tuple):
         return type(first)(mapped(change, *parts) for parts in zip(*values, strict=True))
-    if isinstance(first, State | recall.Past):
+    if isinstance(first, State | recall.Past | Voices):
         names = [field.name for field in fields(first)]
         return replace(first, **{n: mapped(change, *(getattr(value, n) for value in values)) for n in names})
     return first
@@ -168,12 +175,13 @@ class Stepper:
         cell = self.shape.cell
         self.layers = [STEPS[cell](*arrays[f"{cell}_{i}"]) for i in range(self.shape.layers)]
         tables = {name: arrays[f"embed_{name}"][0] for name in self.vocabulary.inputs}
-        *rows, self.heard = np.split(self.layers[0].kernel, size * np.arange(1, len(tables) + 1))
+        splits = [*(size * np.arange(1, len(tables) + 1)), size * len(tables) + HEARD]
+        *rows, self.kernel_of_heard, self.kernel_of_present = np.split(self.layers[0].kernel, splits)
         self.events = {name: table @ part for (name, table), part in zip(tables.items(), rows, strict=True)}
         self.heads = {head.stream: FoldedHead(head, arrays, tables) for head in heads_of(self.vocabulary, self.shape)}
         kernel, self.around_bias = arrays["surroundings"]
         self.around = kernel.reshape(-1, kernel.shape[-1])
-        self.gaps = self.vocabulary.steps(END_STREAM)
+        self.gaps, self.lasts = self.vocabulary.steps(END_STREAM), self.vocabulary.steps("duration")
         self.is_end = np.arange(self.vocabulary.end + 1) == self.vocabulary.end  # (V,) of the classes of that stream
         self.quarters, self.lengths = self.vocabulary.quarters("offset"), self.vocabulary.quarters("duration")
         # A trace has a number for each pitch class and for each key, with a margin so that all nearby are there.
@@ -186,10 +194,12 @@ class Stepper:
         self.places = np.concatenate([(pitch + np.arange(12)) % 12, near], axis=1)  # what is read from each last note
         self.candidates = slice(self.vocabulary.lowest, self.vocabulary.highest + 2 * NEAR + 1)
         self.by_event, self.by_beat = np.array(FADING, np.float32).T
+        self.counts = self.vocabulary.moves.astype(np.float32)[:, None]  # with a drum nothing fades
 
-    def start(self, count: int, metre: Metre) -> State:
-        """`count` pieces before their first event."""
+    def start(self, count: int, metre: Metre, present: np.ndarray | None = None) -> State:
+        """`count` pieces before their first event; of which parts (parts,) it is told that they are those that play."""
         zeros = np.zeros((count, self.shape.units), np.float32)
+        silent = np.zeros(self.vocabulary.told_parts, np.float32)
         return State(
             cells=[(zeros,) * CELLS[self.shape.cell].states for _ in self.layers],
             last={name: np.full(count, value) for name, value in self.vocabulary.start_token.items()},
@@ -198,29 +208,37 @@ class Stepper:
             traces=np.zeros((count, len(FADING), self.struck.shape[1]), np.float32),
             held=np.zeros((count, self.keys.shape[1]), np.float32),
             past=recall.Past.empty(count, self.vocabulary),
+            voices=Voices.silent(
+                count, self.vocabulary.parts, {name: self.vocabulary.start_token[name] for name in self.vocabulary.last}
+            ),
+            present=np.tile(silent if present is None else present.astype(np.float32), (count, 1)),
             onset=np.zeros(count, int),
             length=0,
         )
 
-    def hear(self, state: State) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """What is read of the traces after the last event, (B, HEARD); the traces; and for how many quarter notes more
-        each key is held. As the Keras layer `network.Traces`."""
+    def move_on(self, state: State) -> tuple[np.ndarray, np.ndarray]:
+        """The traces after the last event, and for how many quarter notes more each key is held. As the Keras layer
+        `network.Traces`, like what follows."""
         note, beats = state.last["note"], self.quarters[state.last["offset"]][:, None]
-        fading = self.by_event * self.by_beat**beats
+        fading = self.by_event ** self.counts[note] * self.by_beat**beats
         traces = state.traces * fading[:, :, None] + self.struck[note][:, None]
-        here = self.places[self.vocabulary.top[note]]  # (B, numbers read of each trace)
-        read = np.take_along_axis(traces, here[:, None], axis=2)
-        home = height(np, traces[:, -1, 12 + NEAR : -NEAR], self.vocabulary.top[note]), tonality(np, read[:, -1, :12])
-        read = (read[:, :-1] * SCALES).reshape(len(note), -1)
-        heard = np.concatenate([read, *home], axis=1, dtype=np.float32)
         length = self.lengths[state.last["duration"]][:, None]
-        return heard, traces, np.maximum(state.held - beats, self.keys[note] * length)
+        return traces, np.maximum(state.held - beats, self.keys[note] * length)
+
+    def heard(self, traces: np.ndarray, pitch: np.ndarray) -> np.ndarray:
+        """What is read of the traces relative to a pitch (B,): (B, HEARD)."""
+        read = np.take_along_axis(traces, self.places[pitch][:, None], axis=2)
+        home = height(np, traces[:, -1, 12 + NEAR : -NEAR], pitch), tonality(np, read[:, -1, :12])
+        read = (read[:, :-1] * SCALES).reshape(len(pitch), -1)
+        return np.concatenate([read, *home], axis=1, dtype=np.float32)
 
     def step(self, state: State) -> tuple[np.ndarray, State]:
         """Read the last event: what all heads see, (B, numbers), and the state with everything moved on."""
-        heard, traces, held = self.hear(state)
-        past = state.past.add(state.last, state.bar) if state.length else state.past
-        read = heard @ self.heard
+        traces, held = self.move_on(state)
+        top = self.vocabulary.top[state.last["note"]]
+        heard = self.heard(traces, np.where(top == NOBODY, pitch_of(np, state.last["origin"]), top))
+        past = state.past.add(state.last, state.bar, state.voices) if state.length else state.past
+        read = heard @ self.kernel_of_heard + state.present @ self.kernel_of_present
         for name, table in self.events.items():
             read = read + table[state.last[name]]
         cells = []
@@ -237,12 +255,21 @@ class Stepper:
         recalled = state.past.recalled
         agrees = folded.head.agrees(np, recalled, chosen)
         around = self.surroundings(state, chosen) if stream == "note" else None
-        hidden = np.concatenate([output, agrees], axis=1, dtype=np.float32) @ folded.kernel + folded.bias
+        seen = [output, agrees]
+        if self.vocabulary.told_parts:
+            until = state.voices.left / self.vocabulary.grid
+            passed = self.quarters[chosen[END_STREAM]] if END_STREAM in folded.head.sees else np.zeros(len(output))
+            seen[1:1] = sounding(np, until, passed), state.present
+            if "part" in folded.head.sees:
+                units = self.shape.units
+                heard = self.heard(state.traces, pitch_of(np, chosen["origin"]))
+                seen[:1] = output[:, :units], heard, output[:, units + HEARD :]
+        hidden = np.concatenate(seen, axis=1, dtype=np.float32) @ folded.kernel + folded.bias
         for name, table in folded.tables.items():
             hidden = hidden + table[chosen[name]]
         above = np.maximum(hidden, 0) @ folded.above + folded.above_bias
         outputs = [above[part] for part in folded.parts]
-        known = Known(agrees, recalled, state.last["note"], around)
+        known = Known(agrees, recalled, chosen.get("origin"), state.voices.here, around)
         new, gained = folded.head.logits(np, outputs, known, *folded.own)
         return new + gained, gained != 0
 
@@ -259,20 +286,32 @@ class Stepper:
         windows = windows.reshape(*windows.shape[:2], -1)
         return np.maximum(windows @ self.around + self.around_bias, 0)
 
-    def known(self, stream: str, classes: np.ndarray, state: State) -> Classes:
-        """What choosing the classes (B,) of `stream` tells of the next event: them, and what follows from them."""
-        if stream == "offset":
+    def known(self, stream: str, classes: np.ndarray, state: State, chosen: Classes) -> Classes:
+        """What choosing the classes (B,) of `stream`, after what was `chosen` so far, tells of the next event: them,
+        and what follows from them."""
+        told = {stream: classes}
+        if stream == END_STREAM:
             steps = self.steps(classes)
             phase = (state.last["phase"] + steps) % state.bar
-            return {stream: classes, "phase": phase, **to_come(state, (state.onset + steps - phase) // state.bar)}
+            told |= {"phase": phase, **to_come(state, (state.onset + steps - phase) // state.bar)}
         if stream == "note":
-            return {stream: classes, "interval": self.vocabulary.intervals(classes, state.last["note"])}
-        return {stream: classes}
+            told["interval"] = self.vocabulary.interval(classes, chosen["origin"])
+            if self.vocabulary.players:
+                told["spacing"] = self.vocabulary.interval(classes, state.voices.here)
+        if stream == ("part" if "part" in self.streams else END_STREAM):
+            part = self.vocabulary.part_of(told)
+            told["origin"] = state.voices.origins(part)
+            told |= {name: last[np.arange(len(part)), part] for name, last in state.voices.last.items()}
+        return told
 
     def append(self, state: State, event: Classes) -> State:
         """The state with an event, all that is `known` of it, after it; not yet read."""
         steps = self.steps(event[END_STREAM])
-        return replace(state, last=event, onset=state.onset + steps, length=state.length + 1)
+        vocabulary, lasts = self.vocabulary, self.lasts[event["duration"]]
+        told = {name: event[source] for name, source in vocabulary.last.items()}
+        part, pitch = vocabulary.part_of(event), vocabulary.top[event["note"]]
+        voices = state.voices.after(part, pitch, steps, lasts, told)
+        return replace(state, last=event, onset=state.onset + steps, length=state.length + 1, voices=voices)
 
     def next_onsets(self, state: State) -> np.ndarray:
         """(B, V) steps from the beginning to the next event, for each class of its offset; the end comes at once."""
@@ -289,7 +328,7 @@ class Stepper:
             _, before = self.step(state)
             event = {}
             for stream in self.streams:
-                event |= self.known(stream, np.full(len(before.onset), classes[stream][i]), before)
+                event |= self.known(stream, np.full(len(before.onset), classes[stream][i]), before, event)
             # The metre may have changed on the way, so the phase is not always what follows from the offset.
             event["phase"] = np.full(len(before.onset), phase[i])
             state = self.append(before, event)

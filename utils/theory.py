@@ -6,6 +6,8 @@ from itertools import pairwise
 
 import numpy as np
 
+from utils.errors import UserError
+
 NOTES = ("C", "C#", "D", "D#", "E", "F", "F#", "G", "G#", "A", "A#", "B")
 MAJOR_KEYS = "Cb Gb Db Ab Eb Bb F C G D A E B F# C#".split()  # by sharps, from -7 to 7, as MIDI files name them
 MINOR_KEYS = "Abm Ebm Bbm Fm Cm Gm Dm Am Em Bm F#m C#m G#m D#m A#m".split()
@@ -73,6 +75,13 @@ def bar_lines(changes: Sequence[Change], end: int, per_quarter: int, shortest: i
     for (tick, metre), until in zip(metres.items(), [*metres, end][1:], strict=True):
         for begin in range(tick, until, max(bar_length(metre, per_quarter), shortest)):
             yield (begin, *metre)
+
+
+def microseconds(tempo: float) -> int:
+    """Quarter notes a minute -> microseconds a quarter, as MIDI files have it. Raises UserError outside 4..1000."""
+    if not 4 <= tempo <= 1000:
+        raise UserError(f"--tempo is {tempo}; it must be from 4 to 1000 quarter notes a minute.")
+    return round(60e6 / tempo)
 
 
 def to_steps(ticks: np.ndarray, ticks_per_quarter: int, grid: int) -> np.ndarray:

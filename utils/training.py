@@ -2,19 +2,24 @@
 
 import math
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING
+
+import numpy as np
 
 from utils import checkpoint, dataset, files, settings
 from utils.checkpoint import sibling
 from utils.dataset import Corpus, Source
 from utils.errors import UserError
-from utils.events import KNOWN_STREAMS, Representation, build_vocabulary
+from utils.events import KNOWN_STREAMS, Representation
 from utils.heads import CELLS, Shape
 from utils.measure import plots
 from utils.output.tensorboard import Board
+from utils.piece import shortened
 from utils.run import Run
+from utils.vocabulary import build_vocabulary
 
 if TYPE_CHECKING:
     import keras
@@ -22,8 +27,9 @@ if TYPE_CHECKING:
     from utils.network import Way
 
 # What a network was built for, and what it has not seen: --resume cannot change these settings.
-FIXED = "grid chords max_beats streams transpose split validation".split()
+FIXED = "grid chords max_beats pedal streams transpose split validation".split()
 FIXED += "heads cell layers units embedding hidden surroundings".split()
+AUTO, ALL = ("auto",), ("offset", "note", "duration", "velocity")  # settings of --streams, and what the first becomes
 LEFT_BEHIND = ("weights.h5", "last.weights.h5", "log.csv", "curve.png")  # files of a run, by their endings
 
 
@@ -32,8 +38,9 @@ def check(args: SimpleNamespace) -> None:
     settings.choice("heads", args.heads, ("chained", "parallel", "regression"))
     settings.choice("chords", args.chords, ("split", "class"))
     settings.choice("cell", args.cell, tuple(CELLS))
-    known = {"note", "duration"} < set(args.streams) <= set(KNOWN_STREAMS)
-    if args.streams[:1] != ("offset",) or not known or len(set(args.streams)) < len(args.streams):
+    streams = ALL if args.streams == AUTO else args.streams
+    known = {"note", "duration"} < set(streams) <= set(KNOWN_STREAMS)
+    if streams[:1] != ("offset",) or not known or len(set(streams)) < len(streams):
         raise UserError("--streams begins with offset and names note, duration and, if wanted, velocity.")
     if not args.weights.endswith(".weights.h5"):
         raise UserError(f"--weights {args.weights} must end in .weights.h5.")
@@ -50,10 +57,22 @@ def check(args: SimpleNamespace) -> None:
 
 
 def read_music(args: SimpleNamespace) -> tuple[list[Source], list[Source]]:
-    """The pieces that a run learns from, and those held out. What is skipped is printed."""
+    """The pieces that a run learns from, and those held out; `args.streams` become what is learnt of them. What is
+    skipped is printed."""
+    last = sibling(args.weights, "last.weights.h5")
+    automatic = args.streams == AUTO
+    if automatic and args.resume and last.exists():
+        args.streams, automatic = tuple(checkpoint.load(last).about["settings"]["streams"]), False
+    args.streams = ALL if automatic else args.streams
+    if args.parts and args.chords == "split" and "part" not in args.streams:
+        args.streams = (*args.streams[:1], "part", *args.streams[1:])
     sources, skipped = dataset.read_folder(args.midi_dir, Representation.of(vars(args)), args.split)
     for name, reason in skipped:
         print(f"skipped: {name}: {reason}")
+    if automatic and len(np.unique([v for s in sources for v in np.unique(s.events.streams["velocity"])])) < 2:
+        args.streams = tuple(stream for stream in args.streams if stream != "velocity")
+        for source in sources:
+            del source.events.streams["velocity"]
     number = len(sources) + len(skipped)
     print(f"{number} files: {len(sources)} read, {len(skipped)} skipped; starting Keras ...")
     return dataset.hold_out(sources, args.validation)
@@ -80,9 +99,10 @@ def resumed(args: SimpleNamespace, path: Path) -> checkpoint.Checkpoint:
     then = earlier.about["settings"]
     for name in FIXED:
         now = getattr(args, name)
-        if then[name] != (list(now) if isinstance(now, tuple) else now):
+        if then.get(name) != (list(now) if isinstance(now, tuple) else now):
             flag = "--" + name.replace("_", "-")
-            raise UserError(f"{path} was trained with {flag} {then[name]}, not {now}: resume with that, or start anew.")
+            was = then.get(name)
+            raise UserError(f"{path} was trained with {flag} {was}, not {now}: resume with that, or start anew.")
     row = earlier.about["history"][-1]
     print(f"Going on after epoch {row['epoch']} of {path}, {row['seconds'] / 60:.1f} minutes of training.")
     if Path(then["midi_dir"]).resolve() != Path(args.midi_dir).resolve():
@@ -157,7 +177,36 @@ def describe(train: list[Source], held_out: list[Source], learnt: Corpus, scored
         print("There is only one piece, so it is its own held-out piece: the score says how well it is known by heart.")
     sizes = ", ".join(f"{stream} {vocabulary.size(stream)}" for stream in vocabulary.streams)
     beats = vocabulary.representation.max_beats
+    for sentence in describe_parts(train, learnt):
+        print(sentence)
     print(f"vocabulary: {sizes}; {clipped} rests or notes longer than {beats} beats were clipped")
     moved = ", ".join(f"{count} of {stream}" for stream, count in scored.moved.items() if count)
     if moved:
         print(f"values in held-out pieces that no other piece has, moved to the nearest: {moved}")
+
+
+def describe_parts(train: list[Source], learnt: Corpus) -> Iterator[str]:
+    """Who plays in the training pieces, whom the network hears as somebody else, and what is left out."""
+    vocabulary, left_out = learnt.vocabulary, sum(source.events.left_out for source in train)
+    if left_out:
+        yield f"left out: {left_out:,} notes of drums, since all parts are learnt as one"
+    if not vocabulary.players:
+        return
+    pieces, notes, merged = Counter(), Counter(), Counter()
+    for source in train:
+        heard = vocabulary.heard_as(source.events)
+        for value, count in zip(*np.unique(source.events.streams["part"], return_counts=True), strict=True):
+            known = heard.get(int(value))
+            pieces[known] += 1
+            notes[known] += int(count)
+            if known != value:
+                merged[source.events.parts[int(value)].called()] += 1
+    named = [
+        f"{vocabulary.players[value].name} ({pieces[value]} piece{'s' * (pieces[value] > 1)}, {count:,} notes)"
+        for value, count in notes.most_common()
+        if value is not None
+    ]
+    yield f"parts: {shortened(named)}"
+    if merged:
+        rare = [f"{name} ({count})" for name, count in merged.most_common()]
+        yield f"too rare for a part of their own, and heard as the nearest: {shortened(rare)}"

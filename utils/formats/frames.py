@@ -16,8 +16,9 @@ from pathlib import Path
 
 import numpy as np
 
-from utils import midi
+from utils import midi, theory
 from utils.errors import UserError
+from utils.piece import Piece
 
 ENDINGS = (".json", ".mat")
 PICKLES = (".pkl", ".pickle", ".p")  # the sets are published in these too, which are refused
@@ -108,23 +109,23 @@ def from_mat(data: bytes) -> dict[str, list[np.ndarray]]:
     return splits
 
 
-def to_piece(keys: np.ndarray, quarters: float) -> midi.Piece:
+def to_piece(keys: np.ndarray, quarters: float) -> Piece:
     """The pitches that sound, (F, 128) bool -> notes, each as long as a frame, which is given in quarter notes."""
     length = round(quarters * TICKS_PER_QUARTER)
     frame, pitch = np.argwhere(keys).T
-    return midi.Piece(
+    return Piece(
         onset=frame * length,
         pitch=pitch,
         duration=np.full_like(frame, length),
         velocity=np.full_like(frame, VELOCITY),
-        program=np.zeros_like(frame),
+        part=np.zeros_like(frame),
         ticks_per_quarter=TICKS_PER_QUARTER,
-        tempos=[(0, midi.microseconds(120))],
+        tempos=[(0, theory.microseconds(120))],
         time_signatures=[(0, 4, 4)],
     )
 
 
-def read(path: Path, quarters: float) -> dict[Path, midi.Piece]:
+def read(path: Path, quarters: float) -> dict[Path, Piece]:
     """The pieces of a benchmark file by the paths where they belong: train/0007.mid, or 0007.mid without splits.
 
     A frame lasts so many `quarters`. A piece without a note is left out and keeps its number. Raises UserError that

@@ -3,17 +3,32 @@
 Repeats are not played out, grace notes and chord symbols are left out, and transposing instruments sound as they do.
 """
 
+import contextlib
+import itertools
+import os
+import warnings
+from collections.abc import Callable
 from pathlib import Path
+from xml.etree.ElementTree import Element
 
 import numpy as np
 from music21 import chord, converter, corpus, harmony, instrument, note, stream
+from music21.musicxml import xmlToM21
+from music21.musicxml.xmlObjects import MusicXMLWarning
 
+from utils import midi
 from utils.errors import UserError
 from utils.formats import SCORE_ENDINGS
-from utils.midi import Piece
+from utils.piece import Part, Piece
 
 TICKS_PER_QUARTER = 3360  # 2^5 * 3 * 5 * 7: triplets, quintuplets and septuplets fall on whole ticks
 VELOCITY = 80  # of notes for which the score gives no dynamics
+CHOIR = 52  # the program of every singer
+# Programs that scores of music21's corpus give to other instruments: none, piano, strings, ... Where the name of the
+# part says what plays, it is right.
+CARELESS = (None, 0, 6, 24, 40, 41, 42, 43, 48, 54, 68)
+# Names of voices that music21 does not know.
+VOICES = "cantus superius discantus altus bassus contratenor quintus quinto triplum motetus vocal gesang".split()
 
 
 def ticks(quarters: float) -> int:
@@ -21,41 +36,83 @@ def ticks(quarters: float) -> int:
     return round(quarters * TICKS_PER_QUARTER)
 
 
-def part_notes(part: stream.Stream) -> list[tuple[int, int, int, int, int]]:
-    """(onset, pitch, duration, velocity, program) of the notes of a part, ties joined."""
+def with_keys(simple_note: Callable) -> Callable:
+    """music21's reader of a MusicXML note, made to keep which key a drum is. By itself it knows one instrument of each
+    part, but a drum kit has many, and each note names one by its id."""
+
+    def read_note(reader: xmlToM21.MeasureParser, element: Element, *args, **kwargs) -> note.NotRest:
+        result, drum = simple_note(reader, element, *args, **kwargs), element.find("instrument")
+        if isinstance(result, note.Unpitched) and drum is not None:
+            result.storedInstrument = instrument.UnpitchedPercussion()
+            for sound in reader.parent.mxScorePart.findall("midi-instrument"):
+                if sound.get("id") == drum.get("id") and sound.findtext("midi-unpitched", "").strip().isdecimal():
+                    result.storedInstrument.percMapPitch = int(sound.findtext("midi-unpitched")) - 1  # counted from 1
+        return result
+
+    return read_note
+
+
+xmlToM21.MeasureParser.xmlToSimpleNote = with_keys(xmlToM21.MeasureParser.xmlToSimpleNote)
+
+
+def program(player: instrument.Instrument, names: list[str]) -> int:
+    """The program of a part's instrument, or of what its names say where that says little. Singers are a choir; what
+    nobody knows is a piano."""
+    if player.midiProgram in CARELESS:
+        for name in names:
+            with contextlib.suppress(instrument.InstrumentException):
+                player = instrument.fromString(name)
+                break
+        else:
+            player = instrument.Choir() if any(voice in names[0].lower() for voice in VOICES) else player
+    return CHOIR if isinstance(player, instrument.Vocalist) else player.midiProgram or 0
+
+
+def key(element: note.NotRest, player: instrument.Instrument) -> tuple[int | None, bool]:
+    """The MIDI pitch of a note, or the key that a drum is (None if the file does not say), and whether it is a drum."""
+    if isinstance(element, note.Note) and not isinstance(player, instrument.UnpitchedPercussion):
+        return element.pitch.midi, False
+    return getattr(element.storedInstrument or player, "percMapPitch", None), True
+
+
+def read_part(part: stream.Stream, number: int) -> tuple[list[Part], list[tuple[int, int, int, int, int]]]:
+    """Two parts, of what has a pitch and of drums, numbered 2 * `number` and 2 * `number` + 1; and their notes as
+    (onset, pitch, duration, velocity, part), ties joined."""
     player = part.getInstrument(returnDefault=True)
-    if isinstance(player, instrument.UnpitchedPercussion):
-        return []
-    program = player.midiProgram or 0
-    rows = []
+    names = [name for name in (getattr(part, "partName", ""), player.partName, player.instrumentName) if name] or [""]
+    name, rows = midi.readable(names[0]), []
     for element in part.toSoundingPitch().stripTies().flatten().notes:
-        # Not chord symbols, nor unpitched percussion in a pitched part.
-        written = isinstance(element, note.Note | chord.Chord) and not isinstance(element, harmony.Harmony)
         length = ticks(element.quarterLength)
-        if written and not element.duration.isGrace and length > 0:
-            velocity = min(max(element.volume.velocity or VELOCITY, 1), 127)
-            rows += [(ticks(element.offset), pitch.midi, length, velocity, program) for pitch in element.pitches]
-    return [row for row in rows if 0 <= row[1] <= 127]
+        if isinstance(element, harmony.Harmony) or element.duration.isGrace or length <= 0:  # chord symbols, graces
+            continue
+        velocity = min(max(element.volume.velocity or VELOCITY, 1), 127)
+        for single in element.notes if isinstance(element, chord.ChordBase) else [element]:
+            pitch, drums = key(single, player)
+            if pitch in range(128):
+                rows.append((ticks(element.offset), pitch, length, velocity, 2 * number + drums))
+    return [Part(name, program(player, names)), Part(name, drums=True)], rows
 
 
 def to_piece(score: stream.Stream) -> Piece:
     """The notes of a music21 score, and its tempos, metres and keys. Raises ValueError if it has no notes."""
     parts = list(score.parts) if isinstance(score, stream.Score) and score.parts else [score]
-    columns = np.array([row for part in parts for row in part_notes(part)]).T
+    players, rows = zip(*(read_part(part, number) for number, part in enumerate(parts)), strict=True)
+    columns = np.array(list(itertools.chain(*rows))).T
     if not columns.size:
         raise ValueError("it has no notes")
     # With an upbeat the first measure lacks its beginning: all is moved later by that, so that bar lines stay in place.
     first = next(iter(parts[0].getElementsByClass(stream.Measure)), None)
     upbeat = ticks(first.paddingLeft) if first is not None else 0
-    flat = parts[0].flatten()
+    flat = parts[0].toSoundingPitch().flatten()  # keys of transposing instruments, too
 
     def moved(quarters: float) -> int:
         return ticks(quarters) + upbeat if quarters else 0
 
     marks = [(moved(start), mark.getQuarterBPM() or 120) for start, _, mark in score.metronomeMarkBoundaries()]
     columns[0] += upbeat
-    return Piece(
+    piece = Piece(
         *columns,
+        list(itertools.chain(*players)),
         TICKS_PER_QUARTER,
         tempos=list({start: (start, round(60e6 / bpm)) for start, bpm in marks if 4 <= bpm <= 1000}.values()),
         # A MIDI file has one byte for the numerator, and a power of two as denominator.
@@ -69,14 +126,17 @@ def to_piece(score: stream.Stream) -> Piece:
             for k in flat.getElementsByClass("KeySignature")
             if k.sharps is not None and -7 <= k.sharps <= 7
         ],
-    ).sorted()
+    )
+    return piece.played().sorted()
 
 
 def read(path: Path) -> list[Piece]:
     """The pieces in a file, usually one; an ABC tune book has many. Raises UserError that names the file."""
     try:
-        # forceSource: or else music21 reads a pickle of the file that an earlier run left in a temporary folder.
-        parsed = converter.parse(path, forceSource=True)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", MusicXMLWarning)  # of drums that music21 has no name for
+            # forceSource: or else music21 reads a pickle of the file that an earlier run left in a temporary folder.
+            parsed = converter.parse(path, forceSource=True)
         scores = list(parsed.scores) if isinstance(parsed, stream.Opus) else [parsed]
         # A tune book may have an empty tune; a file of nothing else is an error.
         return [to_piece(score) for score in scores if score.recurse().notes] or [to_piece(scores[0])]
@@ -92,5 +152,17 @@ def corpus_files(composer: str) -> list[Path]:
     """Paths of a composer's scores in music21's own corpus. Raises UserError if it has none."""
     paths = [Path(path) for path in corpus.getComposer(composer) if Path(path).suffix in SCORE_ENDINGS]
     if not paths:
-        raise UserError(f"music21's corpus has no scores by {composer!r}: try bach, mozart, beethoven or palestrina.")
+        known = "bach, haydn, mozart, beethoven or palestrina"
+        raise UserError(f"music21's corpus has no scores by {composer!r}: try {known}.")
     return sorted(paths)
+
+
+def corpus_places(composers: list[str]) -> dict[Path, Path]:
+    """Path of each of the composers' scores -> its place in their folder: several composers have one each, and so does
+    a work in several movements. Raises UserError."""
+    places = {}
+    for composer in composers:
+        paths, folder = corpus_files(composer), composer if len(composers) > 1 else ""
+        top = os.path.commonpath([path.parent for path in paths])
+        places |= {path: Path(folder, path.relative_to(top)) for path in paths}
+    return places

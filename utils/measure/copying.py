@@ -11,7 +11,7 @@ from utils import dataset, events
 from utils.checkpoint import Checkpoint
 from utils.dataset import Source
 from utils.errors import UserError
-from utils.midi import Piece
+from utils.piece import Piece
 
 
 def mix(hashes: np.ndarray, values: np.ndarray) -> np.ndarray:
@@ -24,17 +24,19 @@ def mix(hashes: np.ndarray, values: np.ndarray) -> np.ndarray:
 
 
 def longest_shared(training: dict[str, Piece], made: list[Piece]) -> dict:
-    """The longest run of successive notes that each piece of `made` shares, with the same intervals, offsets and
-    durations, with a piece of `training`, name -> piece.
+    """The longest run of successive notes of a part that each piece of `made` shares, with the same intervals, offsets
+    and durations, with a piece of `training`, name -> piece.
 
     Returns the median and the max of their lengths in notes, and per_piece: notes; name, '' if no note is shared; and
     beat, where the run begins in the piece of that name, in quarter notes since its start. Empty if `made` is.
     Runs grow by a note at a time, on both sides only where they still match, so seven million notes take seconds.
     """
     pieces, names = [*training.values(), *made], list(training)
-    columns = zip(*((piece.onset, piece.pitch, piece.duration) for piece in pieces), strict=True)
+    lines = [piece.take(piece.part == part) for piece in pieces for part in range(len(piece.parts))]
+    columns = zip(*((line.onset, line.pitch, line.duration) for line in lines), strict=True)
     onset, pitch, duration = map(np.concatenate, columns)  # (N,)
-    piece = np.append(np.repeat(np.arange(len(pieces)), list(map(len, pieces))), -1)  # (N + 1,) number; -1 is the end
+    line = np.append(np.repeat(np.arange(len(lines)), list(map(len, lines))), -1)  # (N + 1,) number; -1 is the end
+    piece = np.repeat(np.arange(len(pieces)), [len(piece.parts) for piece in pieces])[line]  # (N + 1,) of each note
     empty = np.zeros(len(onset), np.uint64)
     move = mix(mix(mix(empty, np.diff(onset, prepend=0)), np.diff(pitch, prepend=0)), duration)
     rows, length = [{"notes": 0, "name": "", "beat": 0.0} for _ in made], 1
@@ -51,7 +53,7 @@ def longest_shared(training: dict[str, Piece], made: list[Piece]) -> dict:
         for i, place in zip(number - len(training), example[which[shared & new][first]], strict=True):
             beat = float(onset[place] / pieces[0].ticks_per_quarter)
             rows[i] = {"notes": length, "name": names[piece[place]], "beat": beat}
-        longer = shared & (piece[at + length] == piece[at])  # the next note is of the same piece
+        longer = shared & (line[at + length] == line[at])  # the next note is of the same part
         at = at[longer]
         hashes, length = mix(hashes[longer], move[at + length]), length + 1
     lengths = [row["notes"] for row in rows]

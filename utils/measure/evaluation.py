@@ -17,6 +17,7 @@ from utils.measure import copying, judge, likelihood, ngram, statistics
 from utils.stepper import Stepper
 
 LEVEL = 0.05  # a difference that chance makes less often than this counts as more than chance, as is usual
+SHOWN = 8  # parts of which something is said
 JUDGED = 150  # notes at the beginning of pieces of any length that are compared
 SHUFFLES = 10_000  # random signs of the differences that are tried: p is then exact to a few thousandths near LEVEL
 
@@ -73,7 +74,8 @@ def evaluate(weights: str | Path, asked: Asked) -> dict:
     nats_total, nats_per_note, nats_per_beat, heads (nats a note of each stream); baselines: the same for each of them;
     accuracy: the share of each stream's targets whose class was the likeliest; notes, events, beats, pieces;
     trained_on: pieces that the network learnt from; moved: values that the vocabulary lacked, scored as the nearest;
-    per_piece; remarks: sentences; and with `asked.samples` what `new_music` returns, if there is training music.
+    per_piece; parts: name -> notes and nats_per_note; remarks: sentences; and with
+    `asked.samples` what `new_music` returns, if there is training music.
     """
     loaded = checkpoint.load(weights)
     network, vocabulary, about = Stepper(loaded), loaded.vocabulary, loaded.about
@@ -91,6 +93,7 @@ def evaluate(weights: str | Path, asked: Asked) -> dict:
     columns = {"name": [source.name for source in scored], "nats_per_note": nats / notes, "nats_per_beat": nats / beats}
     columns |= {"notes": notes, "events": [len(s.events) for s in scored], "beats": beats, "trained_on": learnt}
     result["per_piece"] = as_rows(columns)
+    result["parts"] = nats_by_part(score)
     if asked.baselines:
         # Uniform: all classes are equally likely.
         baselines = {"uniform": corpus.is_target.sum(axis=0) * np.log([vocabulary.size(s) for s in vocabulary.streams])}
@@ -102,6 +105,17 @@ def evaluate(weights: str | Path, asked: Asked) -> dict:
         unseen = [source for source, known in zip(scored, learnt, strict=True) if not known]
         result |= new_music(loaded, network, train, unseen, asked)
     return result | {"remarks": remarks}
+
+
+def nats_by_part(score: likelihood.Score) -> dict[str, dict]:
+    """What the notes of each part cost; the end of a piece is nobody's."""
+    inputs, vocabulary = score.corpus.inputs, score.corpus.vocabulary
+    told, nats = {}, score.events.sum(axis=1)
+    for i, known in enumerate(vocabulary.players.values()):
+        mine = (inputs["part"] == i) & score.corpus.targets("part")
+        if mine.any():
+            told[known.name] = {"notes": int(mine.sum()), "nats_per_note": float(nats[mine].mean())}
+    return told
 
 
 def summary(nats: np.ndarray, corpus: Corpus, beats: int) -> dict:
@@ -120,8 +134,9 @@ def as_rows(columns: dict[str, list | np.ndarray]) -> list[dict]:
 def new_music(weights: Checkpoint, network: Stepper, train: list[Source], unseen: list[Source], asked: Asked) -> dict:
     """New pieces, made as generate_music.py makes them, beside the training music and pieces that are `unseen`.
 
-    samples: see `beside_real`, and ending, the shares of whole pieces that end so (`statistics.ending`); copying: what
-    of the new and the unseen pieces is in the training music.
+    samples: see `beside_real`; ending, the shares of whole pieces that end so (`statistics.ending`); and parts, name ->
+    'generated' or other music -> what it plays (`statistics.of_parts`); copying: what of the new and the unseen pieces
+    is in the training music.
     """
     grid = weights.vocabulary.grid
     begun = compose.openings(weights, asked.samples, asked.seed, asked.opening)
@@ -137,6 +152,14 @@ def new_music(weights: Checkpoint, network: Stepper, train: list[Source], unseen
         name: [statistics.ending(statistics.cut(piece, grid=grid)) for piece in some] for name, some in whole.items()
     }
     samples["ending"] = {name: {"pieces": len(some)} | shares(some) for name, some in endings.items()}
+    players = weights.vocabulary.players
+    written = [replace(made[0], streams=weights.vocabulary.decode(classes)) for classes in chosen]
+    music = {"generated": written, "real": [s.events for s in train], "held_out": [s.events for s in unseen]}
+    played = {name: statistics.of_parts(some, players) for name, some in music.items()} if players else {}
+    samples["parts"] = {
+        known.name: {name: told[value] for name, told in played.items() if value in told}
+        for value, known in players.items()
+    }
     training, others = copying.in_steps(train, grid), copying.in_steps(unseen, grid).values()
     decoded = [events.to_piece(weights.vocabulary.decode(classes), grid, grid) for classes in chosen]
     both = {"generated": decoded, "held_out": list(others)}

@@ -14,7 +14,7 @@ import numpy as np
 
 from utils import events
 from utils.measure import statistics
-from utils.midi import Piece
+from utils.piece import Piece
 
 LEAST = 8  # passages of each kind, and as many different real pieces: with fewer there is nothing to learn from
 RARE = 3  # passages in which a feature must occur: what is in fewer says little of others

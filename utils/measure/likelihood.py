@@ -14,7 +14,7 @@ from tqdm import tqdm
 from utils import dataset, stepper
 from utils.dataset import Corpus
 from utils.heads import Shape
-from utils.midi import Piece
+from utils.piece import Piece
 from utils.theory import to_steps
 
 if TYPE_CHECKING:

@@ -17,8 +17,9 @@ from scipy import sparse
 from tqdm import tqdm
 
 from utils.dataset import Corpus
-from utils.events import REACH, Vocabulary
+from utils.heads import pitch_of
 from utils.measure.copying import mix
+from utils.vocabulary import Vocabulary
 
 ORDER = 5  # events that an n-gram spans: the one predicted and four before it
 CHUNK = 2**20  # probabilities that are written out at once: 8 MB an array
@@ -42,9 +43,10 @@ def views(corpus: Corpus, transpose: int) -> Iterator[tuple[dict[str, np.ndarray
     for each transposition; with intervals one is enough."""
     vocabulary, streams = corpus.vocabulary, {stream: corpus.inputs[stream] for stream in corpus.vocabulary.streams}
     if vocabulary.representation.chords == "split":
-        # As in the network, the first note of a piece is heard from the middle C that stands for the start token.
-        interval = np.diff(vocabulary.top[streams["note"]], prepend=0) + REACH
-        interval[corpus.first[:-1]] = 2 * REACH + 1
+        # As in the network, an interval counts from the last note of its part, and the first one from the middle C; the
+        # start token is a symbol of its own.
+        interval = vocabulary.interval(streams["note"], pitch_of(np, corpus.inputs["origin"]))
+        interval[corpus.first[:-1]] = vocabulary.intervals
         yield {**streams, "note": interval}, np.ones(len(interval), bool)
         return
     low, high = np.repeat(corpus.room, np.diff(corpus.first), axis=0).T
@@ -77,7 +79,7 @@ def count(train: Corpus, scored: Corpus, stream: str, transpose: int) -> tuple[n
     longest; other contexts are not counted."""
     vocabulary, asked, counts = scored.vocabulary, scored.targets(stream), []
     intervals = stream == "note" and vocabulary.representation.chords == "split"
-    symbols = 2 * REACH + 1 if intervals else vocabulary.size(stream)
+    symbols = vocabulary.intervals if intervals else vocabulary.size(stream)
     learnt = []  # of each view of the training pieces: the targets, their mask, and their contexts by length
     for view, there in views(train, transpose):
         there = there & train.targets(stream)
@@ -131,11 +133,11 @@ def distributions(counts: list[Counts], how: list[Smoothing], rows: np.ndarray) 
         yield probability
 
 
-def over_vocabulary(probability: np.ndarray, stream: str, before: np.ndarray, vocabulary: Vocabulary) -> np.ndarray:
-    """(E, V) probabilities of symbols -> of the classes of a stream, given the note classes (E,) before them: what
-    intervals that lead out of the vocabulary had is shared by the others."""
+def over_vocabulary(probability: np.ndarray, stream: str, origin: np.ndarray, vocabulary: Vocabulary) -> np.ndarray:
+    """(E, V) probabilities of symbols -> of the classes of a stream, given the pitches (E,) from which intervals count:
+    what intervals that lead out of the vocabulary had is shared by the others."""
     if stream == "note" and vocabulary.representation.chords == "split":
-        interval = vocabulary.top[:-1] - vocabulary.top[before][:, None] + REACH
+        interval = vocabulary.interval(np.arange(vocabulary.size("note")), pitch_of(np, origin)[:, None])
         probability = np.take_along_axis(probability, interval, axis=1)
         probability /= probability.sum(axis=1, keepdims=True)
     return probability
@@ -150,9 +152,9 @@ def baselines(train: Corpus, scored: Corpus, transpose: int) -> dict[str, np.nda
         symbol, counts = count(train, scored, stream, transpose)
         smoothing, asked = tune(counts, symbol), np.flatnonzero(scored.targets(stream))
         for rows in np.array_split(np.arange(len(asked)), -(-len(asked) * counts[0].table.shape[1] // CHUNK)):
-            true, before = scored.inputs[stream][asked[rows]], scored.inputs["note"][asked[rows] - 1]
+            true, origin = scored.inputs[stream][asked[rows]], scored.inputs["origin"][asked[rows]]
             unigram, *_, longest = distributions(counts, smoothing, rows)
             for total, probability in zip(nats.values(), (unigram, longest), strict=True):
-                probability = over_vocabulary(probability, stream, before, scored.vocabulary)
+                probability = over_vocabulary(probability, stream, origin, scored.vocabulary)
                 total[k] -= np.log(probability[np.arange(len(rows)), true]).sum()
     return nats

@@ -8,10 +8,10 @@ from matplotlib.figure import Figure  # not pyplot: no screen is needed
 from matplotlib.patches import FancyBboxPatch
 
 from utils import theory
-from utils.events import Vocabulary
 from utils.heads import FADING, HEARD, Shape
 from utils.measure.statistics import LENGTHS, REPEATED, Features, defined
 from utils.recall import K
+from utils.vocabulary import Vocabulary
 
 COLORS = ("tab:blue", "tab:orange", "tab:green")
 SETS = {"real": "training pieces", "generated": "new pieces", "held_out": "held-out pieces"}

@@ -1,10 +1,13 @@
 """Generated pieces against real ones: what can be counted in them, and how far the two sets are apart."""
 
+from dataclasses import replace
+
 import numpy as np
 
-from utils import events, theory
+from utils import events, parts, theory
 from utils.events import Events
-from utils.midi import Piece
+from utils.piece import Part, Piece
+from utils.vocabulary import overlaps
 
 LENGTHS = (1 / 12, 1 / 6, 1 / 4, 1 / 3, 1 / 2, 2 / 3, 3 / 4, 1, 3 / 2, 2, 3, 4)  # quarter notes; others are the nearest
 FIGURE = 8  # notes in a figure that may come again
@@ -17,13 +20,21 @@ HELD = 1.5  # quarter notes
 Features = dict[str, float | list[float]]
 
 
+def as_one(piece: Piece) -> Piece:
+    """The piece as if one part played all of it but the drums, or these if there is nothing else: what is counted, and
+    what the judge hears, shall not depend on whether the parts are known."""
+    drums = np.array([part.drums for part in piece.parts])[piece.part]
+    heard = piece.take(~drums) if not drums.all() else piece
+    return replace(heard, part=np.zeros_like(heard.part), parts=[Part()])
+
+
 def cut(whole: Events, begin: int = 0, notes: int | None = None, grid: int = theory.GRID) -> Piece:
     """`notes` notes of events from the event `begin` on, in steps since the bar line before them, with their metres;
     all if it is None, and fewer if there are no more. Keys are let go before they are struck again, as in the files
     that we write."""
     part = whole[begin : None if notes is None else begin + notes]
     start = int(part.phase[0] - part.streams["offset"][0])
-    piece = events.let_go(events.to_piece(part.streams, grid, grid, start)).take(slice(notes))
+    piece = events.let_go(as_one(events.to_piece(part.streams, grid, grid, start))).take(slice(notes))
     change = events.new_rows(*part.metres.T)
     ticks = (start + np.cumsum(part.streams["offset"]) - part.phase)[change]
     piece.time_signatures = [(int(tick), *part.metre(i)) for tick, i in zip(ticks, change, strict=True)]
@@ -164,3 +175,25 @@ def defined(some: list[Features], name: str) -> np.ndarray:
     """A feature of the P pieces that are long enough to have it, a row each."""
     values = np.array([features[name] for features in some], float).reshape(len(some), -1)
     return values[~np.isnan(values).any(axis=1)]
+
+
+def of_parts(pieces: list[Events], players: dict[int, parts.Class]) -> dict[int, dict[str, float]]:
+    """What each part that is known plays in some pieces, by its value: `share` of all notes; `pitch`, their mean, but
+    of drums; `together`, the share of them that begin while another of the part sounds; and `kept`, the share of the
+    pieces with the part in which it keeps to its range and, if it is alone as a rule, to one note at once."""
+    told: dict[int, dict[str, float]] = {}
+    total = sum(map(len, pieces))
+    for value, known in players.items():
+        notes, pitch, doubled, kept = 0, 0.0, 0, []
+        for piece in pieces:
+            mine = piece.streams["part"] == value
+            if not mine.any():
+                continue
+            onset, note = np.cumsum(piece.streams["offset"])[mine], piece.streams["note"][mine]
+            more = overlaps(onset, onset + piece.streams["duration"][mine])
+            notes, pitch, doubled = notes + len(note), pitch + float(note.sum()), doubled + more
+            kept.append(known.low <= note.min() and note.max() <= known.high and not (known.alone and more))
+        if notes:
+            told[value] = {"share": notes / total, "together": doubled / notes, "kept": float(np.mean(kept))}
+            told[value] |= {} if value == parts.DRUMS else {"pitch": pitch / notes}
+    return told

@@ -8,7 +8,8 @@ from types import SimpleNamespace
 
 from utils.errors import UserError
 from utils.files import replacing
-from utils.midi import BESIDE, Piece
+from utils.midi import BESIDE
+from utils.piece import Piece
 
 
 def about(args: SimpleNamespace, seed: int) -> str:

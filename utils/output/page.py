@@ -1,5 +1,6 @@
 """The page of app.py, in Gradio: what stands in it, and what happens when a visitor uses it."""
 
+import contextlib
 import functools
 import re
 import shutil
@@ -10,17 +11,18 @@ from types import SimpleNamespace
 
 import gradio as gr
 
-from utils import checkpoint, compose, instruments, midi
+from utils import checkpoint, compose, ensemble, instruments, midi, theory
 from utils.compose import Wanted
 from utils.errors import UserError
 from utils.output import beside
+from utils.piece import Piece, shortened
 from utils.sampler import Sampling
 from utils.stepper import Stepper
 
 NOTHING, UPLOADED = "nothing", "a MIDI file of mine"
 HEADING = "# Music generator\nNew music from a network that you trained, from nothing or from a fragment."
 WELCOME = "Your music will appear here."
-AS_BEFORE = "as in the fragment, or piano"
+AS_BEFORE = "each part its own"
 DOWNLOADS = {".mid": "MIDI", ".wav": "WAV", ".musicxml": "MusicXML"}
 PRIOR_NOTES = 100  # of a longer fragment, until the visitor asks for more: some bars, which the network reads at once
 PRIVATE = {"api_visibility": "private"}  # the page is for people: programs have the scripts
@@ -84,12 +86,13 @@ class Slot:
                 self.more = gr.Button("Continue from here", size="md", scale=2)
         self.parts = [self.name, self.box, self.title, self.sound, self.roll, *self.files.values()]
 
-    def show(self, piece: midi.Piece, path: Path) -> dict:
+    def show(self, piece: Piece, path: Path) -> dict:
         """The changes to the page that show a piece, its MIDI file `path` and what is beside that."""
+        names = [part.called() for part in piece.parts]
         return {
             self.name: path.stem,
             self.box: gr.Group(visible=True),
-            self.title: f"### {path.stem}\n{len(piece)} notes, {midi.clock(piece)} minutes",
+            self.title: f"### {path.stem}\n{len(piece)} notes, {piece.clock()} minutes: {shortened(names)}",
             self.sound: sibling(path, ".wav"),
             self.roll: sibling(path, ".png"),
             **{button: gr.DownloadButton(value=sibling(path, ending)) for ending, button in self.files.items()},
@@ -143,11 +146,14 @@ class Page:
         with gr.Row():
             self.seed = gr.Textbox(label="Seed", info="empty: a new one", max_length=18, elem_id="seed")
             self.tempo = gr.Number(0, label="Tempo", info="0: as in the fragment, or 120")
-        self.instrument = gr.Dropdown([AS_BEFORE, *instruments.INSTRUMENTS], value=AS_BEFORE, label="Instrument")
+        about = "none: as in a passage of the training music; a fragment goes on with its own"
+        self.players = gr.Dropdown([], multiselect=True, label="Parts", info=about, elem_id="players")
+        self.instrument = gr.Dropdown([AS_BEFORE, *instruments.INSTRUMENTS], value=AS_BEFORE, label="Sound")
 
     def connect(self) -> None:
         """Which method answers to which parts, what it is told, and what it may change."""
         self.blocks.load(self.arrive, None, [self.session, self.weights, self.message], **PRIVATE)
+        self.weights.change(self.know, {self.weights}, [self.players], **PRIVATE)
         trimming = [self.start, self.length]
         picked = gr.on(
             [self.source.change, self.upload.change],
@@ -160,7 +166,8 @@ class Page:
         fragment = [self.trouble, self.prior_roll, self.prior_sound]
         picked.then(*trim, fragment, **PRIVATE)
         gr.on([part.input for part in trimming], *trim, fragment, trigger_mode="always_last", **PRIVATE)
-        choices = {self.notes, self.count, self.temperature, self.top_p, self.seed, self.tempo, self.instrument}
+        choices = {self.notes, self.count, self.temperature, self.top_p, self.seed, self.tempo}
+        choices |= {self.players, self.instrument}
         self.button.click(
             self.generate,
             {self.session, self.made, self.weights, self.source, self.prior, *trimming, *choices},
@@ -180,6 +187,14 @@ class Page:
             self.weights: gr.Dropdown(choices=names, value=names[0] if names else None),
             self.message: WELCOME if names else missing,
         }
+
+    def know(self, asked: dict) -> dict:
+        """The parts of the network that was chosen."""
+        path, names = networks(self.args.weights_dir).get(asked[self.weights]), []
+        with contextlib.suppress(UserError):  # `generate` says what is wrong with a file
+            if path:
+                names = ensemble.names(network(path, path.stat().st_mtime)[1].vocabulary)
+        return {self.players: gr.Dropdown(choices=names, value=[])}
 
     def pick(self, asked: dict) -> dict:
         """Read what the music shall begin with."""
@@ -204,7 +219,7 @@ class Page:
             self.length: gr.Slider(maximum=max(notes, 2), value=notes if source in made else min(notes, PRIOR_NOTES)),
         }
 
-    def trimmed(self, asked: dict) -> midi.Piece:
+    def trimmed(self, asked: dict) -> Piece:
         """The part of the fragment that was chosen. Raises UserError."""
         if asked[self.prior] is None:
             raise UserError("There is nothing to begin with: choose another fragment or file.")
@@ -236,14 +251,15 @@ class Page:
             how = Sampling(asked[self.temperature], asked[self.top_p], int(seed) if seed else None)
             prior = None if asked[self.source] == NOTHING else self.trimmed(asked)
             chosen = asked[self.instrument]
-            program = None if chosen == AS_BEFORE else instruments.program(chosen)
-            tempos = [(0, midi.microseconds(tempo or 120))] if tempo or prior is None else []
+            programs = () if chosen == AS_BEFORE else instruments.programs(chosen)
+            tempos = [(0, theory.microseconds(tempo or 120))] if tempo or prior is None else []
             progress(0, desc="composing")
-            wanted = Wanted(int(asked[self.notes]), program=program, prepend=prior is not None)
             weights, stepper = network(path, path.stat().st_mtime)
+            players = ensemble.named(stepper.vocabulary, asked[self.players] or [])
+            wanted = Wanted(int(asked[self.notes]), players=players, programs=programs, prepend=prior is not None)
             count, before, remarks = int(asked[self.count]), None, []
             if prior is None:
-                opening = compose.openings(weights, count, how.seed)
+                opening = compose.openings(weights, count, how.seed, players=players)
                 pieces, _ = compose.new_pieces(stepper, opening, how, wanted)
             else:
                 pieces, before, _ = compose.continuations(stepper, prior, how, wanted, count)
@@ -263,6 +279,6 @@ class Page:
         except UserError as error:
             yield {self.message: str(error)}
 
-    def go_on(self, name: str, made: dict[str, midi.Piece]) -> gr.Dropdown:
+    def go_on(self, name: str, made: dict[str, Piece]) -> gr.Dropdown:
         """Begin the next piece with one that was made, all of it."""
         return gr.Dropdown(choices=[NOTHING, *self.bundled, UPLOADED, *made], value=name)

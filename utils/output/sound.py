@@ -1,13 +1,14 @@
 """Piece -> WAV file, by the synthesizer of symusic and a soundfont."""
 
 import importlib.util
+import mmap
 import wave
 from pathlib import Path
 
 import numpy as np
 
 from utils.errors import UserError
-from utils.midi import Piece, seconds
+from utils.piece import Piece
 
 RATE = 44_100  # samples a second
 RING = 2.0  # seconds in which the last notes fade: about as long as a piano's
@@ -33,8 +34,20 @@ def soundfont_file(name: str) -> Path:
     return path
 
 
+def kits(font: Path) -> set[int]:
+    """The drum kits of a soundfont: the presets of bank 128 among its headers (SoundFont 2.04, 7.2), which stand at its
+    end."""
+    with font.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
+        begin = data.rfind(b"phdr") + 8
+        headers = data[begin : begin + int.from_bytes(data[begin - 4 : begin], "little")]
+    header = np.dtype([("name", "S20"), ("preset", "<u2"), ("bank", "<u2"), ("rest", "V14")])
+    found = np.frombuffer(headers, header, len(headers) // header.itemsize)
+    return set(found["preset"][found["bank"] == 128].tolist())
+
+
 def samples(piece: Piece, soundfont: str = "") -> np.ndarray:
-    """(S, 2) int16 samples of a piece, left and right, RATE a second; its last notes ring for RING seconds more.
+    """(S, 2) int16 samples of a piece, left and right, RATE a second. A note rings while its pedal is down; the
+    last ones of the piece ring for RING seconds more.
 
     The loudest sample is always PEAK: how loud a soundfont plays an instrument says nothing about the music, and nobody
     should have to turn the volume between two pieces. Raises UserError as `soundfont_file`, and for a piece longer than
@@ -42,17 +55,20 @@ def samples(piece: Piece, soundfont: str = "") -> np.ndarray:
     """
     import symusic  # takes 0.1 s, and not everybody wants sound
 
-    length = seconds(piece)
+    piece = piece.sounding()
+    length = piece.seconds()
     if length > LONGEST:
         raise UserError(f"The piece lasts {length / 60:.0f} minutes; for sound, make it {LONGEST // 60} at the most.")
     font = soundfont_file(soundfont)
     score = symusic.Score(piece.ticks_per_quarter)
     score.tempos.extend(symusic.Tempo(tick, mspq=tempo) for tick, tempo in sorted(piece.tempos))
-    for program in np.unique(piece.program).tolist():
-        played = piece.take(piece.program == program)
+    known = kits(font)
+    for number, part in enumerate(piece.parts):
+        played = piece.take(piece.part == number)
         times = (a.astype(np.int32) for a in (played.onset, played.duration))
         notes = symusic.Note.from_numpy(*times, played.pitch.astype(np.int8), played.velocity.astype(np.int8))
-        score.tracks.append(symusic.Track(program=program, notes=notes))
+        program = 0 if part.drums and part.program not in known else part.program  # else such a kit would be silent
+        score.tracks.append(symusic.Track(program=program, is_drum=part.drums, notes=notes))
     score = score.to("second")
     # The synthesizer cuts every note off at its end. Those that end the piece go on, and are faded out below.
     for track in score.tracks:

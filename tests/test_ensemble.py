@@ -1,0 +1,200 @@
+"""Who plays: learnt by train.py, chosen and kept by the scripts that write music."""
+
+from pathlib import Path
+
+import mido
+import numpy as np
+import pytest
+from conftest import TINY, band_piece, make_piece, one_line_error, random_piece, run, save
+
+from utils import checkpoint, compose, dataset, ensemble, events, midi, parts, sampler
+from utils.errors import UserError
+from utils.events import Representation
+from utils.piece import Part, Piece
+from utils.stepper import Stepper
+from utils.vocabulary import Vocabulary, build_vocabulary
+
+QUIET = ("--no-wav", "--no-picture", "--no-copying")
+
+
+@pytest.fixture(scope="module")
+def band(tmp_path_factory) -> Path:
+    """Weights of a tiny network that has learnt from a dozen pieces for flute, two violins, bass and drums."""
+    folder = tmp_path_factory.mktemp("band")
+    for seed in range(12):
+        save(band_piece(seed), folder / "music" / f"{seed}.mid")
+    save(random_piece(1), folder / "music" / "alone.mid")  # one part in a folder of bands
+    path = folder / "band.weights.h5"
+    result = run("train.py", "--midi-dir", folder / "music", "--weights", path, "--epochs", 4, *TINY)
+    assert result.returncode == 0, result.stderr
+    assert "parts: " in result.stdout and "Flute (" in result.stdout and "Violin 2 (" in result.stdout
+    return path
+
+
+@pytest.fixture(scope="module")
+def vocabulary(band: Path) -> Vocabulary:
+    return checkpoint.load(band).vocabulary
+
+
+def written(out: Path) -> list[Path]:
+    return sorted(out.glob("*.mid"))
+
+
+def heads(piece: Piece) -> dict[str, tuple[int, bool]]:
+    return {part.name: (part.program, part.drums) for part in piece.parts}
+
+
+def test_a_new_piece_has_a_track_for_each_part(band: Path, tmp_path: Path):
+    result = run("generate_music.py", "--weights", band, "--notes", 150, "--seed", 3, "--out", tmp_path, *QUIET)
+    assert result.returncode == 0, result.stderr
+    file = mido.MidiFile(written(tmp_path)[0])
+    first, *tracks = file.tracks
+    assert file.type == 1 and {m.type for m in first} >= {"set_tempo", "time_signature"}
+    known = {"Flute": 73, "Violin 1": 40, "Violin 2": 40, "Bass": 33, "Kit": 0, "Acoustic Grand Piano": 0}
+    assert len(tracks) > 1
+    for track in tracks:
+        programs = {m.program for m in track if m.type == "program_change"}
+        channels = {m.channel for m in track if m.type == "note_on"}
+        assert programs == {known[track.name]} and (channels == {9}) == (track.name == "Kit")
+        assert sum(m.type == "note_on" for m in track) > 0
+
+
+def test_those_who_are_asked_for_play_and_no_others(band: Path, tmp_path: Path):
+    flags = ("--weights", band, "--notes", 120, "--seed", 1, "--out", tmp_path, *QUIET)
+    result = run("generate_music.py", *flags, "--instruments", "Violin, Violin, Cello", "--no-drums")
+    assert result.returncode == 0, result.stderr
+    assert "Cello is new to this network" in result.stdout
+    piece = midi.read(written(tmp_path)[0])
+    assert set(heads(piece).items()) <= {("Violin 1", (40, False)), ("Violin 2", (40, False)), ("Cello", (42, False))}
+
+
+def test_sounds_are_set_without_asking_the_network(band: Path, tmp_path: Path):
+    flags = ("--weights", band, "--notes", 80, "--seed", 1, "--out", tmp_path, *QUIET)
+    for instrument in ("", "Church Organ, Tuba"):
+        assert run("generate_music.py", *flags, "--instrument", instrument).returncode == 0
+    plain, other = map(midi.read, written(tmp_path))
+    assert other.pitch.tolist() == plain.pitch.tolist() and other.onset.tolist() == plain.onset.tolist()
+    pitched = [part.program for part in other.parts if not part.drums]
+    assert set(pitched[:2]) <= {19, 58} and [p.drums for p in other.parts] == [p.drums for p in plain.parts]
+
+
+@pytest.mark.parametrize(
+    ("flags", "sentence"),
+    [
+        (("--instruments", "Blockfish"), "--instruments 'Blockfish' is no General MIDI instrument"),
+        (("--instruments", "drums", "--no-drums"), "leave nobody to play. This network knows .*Flute"),
+    ],
+)
+def test_wrong_instruments_are_one_sentence(band: Path, tmp_path: Path, flags: tuple[str, ...], sentence: str):
+    import re
+
+    result = run("generate_music.py", "--weights", band, "--out", tmp_path, *flags, *QUIET)
+    assert re.search(sentence, one_line_error(result))
+
+
+def test_the_tracks_of_a_fragment_go_on(band: Path, tmp_path: Path):
+    whole = band_piece(50)
+    whole.parts = [Part("Voice", 73, channel=4), Part("I", 40, channel=2), Part("II", 40), *whole.parts[3:]]
+    prior = save(whole, tmp_path / "prior.mid")
+    flags = ("--prior", prior, "--weights", band, "--prior-notes", 60, "--notes", 300, "--seed", 1)
+    result = run("predict_with_prior.py", *flags, "--out", tmp_path / "out", *QUIET)
+    assert result.returncode == 0, result.stderr
+    piece, before = midi.read(written(tmp_path / "out")[0]), midi.read(prior)
+    assert {part.name: part for part in piece.parts} == {part.name: part for part in before.parts}
+    rows = [
+        list(zip(p.onset, p.pitch, p.velocity, [p.parts[i].name for i in p.part], strict=True)) for p in (piece, before)
+    ]
+    assert set(rows[1][:60]) <= set(rows[0])
+    after = np.bincount(piece.part[piece.onset > before.onset[60]], minlength=len(piece.parts))
+    assert (after > 0).all()
+
+
+def test_parts_that_were_never_heard_are_heard_as_the_nearest(band: Path, tmp_path: Path):
+    prior = make_piece(
+        [(beat * 480, 48 + beat % 5, 480, 80, 0) for beat in range(16)] + [(i * 960, 80, 960, 80, 1) for i in range(8)],
+        parts=[Part("Zither", 15), Part("Piccolo", 72)],
+    )
+    path = save(prior, tmp_path / "prior.mid")
+    flags = ("--prior", path, "--weights", band, "--notes", 60, "--seed", 1, "--out", tmp_path / "out", *QUIET)
+    result = run("predict_with_prior.py", *flags)
+    assert result.returncode == 0, result.stderr
+    assert "Zither is new to this network: it is heard as" in result.stdout
+    assert "Piccolo is new to this network: it is heard as Flute." in result.stdout
+    assert set(heads(midi.read(written(tmp_path / "out")[0]))) <= {"Zither", "Piccolo"}
+
+
+def test_only_drums_are_music(tmp_path: Path):
+    rng = np.random.default_rng(1)
+    for seed in range(4):
+        rows = [(i * 240, int(rng.choice([36, 38, 42])), 60, 90, 0) for i in range(64)]
+        save(make_piece(rows, parts=[Part("", 0, drums=True)]), tmp_path / "music" / f"{seed}.mid")
+    weights = tmp_path / "drums.weights.h5"
+    result = run("train.py", "--midi-dir", tmp_path / "music", "--weights", weights, "--epochs", 1, *TINY)
+    assert result.returncode == 0, result.stderr
+    flags = ("--weights", weights, "--notes", 40, "--seed", 1, "--out", tmp_path / "out")
+    assert run("generate_music.py", *flags, "--notation").returncode == 0
+    piece = midi.read(written(tmp_path / "out")[0])
+    assert [part.drums for part in piece.parts] == [True] and set(piece.pitch) <= {36, 38, 42}
+    without = run("train.py", "--midi-dir", tmp_path / "music", "--weights", tmp_path / "x.weights.h5", "--no-parts")
+    assert "only drums" in one_line_error(without)
+    one_line_error(run("generate_music.py", *flags, "--no-drums"))
+
+
+def test_nobody_breaks_the_rules_of_its_part(band: Path, vocabulary: Vocabulary):
+    """Only those who play; in their ranges; the bass, which never has two notes at once, has none; a chord in order."""
+    weights = checkpoint.load(band)
+    opening = compose.openings(weights, 8, 1)
+    how = sampler.Sampling(1.2, seed=2)
+    _, made = compose.new_pieces(Stepper(weights), opening, how, compose.Wanted(120))
+    for classes, begun in zip(made, opening, strict=True):
+        values = vocabulary.decode(classes)
+        assert set(values["part"].tolist()) <= set(begun["parts"])
+        onset = np.cumsum(values["offset"])
+        rank = onset * 10**7 + values["part"] * 10**3 + values["note"]
+        assert (np.diff(rank) > 0).all()
+        for value, known in vocabulary.players.items():
+            mine = values["part"] == value
+            note, begin, end = values["note"][mine], onset[mine], (onset + values["duration"])[mine]
+            assert ((known.low <= note) & (note <= known.high)).all()
+            assert ((note >= events.FIRST_DRUM) == (value == parts.DRUMS)).all()
+            assert not known.alone or (begin[1:] >= end[:-1]).all()
+    assert vocabulary.players[parts.value_of(33)].alone
+
+
+def test_the_nearest_part_is_of_the_same_family_and_register():
+    known = {parts.value_of(40, 0): 72.0, parts.value_of(42): 48.0, parts.value_of(73): 75.0, parts.DRUMS: 160.0}
+    viola, piccolo, kit = parts.value_of(41), parts.value_of(72), parts.DRUMS
+    heard = parts.heard_as({viola: 52.0, piccolo: 84.0, kit: 150.0}, known)
+    assert heard == {viola: parts.value_of(42), piccolo: parts.value_of(73), kit: parts.DRUMS}
+    # What it knows stays what it is, and then a third violin is no violin any more.
+    three = {parts.value_of(40, i): 70.0 - i for i in range(3)}
+    heard = parts.heard_as(three, known)
+    assert heard[parts.value_of(40, 0)] == parts.value_of(40, 0) and len(set(heard.values())) == 3
+    assert parts.heard_as({kit: 150.0}, {parts.value_of(0): 60.0}) == {}
+
+
+def test_forty_tracks_are_learnt_and_all_are_told_apart():
+    rows = [(i * 10, 40 + i, 480, 80, i) for i in range(40)]
+    piece = make_piece(rows, parts=[Part(f"T{i}", i % 3) for i in range(40)])
+    heard = events.from_piece(piece)
+    assert len(set(heard.streams["part"].tolist())) == 40
+    vocabulary = build_vocabulary([heard], Representation(), 2)
+    back = vocabulary.decode(vocabulary.encode(heard)[0])
+    assert (back["part"] == heard.streams["part"]).all()
+    corpus = dataset.encode([dataset.Source("a", 0.5, heard)], vocabulary, 2)
+    assert corpus.playing.all() and corpus.playing.shape == (1, 40)
+
+
+def test_drums_end_with_a_fragment_if_the_network_knows_none(weights: Path):
+    network = Stepper(checkpoint.load(weights))
+    prior = band_piece(1)
+    sentences = compose.remarks(network.vocabulary, prior, "it")
+    assert any("no drums" in sentence for sentence in sentences)
+    (piece,), before, _ = compose.continuations(
+        network, prior, sampler.Sampling(seed=1), compose.Wanted(40, prepend=True), 1
+    )
+    kit = [i for i, part in enumerate(piece.parts) if part.drums][0]
+    assert len(before) == len(prior) and piece.onset[piece.part == kit].max() <= prior.onset.max()
+    only = prior.take(np.array([part.drums for part in prior.parts])[prior.part])
+    with pytest.raises(UserError, match="only drums"):
+        ensemble.hear(network.vocabulary, only)

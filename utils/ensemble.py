@@ -1,0 +1,132 @@
+"""Who plays in new music: the parts of an opening, those that were asked for, or those of a fragment."""
+
+from collections import Counter
+from dataclasses import dataclass
+
+import numpy as np
+
+from utils import events, instruments, parts
+from utils.errors import UserError
+from utils.events import Events
+from utils.piece import Part, Piece
+from utils.vocabulary import Vocabulary
+
+
+@dataclass(frozen=True)
+class Ensemble:
+    """The parts that play, and no others; without a part stream, the one that plays all."""
+
+    players: dict[int, Part]  # value of the part stream, or 0 -> who that is; in the order of the tracks
+
+    def mask(self, vocabulary: Vocabulary) -> np.ndarray:
+        """(P,) which classes of the part stream they are."""
+        return np.isin(vocabulary.values.get("part", np.zeros(1, int)), list(self.players))
+
+    def sounding_as(self, programs: tuple[int, ...]) -> "Ensemble":
+        """The same, but the first parts, drums not counted, sound as the instruments `programs`."""
+        players, wanted = {}, iter(programs)
+        for value, part in self.players.items():
+            program = part.program if part.drums else next(wanted, part.program)
+            players[value] = part if program == part.program else Part("", program, part.drums, part.channel)
+        return Ensemble(players)
+
+
+def of_classes(vocabulary: Vocabulary, values: list[int]) -> Ensemble:
+    """The parts of the training music with these values, as in a score: from the highest down, drums last."""
+    known = {value: vocabulary.players[value] for value in values}
+    order = sorted(known, key=lambda value: (value == parts.DRUMS, -known[value].mean))
+    return Ensemble({value: parts.as_part(value, known[value].name) for value in order} or {0: Part()})
+
+
+def names(vocabulary: Vocabulary) -> list[str]:
+    """The parts of a network, from the highest down, drums last."""
+    return [part.name for part in of_classes(vocabulary, list(vocabulary.players)).players.values() if part.name]
+
+
+def named(vocabulary: Vocabulary, chosen: list[str]) -> Ensemble | None:
+    """The parts of a network with these names, or None if none is `chosen`."""
+    values = [value for value, known in vocabulary.players.items() if known.name in chosen]
+    return of_classes(vocabulary, values) if values else None
+
+
+def of_opening(vocabulary: Vocabulary, values: list[int], drums: bool) -> Ensemble:
+    """The parts with these values, without the drums unless there shall be `drums`. Raises UserError if nobody is left
+    to play."""
+    values = [value for value in values if drums or value != parts.DRUMS]
+    if vocabulary.players and not values:
+        raise UserError("Without drums nobody is left to play: name --instruments, or leave out --no-drums.")
+    return of_classes(vocabulary, values)
+
+
+def asked(vocabulary: Vocabulary, names: str, drums: bool) -> tuple[Ensemble, list[str]]:
+    """The instruments `names`, between commas, each as often as it stands there, with the network's drums if there
+    shall be `drums`; and sentences on those that it does not know. Raises UserError for a name that is no instrument's,
+    and if nobody is left to play."""
+    wanted, count, remarks = {}, Counter(), []
+    for name in filter(None, map(str.strip, names.split(","))):
+        if instruments.words(name) & {"drum", "percussion"}:
+            wanted[parts.DRUMS] = Part("Drums", drums=True)
+            continue
+        program = instruments.program(name, "--instruments")
+        wanted[parts.value_of(program, count[program])] = Part("", program)
+        count[program] += 1
+    if parts.DRUMS in vocabulary.players and drums:
+        wanted.setdefault(parts.DRUMS, Part("Drums", drums=True))
+    if not drums:
+        wanted.pop(parts.DRUMS, None)
+    heard = parts.heard_as(dict.fromkeys(wanted, np.nan), {v: known.mean for v, known in vocabulary.players.items()})
+    players = {}
+    for value, part in wanted.items():
+        if value not in heard:
+            remarks.append("There are no drums in the music that this network has learnt, so none play.")
+        elif heard[value] in players:
+            remarks.append(f"{part.called()}: this network has no more parts of its kind, so one less plays.")
+        else:
+            known = vocabulary.players[heard[value]]
+            alike = sum(other // parts.ALIKE == value // parts.ALIKE for other in wanted) > 1
+            name = known.name if heard[value] == value else part.called() + f" {parts.player(value)[1] + 1}" * alike
+            players[heard[value]] = part._replace(name=name)
+            if heard[value] != value:
+                remarks.append(f"{name} is new to this network: it plays what the part {known.name} would.")
+    if not players:
+        raise UserError(
+            "These --instruments leave nobody to play. This network knows "
+            f"{', '.join(known.name for known in vocabulary.players.values())}."
+        )
+    return Ensemble(players), remarks
+
+
+def of_fragment(vocabulary: Vocabulary, heard: Events, prior: Piece) -> tuple[Ensemble, list[str]]:
+    """The parts of the fragment `prior`, whose events are `heard`, and sentences on those that are heard as others."""
+    if not vocabulary.players:
+        return Ensemble({0: prior.parts[np.bincount(prior.part).argmax()]}), []
+    players, remarks = {}, []
+    for value, known in vocabulary.heard_as(heard).items():
+        part = heard.parts[value]
+        if known in players:
+            remarks.append(f"{part.called()} is one part too many for this network: {players[known].called()} goes on.")
+            continue
+        players[known] = part
+        if known != value:
+            remarks.append(f"{part.called()} is new to this network: it is heard as {vocabulary.players[known].name}.")
+    order = {part: i for i, part in enumerate(prior.parts)}
+    return Ensemble(dict(sorted(players.items(), key=lambda item: order[item[1]]))), remarks
+
+
+def without_unknown_drums(vocabulary: Vocabulary, prior: Piece) -> tuple[Piece, list[str]]:
+    """The fragment as far as the network can hear it. Raises UserError if that is nothing."""
+    drums = np.array([part.drums for part in prior.parts])[prior.part]
+    if not drums.any() or parts.DRUMS in vocabulary.players:
+        return prior, []
+    if drums.all():
+        raise UserError("The fragment has only drums, and this network has learnt none: choose other --weights.")
+    return prior.take(~drums), ["This network has learnt no drums: those of the fragment end with it."]
+
+
+def hear(vocabulary: Vocabulary, prior: Piece) -> tuple[Events, Ensemble, list[str]]:
+    """The events of a fragment as far as the network can hear them, who plays, and sentences on what it hears
+    otherwise than it is. Raises UserError if it can hear nothing."""
+    known, remarks = without_unknown_drums(vocabulary, prior)
+    heard = events.from_piece(known, vocabulary.representation)
+    players, more = of_fragment(vocabulary, heard, prior)
+    return heard, players, remarks + more

@@ -1,0 +1,170 @@
+"""The page of a piano roll: where ticks, keys and drums stand in its systems, and how they are drawn. Shapes: N notes,
+S systems."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.colors import to_rgba
+
+from utils import theory
+from utils.piece import Piece
+from utils.theory import Bar
+
+# ---- in inches
+WIDTH = 14.0  # of the whole picture
+LEFT, RIGHT, TOP, BOTTOM, GAP = 0.85, 0.35, 1.3, 0.3, 0.5  # margins, and the space between two systems
+KEYBOARD = 0.3  # length of the keys drawn left of a system
+KEY = 0.065  # height of a key
+ROW, STROKE = 0.13, 0.04  # height of a drum's row, and width of a stroke in it
+STRIP = 0.08  # between the keys and the drums
+LEGEND, COLUMNS = 0.24, 6  # height of a line of the legend; names in it
+TALLEST = 75.0  # of a picture without drums: with all 128 keys in each of MOST_SYSTEMS a note is still 4 pixels high
+# ---- in music
+MOST_SYSTEMS = 16  # a longer piece has more bars in each of them
+FEWEST_KEYS = 24  # in a system
+BLACK_KEYS = (1, 3, 6, 8, 10)  # pitch classes
+SHADE = to_rgba("#f4a650", 0.2)  # behind the prior of a piece of several parts
+
+
+def systems(bars: np.ndarray, least: float) -> np.ndarray:
+    """The bar lines (S + 1,) between which the systems stand: of all `bars` (ticks, the last is the end), so many to a
+    system as `least` ticks allow, or more in a piece that would need more than MOST_SYSTEMS."""
+    longest = max(least, bars[-1] / MOST_SYSTEMS)
+    edges = [0]
+    while edges[-1] < len(bars) - 1:
+        last = np.searchsorted(bars, bars[edges[-1]] + longest, "right") - 1
+        edges.append(max(int(last), edges[-1] + 1))
+    return bars[edges]
+
+
+def sounding(piece: Piece, edges: np.ndarray) -> np.ndarray:
+    """(S, N) whether a note sounds in a system; one that is held from a system into the next sounds in both."""
+    return (piece.onset < edges[1:, None]) & (piece.onset + piece.duration > edges[:-1, None])
+
+
+def keys(pitch: np.ndarray) -> tuple[int, int]:
+    """The lowest key of a system and the key above its highest: those that its notes need and a margin."""
+    low, high = (pitch.min() - 2, pitch.max() + 3) if len(pitch) else (60, 60)  # around middle C if nothing sounds
+    more = max(FEWEST_KEYS - (high - low), 0)
+    low = min(max(low - more // 2, 0), 128 - FEWEST_KEYS)
+    return low, min(max(high, low + FEWEST_KEYS), 128)
+
+
+@dataclass
+class Page:
+    """Where ticks and pitches stand on the picture, in inches from its upper left corner."""
+
+    axes: Axes
+    edges: np.ndarray  # (S + 1,) ticks between which the systems stand
+    widest: float  # ticks that fill the width
+    low: np.ndarray  # (S,) the lowest key of each system
+    high: np.ndarray  # (S,) the key above its highest
+    rows: np.ndarray | int = 0  # (S,) of drums
+    head: float = TOP  # inches above the first system
+
+    def __post_init__(self):
+        self.systems, drawn = np.arange(len(self.low)), self.high - self.low
+        above = self.head + GAP * self.systems
+        self.key = min(KEY, (TALLEST - above[-1] - BOTTOM) / max(drawn.sum(), 1))  # height of a key
+        strip = np.where(self.rows, ROW * self.rows + STRIP * (drawn > 0), 0)
+        self.foot = above + (self.key * drawn + strip).cumsum()  # (S,) of each system
+        self.bottom = self.foot - strip  # of its keys
+        self.top = self.bottom - self.key * drawn
+        self.axes.set(xlim=(0, WIDTH), ylim=(self.foot[-1] + BOTTOM, 0))
+        self.axes.axis("off")
+
+    def system(self, tick: np.ndarray) -> np.ndarray:
+        """The systems (N,) in which ticks (N,) are."""
+        return (np.searchsorted(self.edges, tick, "right") - 1).clip(0, self.systems[-1])
+
+    def x(self, tick: np.ndarray, system: np.ndarray) -> np.ndarray:
+        return LEFT + (tick - self.edges[system]) * (WIDTH - LEFT - RIGHT) / self.widest
+
+    def y(self, pitch: np.ndarray, system: np.ndarray) -> np.ndarray:
+        """Lower edges of keys."""
+        return self.bottom[system] - (pitch - self.low[system]) * self.key
+
+    def upright(self, tick: np.ndarray, system: np.ndarray, **how: object) -> None:
+        """Draw a line from top to bottom of a system at each of the ticks (N,)."""
+        self.axes.vlines(self.x(tick, system), self.top[system], self.foot[system], **how)
+
+    def along(self, pitch: np.ndarray, system: np.ndarray, x0: np.ndarray, x1: np.ndarray, **how: object) -> None:
+        """Draw bars that fill a key each, almost."""
+        y = self.y(pitch + 0.5, system)
+        self.axes.hlines(y, x0, x1, linewidth=0.88 * 72 * self.key, capstyle="butt", **how)  # 72 points an inch
+
+    def text(self, x: float, y: float, words: str, size: float, room: float = np.inf, **how: object) -> None:
+        """Write `words` in letters of `size` points, smaller if they would be wider than `room` inches."""
+        # A file may be called '$', which would begin a formula.
+        how = {"va": "center", "color": "#5f6672", "parse_math": False, **how}
+        text = self.axes.text(x, y, words, fontsize=size, **how)
+        most = room * self.axes.figure.dpi
+        while room < np.inf and text.get_window_extent().width > most and text.get_fontsize() > 1:
+            text.set_fontsize(0.95 * text.get_fontsize())  # step by step: widths of letters are whole pixels
+
+    def keyboard(self) -> None:
+        """Draw the keys left of each system. Black ones go on behind the notes as stripes, and C as a line."""
+        pitch = np.concatenate([np.arange(low, high) for low, high in zip(self.low, self.high, strict=True)])
+        system, left = np.repeat(self.systems, self.high - self.low), LEFT - KEYBOARD
+        right = self.x(self.edges[system + 1], system)
+        black, c, f = (np.isin(pitch % 12, classes) for classes in (BLACK_KEYS, 0, 5))
+        self.along(pitch[black], system[black], LEFT, right[black], colors="#f3f4f6")
+        self.along(pitch[black], system[black], left, left + 0.6 * KEYBOARD, colors="#444444")
+        y = self.y(pitch, system)
+        for lines, until in ((c, right[c]), (f, LEFT)):
+            self.axes.hlines(y[lines], left, until, colors="#c6cad1", linewidth=0.7)
+        around = [left, LEFT, LEFT, left, left], [self.top, self.top, self.bottom, self.bottom, self.top]
+        self.axes.plot(*around, color="#8a919c", linewidth=0.8)
+        for key, middle in zip(pitch[c].tolist(), y[c] - self.key / 2, strict=True):
+            self.text(left - 0.06, middle, theory.note_name(key), 8, ha="right", va="center_baseline")
+
+    def bars(self, bars: list[Bar], ticks: float) -> None:
+        """Draw bars, with `ticks` to a step, and their beats. A number stands at the first bar of a system and where
+        there is room, and above it the metre where it changes."""
+        line = np.array([bar.start for bar in bars]) * ticks
+        beat = np.concatenate([bar.beats() for bar in bars]) * ticks
+        system, shown = self.system(line), None
+        self.upright(beat, self.system(beat), colors="#e1e4e9", linewidth=0.7)
+        edges = np.append(line, self.edges[1:]), np.append(system, self.systems)
+        self.upright(*edges, colors="#9aa0ab", linewidth=1)
+        free = {}  # (system, row of text) -> from where on there is room
+        for bar, s, x in zip(bars, system, self.x(line, system), strict=True):
+            for row, words in enumerate((str(bar.number), "{}/{}".format(*bar.metre))):
+                if x >= free.get((s, row), 0) and (row == 0 or words != shown):
+                    self.text(x, self.top[s] - 0.1 - 0.15 * row, words, 8.5)
+                    free[s, row] = x + 0.1 * len(words) + 0.15
+                    shown = words if row else shown
+
+    def notes(self, piece: Piece, colours: np.ndarray) -> None:
+        """Draw notes in their colours (N, 3); one that is held beyond its system goes on in the next."""
+        system, note = sounding(piece, self.edges).nonzero()
+        x0 = self.x(np.maximum(piece.onset[note], self.edges[system]), system)
+        x1 = self.x(np.minimum((piece.onset + piece.duration)[note], self.edges[system + 1]), system)
+        x1 = x0 + np.maximum(x1 - x0 - 0.015, 0.02)  # a gap, so that a key struck again is seen
+        self.along(piece.pitch[note], system, x0, x1, colors=colours[note], zorder=3)
+
+    def strip(self, names: list[str]) -> None:
+        """Draw the rows of the drums, from below, with their names."""
+        for s in np.flatnonzero(np.broadcast_to(self.rows, self.low.shape)):
+            y = self.foot[s] - ROW * np.arange(len(names) + 1)
+            self.axes.hlines(y, LEFT, self.x(self.edges[s + 1], s), colors="#e1e4e9", linewidth=0.7)
+            for name, middle in zip(names, y - ROW / 2, strict=False):
+                self.text(LEFT - 0.06, middle, name, 7, ha="right", va="center_baseline")
+
+    def strokes(self, piece: Piece, row: np.ndarray, colours: np.ndarray) -> None:
+        """Draw notes of drums, each in its `row` (N,): all alike, since their lengths mean nothing."""
+        system = self.system(piece.onset)
+        x, y = self.x(piece.onset, system), self.foot[system] - ROW * (row + 0.5)
+        self.axes.hlines(y, x, x + STROKE, linewidth=0.8 * 72 * ROW, capstyle="butt", colors=colours, zorder=3)
+
+    def swatch(self, name: str, colour: np.ndarray, x: float, y: float, room: float = np.inf) -> None:
+        """Write a name beside its colour, both within `room` inches."""
+        self.axes.hlines(y, x, x + 0.16, colors=[colour], linewidth=12)
+        self.text(x + 0.26, y, name, 10.5, room - 0.35)
+
+    def shade(self, tick: np.ndarray) -> None:
+        """Colour the ground under what is before a tick (1,)."""
+        width = self.x(np.clip(tick, self.edges[:-1], self.edges[1:]), self.systems) - LEFT
+        middle, height = (self.top + self.foot) / 2, self.foot - self.top
+        self.axes.barh(middle, width, height, left=LEFT, color=SHADE, linewidth=0, zorder=2.5)  # under the notes

@@ -1,0 +1,178 @@
+"""Who plays: the values of the part stream, and where each part was last heard.
+
+A part is its instrument and, where a piece has several of one instrument, which of them, from the highest down. Its
+value rises from what is usually low to what is usually high, so that notes struck together stand about as in a score,
+from below: the drums are 0, then come the instruments of General MIDI from the last to the first (double basses stand
+there behind violins, and basses behind guitars), and of one instrument the lowest part comes first.
+
+Shapes: E events of all pieces, B pieces side by side, P parts of a vocabulary.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+
+from utils.instruments import numbered
+from utils.piece import Part, Piece
+
+DRUMS = 0  # the value of all drums
+ALIKE = 16  # parts of one instrument that are told apart; the lowest of more are one
+NOBODY = -1  # stands for the pitch of a drum, and where no pitch has been heard yet
+MIDDLE_C = 60  # from where intervals are counted then
+SILENT, SOUNDING = -2.0, 4.0  # quarter notes: for how long a part has been silent, or is still to sound, at the most
+
+
+def value_of(program: int, which: int = 0) -> int:
+    """The value of a part: the `which`-th of its instrument, counted from 0, the highest, on."""
+    return (128 - program) * ALIKE + ALIKE - 1 - min(which, ALIKE - 1)
+
+
+def player(value: int) -> tuple[int, int]:
+    """(program, which) of a part that is not the drums."""
+    return 128 - value // ALIKE, ALIKE - 1 - value % ALIKE
+
+
+def values_of(piece: Piece) -> np.ndarray:
+    """(parts,) the value of each part of a piece. Of one instrument that with the higher mean pitch stands higher."""
+    count = np.maximum(np.bincount(piece.part, minlength=len(piece.parts)), 1)
+    mean = np.bincount(piece.part, piece.pitch, len(piece.parts)) / count
+    values, alike = np.full(len(piece.parts), DRUMS), {}
+    for i in np.argsort(-mean, kind="stable").tolist():
+        part = piece.parts[i]
+        if not part.drums:
+            values[i] = value_of(part.program, alike.get(part.program, 0))
+            alike[part.program] = alike.get(part.program, 0) + 1
+    return values
+
+
+class Class(NamedTuple):
+    """What a vocabulary knows of a part: its usual name, and how it plays in the training pieces."""
+
+    name: str
+    low: int  # lowest and highest pitch (of drums, values of the note stream), but for rare ones
+    high: int
+    mean: float  # pitch
+    alone: bool  # it hardly ever has two notes at once
+
+
+def as_part(value: int, name: str = "") -> Part:
+    """Who a value of the stream is, as a part of a new piece."""
+    return Part(name, 0 if value == DRUMS else player(value)[0], value == DRUMS)
+
+
+def distance(value: int, mean: float, known: int, its_mean: float) -> float:
+    """How unlike two parts are, in semitones of register: another instrument counts as six more, another family (of
+    eight instruments in General MIDI) as twelve more than that. A mean of NaN is not known. Drums are like nothing
+    else."""
+    if DRUMS in (value, known):
+        return 0 if value == known else np.inf
+    (program, _), (other, _) = player(value), player(known)
+    register = abs(mean - its_mean)
+    return (0 if np.isnan(register) else register) + 6 * (program != other) + 12 * (program // 8 != other // 8)
+
+
+def heard_as(means: dict[int, float], known: dict[int, float]) -> dict[int, int]:
+    """For each part of a piece, value -> mean pitch, the value among the `known` ones as which it is heard: its own, or
+    else the nearest that no other part of the piece has, if there is one of its family; drums that nobody knows are
+    heard as none."""
+    heard = {value: value for value in means if value in known}
+    unknown = [value for value in means if value not in known and value != DRUMS]
+    costs = {(value, k): distance(value, means[value], k, known[k]) for value in unknown for k in known if k != DRUMS}
+    for value, k in sorted(costs, key=lambda pair: (costs[pair], pair)):
+        if value not in heard and k not in heard.values():
+            heard[value] = k
+    for value in unknown:  # more parts than there are classes
+        nearest = min((k for v, k in costs if v == value), key=lambda k: costs[value, k], default=None)
+        if nearest is not None:
+            heard.setdefault(value, nearest)
+    return heard
+
+
+def names_of(values: Iterable[int], common: dict[int, str]) -> dict[int, str]:
+    """A name for each part: a common one, or that of its instrument, numbered from the highest down where several are
+    called the same."""
+    highest_first = sorted(values, reverse=True)
+    return dict(
+        zip(highest_first, numbered([as_part(v, common.get(v, "")).called() for v in highest_first]), strict=True)
+    )
+
+
+@dataclass
+class Lines:
+    """Where each part was last heard, in whole pieces that stand one after another."""
+
+    pitch: np.ndarray  # (E,) of each event, or NOBODY
+    here: np.ndarray  # (E,) of the last one up to each event that is no drum, or NOBODY
+    onset: np.ndarray  # (E,) steps, counted on through all pieces
+    until: np.ndarray  # (E,) when all that the event's part has played so far is over, counted alike
+    begins: np.ndarray  # (E,) index of the start token of each event's piece
+    order: np.ndarray  # (E,) indices sorted by part
+    keys: np.ndarray  # (E,) part * E + index, in that order
+
+    @classmethod
+    def of(cls, part: np.ndarray, pitch: np.ndarray, onset: np.ndarray, end: np.ndarray, first: np.ndarray) -> "Lines":
+        """`part` (E,) are classes, of the start tokens one of their own; `onset` and `end` (E,) say when each event
+        begins and is over, `first` (pieces + 1,) where pieces begin."""
+        size, index = len(part), np.arange(len(part))
+        order = np.argsort(part, kind="stable")
+        piece = np.repeat(np.arange(len(first) - 1), np.diff(first))
+        # One running maximum serves all parts and pieces, since each begins above whatever came before it.
+        apart = (piece + part.astype(np.int64) * len(first)) * (np.ptp(end) + 1)
+        until = np.empty_like(apart)
+        until[order] = np.maximum.accumulate((end + apart)[order])
+        begins = first[piece]
+        here = pitch[np.maximum.accumulate(np.where((pitch != NOBODY) | (index == begins), index, 0))]
+        keys = part[order].astype(np.int64) * size + order
+        return cls(pitch, here, onset, until - apart, begins, order, keys)
+
+    def last(self, part: np.ndarray, at: np.ndarray) -> np.ndarray:
+        """(...) the index of the last event of `part` (...) up to the event `at` (...) of its piece, or NOBODY."""
+        key = np.multiply(part, len(self.keys), dtype=np.int64) + at
+        place = np.searchsorted(self.keys, key, "right") - 1
+        there = (place >= 0) & (self.keys[place] >= key - at + self.begins[at])
+        return np.where(there, self.order[place], NOBODY)
+
+    def origins(self, part: np.ndarray, at: np.ndarray) -> np.ndarray:
+        """(...) the pitch from which the interval of a note of `part` (...) that follows the event `at` (...) counts:
+        that of the part's last note, or of the last note of all, or NOBODY."""
+        own = self.last(part, at)
+        pitch = np.where(own != NOBODY, self.pitch[own], NOBODY)
+        return np.where(pitch != NOBODY, pitch, self.here[at])
+
+
+@dataclass
+class Voices:
+    """The same for B pieces that go on event by event."""
+
+    pitch: np.ndarray  # (B, P) of the last note of each part, or NOBODY
+    here: np.ndarray  # (B,) of the last note of all
+    last: dict[str, np.ndarray]  # (B, P) what is told of the last event of each part: classes
+    left: np.ndarray  # (B, P) steps after the last event for which each part is still to sound; below 0 if it is silent
+
+    @classmethod
+    def silent(cls, count: int, parts: int, start: dict[str, int]) -> "Voices":
+        """Before the first event; `start` is what is told of a part that has not played yet."""
+        last = {name: np.full((count, parts), value) for name, value in start.items()}
+        never = np.full((count, parts), -(2**30))
+        return cls(np.full((count, parts), NOBODY), np.full(count, NOBODY), last, never)
+
+    def origins(self, part: np.ndarray) -> np.ndarray:
+        """As `Lines.origins`, after the last event; `part` is (B, ...)."""
+        flat = self.pitch[np.arange(len(self.here))[:, None], part.reshape(len(part), -1)].reshape(part.shape)
+        here = self.here.reshape(-1, *(1,) * (part.ndim - 1))
+        return np.where(flat != NOBODY, flat, here)
+
+    def after(
+        self, part: np.ndarray, pitch: np.ndarray, offset: np.ndarray, duration: np.ndarray, told: dict[str, np.ndarray]
+    ) -> "Voices":
+        """After a note of `part` (B,) that begins `offset` and lasts `duration` steps, (B,), and of which so much is
+        `told`; of a drum the pitch is NOBODY."""
+        mine, left = part[:, None] == np.arange(self.pitch.shape[1]), self.left - offset[:, None]
+        return Voices(
+            np.where(mine, pitch[:, None], self.pitch),
+            np.where(pitch != NOBODY, pitch, self.here),
+            {name: np.where(mine, told[name][:, None], before) for name, before in self.last.items()},
+            np.where(mine, np.maximum(duration[:, None], left), left),
+        )

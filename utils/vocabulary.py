@@ -1,0 +1,220 @@
+"""Event streams <-> integers: the values that each stream may take, and the tables that say what they are.
+
+Shapes: E events, V values of a stream.
+"""
+
+from collections import Counter
+from dataclasses import asdict, dataclass, field
+
+import numpy as np
+
+from utils import parts
+from utils.events import (
+    END_STREAM,
+    FIRST_DRUM,
+    LAST,
+    LONGEST_BAR,
+    NOT_TOLD,
+    Events,
+    Representation,
+    pitches,
+    room,
+    shifted,
+)
+
+REACH = 127  # the largest interval between two pitches; class of the interval 0
+RARE = 0.02  # share of the pieces that must have a part for it to have a class of its own
+SELDOM = 0.01  # share of its notes that a part may begin while another of its own sounds, and be called alone; a tenth
+# of it may lie below its range, and as much above
+
+
+def keyboard(values: np.ndarray) -> np.ndarray:
+    """(V, 128) bool: the keys of each value of the note stream; a drum has none."""
+    table = np.zeros((len(values), 2 * FIRST_DRUM), bool)
+    for row, value in enumerate(values.tolist()):
+        table[row, list(pitches(value))] = True
+    return table[:, :FIRST_DRUM]
+
+
+def highest_key(keys: np.ndarray) -> np.ndarray:
+    """(V,) the highest of the keys in each row (V, 128)."""
+    return 127 - keys[:, ::-1].argmax(axis=1)
+
+
+@dataclass
+class Vocabulary:
+    """The values that each stream may take, in ascending order; a value's index is its class.
+
+    Class `size(stream) - 1` of the offset stream is the end of the piece; `size(stream)` is the start token, which is
+    an input in every stream and an output in none.
+    """
+
+    values: dict[str, np.ndarray]  # stream -> (V,)
+    representation: Representation
+    players: dict[int, parts.Class] = field(default_factory=dict)  # what is known of each value of the part stream
+
+    def __post_init__(self):
+        notes = self.values["note"]
+        self.streams, self.grid = self.representation.streams, self.representation.grid
+        self.end = len(self.values[END_STREAM])  # the class of the offset stream that ends a piece
+        self.parts = max(len(self.players), 1)
+        self.told_parts = len(self.players)  # of how many the network is told whether they play, and still sound
+        # Of each note class, and of the start token behind them: its keys (V + 1, 128), and its highest pitch (V + 1,);
+        # drums have no keys, and NOBODY plays them.
+        self.keys = np.pad(keyboard(notes), ((0, 1), (0, 0))).astype(np.float32)
+        self.top = np.append(highest_key(self.keys[:-1]), parts.MIDDLE_C)
+        drums = np.flatnonzero(~self.keys[:-1].any(axis=1))
+        self.top[drums] = parts.NOBODY
+        pitched = self.top[:-1][self.top[:-1] != parts.NOBODY]
+        self.lowest, self.highest = int(pitched.min(initial=127)), int(pitched.max(initial=0))
+        self.highest = max(self.lowest, self.highest)  # where all are drums there is still a key
+        # Classes of the intervals: from -REACH to REACH, and then one for each drum, which has none. That of a note is
+        # `steady`, less the pitch from which it counts where it `moves`; (V + 1,) each.
+        self.steady, self.moves = self.top + REACH, np.ones_like(self.top)
+        self.steady[drums], self.moves[drums] = 2 * REACH + 1 + np.arange(len(drums)), 0
+        self.intervals = 2 * REACH + 1 + len(drums)
+        # What the network reads of an event, and the number of classes of each.
+        self.inputs = {stream: self.size(stream) + 1 for stream in self.streams}
+        self.inputs |= {"phase": LONGEST_BAR * self.grid, "interval": self.intervals}
+        # Name -> stream, or interval, of the event before of the same part: what is told of that.
+        self.last = {name: source for name, source in LAST.items() if self.players and source in self.inputs}
+        self.inputs |= {"spacing": self.intervals} if self.players else {}
+        self.inputs |= {name: self.inputs[source] for name, source in self.last.items()}
+        self.inputs |= {name: last + 1 for name, last in NOT_TOLD.items()}
+        self.start_token = {stream: self.size(stream) for stream in self.streams}  # what it reads before a piece
+        self.start_token |= {"phase": 0, "interval": REACH, "origin": parts.NOBODY, **NOT_TOLD}
+        self.start_token |= {"spacing": REACH} if self.players else {}
+        self.start_token |= {name: self.start_token[source] for name, source in self.last.items()}
+        # What it is told of an event that it recalls: the streams, but the interval instead of the note.
+        self.recalled = tuple("interval" if stream == "note" else stream for stream in self.streams)
+
+    def steps(self, stream: str) -> np.ndarray:
+        """Grid steps that each class of the offset or duration stream lasts; the end and the start token none."""
+        return np.pad(self.values[stream].astype(np.int64), (0, 1 + (stream == END_STREAM)))
+
+    def quarters(self, stream: str) -> np.ndarray:
+        """The same in quarter notes, as float32."""
+        return (self.steps(stream) / self.grid).astype(np.float32)
+
+    def size(self, stream: str) -> int:
+        """Number of classes that the stream's head chooses from."""
+        return len(self.values[stream]) + (stream == END_STREAM)
+
+    def interval(self, note: np.ndarray, origin: np.ndarray) -> np.ndarray:
+        """Classes of the intervals to the notes `note`, as classes of the note stream, from the pitches `origin`; that
+        of the interval 0 from NOBODY."""
+        first = (origin == parts.NOBODY) & (self.moves[note] == 1)
+        return np.where(first, REACH, self.steady[note] - self.moves[note] * origin)
+
+    def part_of(self, classes: dict[str, np.ndarray]) -> np.ndarray:
+        """The class of the part of some events, given those of their streams: 0 if there is no such stream, but that of
+        the start token is always one of its own."""
+        if "part" in self.streams:
+            return classes["part"]
+        return (classes["note"] == self.size("note")).astype(np.int64) if "note" in classes else 0 * classes[END_STREAM]
+
+    def heard_as(self, events: Events) -> dict[int, int]:
+        """Value of each part of a piece -> the value as which it is heard."""
+        return parts.heard_as(means(events), {value: known.mean for value, known in self.players.items()})
+
+    def encode(self, events: Events) -> tuple[dict[str, np.ndarray], dict[str, int]]:
+        """Classes (E,) of each stream, and how many values of each the vocabulary lacked: they become the nearest."""
+        classes, moved = {}, {}
+        for stream, values in self.values.items():
+            wanted, where = np.unique(events.streams[stream], return_inverse=True)
+            if stream == "part":
+                heard = self.heard_as(events)
+                near = np.searchsorted(values, [heard.get(value, values[0]) for value in wanted.tolist()])
+            else:
+                near = nearest(values, wanted)
+            classes[stream] = near[where]
+            moved[stream] = int((values[near] != wanted)[where].sum())
+        return classes, moved
+
+    def decode(self, classes: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """Values (E,) of each stream; the classes must not hold a start token or an end."""
+        return {stream: values[classes[stream]] for stream, values in self.values.items()}
+
+    def transpositions(self, semitones: int) -> np.ndarray:
+        """(2 * semitones + 1, V + 1) table: class of each note class, moved by row - semitones; the start token stays.
+
+        It holds for pieces of the training music moved within their `room`; other entries mean nothing.
+        """
+        notes = self.values["note"]
+        table = [np.searchsorted(notes, shifted(notes, shift)) for shift in range(-semitones, semitones + 1)]
+        return np.pad(np.minimum(table, len(notes) - 1), ((0, 0), (0, 1)), constant_values=len(notes))
+
+    def to_json(self) -> dict:
+        values = {stream: values.tolist() for stream, values in self.values.items()}
+        return {**asdict(self.representation), "values": values, "players": list(self.players.items())}
+
+    @classmethod
+    def from_json(cls, data: dict) -> "Vocabulary":
+        values = {stream: np.array(values) for stream, values in data["values"].items()}
+        players = {value: parts.Class(*known) for value, known in data.get("players", [])}
+        return cls(values, Representation.of({**data, "streams": values}), players)
+
+
+def nearest(values: np.ndarray, wanted: np.ndarray) -> np.ndarray:
+    """Index into the ascending `values` (V,) of the one nearest to each of `wanted` (U,).
+
+    Of two numbers that are equally near it is the lower; a drum is nearer to all drums than to a pitch. The
+    nearest chord is the one with the fewest keys added or missing; of several such chords, the one whose highest pitch
+    is nearest.
+    """
+    if values.dtype.kind != "U":
+        apart = (wanted[:, None] >= FIRST_DRUM) != (values >= FIRST_DRUM)
+        return (np.abs(wanted[:, None] - values) + 10**6 * apart).argmin(axis=1)
+    ours, theirs = keyboard(wanted).astype(np.float32), keyboard(values).astype(np.float32)
+    differing = ours.sum(axis=1)[:, None] + theirs.sum(axis=1) - 2 * ours @ theirs.T  # (U, V) keys
+    return (differing * 128 + np.abs(highest_key(ours)[:, None] - highest_key(theirs))).argmin(axis=1)
+
+
+def means(events: Events) -> dict[int, float]:
+    """Value of each part of a piece -> the mean of its pitches."""
+    if "part" not in events.streams:
+        return {}
+    values, where = np.unique(events.streams["part"], return_inverse=True)
+    total = np.bincount(where, events.streams["note"], len(values)) / np.bincount(where, minlength=len(values))
+    return dict(zip(values.tolist(), total.tolist(), strict=True))
+
+
+def overlaps(onset: np.ndarray, end: np.ndarray) -> int:
+    """How many notes of a part begin before those before them are over."""
+    return int((onset[1:] < np.maximum.accumulate(end)[:-1]).sum())
+
+
+def describe_parts(pieces: list[Events]) -> dict[int, parts.Class]:
+    """What is known of the parts of the training pieces. Those that fewer than RARE of them have are left out: they are
+    heard as others of their family are."""
+    count = Counter(value for piece in pieces for value in np.unique(piece.streams["part"]).tolist())
+    kept = sorted(value for value, times in count.items() if times >= RARE * len(pieces)) or sorted(count)
+    names, doubled = {value: Counter() for value in kept}, Counter()
+    struck = {value: np.zeros(2 * FIRST_DRUM, np.int64) for value in kept}  # how often each value of the note stream
+    for piece in pieces:
+        onset, part, note = np.cumsum(piece.streams["offset"]), piece.streams["part"], piece.streams["note"]
+        for value in np.intersect1d(part, kept).tolist():
+            mine = part == value
+            names[value][piece.parts[value].name] += 1
+            struck[value] += np.bincount(note[mine], minlength=2 * FIRST_DRUM)
+            doubled[value] += overlaps(onset[mine], (onset + piece.streams["duration"])[mine])
+    usual = {value: names[value].most_common(1)[0] for value in kept}
+    called = parts.names_of(kept, {value: name for value, (name, times) in usual.items() if 2 * times > count[value]})
+    known = {}
+    for value, notes in struck.items():
+        share = np.cumsum(notes) / notes.sum()
+        low, high = np.searchsorted(share, [SELDOM / 10, 1 - SELDOM / 10]).tolist()
+        mean = float(notes @ np.arange(len(notes)) / notes.sum())
+        known[value] = parts.Class(called[value], low, high, mean, bool(doubled[value] <= SELDOM * notes.sum()))
+    return known
+
+
+def build_vocabulary(pieces: list[Events], how: Representation, transpose: int) -> Vocabulary:
+    """The vocabulary of the training pieces and of all that transposing each by up to `transpose` makes of them."""
+    seen = {stream: [np.unique(piece.streams[stream]) for piece in pieces] for stream in how.streams}
+    for notes in list(seen["note"]):
+        low, high = room(notes, transpose)
+        seen["note"] += [shifted(notes, semitones) for semitones in range(low, high + 1)]
+    players = describe_parts(pieces) if how.has_parts else {}
+    values = {stream: np.unique(np.concatenate(values)) for stream, values in seen.items()}
+    return Vocabulary({**values, **({"part": np.array(list(players))} if players else {})}, how, players)

@@ -11,7 +11,8 @@ from utils import checkpoint, dataset, events, network
 from utils.events import END_STREAM, Representation
 from utils.heads import FADING, NEAR, Shape
 from utils.measure import likelihood
-from utils.stepper import Stepper, ending
+from utils.states import ending
+from utils.stepper import Stepper
 from utils.vocabulary import build_vocabulary
 
 CASES = [
@@ -75,6 +76,7 @@ def test_stepping_gives_the_same_distributions(chords, heads, layers, streams, c
             if not valid.all():
                 break
             chosen |= stepper.known(stream, target, state, chosen)
+            output = stepper.turned(stream, output, state, chosen)
         if t == length:  # the shorter piece ends: it has no next note
             break
         # What the stepper derives is what the corpus has.

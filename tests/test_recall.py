@@ -7,7 +7,7 @@ from conftest import band_piece, make_piece, random_piece
 from utils import dataset, events, recall
 from utils.events import Representation
 from utils.parts import Voices
-from utils.stepper import mapped
+from utils.states import mapped
 from utils.vocabulary import REACH, build_vocabulary
 
 

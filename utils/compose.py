@@ -5,13 +5,14 @@ from types import SimpleNamespace
 
 import numpy as np
 
-from utils import ensemble, events, recall, sampler, settings, stepper, theory
+from utils import ensemble, events, recall, sampler, settings, states, theory
 from utils.checkpoint import Checkpoint
 from utils.ensemble import Ensemble
 from utils.errors import UserError
 from utils.piece import Piece
 from utils.sampler import Sampling
-from utils.stepper import Classes, State, Stepper
+from utils.states import Classes, State
+from utils.stepper import Stepper
 from utils.vocabulary import Vocabulary
 
 ENDINGS = 16  # pieces of which the one with the best ending is kept
@@ -106,7 +107,7 @@ def new_events(
         if wanted.ending:
             how = replace(how, constraints=(sampler.how_final(network, finality), *how.constraints))
             how = how.constrained(*sampler.ends_at_bar_line(network))
-            state = stepper.ending(state, end)
+            state = states.ending(state, end)
         else:
             how, stop = how.constrained(sampler.no_end_before(network, state.length + most)), end
     least = 0 if wanted.by_bars else wanted.notes or wanted.least_events
@@ -139,11 +140,11 @@ def new_pieces(network: Stepper, begun: list[dict], how: Sampling, wanted: Wante
         wanted.players or ensemble.of_opening(vocabulary, opening.get("parts", []), wanted.drums) for opening in begun
     ]
     masks = [players.mask(vocabulary) if vocabulary.players else None for players in playing]
-    states = [network.start(1, o["metre"], mask) for o, mask in zip(begun, masks, strict=True)]
-    state = stepper.stack([network.read(one, o["classes"], o["phase"]) for one, o in zip(states, begun, strict=True)])
+    starts = [network.start(1, o["metre"], mask) for o, mask in zip(begun, masks, strict=True)]
+    state = states.stack([network.read(one, o["classes"], o["phase"]) for one, o in zip(starts, begun, strict=True)])
     # The match model does not see the opening: a piece would repeat it, and so the training music, note for note.
     state = replace(state, past=recall.Past.empty(len(begun), network.vocabulary))
-    tried = stepper.take(state, np.repeat(np.arange(len(begun)), wanted.tries))
+    tried = states.take(state, np.repeat(np.arange(len(begun)), wanted.tries))
     begin = first_bar(network, tried)
     if wanted.by_bars:
         how = how.constrained(sampler.no_onset_before(network, begin))
@@ -250,7 +251,7 @@ def continuations(
     velocity = round(float(prior.velocity.mean()))
     # Without the fragment the new notes begin in bar 1, in the tempo and metre that it ended with.
     before = prior if wanted.prepend else prior.span(int(prior.onset[-1]) + 1)
-    state = stepper.stack([state] * count * wanted.tries)
+    state = states.stack([state] * count * wanted.tries)
     made, new = new_events(network, state, how, wanted, state.onset - state.last["phase"] + state.bar)
     pieces = []
     for values in new:

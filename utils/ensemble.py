@@ -11,6 +11,8 @@ from utils.events import Events
 from utils.piece import Part, Piece
 from utils.vocabulary import Vocabulary
 
+KIT = ("drums", "drum kit", "percussion", "kit")  # what the drums may be called
+
 
 @dataclass(frozen=True)
 class Ensemble:
@@ -64,7 +66,7 @@ def asked(vocabulary: Vocabulary, names: str, drums: bool) -> tuple[Ensemble, li
     and if nobody is left to play."""
     wanted, count, remarks = {}, Counter(), []
     for name in filter(None, map(str.strip, names.split(","))):
-        if instruments.words(name) & {"drum", "percussion"}:
+        if name.lower() in KIT:  # steel drums are another instrument
             wanted[parts.DRUMS] = Part("Drums", drums=True)
             continue
         program = instruments.program(name, "--instruments")

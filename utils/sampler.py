@@ -12,7 +12,8 @@ from tqdm import tqdm
 from utils import recall, settings
 from utils.errors import UserError
 from utils.events import END_STREAM
-from utils.stepper import Classes, State, Stepper
+from utils.states import Classes, State
+from utils.stepper import Stepper
 
 DRAWS = 8  # random numbers for an event: more than there are streams, so one more stream leaves those of the others
 
@@ -76,6 +77,8 @@ def choose(
 def forbid(logits: np.ndarray, forbidden: np.ndarray) -> np.ndarray:
     """Logits with the `forbidden` classes (B, V) at minus infinity; a row that would lose its last class stays as it
     is."""
+    if not forbidden.any():
+        return logits
     nothing_left = (forbidden | np.isneginf(logits)).all(axis=1, keepdims=True)
     return np.where(forbidden & ~nothing_left, -np.inf, logits)
 
@@ -266,6 +269,7 @@ def generate(
                 logits = constrain(stream, logits, state, chosen)
             made[stream][n] = choose(logits, sampling.temperature, sampling.top_p, uniform[n, :, k], repeats, lowest)
             chosen |= network.known(stream, made[stream][n], state, chosen)
+            output = network.turned(stream, output, state, chosen)
         over = chosen[END_STREAM] == network.vocabulary.end
         over |= state.onset + network.steps(chosen[END_STREAM]) >= stop
         length = np.where(over & (length == events), n, length)

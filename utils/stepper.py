@@ -5,17 +5,16 @@ events of a window at once. A test holds both to the same distributions within 1
 units, V classes, F traces, K contexts of the match model.
 """
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, fields, replace
+from collections.abc import Sequence
+from dataclasses import replace
 from itertools import pairwise
-from typing import Any
 
 import numpy as np
 
 from utils import recall
 from utils.checkpoint import Checkpoint
 from utils.errors import UserError
-from utils.events import END_STREAM, NOT_TOLD, bar_steps, outlook
+from utils.events import END_STREAM, bar_steps
 from utils.heads import (
     CELLS,
     FADING,
@@ -34,69 +33,9 @@ from utils.heads import (
     weight_shapes,
 )
 from utils.parts import NOBODY, Voices
+from utils.states import Classes, State, to_come
 from utils.theory import Metre
 from utils.vocabulary import Vocabulary
-
-Classes = dict[str, np.ndarray]  # stream -> (B,)
-
-
-@dataclass
-class State:
-    """Where B pieces stand after some events, of which the last is not yet read."""
-
-    cells: list[tuple[np.ndarray, ...]]  # for each layer its states (B, U): h and c of an LSTM, h of a GRU
-    last: Classes  # what the network reads of the last event: its streams and what follows from them
-    bar: np.ndarray  # (B,) steps in a bar
-    end: np.ndarray  # (B,) steps from the beginning to the bar line at which the piece shall end; 0 if nobody says
-    traces: np.ndarray  # (B, F, numbers) of pitch classes and keys before the last event; see `Stepper.hear`
-    held: np.ndarray  # (B, keys) quarter notes after the event before the last for which each key is held
-    past: recall.Past  # all events but the last
-    voices: Voices  # where each part is after the last event
-    present: np.ndarray  # (B, parts) 1 for each that plays, if that is told; without parts (B, 0)
-    onset: np.ndarray  # (B,) steps from the beginning to the last event
-    length: int  # events so far
-
-
-def mapped(change: Callable[..., np.ndarray], *values: Any) -> Any:
-    """What is like each of `values` (states, or parts of them), with the arrays that stand at the same place in all of
-    them changed to `change(array, array, ...)`; whatever is no array stays as it is in the first."""
-    first = values[0]
-    if isinstance(first, np.ndarray):
-        return change(*values)
-    if isinstance(first, dict):
-        return {name: mapped(change, *(value[name] for value in values)) for name in first}
-    if isinstance(first, list | tuple):
-        return type(first)(mapped(change, *parts) for parts in zip(*values, strict=True))
-    if isinstance(first, State | recall.Past | Voices):
-        names = [field.name for field in fields(first)]
-        return replace(first, **{n: mapped(change, *(getattr(value, n) for value in values)) for n in names})
-    return first
-
-
-def stack(states: list[State]) -> State:
-    """Several states as one batch; they count as many events as the first."""
-    length = max(state.past.length for state in states)
-    states = [replace(state, past=state.past.aligned(length)) for state in states]
-    return mapped(lambda *arrays: np.concatenate(arrays), *states)
-
-
-def take(state: State, which: np.ndarray | slice) -> State:
-    """Some pieces of a batch: `which` holds their indices, a mask or a slice."""
-    return mapped(lambda array: array[which], state)
-
-
-def to_come(state: State, bar: np.ndarray) -> Classes:
-    """What is told, in the bars (B,) numbered from 0 on, of how much is still to come."""
-    told = outlook(bar, np.maximum(state.end // state.bar, 1))
-    return {name: np.where(state.end > 0, told[name], not_told) for name, not_told in NOT_TOLD.items()}
-
-
-def ending(state: State, end: np.ndarray) -> State:
-    """The state in pieces of which it is told that they end `end` (B,) steps after their beginning."""
-    state = replace(state, end=end)
-    bar = (state.onset - state.last["phase"]) // state.bar if state.length else np.full(len(end), -1)
-    return replace(state, last={**state.last, **to_come(state, bar)})
-
 
 # ---- the recurrent steps: as the layers of Keras with the same weights ----
 
@@ -248,9 +187,9 @@ class Stepper:
         return output, replace(state, cells=cells, traces=traces, held=held, past=past)
 
     def logits(self, stream: str, output: np.ndarray, state: State, chosen: Classes) -> tuple[np.ndarray, np.ndarray]:
-        """(B, V) unnormalised log-probabilities of the next event's class in `stream`, given the output of `step`, the
-        state before the event, and what was chosen of it so far (see `known`); and which classes repeat something that
-        agrees with that."""
+        """(B, V) unnormalised log-probabilities of the next event's class in `stream`, given the output of `step` (as
+        it is `turned` by then), the state before the event, and what was chosen of it so far (see `known`); and which
+        classes repeat something that agrees with that."""
         folded = self.heads[stream]
         recalled = state.past.recalled
         agrees = folded.head.agrees(np, recalled, chosen)
@@ -260,10 +199,6 @@ class Stepper:
             until = state.voices.left / self.vocabulary.grid
             passed = self.quarters[chosen[END_STREAM]] if END_STREAM in folded.head.sees else np.zeros(len(output))
             seen[1:1] = sounding(np, until, passed), state.present
-            if "part" in folded.head.sees:
-                units = self.shape.units
-                heard = self.heard(state.traces, pitch_of(np, chosen["origin"]))
-                seen[:1] = output[:, :units], heard, output[:, units + HEARD :]
         hidden = np.concatenate(seen, axis=1, dtype=np.float32) @ folded.kernel + folded.bias
         for name, table in folded.tables.items():
             hidden = hidden + table[chosen[name]]
@@ -303,6 +238,14 @@ class Stepper:
             told["origin"] = state.voices.origins(part)
             told |= {name: last[np.arange(len(part)), part] for name, last in state.voices.last.items()}
         return told
+
+    def turned(self, stream: str, output: np.ndarray, state: State, chosen: Classes) -> np.ndarray:
+        """The output of `step` for the heads after that of `stream`, which has just been chosen: once they see who
+        plays, they hear everything from where that part is."""
+        if stream != "part" or "part" not in self.shape.sees["note"]:
+            return output
+        units, heard = self.shape.units, self.heard(state.traces, pitch_of(np, chosen["origin"]))
+        return np.concatenate([output[:, :units], heard, output[:, units + HEARD :]], axis=1)
 
     def append(self, state: State, event: Classes) -> State:
         """The state with an event, all that is `known` of it, after it; not yet read."""

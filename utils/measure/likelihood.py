@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 from tqdm import tqdm
 
-from utils import dataset, stepper
+from utils import dataset, states
 from utils.dataset import Corpus
 from utils.heads import Shape
 from utils.piece import Piece
+from utils.stepper import Stepper
 from utils.theory import to_steps
 
 if TYPE_CHECKING:
@@ -63,7 +64,7 @@ class Score:
         return self.right.sum(axis=0) / self.corpus.is_target.sum(axis=0)
 
 
-def score(network: stepper.Stepper, corpus: Corpus) -> Score:
+def score(network: Stepper, corpus: Corpus) -> Score:
     """Score all pieces of a corpus, the state carried through each. A piece that has ended leaves its batch."""
     size = np.diff(corpus.first) - 1
     result = Score(np.zeros(corpus.is_target.shape), np.zeros(corpus.is_target.shape, bool), corpus)
@@ -73,7 +74,7 @@ def score(network: stepper.Stepper, corpus: Corpus) -> Score:
         if t == 0:
             state = network.start(len(piece), (4, 4))
         # The metre may change on the way, so the length of the bar is read from the corpus.
-        state = replace(stepper.take(state, slice(len(now))), bar=corpus.matches.bar[now])
+        state = replace(states.take(state, slice(len(now))), bar=corpus.matches.bar[now])
         output, state = network.step(state)
         event = corpus.events_at(now + 1)
         for k, stream in enumerate(network.streams):
@@ -83,6 +84,7 @@ def score(network: stepper.Stepper, corpus: Corpus) -> Score:
             nats = np.log(np.exp(logits).sum(axis=1)) - logits[np.arange(len(those)), true]
             result.events[now[those] + 1, k] = nats
             result.right[now[those] + 1, k] = logits.argmax(axis=1) == true
+            output = network.turned(stream, output, state, event)
         state = network.append(state, event)
     return result
 

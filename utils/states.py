@@ -1,0 +1,74 @@
+"""Where pieces stand that are made or scored event by event, and how several are put side by side and taken apart.
+
+Shapes: B pieces side by side, U units, F traces.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, fields, replace
+from typing import Any
+
+import numpy as np
+
+from utils import recall
+from utils.events import NOT_TOLD, outlook
+from utils.parts import Voices
+
+Classes = dict[str, np.ndarray]  # stream -> (B,)
+
+
+@dataclass
+class State:
+    """Where B pieces stand after some events, of which the last is not yet read."""
+
+    cells: list[tuple[np.ndarray, ...]]  # for each layer its states (B, U): h and c of an LSTM, h of a GRU
+    last: Classes  # what the network reads of the last event: its streams and what follows from them
+    bar: np.ndarray  # (B,) steps in a bar
+    end: np.ndarray  # (B,) steps from the beginning to the bar line at which the piece shall end; 0 if nobody says
+    traces: np.ndarray  # (B, F, numbers) of pitch classes and keys before the last event; see `Stepper.hear`
+    held: np.ndarray  # (B, keys) quarter notes after the event before the last for which each key is held
+    past: recall.Past  # all events but the last
+    voices: Voices  # where each part is after the last event
+    present: np.ndarray  # (B, parts) 1 for each that plays, if that is told; without parts (B, 0)
+    onset: np.ndarray  # (B,) steps from the beginning to the last event
+    length: int  # events so far
+
+
+def mapped(change: Callable[..., np.ndarray], *values: Any) -> Any:
+    """What is like each of `values` (states, or parts of them), with the arrays that stand at the same place in all of
+    them changed to `change(array, array, ...)`; whatever is no array stays as it is in the first."""
+    first = values[0]
+    if isinstance(first, np.ndarray):
+        return change(*values)
+    if isinstance(first, dict):
+        return {name: mapped(change, *(value[name] for value in values)) for name in first}
+    if isinstance(first, list | tuple):
+        return type(first)(mapped(change, *parts) for parts in zip(*values, strict=True))
+    if isinstance(first, State | recall.Past | Voices):
+        names = [field.name for field in fields(first)]
+        return replace(first, **{n: mapped(change, *(getattr(value, n) for value in values)) for n in names})
+    return first
+
+
+def stack(states: list[State]) -> State:
+    """Several states as one batch; they count as many events as the first."""
+    length = max(state.past.length for state in states)
+    states = [replace(state, past=state.past.aligned(length)) for state in states]
+    return mapped(lambda *arrays: np.concatenate(arrays), *states)
+
+
+def take(state: State, which: np.ndarray | slice) -> State:
+    """Some pieces of a batch: `which` holds their indices, a mask or a slice."""
+    return mapped(lambda array: array[which], state)
+
+
+def to_come(state: State, bar: np.ndarray) -> Classes:
+    """What is told, in the bars (B,) numbered from 0 on, of how much is still to come."""
+    told = outlook(bar, np.maximum(state.end // state.bar, 1))
+    return {name: np.where(state.end > 0, told[name], not_told) for name, not_told in NOT_TOLD.items()}
+
+
+def ending(state: State, end: np.ndarray) -> State:
+    """The state in pieces of which it is told that they end `end` (B,) steps after their beginning."""
+    state = replace(state, end=end)
+    bar = (state.onset - state.last["phase"]) // state.bar if state.length else np.full(len(end), -1)
+    return replace(state, last={**state.last, **to_come(state, bar)})

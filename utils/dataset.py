@@ -138,7 +138,8 @@ def encode(sources: list[Source], vocabulary: Vocabulary, transpose: int = 0) ->
     if vocabulary.players:
         inputs["spacing"][1:] = vocabulary.interval(inputs["note"][1:], lines.here[:-1])
         inputs["spacing"][first[:-1]] = REACH
-        own = np.append(NOBODY, lines.last(inputs["part"][1:], np.arange(first[-1] - 1)))
+        own = np.full(first[-1], NOBODY)
+        own[1:] = lines.last(inputs["part"][1:], np.arange(first[-1] - 1))
         own[first[:-1]] = NOBODY
         for name, source in vocabulary.last.items():
             inputs[name][:] = np.where(own == NOBODY, vocabulary.start_token[name], inputs[source][own])

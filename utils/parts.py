@@ -119,7 +119,7 @@ class Lines:
         order = np.argsort(part, kind="stable")
         piece = np.repeat(np.arange(len(first) - 1), np.diff(first))
         # One running maximum serves all parts and pieces, since each begins above whatever came before it.
-        apart = (piece + part.astype(np.int64) * len(first)) * (np.ptp(end) + 1)
+        apart = (piece + part.astype(np.int64) * len(first)) * (end.max(initial=0) + 1)
         until = np.empty_like(apart)
         until[order] = np.maximum.accumulate((end + apart)[order])
         begins = first[piece]

@@ -153,8 +153,8 @@ def new_music(weights: Checkpoint, network: Stepper, train: list[Source], unseen
     }
     samples["ending"] = {name: {"pieces": len(some)} | shares(some) for name, some in endings.items()}
     players = weights.vocabulary.players
-    written = [replace(made[0], streams=weights.vocabulary.decode(classes)) for classes in chosen]
-    music = {"generated": written, "real": [s.events for s in train], "held_out": [s.events for s in unseen]}
+    music = {"real": [s.events.streams for s in train], "held_out": [s.events.streams for s in unseen]}
+    music["generated"] = [weights.vocabulary.decode(classes) for classes in chosen]
     played = {name: statistics.of_parts(some, players) for name, some in music.items()} if players else {}
     samples["parts"] = {
         known.name: {name: told[value] for name, told in played.items() if value in told}

@@ -177,20 +177,21 @@ def defined(some: list[Features], name: str) -> np.ndarray:
     return values[~np.isnan(values).any(axis=1)]
 
 
-def of_parts(pieces: list[Events], players: dict[int, parts.Class]) -> dict[int, dict[str, float]]:
-    """What each part that is known plays in some pieces, by its value: `share` of all notes; `pitch`, their mean, but
-    of drums; `together`, the share of them that begin while another of the part sounds; and `kept`, the share of the
-    pieces with the part in which it keeps to its range and, if it is alone as a rule, to one note at once."""
+def of_parts(pieces: list[dict[str, np.ndarray]], players: dict[int, parts.Class]) -> dict[int, dict[str, float]]:
+    """What each part that is known plays in some pieces, stream -> (E,), by its value: `share` of all notes; `pitch`,
+    their mean, but of drums; `together`, the share of them that begin while another of the part sounds; and `kept`, the
+    share of the pieces with the part in which it keeps to its range and, if it is alone as a rule, to one note at once.
+    """
     told: dict[int, dict[str, float]] = {}
-    total = sum(map(len, pieces))
+    total = sum(len(streams["part"]) for streams in pieces)
     for value, known in players.items():
         notes, pitch, doubled, kept = 0, 0.0, 0, []
-        for piece in pieces:
-            mine = piece.streams["part"] == value
+        for streams in pieces:
+            mine = streams["part"] == value
             if not mine.any():
                 continue
-            onset, note = np.cumsum(piece.streams["offset"])[mine], piece.streams["note"][mine]
-            more = overlaps(onset, onset + piece.streams["duration"][mine])
+            onset, note = np.cumsum(streams["offset"])[mine], streams["note"][mine]
+            more = overlaps(onset, onset + streams["duration"][mine])
             notes, pitch, doubled = notes + len(note), pitch + float(note.sum()), doubled + more
             kept.append(known.low <= note.min() and note.max() <= known.high and not (known.alone and more))
         if notes:

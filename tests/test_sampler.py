@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -59,7 +60,9 @@ def test_the_longer_it_goes_round_the_warmer(stepper: Stepper):
     past = stepper.start(4, (4, 4)).past
     past.recalled["back"] = np.full((4, recall.K), 8)
     past.recalled["streak"] = np.array([[0], [4], [8], [64]]) * np.ones((1, recall.K), int)
-    np.testing.assert_allclose(sampler.repeating_temperature(past)[:, 0], [0.95, 0.95, 1.05, 1.35])
+    np.testing.assert_allclose(sampler.repeating_temperature(past)[:, 0], [0.92, 0.92, 1.02, 1.32])
+    alone = replace(past, viewpoint=SimpleNamespace(vocabulary=SimpleNamespace(players={})))  # all is one part
+    np.testing.assert_allclose(sampler.repeating_temperature(alone)[:, 0], [0.95, 0.95, 1.05, 1.35])
 
 
 def test_a_seed_gives_the_same_piece_alone_or_among_others(stepper: Stepper):

@@ -23,7 +23,8 @@ from utils.events import (
 )
 
 REACH = 127  # the largest interval between two pitches; class of the interval 0
-RARE = 0.02  # share of the pieces that must have a part for it to have a class of its own
+# Share of the pieces, and number of them if there are FEW or more, that must have a part for it to have a class.
+RARE, LEAST, FEW = 0.02, 2, 5
 SELDOM = 0.01  # share of its notes that a part may begin while another of its own sounds, and be called alone; a tenth
 # of it may lie below its range, and as much above
 
@@ -185,10 +186,11 @@ def overlaps(onset: np.ndarray, end: np.ndarray) -> int:
 
 
 def describe_parts(pieces: list[Events]) -> dict[int, parts.Class]:
-    """What is known of the parts of the training pieces. Those that fewer than RARE of them have are left out: they are
-    heard as others of their family are."""
+    """What is known of the parts of the training pieces. Those that are RARE in them are left out: they are heard as
+    others of their family are."""
     count = Counter(value for piece in pieces for value in np.unique(piece.streams["part"]).tolist())
-    kept = sorted(value for value, times in count.items() if times >= RARE * len(pieces)) or sorted(count)
+    least = max(RARE * len(pieces), LEAST if len(pieces) >= FEW else 1)
+    kept = sorted(value for value, times in count.items() if times >= least) or sorted(count)
     names, doubled = {value: Counter() for value in kept}, Counter()
     struck = {value: np.zeros(2 * FIRST_DRUM, np.int64) for value in kept}  # how often each value of the note stream
     for piece in pieces:

@@ -1,5 +1,6 @@
 """Pictures: the learning curve, the diagram of the network, and new music beside real music."""
 
+import textwrap
 from fractions import Fraction
 from pathlib import Path
 
@@ -60,7 +61,8 @@ def learning_curve(history: list[dict], path: Path, unit: str = "note") -> None:
 def network_diagram(vocabulary: Vocabulary, shape: Shape, path: Path) -> None:
     """A PNG of the network: what it reads of an event above, the match model on the right, the heads below, shapes of
     arrays at the arrows."""
-    heads, columns, last = shape.sees, len(vocabulary.inputs) + 1, -1 - shape.layers
+    heads, parts, last = shape.sees, vocabulary.told_parts, -1 - shape.layers
+    columns = len(vocabulary.inputs) + 1 + (parts > 0)
     figure = Figure(figsize=(2.1 * (columns + 1), 5.5 + 0.9 * shape.layers), layout="constrained")
     axes = figure.add_subplot()
     axes.axis("off")
@@ -68,7 +70,7 @@ def network_diagram(vocabulary: Vocabulary, shape: Shape, path: Path) -> None:
     def box(x: float, y: float, text: str, color: str, width: float = 0.86) -> None:
         style = "round,pad=0,rounding_size=0.08"
         axes.add_patch(FancyBboxPatch((x - width / 2, y - 0.27), width, 0.54, fc=color, ec="gray", boxstyle=style))
-        axes.text(x, y, text, ha="center", va="center", fontsize=9 - 1.5 * (text.count("\n") > 1))
+        axes.text(x, y, text, ha="center", va="center", fontsize=9 - min(text.count("\n") ** 2 // 3, 3))
 
     def arrow(x0: float, y0: float, x1: float, y1: float, text: str = "", color: str = "gray") -> None:
         axes.annotate("", (x1, y1 + 0.27), (x0, y0 - 0.27), arrowprops={"arrowstyle": "-|>", "color": color})
@@ -78,12 +80,14 @@ def network_diagram(vocabulary: Vocabulary, shape: Shape, path: Path) -> None:
     traces, becomes = len(FADING), f"Embedding\n{shape.embedding}"
     read = [(f"{name}\n{size} classes", "(B, T)", becomes) for name, size in vocabulary.inputs.items()]
     read.append(("keys struck so far\nlately, and at all", f"(B, T, {traces}, 128)", f"heard; home\n{HEARD} numbers"))
+    if parts:
+        read.append(("the parts that play,\nand for how long", f"(B, T, 2, {parts})", f"who plays\n{parts} numbers"))
     for x, (text, array, becomes) in enumerate(read):
         box(x, 0, text, "#e8f0fe")
         arrow(x, 0, x, -1, array)
         box(x, -1, becomes, "#d2e3fc")
         arrow(x, -1, middle + (x - middle) * 0.55, -2)
-    features = f"{shape.embedding * (columns - 1)} + {HEARD}"
+    features = f"{shape.embedding * len(vocabulary.inputs)} + {HEARD + parts}"
     for y in range(-2, last - 1, -1):
         if y < -2:
             arrow(middle, y + 1, middle, y)
@@ -97,7 +101,8 @@ def network_diagram(vocabulary: Vocabulary, shape: Shape, path: Path) -> None:
         x, y = middle + (k - (len(heads) - 1) / 2) * 2.1, last - 1.5
         arrow(middle + (x - middle) * 0.55, last, x, y, f"(B, T, {features})" if k == 0 else "")
         arrow(columns, last, x + 0.7, y, f"(B, T, {K})" if k == len(heads) - 1 else "", "tab:red")
-        also = "heard, recalled" + (f"; next\n{', '.join(seen)}" if seen else "")
+        also = "heard, recalled" + ", who plays" * (parts > 0)
+        also += f"; next\n{textwrap.fill(', '.join(seen).replace('_', ' '), 48)}" if seen else ""
         box(x, y, f"Dense {shape.hidden}, ReLU\n+ {also}", "#e6f4ea", 1.95)
         arrow(x, y, x, y - 1, f"(B, T, {shape.hidden})")
         by = "pitch + interval + around the key + recalled" if stream == "note" else "class + recalled"

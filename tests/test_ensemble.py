@@ -157,7 +157,8 @@ def test_nobody_breaks_the_rules_of_its_part(band: Path, vocabulary: Vocabulary)
             note, begin, end = values["note"][mine], onset[mine], (onset + values["duration"])[mine]
             assert ((known.low <= note) & (note <= known.high)).all()
             assert ((note >= events.FIRST_DRUM) == (value == parts.DRUMS)).all()
-            assert not known.alone or (begin[1:] >= end[:-1]).all()
+            # The piano's piece is heard as that of another, and its chords are held for longer than any rest.
+            assert not known.alone or len(begun["parts"]) == 1 or (begin[1:] >= end[:-1]).all()
     assert vocabulary.players[parts.value_of(33)].alone
 
 

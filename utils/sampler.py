@@ -118,8 +118,9 @@ def no_note_below_previous_in_chord(network: Stepper) -> list[Constraint]:
 
 
 def only_parts(network: Stepper, allowed: np.ndarray) -> list[Constraint]:
-    """Only the `allowed` parts (B, P) or (1, P) play: in a chord one after the other as in the training music, each
-    within the range that it has there, and one that is `alone` there no two notes at once."""
+    """Only the `allowed` parts (B, P) or (1, P) play, whatever happens; and as far as possible in a chord one after the
+    other as in the training music, each within the range that it has there, and one that is `alone` there no two notes
+    at once."""
     vocabulary, values = network.vocabulary, network.vocabulary.values
     known = [vocabulary.players[value] for value in values["part"].tolist()]
     classes, alone = np.arange(len(known)), np.array([one.alone for one in known])
@@ -137,6 +138,7 @@ def only_parts(network: Stepper, allowed: np.ndarray) -> list[Constraint]:
 
     def too_early(state: State, chosen: Classes) -> np.ndarray:
         until = np.where(allowed, np.where(alone, state.voices.left, 0), 2**30).min(axis=1, keepdims=True)
+        until = np.minimum(until, network.gaps.max())  # a part may sound for longer than any offset
         nobody = ~free(state, np.zeros((len(state.onset), 1))).any(axis=1, keepdims=True)
         return ~network.is_end & ((network.gaps[:-1] < until) | (network.gaps[:-1] == 0) & nobody)
 
@@ -145,6 +147,7 @@ def only_parts(network: Stepper, allowed: np.ndarray) -> list[Constraint]:
 
     return [
         forbidding(END_STREAM, too_early),
+        forbidding("part", lambda state, chosen: np.broadcast_to(~allowed, (len(state.onset), len(classes)))),
         forbidding("part", not_free),
         forbidding("note", lambda state, chosen: out_of_range[chosen["part"]]),
     ]

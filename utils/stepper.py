@@ -183,7 +183,8 @@ class Stepper:
         cells = []
         for layer, states in zip(self.layers, state.cells, strict=True):
             cells.append(layer.step(cells[-1][0] @ layer.kernel if cells else read, *states))
-        output = np.concatenate([cells[-1][0], heard, confidence(np, past.recalled)], axis=1, dtype=np.float32)
+        parts = self.sounding(state, np.zeros(len(heard)))
+        output = np.concatenate([cells[-1][0], heard, confidence(np, past.recalled), parts], axis=1, dtype=np.float32)
         return output, replace(state, cells=cells, traces=traces, held=held, past=past)
 
     def logits(self, stream: str, output: np.ndarray, state: State, chosen: Classes) -> tuple[np.ndarray, np.ndarray]:
@@ -194,12 +195,7 @@ class Stepper:
         recalled = state.past.recalled
         agrees = folded.head.agrees(np, recalled, chosen)
         around = self.surroundings(state, chosen) if stream == "note" else None
-        seen = [output, agrees]
-        if self.vocabulary.told_parts:
-            until = state.voices.left / self.vocabulary.grid
-            passed = self.quarters[chosen[END_STREAM]] if END_STREAM in folded.head.sees else np.zeros(len(output))
-            seen[1:1] = sounding(np, until, passed), state.present
-        hidden = np.concatenate(seen, axis=1, dtype=np.float32) @ folded.kernel + folded.bias
+        hidden = np.concatenate([output, agrees], axis=1, dtype=np.float32) @ folded.kernel + folded.bias
         for name, table in folded.tables.items():
             hidden = hidden + table[chosen[name]]
         above = np.maximum(hidden, 0) @ folded.above + folded.above_bias
@@ -240,12 +236,28 @@ class Stepper:
         return told
 
     def turned(self, stream: str, output: np.ndarray, state: State, chosen: Classes) -> np.ndarray:
-        """The output of `step` for the heads after that of `stream`, which has just been chosen: once they see who
-        plays, they hear everything from where that part is."""
-        if stream != "part" or "part" not in self.shape.sees["note"]:
+        """The output of `step` for the heads after that of `stream`, which has just been chosen: once they see when the
+        next event comes, they know for how long the parts still sound then; and once they see who plays, they hear
+        everything from where that part is."""
+        if not self.vocabulary.told_parts or stream not in self.shape.sees["note"]:
             return output
-        units, heard = self.shape.units, self.heard(state.traces, pitch_of(np, chosen["origin"]))
-        return np.concatenate([output[:, :units], heard, output[:, units + HEARD :]], axis=1)
+        first, after = self.shape.units, -2 * self.vocabulary.told_parts
+        if stream == END_STREAM:
+            first, turned = after, self.sounding(state, self.quarters[chosen[stream]])
+        elif stream == "part":
+            turned = self.heard(state.traces, pitch_of(np, chosen["origin"]))
+        else:
+            return output
+        output = output.copy()
+        output[:, first : first + turned.shape[1] or None] = turned
+        return output
+
+    def sounding(self, state: State, quarters: np.ndarray) -> np.ndarray:
+        """(B, 2 parts) for how long each part still sounds, so many `quarters` (B,) after the last event, and which
+        parts play; without parts (B, 0)."""
+        left = state.voices.left[:, : self.vocabulary.told_parts] / self.vocabulary.grid
+        left = sounding(np, left, quarters)
+        return np.concatenate([left, state.present], axis=1)
 
     def append(self, state: State, event: Classes) -> State:
         """The state with an event, all that is `known` of it, after it; not yet read."""

@@ -84,4 +84,4 @@ def numbered(names: list[str]) -> list[str]:
 
 def programs(names: str) -> tuple[int, ...]:
     """The program numbers of several instruments with commas between them; see `program`."""
-    return tuple(program(name) for name in names.split(",") if name.strip())
+    return tuple(program(name.strip()) for name in names.split(",") if name.strip())

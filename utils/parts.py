@@ -70,7 +70,8 @@ def distance(value: int, mean: float, known: int, its_mean: float) -> float:
         return 0 if value == known else np.inf
     (program, _), (other, _) = player(value), player(known)
     register = abs(mean - its_mean)
-    return (0 if np.isnan(register) else register) + 6 * (program != other) + 12 * (program // 8 != other // 8)
+    near = abs(program - other) / 100  # of equals, whoever is nearer in the list of General MIDI
+    return (0 if np.isnan(register) else register) + near + 6 * (program != other) + 12 * (program // 8 != other // 8)
 
 
 def heard_as(means: dict[int, float], known: dict[int, float]) -> dict[int, int]:

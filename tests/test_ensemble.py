@@ -10,7 +10,7 @@ from conftest import TINY, band_piece, make_piece, one_line_error, random_piece,
 from utils import checkpoint, compose, dataset, ensemble, events, midi, parts, sampler
 from utils.errors import UserError
 from utils.events import Representation
-from utils.piece import Part, Piece
+from utils.piece import Part, Piece, told_apart
 from utils.stepper import Stepper
 from utils.vocabulary import Vocabulary, build_vocabulary
 
@@ -199,3 +199,18 @@ def test_drums_end_with_a_fragment_if_the_network_knows_none(weights: Path):
     only = prior.take(np.array([part.drums for part in prior.parts])[prior.part])
     with pytest.raises(UserError, match="only drums"):
         ensemble.hear(network.vocabulary, only)
+
+
+def test_the_hands_of_an_unnamed_piano_stay_two(band: Path):
+    """Two tracks without names, of one instrument on one channel, as many files have for the hands."""
+    network = Stepper(checkpoint.load(band))
+    rows = [(i * 480, pitch + i % 5, 480, 80, hand) for i in range(16) for hand, pitch in ((0, 72), (1, 48))]
+    prior = make_piece(rows, parts=told_apart([Part("", 40, channel=3)] * 2))
+    for programs in ((), (19, 19)):
+        wanted = compose.Wanted(60, prepend=True, programs=programs)
+        (piece,), _, _ = compose.continuations(network, prior, sampler.Sampling(seed=1), wanted, 1)
+        before, after = piece.take(piece.onset < 16 * 480), piece.take(piece.onset >= 16 * 480)
+        assert before.part.tolist() == prior.part.tolist() and len(piece.parts) == 2 + len(programs)
+        # Each goes on where it was: the first higher than the second.
+        high, low = (after.pitch[after.part == after.part.max() - lower].mean() for lower in (1, 0))
+        assert high > low

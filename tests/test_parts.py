@@ -126,7 +126,7 @@ def titled(name: str, *messages: mido.Message) -> list:
 def test_a_part_is_what_plays_one_program_in_one_track(channels: bool):
     twice = titled("Violin", *strike(60, 0, 40))
     piece = midi.parse(file_of(titled("Song"), twice, twice, titled("Violin", *strike(60, 1, 40))), channels)
-    assert heads(piece) == [("Violin", 40, False)] * 3
+    assert heads(piece) == [("Violin", 40, False)] * 3 and len(set(piece.parts)) == 3
     # Two channels with one program are one part, whatever plays between them.
     several = titled("All", *strike(60, 0, 40), *strike(61, 1, 5), *strike(62, 2, 40), *strike(36, 9))
     piece = midi.parse(file_of(several, kind=0), channels)

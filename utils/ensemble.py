@@ -8,7 +8,7 @@ import numpy as np
 from utils import events, instruments, parts
 from utils.errors import UserError
 from utils.events import Events
-from utils.piece import Part, Piece
+from utils.piece import Part, Piece, told_apart
 from utils.vocabulary import Vocabulary
 
 KIT = ("drums", "drum kit", "percussion", "kit")  # what the drums may be called
@@ -26,11 +26,11 @@ class Ensemble:
 
     def sounding_as(self, programs: tuple[int, ...]) -> "Ensemble":
         """The same, but the first parts, drums not counted, sound as the instruments `programs`."""
-        players, wanted = {}, iter(programs)
-        for value, part in self.players.items():
+        wanted, parts = iter(programs), []
+        for part in self.players.values():
             program = part.program if part.drums else next(wanted, part.program)
-            players[value] = part if program == part.program else Part("", program, part.drums, part.channel)
-        return Ensemble(players)
+            parts.append(part if program == part.program else part._replace(name="", program=program))
+        return Ensemble(dict(zip(self.players, told_apart(parts), strict=True))) if programs else self
 
 
 def of_classes(vocabulary: Vocabulary, values: list[int]) -> Ensemble:

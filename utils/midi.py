@@ -19,7 +19,7 @@ import numpy as np
 
 from utils import files, theory
 from utils.errors import UserError
-from utils.piece import COLUMNS, Part, Piece
+from utils.piece import COLUMNS, Part, Piece, told_apart
 
 ENDINGS = (".mid", ".midi", ".kar")
 BESIDE = (".wav", ".png", ".musicxml")  # what may stand beside a MIDI file of ours, under its name
@@ -161,7 +161,7 @@ def parse(data: bytes, channels: bool = False) -> Piece:
     pedals = np.concatenate([np.zeros((0, 3), np.int64), *pedals])
     if len(numbers) > len(parts):  # two channels of a part, which have the same pedals
         pedals = np.unique(pedals, axis=0)
-    return Piece(*columns, parts, scores[0].ticks_per_quarter, tempos, metres, keys, pedals).sorted()
+    return Piece(*columns, told_apart(parts), scores[0].ticks_per_quarter, tempos, metres, keys, pedals).sorted()
 
 
 def read_bytes(path: Path) -> bytes:

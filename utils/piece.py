@@ -1,5 +1,7 @@
 """A piece of music: arrays of onset, pitch, duration, velocity and part, in ticks. Shapes: N notes."""
 
+from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
@@ -20,10 +22,21 @@ class Part(NamedTuple):
     program: int = 0  # General MIDI instrument, 0..127; of drums the kit
     drums: bool = False
     channel: int = -1  # 0..15, on which it was in its file; -1: any
+    twin: int = 0  # how many parts of its piece before it are otherwise the same, such as the hands of an unnamed piano
 
     def called(self) -> str:
         """Its name, or else that of its instrument."""
         return self.name or ("Drums" if self.drums else INSTRUMENTS[self.program])
+
+
+def told_apart(parts: Iterable[Part]) -> list[Part]:
+    """The parts, those that are otherwise the same with their numbers as twins."""
+    alike, before = Counter(), []
+    for part in parts:
+        part = part._replace(twin=0)
+        before.append(part._replace(twin=alike[part]))
+        alike[part] += 1
+    return before
 
 
 def shortened(names: list[str]) -> str:
@@ -95,12 +108,11 @@ class Piece:
     def joined(self, other: "Piece") -> "Piece":
         """The piece with the notes of `other`, which counts the same ticks, among its own; who plays in both has one
         part."""
-        parts = list(dict.fromkeys([*self.parts, *other.parts]))
-        here, there = (np.array([parts.index(part) for part in piece.parts], int) for piece in (self, other))
+        parts = [*self.parts, *(part for part in other.parts if part not in self.parts)]
+        there = np.array([parts.index(part) for part in other.parts], int)
         both = {name: np.concatenate([getattr(self, name), getattr(other, name)]) for name in COLUMNS}
-        both["part"] = np.concatenate([here[self.part], there[other.part]])
-        pedals = np.column_stack([self.pedals[:, :2], here[self.pedals[:, 2]]])
-        return replace(self, **both, parts=parts, pedals=pedals).sorted()
+        both["part"] = np.concatenate([self.part, there[other.part]])
+        return replace(self, **both, parts=parts).sorted()
 
     def finer(self, times: int) -> "Piece":
         """The same music with `times` as many ticks to a quarter."""

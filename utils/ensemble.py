@@ -117,7 +117,7 @@ def of_fragment(vocabulary: Vocabulary, heard: Events, prior: Piece) -> tuple[En
 
 def without_unknown_drums(vocabulary: Vocabulary, prior: Piece) -> tuple[Piece, list[str]]:
     """The fragment as far as the network can hear it. Raises UserError if that is nothing."""
-    drums = np.array([part.drums for part in prior.parts])[prior.part]
+    drums = prior.is_drum
     if not drums.any() or parts.DRUMS in vocabulary.players:
         return prior, []
     if drums.all():

@@ -141,18 +141,16 @@ def without_doubles(piece: Piece) -> Piece:
     return piece.take(order[new_rows(piece.onset[order], who[order])])
 
 
-def by_value(piece: Piece, how: Representation) -> Piece:
-    """The piece with the values of the streams `part` (0 for all notes if there is none) and `note` as its parts and
-    pitches, and its notes as long as they count. Raises ValueError if no note is left."""
+def by_value(piece: Piece, how: Representation, values: np.ndarray) -> Piece:
+    """The piece with the values of the streams `part` and `note` as its parts and pitches, given the `values` of its
+    parts, and with notes as long as they sound. Without parts 0 is the value of all, and there are no drums. Raises
+    ValueError if no note is left."""
     piece = piece.sounding() if how.pedal else piece
-    drums = np.array([part.drums for part in piece.parts])[piece.part]
     if how.has_parts:
-        length = np.where(drums, how.drum_length * piece.ticks_per_quarter // how.grid, piece.duration)
-        pitch = piece.pitch + FIRST_DRUM * drums
-        return replace(piece, part=parts.values_of(piece)[piece.part], pitch=pitch, duration=length)
-    if drums.all():
+        return replace(piece, part=values[piece.part], pitch=piece.pitch + FIRST_DRUM * piece.is_drum)
+    if piece.is_drum.all():
         raise ValueError("it has only drums, which --no-parts leaves out")
-    piece = piece.take(~drums)
+    piece = piece.take(~piece.is_drum)
     return replace(piece, part=np.zeros_like(piece.part))
 
 
@@ -164,11 +162,13 @@ def from_piece(piece: Piece, how: Representation = DEFAULT) -> Events:
     onset and end are one event, named by their pitches ('C2.G3.E5'). Raises ValueError for a piece of only drums if
     there are no parts.
     """
-    valued = by_value(piece, how)
+    values = parts.values_of(piece)
+    valued = by_value(piece, how, values)
     onset, end = (
         to_steps(at, piece.ticks_per_quarter, how.grid) for at in (valued.onset, valued.onset + valued.duration)
     )
-    notes = without_doubles(replace(valued, onset=onset, duration=np.maximum(end - onset, 1)))
+    duration = np.where(valued.pitch < FIRST_DRUM, np.maximum(end - onset, 1), how.drum_length)
+    notes = without_doubles(replace(valued, onset=onset, duration=duration))
     if how.chords == "class":
         notes = notes.take(np.lexsort((notes.pitch, notes.duration, notes.onset)))
         first = new_rows(notes.onset, notes.duration)
@@ -187,7 +187,7 @@ def from_piece(piece: Piece, how: Representation = DEFAULT) -> Events:
     clipped = np.count_nonzero(lengths > longest)
     streams = {stream: streams[stream] for stream in how.streams}
     phase, bar, bars = phase[:-1].astype(np.int32), bar[:-1].astype(np.int32), int(bar[-1]) + 1
-    players = dict(zip(parts.values_of(piece).tolist(), piece.parts, strict=True)) if how.has_parts else {}
+    players = dict(zip(values.tolist(), piece.parts, strict=True)) if how.has_parts else {}
     return Events(streams, phase, metres[:-1], bar, bars, clipped, players, len(piece) - len(valued))
 
 

@@ -65,6 +65,11 @@ class Piece:
     def __len__(self) -> int:
         return len(self.onset)
 
+    @property
+    def is_drum(self) -> np.ndarray:
+        """(N,) which notes are drums'."""
+        return np.array([part.drums for part in self.parts], bool)[self.part]
+
     def take(self, which: np.ndarray) -> "Piece":
         """The piece with the notes that `which` (indices or a mask) selects, in that order."""
         return replace(self, **{name: getattr(self, name)[which] for name in COLUMNS})

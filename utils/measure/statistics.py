@@ -23,8 +23,7 @@ Features = dict[str, float | list[float]]
 def as_one(piece: Piece) -> Piece:
     """The piece as if one part played all of it but the drums, or these if there is nothing else: what is counted, and
     what the judge hears, shall not depend on whether the parts are known."""
-    drums = np.array([part.drums for part in piece.parts])[piece.part]
-    heard = piece.take(~drums) if not drums.all() else piece
+    heard = piece if piece.is_drum.all() else piece.take(~piece.is_drum)
     return replace(heard, part=np.zeros_like(heard.part), parts=[Part()])
 
 

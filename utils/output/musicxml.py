@@ -199,7 +199,7 @@ def score_part(player: Player, known: dict[int, Head], name: str) -> Element:
 def write(piece: Piece, path: Path, title: str) -> None:
     """Write a piece as MusicXML, on the GRID. Raises OSError."""
     bars = theory.bars(piece.bars(), piece.onset, piece.ticks_per_quarter)
-    tempos, pitched = tempo_tags(piece, bars), ~np.array([part.drums for part in piece.parts])[piece.part]
+    tempos, pitched = tempo_tags(piece, bars), ~piece.is_drum
     key = theory.key_of(piece.pitch[pitched], piece.duration[pitched])
     listed, parts = [], []
     for number, player in enumerate(notation.players(piece, bars), 1):

@@ -230,7 +230,7 @@ def on_paper(piece: Piece, bars: list[Bar]) -> list[np.ndarray]:
     """The notes of each part, rows (start, end, pitch) in steps and in order, each at least a step long. Of notes on
     one key at one time the longest is written."""
     start, end = (to_steps(a, piece.ticks_per_quarter, GRID) for a in (piece.onset, piece.onset + piece.duration))
-    start, end = as_meant(start, end, piece.part, np.array([part.drums for part in piece.parts])[piece.part])
+    start, end = as_meant(start, end, piece.part, piece.is_drum)
     start = np.minimum(start, bars[-1].end - 1)
     notes = np.stack([start, np.clip(end, start + 1, bars[-1].end), piece.pitch], axis=1)
     order = np.lexsort((-notes[:, 1], notes[:, 2], notes[:, 0], piece.part))

@@ -72,8 +72,7 @@ def rows_of(drums: Piece) -> tuple[list[str], np.ndarray]:
 
 def pitched_and_drums(piece: Piece) -> tuple[Piece, Piece]:
     """The notes that have a pitch, and those of drums."""
-    drums = np.array([part.drums for part in piece.parts])[piece.part]
-    return piece.take(~drums).played(), piece.take(drums).played()
+    return piece.take(~piece.is_drum).played(), piece.take(piece.is_drum).played()
 
 
 def beginning(piece: Piece) -> Piece:

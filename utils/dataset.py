@@ -131,16 +131,16 @@ def encode(sources: list[Source], vocabulary: Vocabulary, transpose: int = 0) ->
         inputs[END_STREAM][stop] = vocabulary.end
         metres, which = np.unique(events.metres, axis=0, return_inverse=True)
         bar[start:stop] = np.array([bar_steps(metre, vocabulary.grid) for metre in metres.tolist()])[which.ravel()]
-    lines = lines_of(inputs, first, vocabulary)
-    inputs["origin"][1:] = lines.origins(vocabulary.part_of(inputs)[1:], np.arange(first[-1] - 1))
+    lines, before = lines_of(inputs, first, vocabulary), np.arange(first[-1] - 1)
+    own = np.full(first[-1], NOBODY)  # of each event, the last one of the same part
+    own[1:] = lines.last(lines.part[1:], before)
+    own[first[:-1]] = NOBODY
+    inputs["origin"][1:] = lines.origins(own[1:], before)
     inputs["origin"][first[:-1]] = NOBODY
     inputs["interval"] = vocabulary.interval(inputs["note"], inputs["origin"]).astype(np.int16)
     if vocabulary.players:
         inputs["spacing"][1:] = vocabulary.interval(inputs["note"][1:], lines.here[:-1])
         inputs["spacing"][first[:-1]] = REACH
-        own = np.full(first[-1], NOBODY)
-        own[1:] = lines.last(inputs["part"][1:], np.arange(first[-1] - 1))
-        own[first[:-1]] = NOBODY
         for name, source in vocabulary.last.items():
             inputs[name][:] = np.where(own == NOBODY, vocabulary.start_token[name], inputs[source][own])
     # The end of a piece is the class `end` of this stream, the start token the one after it.
@@ -148,7 +148,7 @@ def encode(sources: list[Source], vocabulary: Vocabulary, transpose: int = 0) ->
     rooms = np.array([room(source.events.streams["note"], transpose) for source in sources])
     matches = recall.MatchModel(inputs, first, bar, lines, vocabulary)
     playing = np.zeros((len(sources), vocabulary.parts + 1), bool)
-    playing[np.repeat(np.arange(len(sources)), np.diff(first)), vocabulary.part_of(inputs)] = True
+    playing[np.repeat(np.arange(len(sources)), np.diff(first)), lines.part] = True
     return Corpus(inputs, first, is_target, matches, rooms, playing[:, :-1], moved, vocabulary)
 
 
@@ -212,7 +212,7 @@ def until(corpus: Corpus, index: np.ndarray) -> np.ndarray:
     still to sound; below 0 if it is silent."""
     lines, vocabulary = corpus.matches.lines, corpus.vocabulary
     last, rows = lines.last(np.arange(vocabulary.parts), index[:, :1]), np.arange(len(index))
-    who = vocabulary.part_of(corpus.inputs)[index]
+    who = lines.part[index]
     ends = np.empty((*index.shape, vocabulary.parts + 1), np.float32)  # the start token is one more part
     now = np.where(last == NOBODY, -(2**30), lines.until[last])
     now = np.pad(now, ((0, 0), (0, 1)))

@@ -30,6 +30,7 @@ from utils.heads import (
     sounding,
     tonality,
 )
+from utils.parts import NOBODY
 from utils.recall import TOLD, K
 from utils.vocabulary import Vocabulary
 
@@ -69,19 +70,20 @@ class Traces(layers.Layer):
         """`ahead`: the next onset is known when the next note is chosen."""
         super().__init__(**kwargs)
         self.ahead, self.by_part = ahead, vocabulary.told_parts > 0
-        self.keys, self.top = vocabulary.keys, vocabulary.top.astype("int32")
+        self.keys = vocabulary.keys
         self.counts = vocabulary.moves.astype("float32")  # 1 for each note class but drums, with which nothing fades
         self.low, self.high = vocabulary.lowest, vocabulary.highest
         self.offset, self.duration = vocabulary.quarters("offset"), vocabulary.quarters("duration")
 
-    def call(self, note, offset, duration, origin, before):
-        """`note` and `duration` (B, T) and `offset` (B, T + 1) are classes, `origin` (B, T + 1) pitches; `before`
-        (B, F + 1, 128) are the traces before the first event, and for how many beats more each key is held.
+    def call(self, note, offset, duration, here, origin, before):
+        """`note` and `duration` (B, T) and `offset` (B, T + 1) are classes, `here` and `origin` (B, T) the pitches from
+        which the spacing and the interval of the event after each count; `before` (B, F + 1, 128) are the traces before
+        the first event, and for how many beats more each key is held.
 
-        Returns what is read of the traces relative to each note, or for a drum to its origin, and, if there are parts,
-        relative to the origin of the event after each, both (B, T, HEARD); what lies around the keys that may come
-        next, (B, T, P + 2 NEAR, F): those that fade, and 1 where a key is still held when the next event comes (or,
-        where that is not known, when the last one came); and `before` for the events after the last.
+        Returns what is read of the traces relative to `here`, and, if there are parts, to `origin`, both (B, T, HEARD);
+        what lies around the keys that may come next, (B, T, P + 2 NEAR, F): those that fade, and 1 where a key is still
+        held when the next event comes (or, where that is not known, when the last one came); and `before` for the
+        events after the last.
         """
         # Tensors throughout: PyTorch does not multiply an array by a tensor.
         by_event, by_beat = (ops.log(ops.convert_to_tensor(column, "float32")) for column in zip(*FADING, strict=True))
@@ -121,15 +123,14 @@ class Traces(layers.Layer):
             read = ops.reshape(read, (-1, ops.shape(note)[1], HEARD - high.shape[-1] - home.shape[-1]))
             return ops.concatenate([read, high, home], axis=-1)
 
-        origin, top = pitch_of(ops, origin), ops.take(ops.convert_to_tensor(self.top), note, axis=0)
-        here = heard(ops.where(top < 0, origin[:, :-1], top))
-        there = heard(origin[:, 1:]) if self.by_part else here
+        from_here = heard(pitch_of(ops, here))
+        from_part = heard(pitch_of(ops, origin)) if self.by_part else from_here
         held = ops.pad(ops.cast(held, "float32"), [[0, 0], [0, 0], [NEAR, NEAR]])
         around = ops.concatenate([margin, held[:, :, None]], axis=2)
         around = around[..., self.low : self.high + 2 * NEAR + 1]
-        return here, there, ops.transpose(around, (0, 1, 3, 2)), after
+        return from_here, from_part, ops.transpose(around, (0, 1, 3, 2)), after
 
-    def compute_output_shape(self, note_shape, offset_shape, duration_shape, origin_shape, before_shape):
+    def compute_output_shape(self, note_shape, offset_shape, duration_shape, here_shape, origin_shape, before_shape):
         keys = self.high - self.low + 1 + 2 * NEAR
         return (*note_shape, HEARD), (*note_shape, HEARD), (*note_shape, keys, len(FADING)), before_shape
 
@@ -222,9 +223,11 @@ def build(vocabulary: Vocabulary, shape: Shape, way: Way | None = None) -> tuple
     embedded = {}
     for name, size in vocabulary.inputs.items():
         embedded[name] = way.embedding(size, shape.embedding, name=f"embed_{name}")(inputs[name])
+    top = ops.take(ops.convert_to_tensor(vocabulary.top.astype("int32")), read["note"], axis=0)
+    here = ops.where(ops.equal(top, NOBODY), read["origin"], top)  # a drum's origin is the last note before it
     traces = Traces(vocabulary, ahead=END_STREAM in shape.sees["note"], name="traces_of_keys")
     heard, heard_by_part, around, traces_after = traces(
-        read["note"], inputs["offset"], read["duration"], inputs["origin"], before["traces"]
+        read["note"], inputs["offset"], read["duration"], here, following["origin"], before["traces"]
     )
     # Each key is described by what lies around it, in the same way for all keys.
     around = layers.Conv2D(shape.surroundings, (1, 2 * NEAR + 1), activation="relu", name="surroundings")(around)
@@ -238,8 +241,6 @@ def build(vocabulary: Vocabulary, shape: Shape, way: Way | None = None) -> tuple
     x = layers.Dropout(shape.dropout, name="dropout_events")(x)
     x, state_after = recurrent(x, before["state"], shape)
     heard = layers.Dropout(shape.dropout, name="dropout_heard")(heard)
-    top = ops.take(ops.convert_to_tensor(vocabulary.top.astype("int32")), read["note"], axis=0)
-    here = ops.where(top < 0, read["origin"], top)
     if vocabulary.told_parts:
         heard_by_part = layers.Dropout(shape.dropout, name="dropout_heard_by_part")(heard_by_part)
         quarters = ops.take(ops.convert_to_tensor(vocabulary.quarters("offset")), following["offset"], axis=0)

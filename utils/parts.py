@@ -104,6 +104,7 @@ def names_of(values: Iterable[int], common: dict[int, str]) -> dict[int, str]:
 class Lines:
     """Where each part was last heard, in whole pieces that stand one after another."""
 
+    part: np.ndarray  # (E,) classes; that of the start tokens is one of their own
     pitch: np.ndarray  # (E,) of each event, or NOBODY
     here: np.ndarray  # (E,) of the last one up to each event that is no drum, or NOBODY
     onset: np.ndarray  # (E,) steps, counted on through all pieces
@@ -114,8 +115,7 @@ class Lines:
 
     @classmethod
     def of(cls, part: np.ndarray, pitch: np.ndarray, onset: np.ndarray, end: np.ndarray, first: np.ndarray) -> "Lines":
-        """`part` (E,) are classes, of the start tokens one of their own; `onset` and `end` (E,) say when each event
-        begins and is over, `first` (pieces + 1,) where pieces begin."""
+        """`onset` and `end` (E,) say when each event begins and is over, `first` (pieces + 1,) where pieces begin."""
         size, index = len(part), np.arange(len(part))
         order = np.argsort(part, kind="stable")
         piece = np.repeat(np.arange(len(first) - 1), np.diff(first))
@@ -126,7 +126,7 @@ class Lines:
         begins = first[piece]
         here = pitch[np.maximum.accumulate(np.where((pitch != NOBODY) | (index == begins), index, 0))]
         keys = part[order].astype(np.int64) * size + order
-        return cls(pitch, here, onset, until - apart, begins, order, keys)
+        return cls(part, pitch, here, onset, until - apart, begins, order, keys)
 
     def last(self, part: np.ndarray, at: np.ndarray) -> np.ndarray:
         """(...) the index of the last event of `part` (...) up to the event `at` (...) of its piece, or NOBODY."""
@@ -135,10 +135,9 @@ class Lines:
         there = (place >= 0) & (self.keys[place] >= key - at + self.begins[at])
         return np.where(there, self.order[place], NOBODY)
 
-    def origins(self, part: np.ndarray, at: np.ndarray) -> np.ndarray:
-        """(...) the pitch from which the interval of a note of `part` (...) that follows the event `at` (...) counts:
-        that of the part's last note, or of the last note of all, or NOBODY."""
-        own = self.last(part, at)
+    def origins(self, own: np.ndarray, at: np.ndarray) -> np.ndarray:
+        """(...) the pitch from which the interval of a note that follows the event `at` (...) counts, if the `last`
+        event of its part is `own` (...): that of this, or of the last note of all, or NOBODY."""
         pitch = np.where(own != NOBODY, self.pitch[own], NOBODY)
         return np.where(pitch != NOBODY, pitch, self.here[at])
 
@@ -160,7 +159,7 @@ class Voices:
         return cls(np.full((count, parts), NOBODY), np.full(count, NOBODY), last, never)
 
     def origins(self, part: np.ndarray) -> np.ndarray:
-        """As `Lines.origins`, after the last event; `part` is (B, ...)."""
+        """As `Lines.origins`, for notes of `part` (B, ...) after the last event."""
         flat = self.pitch[np.arange(len(self.here))[:, None], part.reshape(len(part), -1)].reshape(part.shape)
         here = self.here.reshape(-1, *(1,) * (part.ndim - 1))
         return np.where(flat != NOBODY, flat, here)

@@ -121,20 +121,18 @@ class MatchModel:
     ):
         """`classes` and `first` as for `last_times`; `bar` (E,) the steps of the bar that each event is in."""
         self.viewpoint = Viewpoint(vocabulary)
-        piece = np.repeat(np.arange(len(first) - 1), np.diff(first))
-        # Onsets are counted through all pieces, the next of which begins a step later, with a start token that is lower
-        # than all notes. So the order rises through all pieces, and one search serves them all.
-        onset, rank = lines.onset, self.viewpoint.rank[classes["note"]]
-        who = vocabulary.part_of(classes)
+        onset, who, rank = lines.onset, lines.part, self.viewpoint.rank[classes["note"]]
         self.columns, self.bar, self.lines = {**classes, "onset": onset, "who": who}, bar, lines
         self.back = np.zeros((len(onset), K), np.int16)  # events back to the one that is recalled, plus 1; 0 for none
         self.back[:, : len(REPEATS)] = last_times(classes, first)
-        who = np.where(who == vocabulary.parts, -1, who)  # the start token comes before all
+        # The onsets rise through all pieces, and a start token comes before all that begins with it. So the order rises
+        # too, and one search serves all pieces.
+        who = np.where(who == vocabulary.parts, -1, who)
         order = self.viewpoint.order(onset, who, rank)
         for k, bars in enumerate(BARS, len(REPEATS)):
             ago = onset - bars * bar
             back = np.arange(1, len(onset) + 1) - np.searchsorted(order, self.viewpoint.order(ago, who, rank), "right")
-            self.back[:, k] = np.where((ago < onset[first[piece]]) | (back > REMEMBERED), 0, back)
+            self.back[:, k] = np.where((ago < onset[lines.begins]) | (back > REMEMBERED), 0, back)
         self.streak = np.zeros((len(onset), K), np.uint8)
         index, right = np.arange(len(onset)), np.zeros((len(onset), K), bool)
         for now in np.split(index[:-1], range(CHUNK, len(index) - 1, CHUNK)):
@@ -147,9 +145,11 @@ class MatchModel:
         """What is recalled after the events `index` (...): name -> classes (..., K), and what is TOLD of them."""
         back, now, bar = self.back[index], index[..., None], self.bar[index][..., None]
         at = np.where(back > 0, now - back + 1, NOTHING)
-        classes = self.viewpoint.classes(
-            lambda name, at: self.columns[name][at], lambda who: self.lines.origins(who, now), at, now, bar
-        )
+
+        def origins(who: np.ndarray) -> np.ndarray:
+            return self.lines.origins(self.lines.last(who, now), now)
+
+        classes = self.viewpoint.classes(lambda name, at: self.columns[name][at], origins, at, now, bar)
         return {**classes, "streak": self.streak[index].astype(np.int32), "back": back.astype(np.int32)}
 
 

@@ -24,7 +24,7 @@ class State:
     last: Classes  # what the network reads of the last event: its streams and what follows from them
     bar: np.ndarray  # (B,) steps in a bar
     end: np.ndarray  # (B,) steps from the beginning to the bar line at which the piece shall end; 0 if nobody says
-    traces: np.ndarray  # (B, F, numbers) of pitch classes and keys before the last event; see `Stepper.hear`
+    traces: np.ndarray  # (B, F, numbers) of pitch classes and keys before the last event; see `Stepper.move_on`
     held: np.ndarray  # (B, keys) quarter notes after the event before the last for which each key is held
     past: recall.Past  # all events but the last
     voices: Voices  # where each part is after the last event

@@ -32,7 +32,7 @@ from utils.heads import (
     tonality,
     weight_shapes,
 )
-from utils.parts import NOBODY, Voices
+from utils.parts import Voices
 from utils.states import Classes, State, to_come
 from utils.theory import Metre
 from utils.vocabulary import Vocabulary
@@ -174,8 +174,7 @@ class Stepper:
     def step(self, state: State) -> tuple[np.ndarray, State]:
         """Read the last event: what all heads see, (B, numbers), and the state with everything moved on."""
         traces, held = self.move_on(state)
-        top = self.vocabulary.top[state.last["note"]]
-        heard = self.heard(traces, np.where(top == NOBODY, pitch_of(np, state.last["origin"]), top))
+        heard = self.heard(traces, pitch_of(np, state.voices.here))
         past = state.past.add(state.last, state.bar, state.voices) if state.length else state.past
         read = heard @ self.kernel_of_heard + state.present @ self.kernel_of_present
         for name, table in self.events.items():

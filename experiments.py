@@ -118,7 +118,8 @@ def ancestors_network(args: SimpleNamespace, folder: Path) -> dict:
     model = ancestors.build([vocabulary.size(stream) for stream in vocabulary.streams])
     updates = ancestors.learn(model, learnt, args.minutes, args.seed, time.process_time)
     where = Path(args.score_dir or args.midi_dir)
-    beats = sum(likelihood.beats(midi.read(where / source.name), vocabulary.grid) for source in held_out)
+    pieces = (midi.read(where / source.name, channels=False) for source in held_out)
+    beats = sum(likelihood.beats(piece, vocabulary.grid) for piece in pieces)
     scores = evaluation.summary(ancestors.score(model, scored), scored, beats)
     return {**scores, "updates": updates, "parameters": model.count_params()}
 

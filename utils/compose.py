@@ -139,7 +139,7 @@ def new_pieces(network: Stepper, begun: list[dict], how: Sampling, wanted: Wante
     playing = [
         wanted.players or ensemble.of_opening(vocabulary, opening.get("parts", []), wanted.drums) for opening in begun
     ]
-    masks = [players.mask(vocabulary) if vocabulary.players else None for players in playing]
+    masks = [players.mask(vocabulary) for players in playing]
     starts = [network.start(1, o["metre"], mask) for o, mask in zip(begun, masks, strict=True)]
     state = states.stack([network.read(one, o["classes"], o["phase"]) for one, o in zip(starts, begun, strict=True)])
     # The match model does not see the opening: a piece would repeat it, and so the training music, note for note.
@@ -148,8 +148,7 @@ def new_pieces(network: Stepper, begun: list[dict], how: Sampling, wanted: Wante
     begin = first_bar(network, tried)
     if wanted.by_bars:
         how = how.constrained(sampler.no_onset_before(network, begin))
-    if vocabulary.players:
-        how = how.constrained(*sampler.only_parts(network, np.repeat(masks, wanted.tries, axis=0)))
+    how = how.constrained(*sampler.only_parts(network, np.repeat(masks, wanted.tries, axis=0)))
     made, new = new_events(network, tried, how, wanted, begin)
     pieces = []
     for i, (opening, players, values) in enumerate(zip(begun, playing, new, strict=True)):
@@ -237,16 +236,15 @@ def continuations(
         prior = prior.finer(grid)
     ticks = prior.ticks_per_quarter
     heard, playing, _ = ensemble.hear(vocabulary, prior)
-    mask = playing.mask(vocabulary) if vocabulary.players else None
+    mask = playing.mask(vocabulary)
     state = network.read(network.start(1, heard.metre(), mask), vocabulary.encode(heard)[0], heard.phase)
     seam = int(events.to_steps(prior.onset[-1:], ticks, grid)[0])
     state.onset[:] = seam  # where its last note really is: the network may have heard shorter rests
     how = how.constrained(
         sampler.no_onset_before(network, prior.onset[-1] * grid / ticks),
         sampler.no_note_still_held(network, held_keys(vocabulary, prior, playing)),
+        *sampler.only_parts(network, mask[None]),
     )
-    if mask is not None:
-        how = how.constrained(*sampler.only_parts(network, mask[None]))
     players = playing.sounding_as(wanted.programs).players
     velocity = round(float(prior.velocity.mean()))
     # Without the fragment the new notes begin in bar 1, in the tempo and metre that it ended with.

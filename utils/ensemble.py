@@ -21,8 +21,8 @@ class Ensemble:
     players: dict[int, Part]  # value of the part stream, or 0 -> who that is; in the order of the tracks
 
     def mask(self, vocabulary: Vocabulary) -> np.ndarray:
-        """(P,) which classes of the part stream they are."""
-        return np.isin(vocabulary.values.get("part", np.zeros(1, int)), list(self.players))
+        """(P,) which classes of the part stream they are; without parts (0,)."""
+        return np.isin(list(vocabulary.players), list(self.players))
 
     def sounding_as(self, programs: tuple[int, ...]) -> "Ensemble":
         """The same, but the first parts, drums not counted, sound as the instruments `programs`."""
@@ -60,12 +60,12 @@ def of_opening(vocabulary: Vocabulary, values: list[int], drums: bool) -> Ensemb
     return of_classes(vocabulary, values)
 
 
-def asked(vocabulary: Vocabulary, names: str, drums: bool) -> tuple[Ensemble, list[str]]:
-    """The instruments `names`, between commas, each as often as it stands there, with the network's drums if there
-    shall be `drums`; and sentences on those that it does not know. Raises UserError for a name that is no instrument's,
-    and if nobody is left to play."""
+def asked(vocabulary: Vocabulary, wish: str, drums: bool) -> tuple[Ensemble, list[str]]:
+    """The instruments that the `wish` names, between commas, each as often as it stands there, with the network's drums
+    if there shall be `drums`; and sentences on those that it does not know. Raises UserError for a name that is no
+    instrument's, and if nobody is left to play."""
     wanted, count, remarks = {}, Counter(), []
-    for name in filter(None, map(str.strip, names.split(","))):
+    for name in filter(None, map(str.strip, wish.split(","))):
         if name.lower() in KIT:  # steel drums are another instrument
             wanted[parts.DRUMS] = Part("Drums", drums=True)
             continue
@@ -77,6 +77,7 @@ def asked(vocabulary: Vocabulary, names: str, drums: bool) -> tuple[Ensemble, li
     if not drums:
         wanted.pop(parts.DRUMS, None)
     heard = parts.heard_as(dict.fromkeys(wanted, np.nan), {v: known.mean for v, known in vocabulary.players.items()})
+    called = dict(zip(wanted, instruments.numbered([part.called() for part in wanted.values()]), strict=True))
     players = {}
     for value, part in wanted.items():
         if value not in heard:
@@ -85,8 +86,7 @@ def asked(vocabulary: Vocabulary, names: str, drums: bool) -> tuple[Ensemble, li
             remarks.append(f"{part.called()}: this network has no more parts of its kind, so one less plays.")
         else:
             known = vocabulary.players[heard[value]]
-            alike = sum(other // parts.ALIKE == value // parts.ALIKE for other in wanted) > 1
-            name = known.name if heard[value] == value else part.called() + f" {parts.player(value)[1] + 1}" * alike
+            name = known.name if heard[value] == value else called[value]
             players[heard[value]] = part._replace(name=name)
             if heard[value] != value:
                 remarks.append(f"{name} is new to this network: it plays what the part {known.name} would.")

@@ -18,12 +18,11 @@ from utils.theory import Metre, bar_length, metres_from_start, note_name, note_p
 KNOWN_STREAMS = ("offset", "part", "note", "duration", "velocity")
 END_STREAM = "offset"  # the stream in which the end of a piece is a class: it comes instead of a next onset
 # What the network is also told of an event, each known as soon as the stream it follows from is chosen. The interval
-# counts from the last note of the same part, the spacing from the last note of all. What is in BY_PART there is only if
-# there are parts: the spacing, which would be the interval, and what the part that plays did last.
+# counts from the last note of the same part, the spacing from the last note of all; LAST is what the part that plays
+# did before. See `derived` for what of it there is.
 DERIVED = {"phase": "offset", "interval": "note", "spacing": "note", "remaining": "offset", "progress": "offset"}
 LAST = {"last_interval": "interval", "last_duration": "duration", "last_velocity": "velocity"}
 DERIVED |= dict.fromkeys(LAST, "part")
-BY_PART = {"spacing", *LAST}
 FIRST_DRUM = 128  # a drum's value of the note stream is this and its key; pitches are below
 LONGEST_BAR = 8  # quarter notes; the phase starts again after so many in a longer bar
 # How much is still to come, if that is told (see `outlook`): the bars after that of an event, in steps that widen, and
@@ -94,6 +93,15 @@ class Events:
     def metre(self, event: int = -1) -> tuple[int, int]:
         """(numerator, denominator) of the bar that an event is in."""
         return tuple(self.metres[event].tolist())
+
+
+def derived(streams: Iterable[str]) -> dict[str, str]:
+    """What of DERIVED there is with these streams: without parts the spacing would be the interval, and nobody did
+    anything last."""
+    known = {*streams, *DERIVED}
+    absent = {name for name, source in LAST.items() if source not in known}
+    absent |= {"spacing", *LAST} if "part" not in known else set()
+    return {name: source for name, source in DERIVED.items() if name not in absent}
 
 
 def pitches(value: int | str) -> tuple[int, ...]:

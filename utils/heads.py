@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from utils.events import BY_PART, DERIVED, END_STREAM, LAST
+from utils.events import END_STREAM, derived
 from utils.parts import MIDDLE_C, NOBODY, SILENT, SOUNDING
 from utils.recall import LONGEST_STREAK, NOTHING, REMEMBERED, K
 from utils.theory import KEYS
@@ -69,13 +69,10 @@ class Shape:
         """The network that the settings of train.py describe. Chained heads see the streams chosen before their own,
         and what follows from these; parallel ones see nothing."""
         names = ("layers", "units", "embedding", "hidden", "surroundings", "dropout", "cell")
-        absent = {name for name, source in LAST.items() if source not in ("interval", *args.streams)}
-        absent |= BY_PART if "part" not in args.streams else set()
         sees = {}
         for i, stream in enumerate(args.streams):
             before = () if args.heads == "parallel" else args.streams[:i]
-            follows = [name for name, source in DERIVED.items() if source in before]
-            sees[stream] = (*before, *(name for name in follows if name not in absent))
+            sees[stream] = (*before, *(name for name, source in derived(args.streams).items() if source in before))
         numbers = ("offset", "duration") if args.heads == "regression" else ()
         return cls(sees, numbers=numbers, **{name: getattr(args, name) for name in names})
 

@@ -172,11 +172,11 @@ def read_bytes(path: Path) -> bytes:
         raise UserError(f"{path} cannot be read: {error.strerror}.") from None
 
 
-def read(path: Path, name: str = "") -> Piece:
-    """The piece in a MIDI file, with the channels of its parts. Raises UserError that says what is wrong with the file,
-    by its path or as `name`."""
+def read(path: Path, name: str = "", channels: bool = True) -> Piece:
+    """The piece in a MIDI file; `channels` as for `parse`. Raises UserError that says what is wrong with the file, by
+    its path or as `name`."""
     try:
-        return parse(read_bytes(path), channels=True)
+        return parse(read_bytes(path), channels)
     except ValueError as error:
         raise UserError(f"{name or path} cannot be used: {error}.") from None
 

@@ -120,13 +120,15 @@ def no_note_below_previous_in_chord(network: Stepper) -> list[Constraint]:
 def only_parts(network: Stepper, allowed: np.ndarray) -> list[Constraint]:
     """Only the `allowed` parts (B, P) or (1, P) play, whatever happens; and as far as possible in a chord one after the
     other as in the training music, each within the range that it has there, and one that is `alone` there no two notes
-    at once."""
-    vocabulary, values = network.vocabulary, network.vocabulary.values
-    known = [vocabulary.players[value] for value in values["part"].tolist()]
+    at once. Without parts there is nothing to keep."""
+    vocabulary, notes = network.vocabulary, network.vocabulary.values["note"]
+    known = list(vocabulary.players.values())
+    if not known:
+        return []
     classes, alone = np.arange(len(known)), np.array([one.alone for one in known])
     low, high = (np.array([getattr(one, name) for one in known])[:, None] for name in ("low", "high"))
-    out_of_range = (values["note"] < low) | (values["note"] > high)  # (P, V)
-    top = (~out_of_range * np.arange(len(values["note"]))).max(axis=1)  # the class of each part's highest note
+    out_of_range = (notes < low) | (notes > high)  # (P, V)
+    top = (~out_of_range * np.arange(len(notes))).max(axis=1)  # the class of each part's highest note
 
     def free(state: State, steps: np.ndarray) -> np.ndarray:
         """(B, P) which parts may play so many `steps` (B, 1) after the last event."""
@@ -147,7 +149,7 @@ def only_parts(network: Stepper, allowed: np.ndarray) -> list[Constraint]:
 
     return [
         forbidding(END_STREAM, too_early),
-        forbidding("part", lambda state, chosen: np.broadcast_to(~allowed, (len(state.onset), len(classes)))),
+        forbidding("part", lambda state, chosen: ~allowed),
         forbidding("part", not_free),
         forbidding("note", lambda state, chosen: out_of_range[chosen["part"]]),
     ]

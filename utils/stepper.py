@@ -138,7 +138,7 @@ class Stepper:
     def start(self, count: int, metre: Metre, present: np.ndarray | None = None) -> State:
         """`count` pieces before their first event; of which parts (parts,) it is told that they are those that play."""
         zeros = np.zeros((count, self.shape.units), np.float32)
-        silent = np.zeros(self.vocabulary.told_parts, np.float32)
+        present = np.zeros(self.vocabulary.told_parts) if present is None else present
         return State(
             cells=[(zeros,) * CELLS[self.shape.cell].states for _ in self.layers],
             last={name: np.full(count, value) for name, value in self.vocabulary.start_token.items()},
@@ -150,7 +150,7 @@ class Stepper:
             voices=Voices.silent(
                 count, self.vocabulary.parts, {name: self.vocabulary.start_token[name] for name in self.vocabulary.last}
             ),
-            present=np.tile(silent if present is None else present.astype(np.float32), (count, 1)),
+            present=np.tile(present.astype(np.float32), (count, 1)),
             onset=np.zeros(count, int),
             length=0,
         )

@@ -17,6 +17,7 @@ from utils.events import (
     NOT_TOLD,
     Events,
     Representation,
+    derived,
     pitches,
     room,
     shifted,
@@ -78,7 +79,7 @@ class Vocabulary:
         self.inputs = {stream: self.size(stream) + 1 for stream in self.streams}
         self.inputs |= {"phase": LONGEST_BAR * self.grid, "interval": self.intervals}
         # Name -> stream, or interval, of the event before of the same part: what is told of that.
-        self.last = {name: source for name, source in LAST.items() if self.players and source in self.inputs}
+        self.last = {name: LAST[name] for name in derived(self.streams) if name in LAST}
         self.inputs |= {"spacing": self.intervals} if self.players else {}
         self.inputs |= {name: self.inputs[source] for name, source in self.last.items()}
         self.inputs |= {name: last + 1 for name, last in NOT_TOLD.items()}

@@ -85,7 +85,8 @@ def evaluate(weights: str | Path, asked: Asked) -> dict:
     score = likelihood.score(network, corpus)
     nats, notes = score.nats.sum(axis=1), corpus.notes_each
     folder = asked.midi_dir or asked.training_dir or about["settings"]["midi_dir"]
-    beats = [likelihood.beats(midi.read(Path(folder, source.name)), vocabulary.grid) for source in scored]
+    pieces = (midi.read(Path(folder, source.name), channels=False) for source in scored)
+    beats = [likelihood.beats(piece, vocabulary.grid) for piece in pieces]
     result = summary(score.nats.sum(axis=0), corpus, sum(beats)) | {"baselines": {}}
     result["accuracy"] = dict(zip(vocabulary.streams, score.accuracy.tolist(), strict=True))
     result |= {"notes": corpus.notes, "events": corpus.events, "beats": sum(beats), "pieces": corpus.pieces}

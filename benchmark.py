@@ -24,7 +24,7 @@ import utils  # noqa: F401  (before NumPy, which it keeps to one thread)
 # isort: split
 import numpy as np
 
-from utils import checkpoint, dataset, events, midi, sampler, settings
+from utils import checkpoint, constraints, dataset, events, midi, sampler, settings
 from utils.heads import CELLS, Shape
 from utils.measure import likelihood
 from utils.piece import Part, Piece
@@ -185,7 +185,7 @@ def measure_sample(args: SimpleNamespace, folder: Path, weights: Path) -> dict:
     """Notes a second from a sampler that is warm; seconds in which evaluate.py's score of real pieces is computed."""
     kept, measured, new = checkpoint.load(weights), {}, 400  # events in a piece, as generate_music.py makes them
     network = Stepper(kept)
-    how = sampler.Sampling(seed=1).constrained(*sampler.usual_constraints(network, new))
+    how = sampler.Sampling(seed=1).constrained(*constraints.usual(network, new))
     for count, name in ((1, "notes_per_second"), (64, "notes_per_second_64")):
         state = network.start(count, (4, 4))
         seconds = best_time(args.repeat, lambda state=state: sampler.generate(network, state, new, how))

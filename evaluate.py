@@ -24,11 +24,14 @@ SAMPLES = 0  # new pieces to compare with the training music (0: none)
 NOTES = 400  # notes in each of them (0: until they end by themselves; then the first 150 of each are compared)
 BARS = 0  # instead of NOTES: bars in each of them, of which the last brings it to an end
 OPENING = "random"  # random: a passage of the training music sets the scene; none: from silence
-TEMPERATURE = 0.9  # of the samples, as in generate_music.py
+TEMPERATURE: float | None = None  # of new pieces (none: as the scripts that write music have it)
 TOP_P = 1.0  # choose only among the likeliest notes that together have this share of the probability
 SEED = 1  # the same seed makes the same pieces
 PICTURE = ""  # PNG file of the comparison ('': NAME.samples.png beside the weights, in place of an earlier one)
 PASSAGES = 100  # passages of the training music that they are compared with, at the most
+# ---- given parts
+KEEP = ""  # part that is kept of each held-out piece while the network writes the others, such as Soprano ('': none)
+PARTICLES = 128  # versions of each that are made side by side, as in predict_with_prior.py
 
 
 def table(rows: dict[str, dict], columns: dict[str, str], *above: str) -> None:
@@ -62,6 +65,8 @@ def show_network(weights: str, result: dict, picture: Path) -> None:
         print(f"{what} surprising: {row['name']}, {row['nats_per_note']:.3f} nats a note")
     if "samples" in result:
         show_samples(result, picture)
+    if "given" in result:
+        show_given(result["given"])
     seen = {0: " that it never saw", count: " that it learnt from"}.get(known, f", {known} of which it learnt from")
     for name, row in list(result["baselines"].items())[-1:]:  # the best
         seen += f" ({'guessing' if name == 'uniform' else name} {row['nats_per_note']:.2f})"
@@ -135,6 +140,17 @@ def show_judge(verdicts: dict[str, dict | None]) -> None:
     if held_out := verdicts["held_out"]:
         print(f"  held-out pieces         {held_out['auc']:.0%}")
     print("what gives new pieces away, in semitones and beats:", *verdict["giveaways"], sep="\n  ")
+
+
+def show_given(result: dict) -> None:
+    """Print how likely what was written around a part is, and whether a judge can tell it from the training music."""
+    titles = {"real": "as the composer wrote them", "naive": "notes of the part forced", "weighed": "versions weighed"}
+    print(f"of {result['pieces']} pieces a part was kept{'nats a note':>17s}{'told from training pieces':>27s}")
+    for way, title in titles.items():
+        verdict = result["judge"][way]
+        right = "too few to judge" if verdict is None else f"{verdict['auc']:.0%}"
+        chance = f" (chance {verdict['floor']:.0%} +- {verdict['spread']:.0%})" if verdict else ""
+        print(f"  {title:30s}{result['nats'][way]:12.3f}{right:>27s}{chance}")
 
 
 def show_comparison(result: dict) -> None:

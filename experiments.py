@@ -28,7 +28,7 @@ import numpy as np
 from tqdm import tqdm
 
 import train
-from utils import checkpoint, dataset, events, files, midi, sampler, settings, training
+from utils import checkpoint, constraints, dataset, events, files, midi, sampler, settings, training
 from utils.errors import UserError
 from utils.measure import copying, evaluation, likelihood
 from utils.measure.ways import QUESTIONS, WAYS
@@ -76,7 +76,7 @@ def after_some_minutes(args: SimpleNamespace, folder: Path) -> dict:
     scores = evaluation.evaluate(weights, evaluation.Asked(midi_dir=args.score_dir, baselines=False))
     kept = checkpoint.load(weights)
     network = Stepper(kept)
-    how = sampler.Sampling(seed=1).constrained(*sampler.usual_constraints(network, 400))
+    how = sampler.Sampling(seed=1).constrained(*constraints.usual(network, 400))
     began = time.process_time()
     sampler.generate(network, network.start(1, (4, 4)), 400, how)
     return {

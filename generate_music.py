@@ -20,7 +20,7 @@ NOTES = 400  # notes in each piece, unless BARS or SECONDS says how long it is (
 BARS = 0  # bars in each piece, of which the last brings it to an end (0: as NOTES says)
 SECONDS = 0.0  # instead of BARS: about how long each piece shall play, in whole bars
 ENDING = True  # bring a piece of so many bars or seconds to an end; otherwise it is cut off
-COUNT = 1  # pieces to write; they are made side by side, so several take little longer than one
+COUNT = 1  # pieces to write, the likeliest first; they are made side by side, so several take little longer than one
 OPENING = "random"  # random: a passage of the training music sets the scene; none: from silence
 INCLUDE_OPENING = False  # let that passage stand before the new music
 # ---- how it is chosen
@@ -69,14 +69,13 @@ def main(args) -> None:
         least_events=args.least_events,
         most_events=args.most_events,
     )
-    pieces, made = compose.new_pieces(Stepper(weights), begun, how, wanted)
-    paths = []
-    for piece, opening in zip(pieces, begun, strict=True):
-        piece.tempos = [(0, tempo)]
-        path = midi.save_new(piece, args.out, Path(args.weights).name.removesuffix(".weights.h5"))
-        also = beside.write_beside(path, piece, args, beside.about(args, how.seed))
-        after = f", after a passage of {opening['name']}" if opening["phase"] else ""
-        print(f"Wrote {path}: {len(piece)} notes, {piece.clock()} minutes, seed {how.seed}{after}{also}")
+    made, paths = compose.likeliest_first(compose.new_pieces(Stepper(weights), begun, how, wanted)), []
+    for one in made:
+        one.piece.tempos = [(0, tempo)]
+        path = midi.save_new(one.piece, args.out, Path(args.weights).name.removesuffix(".weights.h5"))
+        also = beside.write_beside(path, one.piece, args, beside.about(args, how.seed))
+        after = f", after a passage of {one.after}" if one.after else ""
+        print(f"Wrote {path}: {len(one.piece)} notes, {one.told()}, seed {how.seed}{after}{also}")
         paths.append(path)
     if args.copying:
         copying.report(weights, paths, made)

@@ -1,14 +1,16 @@
-"""Continue a fragment of your own: the prior is put in front, exactly as it is, and new music follows in time.
+"""Continue a fragment of your own, which stays exactly as it is: new music follows in time, or is written around it.
 
 python predict_with_prior.py                               continue the fragment in samples/
 python predict_with_prior.py --prior mine.mid --count 4    four different continuations
 python predict_with_prior.py --prior mine.mid --prior-bars -2      carry on from its last two bars
 python predict_with_prior.py --prior mine.mid --bars 8             eight more bars, which bring it to an end
+python predict_with_prior.py --prior tune.mid --keep Melody        a melody: write the other voices
+python predict_with_prior.py --prior mine.mid --fill 5-8           write bars 5 to 8 of it
 """
 
 from pathlib import Path
 
-from utils import checkpoint, compose, instruments, midi, sampler, settings, theory
+from utils import checkpoint, completion, compose, fragment, instruments, midi, sampler, settings, theory
 from utils.compose import Wanted
 from utils.measure import copying
 from utils.output import beside
@@ -20,6 +22,12 @@ PRIOR_START = 0.0  # quarter notes from its beginning at which the fragment begi
 PRIOR_BARS = 0  # bars of it that are used: the first 8, or with -2 the last two (0: as PRIOR_NOTES says)
 PRIOR_NOTES = 100  # notes of it that are used, unless PRIOR_BARS says how much (0: all of them)
 PREPEND = True  # let the fragment stand before its continuation
+# ---- what of it is kept, if new music is not to follow it but to be written around it
+KEEP = ""  # parts that run on to its end, by name, with commas between them; after PRIOR_BARS bars the others are new
+PARTS = ""  # who the others are, by name or instrument ('': those of the file, or who usually plays with those kept)
+FILL = ""  # bars that are to be new, such as 5-8 or 3,7-8; what stands before and after them stays
+REDO = ""  # the same, for a piece that was generated: these bars again
+PARTICLES = 128  # versions that are made side by side, of which the one that fits best is kept
 # ---- the music
 WEIGHTS = "weights/music.weights.h5"  # file that train.py wrote
 NOTES = 700  # new notes, unless BARS or SECONDS says how much is to come
@@ -28,7 +36,7 @@ SECONDS = 0.0  # instead of BARS: about how long the new music shall play, in wh
 ENDING = True  # bring so many bars or seconds of music to an end; otherwise it is cut off
 COUNT = 1  # different continuations to write; they are made side by side
 # ---- how it is chosen
-TEMPERATURE = 0.9  # lower: safer and more repetitive; higher: bolder; 0: always the likeliest note
+TEMPERATURE: float | None = None  # lower: safer; higher: bolder (none: 0.9, or 0.8 around what is kept)
 TOP_P = 1.0  # choose only among the likeliest notes that together have this share of the probability
 SEED: int | None = None  # the same seed makes the same piece (none: a new one each time, printed)
 # ---- how it sounds
@@ -44,29 +52,36 @@ SOUNDFONT = ""  # .sf2 or .sf3 file that plays the sound ('': the one that comes
 
 
 def main(args) -> None:
-    compose.check_length(args, least_notes=1)
     settings.at_least("count", args.count, 1)
-    whole = midi.read(args.prior)
-    prior = compose.fragment(whole, args.prior_start, args.prior_notes, args.prior, args.prior_bars)
+    compose.check_length(args, least_notes=1)
+    whole, programs = midi.read(args.prior), instruments.programs(args.instrument)
+    bars = args.fill or args.redo
+    asked = completion.Asked(args.prior, args.keep, args.parts, bars, args.prior_bars, args.particles)
+    given = bool(args.keep or bars)
+    if args.temperature is None:
+        args.temperature = completion.TEMPERATURE if given else compose.TEMPERATURE
+    notes, bars = (0, 0) if given else (args.prior_notes, args.prior_bars)
+    prior = fragment.cut(whole, args.prior_start, notes, args.prior, bars)
     if args.tempo:
         prior.tempos = [(0, theory.microseconds(args.tempo))]
-    programs = instruments.programs(args.instrument)
     args.weights = checkpoint.to_play(args.weights)
     weights = checkpoint.load(args.weights)
-    network = Stepper(weights)
-    for remark in compose.remarks(network.vocabulary, prior, args.prior):
-        print(remark)
-    how = sampler.Sampling(args.temperature, args.top_p, args.seed)
-    *_, (_, tempo) = prior.tempos_from_start()
-    wanted = Wanted(**compose.length_of(args, tempo), programs=programs, prepend=args.prepend)
-    pieces, before, made = compose.continuations(network, prior, how, wanted, args.count)
-    paths = []
-    for piece in pieces:
-        path = midi.save_new(piece, args.out, f"{Path(args.prior).stem}-continued")
-        also = beside.write_beside(path, piece, args, beside.about(args, how.seed), before)
+    network, how = Stepper(weights), sampler.Sampling(args.temperature, args.top_p, args.seed)
+    if given:
+        made, before, remarks = completion.completions(weights, prior, asked, how, args.count, programs)
+    else:
+        *_, (_, tempo) = prior.tempos_from_start()
+        wanted = Wanted(**compose.length_of(args, tempo), programs=programs, prepend=args.prepend)
+        remarks = fragment.remarks(network.vocabulary, prior, args.prior)
+        made, before = compose.continuations(network, prior, how, wanted, args.count)
+    print(*remarks, sep="\n", end="\n" * bool(remarks))
+    made, paths = compose.likeliest_first(made), []
+    for one in made:
+        path = midi.save_new(one.piece, args.out, f"{Path(args.prior).stem}-{'completed' if given else 'continued'}")
+        also = beside.write_beside(path, one.piece, args, beside.about(args, how.seed), None if given else before)
         print(
-            f"Wrote {path}: {len(before)} notes of {args.prior} and {len(piece) - len(before)} new ones, "
-            f"{piece.clock()} minutes, seed {how.seed}{also}"
+            f"Wrote {path}: {len(before)} notes of {args.prior} and {len(one.piece) - len(before)} new ones, "
+            f"{one.told()}, seed {how.seed}{also}"
         )
         paths.append(path)
     if args.copying:

@@ -104,3 +104,17 @@ def weights(music: Path, tmp_path_factory) -> Path:
     result = run("train.py", "--midi-dir", music, "--weights", path, "--epochs", 2, *TINY)
     assert result.returncode == 0, result.stderr
     return path
+
+
+@pytest.fixture(scope="session")
+def band(tmp_path_factory) -> Path:
+    """Weights of a tiny network that has learnt from a dozen pieces for flute, two violins, bass and drums."""
+    folder = tmp_path_factory.mktemp("band")
+    for seed in range(12):
+        save(band_piece(seed), folder / "music" / f"{seed}.mid")
+    save(random_piece(1), folder / "music" / "alone.mid")  # one part in a folder of bands
+    path = folder / "band.weights.h5"
+    result = run("train.py", "--midi-dir", folder / "music", "--weights", path, "--epochs", 4, *TINY)
+    assert result.returncode == 0, result.stderr
+    assert "parts: " in result.stdout and "Flute (" in result.stdout and "Violin 2 (" in result.stdout
+    return path

@@ -5,9 +5,9 @@ from pathlib import Path
 import mido
 import numpy as np
 import pytest
-from conftest import TINY, band_piece, make_piece, one_line_error, random_piece, run, save
+from conftest import TINY, band_piece, make_piece, one_line_error, run, save
 
-from utils import checkpoint, compose, dataset, ensemble, events, midi, parts, sampler
+from utils import checkpoint, compose, dataset, ensemble, events, fragment, midi, parts, sampler
 from utils.errors import UserError
 from utils.events import Representation
 from utils.piece import Part, Piece, told_apart
@@ -15,20 +15,6 @@ from utils.stepper import Stepper
 from utils.vocabulary import Vocabulary, build_vocabulary
 
 QUIET = ("--no-wav", "--no-picture", "--no-copying")
-
-
-@pytest.fixture(scope="module")
-def band(tmp_path_factory) -> Path:
-    """Weights of a tiny network that has learnt from a dozen pieces for flute, two violins, bass and drums."""
-    folder = tmp_path_factory.mktemp("band")
-    for seed in range(12):
-        save(band_piece(seed), folder / "music" / f"{seed}.mid")
-    save(random_piece(1), folder / "music" / "alone.mid")  # one part in a folder of bands
-    path = folder / "band.weights.h5"
-    result = run("train.py", "--midi-dir", folder / "music", "--weights", path, "--epochs", 4, *TINY)
-    assert result.returncode == 0, result.stderr
-    assert "parts: " in result.stdout and "Flute (" in result.stdout and "Violin 2 (" in result.stdout
-    return path
 
 
 @pytest.fixture(scope="module")
@@ -145,9 +131,9 @@ def test_nobody_breaks_the_rules_of_its_part(band: Path, vocabulary: Vocabulary)
     weights = checkpoint.load(band)
     opening = compose.openings(weights, 8, 1)
     how = sampler.Sampling(1.2, seed=2)
-    _, made = compose.new_pieces(Stepper(weights), opening, how, compose.Wanted(120))
-    for classes, begun in zip(made, opening, strict=True):
-        values = vocabulary.decode(classes)
+    made = compose.new_pieces(Stepper(weights), opening, how, compose.Wanted(120))
+    for one, begun in zip(made, opening, strict=True):
+        values = vocabulary.decode(one.classes)
         assert set(values["part"].tolist()) <= set(begun["parts"])
         onset = np.cumsum(values["offset"])
         rank = onset * 10**7 + values["part"] * 10**3 + values["note"]
@@ -189,11 +175,12 @@ def test_forty_tracks_are_learnt_and_all_are_told_apart():
 def test_drums_end_with_a_fragment_if_the_network_knows_none(weights: Path):
     network = Stepper(checkpoint.load(weights))
     prior = band_piece(1)
-    sentences = compose.remarks(network.vocabulary, prior, "it")
+    sentences = fragment.remarks(network.vocabulary, prior, "it")
     assert any("no drums" in sentence for sentence in sentences)
-    (piece,), before, _ = compose.continuations(
+    (made,), before = compose.continuations(
         network, prior, sampler.Sampling(seed=1), compose.Wanted(40, prepend=True), 1
     )
+    piece = made.piece
     kit = [i for i, part in enumerate(piece.parts) if part.drums][0]
     assert len(before) == len(prior) and piece.onset[piece.part == kit].max() <= prior.onset.max()
     only = prior.take(np.array([part.drums for part in prior.parts])[prior.part])
@@ -208,7 +195,8 @@ def test_the_hands_of_an_unnamed_piano_stay_two(band: Path):
     prior = make_piece(rows, parts=told_apart([Part("", 40, channel=3)] * 2))
     for programs in ((), (19, 19)):
         wanted = compose.Wanted(60, prepend=True, programs=programs)
-        (piece,), _, _ = compose.continuations(network, prior, sampler.Sampling(seed=1), wanted, 1)
+        (made,), _ = compose.continuations(network, prior, sampler.Sampling(seed=1), wanted, 1)
+        piece = made.piece
         before, after = piece.take(piece.onset < 16 * 480), piece.take(piece.onset >= 16 * 480)
         assert before.part.tolist() == prior.part.tolist() and len(piece.parts) == 2 + len(programs)
         # Each goes on where it was: the first higher than the second.

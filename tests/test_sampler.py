@@ -7,7 +7,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from utils import checkpoint, recall, sampler
+from utils import checkpoint, constraints, recall, sampler
 from utils.errors import UserError
 from utils.stepper import Stepper
 
@@ -20,8 +20,8 @@ def stepper(weights: Path) -> Stepper:
 def generate(stepper: Stepper, events: int, count: int = 1, more: tuple = (), **kwargs) -> list[dict]:
     how = sampler.Sampling(**{"seed": 1, "constraints": more, **kwargs})
     state = stepper.start(count, (4, 4))
-    how = how.constrained(*sampler.usual_constraints(stepper, state.length + events))
-    return sampler.generate(stepper, state, events, how)
+    how = how.constrained(*constraints.usual(stepper, state.length + events))
+    return sampler.generate(stepper, state, events, how)[0]
 
 
 def test_choose_follows_the_probabilities():
@@ -82,9 +82,9 @@ def test_exactly_as_many_events_as_asked_for(stepper: Stepper):
 def test_pieces_may_end_by_themselves(stepper: Stepper):
     """With nothing against it, a class that has probability is met sooner or later."""
     state = stepper.start(64, (4, 4))
-    made = sampler.generate(stepper, state, 400, sampler.Sampling(1.0, 1.0, 1))
+    made, nats = sampler.generate(stepper, state, 400, sampler.Sampling(1.0, 1.0, 1))
     lengths = [len(classes["offset"]) for classes in made]
-    assert min(lengths) < 400
+    assert min(lengths) < 400 and nats.shape == (64,) and (nats > 0).all()
     assert all(classes["offset"].max(initial=0) < stepper.vocabulary.end for classes in made)
 
 
@@ -98,20 +98,20 @@ def test_chords_are_built_from_the_lowest_note_up(stepper: Stepper):
 def test_keys_that_are_held_are_not_struck(stepper: Stepper):
     until = np.zeros((1, 128))
     until[:, 50:90] = 96
-    for made in generate(stepper, 100, 4, (sampler.no_note_still_held(stepper, until),), temperature=2.0):
+    for made in generate(stepper, 100, 4, (constraints.no_note_still_held(stepper, until),), temperature=2.0):
         onset = np.cumsum(stepper.steps(made["offset"]))
         pitch = stepper.vocabulary.values["note"][made["note"]]
         assert not ((onset < 96) & (pitch >= 50) & (pitch < 90)).any()
 
 
 def test_no_onset_before(stepper: Stepper):
-    for made in generate(stepper, 5, 8, (sampler.no_onset_before(stepper, 5.5),), temperature=2.0):
+    for made in generate(stepper, 5, 8, (constraints.no_onset_before(stepper, 5.5),), temperature=2.0):
         assert stepper.steps(made["offset"])[0] >= 6
 
 
 def test_what_comes_after_the_last_bar_line_is_the_end(stepper: Stepper):
     """In the last bar the end has the probability of all offsets that lead beyond it; before that bar it has none."""
-    close, _ = sampler.ends_at_bar_line(stepper)
+    close, _ = constraints.ends_at_bar_line(stepper)
     gaps, end = stepper.gaps[:-1], stepper.vocabulary.end
     begun = stepper.start(2, (4, 4))
     state = replace(begun, onset=np.array([90, 40]), end=np.array([96, 96]))
@@ -124,7 +124,7 @@ def test_what_comes_after_the_last_bar_line_is_the_end(stepper: Stepper):
 
 def test_a_row_that_would_lose_every_class_keeps_them():
     logits = np.zeros((2, 3))
-    got = sampler.forbid(logits, np.array([[True, True, True], [True, False, True]]))
+    got = constraints.forbid(logits, np.array([[True, True, True], [True, False, True]]))
     assert got.tolist() == [[0, 0, 0], [-np.inf, 0, -np.inf]]
 
 

@@ -5,16 +5,17 @@ from types import SimpleNamespace
 
 import numpy as np
 
-from utils import ensemble, events, recall, sampler, settings, states, theory
+from utils import constraints, ensemble, events, fragment, recall, sampler, settings, states
 from utils.checkpoint import Checkpoint
+from utils.constraints import Players
 from utils.ensemble import Ensemble
 from utils.errors import UserError
 from utils.piece import Piece
 from utils.sampler import Sampling
 from utils.states import Classes, State
 from utils.stepper import Stepper
-from utils.vocabulary import Vocabulary
 
+TEMPERATURE = 0.9  # of continuations: at a lower one music repeats itself, at a higher one it loses its way
 ENDINGS = 16  # pieces of which the one with the best ending is kept
 # How much may be asked for: more would fill any memory or any life.
 LIMITS = {"notes": 1_000_000, "bars": 1000, "seconds": 10_000}
@@ -44,6 +45,24 @@ class Wanted:
         """How many pieces are made for each that is wanted: fewer where they are long."""
         bars = self.bars or self.quarters / 4
         return int(np.clip(512 // bars, 1, ENDINGS)) if bars and self.ending else 1
+
+
+@dataclass(frozen=True)
+class Made:
+    """A new piece."""
+
+    piece: Piece
+    classes: Classes  # stream -> (E,) of its new events
+    nats: float  # of each of them, by the network itself, whatever constrained the choice
+    after: str = ""  # name of the piece of which it follows a passage
+
+    def told(self) -> str:
+        """How long it plays, and how likely the network finds it."""
+        return f"{self.piece.clock()} minutes, {self.nats:.2f} nats a note"
+
+
+def likeliest_first(made: list[Made]) -> list[Made]:
+    return sorted(made, key=lambda one: one.nats)
 
 
 def check_length(args: SimpleNamespace, least_notes: int) -> None:
@@ -91,8 +110,9 @@ def to_place(phase: int, values: dict[str, np.ndarray], bar: int) -> int:
 
 def new_events(
     network: Stepper, state: State, how: Sampling, wanted: Wanted, begin: np.ndarray
-) -> tuple[list[Classes], list[Classes]]:
-    """As many new events after `state` as are wanted: for each of its pieces, stream -> (E,) classes, and values.
+) -> tuple[list[Classes], list[Classes], list[float]]:
+    """As many new events after `state` as are wanted: for each of its pieces, stream -> (E,) classes, the same as
+    values, and the nats of an event.
 
     Bars are counted from `begin` (B,) on, in steps. The network is told of them, so that the piece ends with the last,
     unless it shall be cut off. Of each `wanted.tries` pieces that follow each other in `state`, which should begin
@@ -101,18 +121,18 @@ def new_events(
     most, stop, finality = (wanted.notes or wanted.most_events), np.inf, []
     if wanted.by_bars:
         bars = wanted.bars or np.maximum(np.round(wanted.quarters * network.vocabulary.grid / state.bar), 1).astype(int)
-        how = how.constrained(sampler.first_onset_before(network, begin + state.bar, state.length))
+        how = how.constrained(constraints.first_onset_before(network, begin + state.bar, state.length))
         end = begin + bars * state.bar
         most = int(end.max()) * 10  # more than anybody would take for music
         if wanted.ending:
-            how = replace(how, constraints=(sampler.how_final(network, finality), *how.constraints))
-            how = how.constrained(*sampler.ends_at_bar_line(network))
+            how = replace(how, constraints=(constraints.how_final(network, finality), *how.constraints))
+            how = how.constrained(*constraints.ends_at_bar_line(network))
             state = states.ending(state, end)
         else:
-            how, stop = how.constrained(sampler.no_end_before(network, state.length + most)), end
+            how, stop = how.constrained(constraints.no_end_before(network, state.length + most)), end
     least = 0 if wanted.by_bars else wanted.notes or wanted.least_events
-    how = how.constrained(*sampler.usual_constraints(network, state.length + least))
-    made = sampler.generate(network, state, most, how, stop)
+    how = how.constrained(*constraints.usual(network, state.length + least))
+    made, nats = sampler.generate(network, state, most, how, stop)
     values = [network.vocabulary.decode(classes) for classes in made]
     if wanted.by_bars:  # there may be no duration that is short enough
         for new, rest in zip(values, end - state.onset, strict=True):
@@ -120,8 +140,8 @@ def new_events(
     if finality:
         sure = [finality[min(len(new["offset"]), len(finality) - 1)][i] for i, new in enumerate(values)]
         best = np.reshape(sure, (-1, wanted.tries)).argmax(axis=1) + np.arange(0, len(sure), wanted.tries)
-        made, values = ([each[i] for i in best] for each in (made, values))
-    return made, values
+        made, values, nats = ([each[i] for i in best] for each in (made, values, nats))
+    return made, values, list(nats)
 
 
 def first_bar(network: Stepper, state: State) -> np.ndarray:
@@ -133,8 +153,8 @@ def first_bar(network: Stepper, state: State) -> np.ndarray:
     return bar + state.bar * (further & (state.length > 0))
 
 
-def new_pieces(network: Stepper, begun: list[dict], how: Sampling, wanted: Wanted) -> tuple[list[Piece], list[Classes]]:
-    """A new piece for each of the openings `begun`, and its new events, stream -> (E,) classes."""
+def new_pieces(network: Stepper, begun: list[dict], how: Sampling, wanted: Wanted) -> list[Made]:
+    """A new piece for each of the openings `begun`."""
     vocabulary = network.vocabulary
     playing = [
         wanted.players or ensemble.of_opening(vocabulary, opening.get("parts", []), wanted.drums) for opening in begun
@@ -147,9 +167,9 @@ def new_pieces(network: Stepper, begun: list[dict], how: Sampling, wanted: Wante
     tried = states.take(state, np.repeat(np.arange(len(begun)), wanted.tries))
     begin = first_bar(network, tried)
     if wanted.by_bars:
-        how = how.constrained(sampler.no_onset_before(network, begin))
-    how = how.constrained(*sampler.only_parts(network, np.repeat(masks, wanted.tries, axis=0)))
-    made, new = new_events(network, tried, how, wanted, begin)
+        how = how.constrained(constraints.no_onset_before(network, begin))
+    how = how.constrained(*Players(network, np.repeat(masks, wanted.tries, axis=0)).constraints())
+    made, new, nats = new_events(network, tried, how, wanted, begin)
     pieces = []
     for i, (opening, players, values) in enumerate(zip(begun, playing, new, strict=True)):
         start = to_place(state.last["phase"][i], values, state.bar[i])
@@ -163,74 +183,15 @@ def new_pieces(network: Stepper, begun: list[dict], how: Sampling, wanted: Wante
         if wanted.notes and not wanted.prepend:  # with --chords class an event may hold several notes
             piece = piece.take(slice(wanted.notes))
         piece.time_signatures = [(0, *opening["metre"])]
-        pieces.append(piece.played())
-    return pieces, made
-
-
-def fragment(whole: Piece, start: float, notes: int, name: str, bars: int = 0) -> Piece:
-    """The part of a piece that is to be continued: from the beat `start` on the first `bars` bars, or the last if that
-    is negative; or the first `notes` notes (0: all) if `bars` is 0. Raises UserError, which calls the piece `name`, if
-    there are no notes in it."""
-    settings.at_least("prior-start", start, 0)
-    settings.at_most("prior-start", start, 1e6)
-    settings.at_least("prior-notes", notes, 0)
-    begin, last = round(start * whole.ticks_per_quarter), whole.onset[-1] / whole.ticks_per_quarter
-    if begin > whole.onset[-1]:
-        raise UserError(
-            f"{name} has no notes from beat {start:g} on: its last begins at {last:g}; lower --prior-start."
-        )
-    if bars:
-        begin, end = bars_of(whole, begin, bars, name)
-        notes = np.count_nonzero((whole.onset >= begin) & (whole.onset < end))
-        if not notes:
-            raise UserError(f"{name} has no notes in its first {bars} bars from beat {start:g} on: raise --prior-bars.")
-    piece = whole.span(begin)
-    last = min(notes or len(piece), len(piece)) - 1
-    # Changes of tempo or metre after the last note that is used belong to music that is not there.
-    return piece.span(0, int(piece.onset[last]) + 1).take(slice(last + 1))
-
-
-def bars_of(whole: Piece, start: int, bars: int, name: str) -> tuple[int, int]:
-    """Where the first `bars` bars from the tick `start` on, or the last if that is negative, begin and end, in ticks. A
-    pickup counts with the bar after it; the last bar is the one of the last onset. Prints if there are fewer bars."""
-    end = int(whole.onset[-1]) + 1
-    lines = whole.bars(end)
-    pickup = theory.bars(lines, whole.onset, whole.ticks_per_quarter)[0].number == 0
-    edges = [start, *(tick for tick, *_ in lines[1 + pickup :] if tick > start), end]
-    if abs(bars) >= len(edges):
-        beat = start / whole.ticks_per_quarter
-        print(f"{name} has fewer than {abs(bars)} bars from beat {beat:g} on: all of them are used")
-        return start, end
-    return (start, edges[bars]) if bars > 0 else (edges[bars - 1], end)
-
-
-def remarks(vocabulary: Vocabulary, prior: Piece, name: str) -> list[str]:
-    """Sentences on what the network hears otherwise than it is in a fragment, which they call `name`. Raises UserError
-    if it can hear nothing of it."""
-    heard, _, sentences = ensemble.hear(vocabulary, prior)
-    _, moved = vocabulary.encode(heard)
-    sentences += [
-        f"{count} of {len(heard)} values of {stream} in {name} were never seen in training; "
-        "the network hears the nearest ones"
-        for stream, count in moved.items()
-        if count and stream != "part"
-    ]
-    if heard.clipped:
-        sentences.append(
-            f"{heard.clipped} rests or notes in {name} are longer than {vocabulary.representation.max_beats} beats; "
-            "the network hears them as so long"
-        )
-    return sentences
+        pieces.append(Made(piece.played(), made[i], nats[i], opening["name"] if opening["phase"] else ""))
+    return pieces
 
 
 def continuations(
     network: Stepper, prior: Piece, how: Sampling, wanted: Wanted, count: int
-) -> tuple[list[Piece], Piece, list[Classes]]:
-    """`count` pieces in which new notes follow the fragment `prior`, played by its parts.
-
-    Returns the pieces; the part of the fragment that opens each (without `wanted.prepend` it has no notes); and the new
-    events of each piece, stream -> (E,) classes. Raises UserError if the network can hear nothing of the fragment.
-    """
+) -> tuple[list[Made], Piece]:
+    """`count` pieces in which new notes follow the fragment `prior`, played by its parts; and what of it opens each,
+    which without `wanted.prepend` has no notes. Raises UserError if the network can hear nothing of the fragment."""
     vocabulary, grid = network.vocabulary, network.vocabulary.grid
     if prior.ticks_per_quarter < 4 * grid:  # a step would be fewer than four ticks: rounding could be heard
         prior = prior.finer(grid)
@@ -241,31 +202,19 @@ def continuations(
     seam = int(events.to_steps(prior.onset[-1:], ticks, grid)[0])
     state.onset[:] = seam  # where its last note really is: the network may have heard shorter rests
     how = how.constrained(
-        sampler.no_onset_before(network, prior.onset[-1] * grid / ticks),
-        sampler.no_note_still_held(network, held_keys(vocabulary, prior, playing)),
-        *sampler.only_parts(network, mask[None]),
+        constraints.no_onset_before(network, prior.onset[-1] * grid / ticks),
+        constraints.no_note_still_held(network, fragment.held_keys(vocabulary, prior, playing)),
+        *Players(network, mask[None]).constraints(),
     )
     players = playing.sounding_as(wanted.programs).players
     velocity = round(float(prior.velocity.mean()))
     # Without the fragment the new notes begin in bar 1, in the tempo and metre that it ended with.
     before = prior if wanted.prepend else prior.span(int(prior.onset[-1]) + 1)
     state = states.stack([state] * count * wanted.tries)
-    made, new = new_events(network, state, how, wanted, state.onset - state.last["phase"] + state.bar)
+    made, new, nats = new_events(network, state, how, wanted, state.onset - state.last["phase"] + state.bar)
     pieces = []
-    for values in new:
+    for classes, values, cost in zip(made, new, nats, strict=True):
         start = seam if wanted.prepend else to_place(heard.phase[-1], values, state.bar[0])
         piece = events.let_go(events.to_piece(values, grid, ticks, start, velocity, players))
-        pieces.append(before.joined(piece.take(slice(wanted.notes or None))).played())
-    return pieces, before, made
-
-
-def held_keys(vocabulary: Vocabulary, prior: Piece, playing: Ensemble) -> np.ndarray:
-    """(P, 128) until when each part of the network holds each key, in steps since the beginning of the fragment."""
-    held = np.zeros((vocabulary.parts, 128))
-    values = list(vocabulary.players) or [0]
-    number = np.zeros(len(prior.parts), int)  # of each part of the fragment, that of the network
-    for value, part in playing.players.items():
-        number[prior.parts.index(part)] = values.index(value)
-    end = (prior.onset + prior.duration) * vocabulary.grid / prior.ticks_per_quarter
-    np.maximum.at(held, (number[prior.part], prior.pitch), end)
-    return held
+        pieces.append(Made(before.joined(piece.take(slice(wanted.notes or None))).played(), classes, cost))
+    return pieces, before

@@ -9,8 +9,9 @@ from utils import events, instruments, parts
 from utils.errors import UserError
 from utils.events import Events
 from utils.piece import Part, Piece, told_apart
-from utils.vocabulary import Vocabulary
+from utils.vocabulary import Vocabulary, means
 
+UNLIKE = 6  # semitones of `parts.distance` that weigh as much as being e times as common
 KIT = ("drums", "drum kit", "percussion", "kit")  # what the drums may be called
 
 
@@ -60,16 +61,22 @@ def of_opening(vocabulary: Vocabulary, values: list[int], drums: bool) -> Ensemb
     return of_classes(vocabulary, values)
 
 
-def asked(vocabulary: Vocabulary, wish: str, drums: bool) -> tuple[Ensemble, list[str]]:
-    """The instruments that the `wish` names, between commas, each as often as it stands there, with the network's drums
-    if there shall be `drums`; and sentences on those that it does not know. Raises UserError for a name that is no
-    instrument's, and if nobody is left to play."""
+def asked(vocabulary: Vocabulary, wish: str, drums: bool, flag: str = "--instruments") -> tuple[Ensemble, list[str]]:
+    """The parts that the `wish` of a `flag` names, between commas, by what the network calls them or by their
+    instrument, each as often as it stands there, with the network's drums if there shall be `drums`; and sentences on
+    those that it does not know. Raises UserError for a name that is no instrument's, and if nobody is left to play."""
     wanted, count, remarks = {}, Counter(), []
+    by_name = {known.name.lower(): value for value, known in vocabulary.players.items() if value != parts.DRUMS}
     for name in filter(None, map(str.strip, wish.split(","))):
         if name.lower() in KIT:  # steel drums are another instrument
             wanted[parts.DRUMS] = Part("Drums", drums=True)
             continue
-        program = instruments.program(name, "--instruments")
+        if by_name.get(name.lower(), parts.DRUMS) not in (parts.DRUMS, *wanted):
+            value = by_name[name.lower()]
+            wanted[value] = parts.as_part(value, vocabulary.players[value].name)
+            count[wanted[value].program] += 1
+            continue
+        program = instruments.program(name, flag)
         wanted[parts.value_of(program, count[program])] = Part("", program)
         count[program] += 1
     if parts.DRUMS in vocabulary.players and drums:
@@ -92,7 +99,7 @@ def asked(vocabulary: Vocabulary, wish: str, drums: bool) -> tuple[Ensemble, lis
                 remarks.append(f"{name} is new to this network: it plays what the part {known.name} would.")
     if not players:
         raise UserError(
-            "These --instruments leave nobody to play. This network knows "
+            f"These {flag} leave nobody to play. This network knows "
             f"{', '.join(known.name for known in vocabulary.players.values())}."
         )
     return Ensemble(players), remarks
@@ -123,6 +130,32 @@ def without_unknown_drums(vocabulary: Vocabulary, prior: Piece) -> tuple[Piece, 
     if drums.all():
         raise UserError("The fragment has only drums, and this network has learnt none: choose other --weights.")
     return prior.take(~drums), ["This network has learnt no drums: those of the fragment end with it."]
+
+
+def beside(
+    vocabulary: Vocabulary, kept: Events, openings: list[dict], wanted: Ensemble | None
+) -> tuple[dict[int, int], Ensemble]:
+    """As which of the network's parts those of `kept` are heard, value -> value, and who else plays: who is `wanted`,
+    or else who plays with them in the training music. Of the sets of parts that the openings have it is the one that is
+    nearest and commonest. Raises UserError if nobody else could play."""
+    mean, theirs = {value: known.mean for value, known in vocabulary.players.items()}, means(kept)
+    asked, sets = set(wanted.players if wanted else ()), Counter(frozenset(one["parts"]) for one in openings)
+    if wanted:
+        sets[frozenset(mean)] += 1
+    best, least = None, np.inf
+    for members, count in sets.items():
+        heard = parts.heard_as(theirs, {value: mean[value] for value in sorted(members - asked)})
+        others = asked or members - set(heard.values())
+        if len(set(heard.values())) == len(theirs) and others:
+            unlike = sum(parts.distance(value, theirs[value], k, mean[k]) for value, k in heard.items())
+            cost = unlike / UNLIKE - np.log(count) + len(asked - members)
+            if cost < least:
+                best, least = (heard, wanted or of_classes(vocabulary, list(others))), cost
+    if best is None:
+        raise UserError(
+            "This network knows nobody who could play beside the parts that are kept: choose other --weights."
+        )
+    return best
 
 
 def hear(vocabulary: Vocabulary, prior: Piece) -> tuple[Events, Ensemble, list[str]]:

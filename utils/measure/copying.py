@@ -9,6 +9,7 @@ import numpy as np
 
 from utils import dataset, events
 from utils.checkpoint import Checkpoint
+from utils.compose import Made
 from utils.dataset import Source
 from utils.errors import UserError
 from utils.piece import Piece
@@ -91,8 +92,8 @@ def in_steps(sources: list[Source], grid: int) -> dict[str, Piece]:
     return {source.name: events.to_piece(source.events.streams, grid, grid) for source in sources}
 
 
-def report(weights: Checkpoint, paths: list[Path], made: list[dict[str, np.ndarray]]) -> None:
-    """Print what of the new events of some files, stream -> (E,) classes, is in the training music, if it is there."""
+def report(weights: Checkpoint, paths: list[Path], made: list[Made]) -> None:
+    """Print what of the new events of some files is in the training music, if that is there."""
     try:
         train, _ = read_split(weights.about)
     except UserError:
@@ -100,7 +101,7 @@ def report(weights: Checkpoint, paths: list[Path], made: list[dict[str, np.ndarr
     if not train:
         return
     grid = weights.vocabulary.grid
-    new = [events.to_piece(weights.vocabulary.decode(classes), grid, grid) for classes in made]
+    new = [events.to_piece(weights.vocabulary.decode(one.classes), grid, grid) for one in made]
     rows = longest_shared(in_steps(train, grid), new)["per_piece"]
     path, row = max(zip(paths, rows, strict=True), key=lambda item: item[1]["notes"])
     where = f" in {path}" if len(paths) > 1 else ""

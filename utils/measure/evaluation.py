@@ -8,12 +8,12 @@ from pathlib import Path
 
 import numpy as np
 
-from utils import checkpoint, compose, dataset, events, midi, sampler
+from utils import checkpoint, completion, compose, dataset, events, midi, sampler
 from utils.checkpoint import Checkpoint
 from utils.dataset import Corpus, Source
 from utils.errors import UserError
 from utils.events import Events, Representation
-from utils.measure import copying, judge, likelihood, ngram, statistics
+from utils.measure import copying, given, judge, likelihood, ngram, statistics
 from utils.stepper import Stepper
 
 LEVEL = 0.05  # a difference that chance makes less often than this counts as more than chance, as is usual
@@ -33,10 +33,16 @@ class Asked:
     notes: int = 400
     bars: int = 0
     opening: str = "random"
-    temperature: float = 0.9
+    temperature: float | None = None  # None: the usual one
     top_p: float = 1.0
     seed: int = 1
     passages: int = 100
+    keep: str = ""
+    particles: int = 128
+
+    def sampling(self, usual: float) -> sampler.Sampling:
+        """How notes are chosen; at the `usual` temperature unless another is asked for."""
+        return sampler.Sampling(usual if self.temperature is None else self.temperature, self.top_p, self.seed)
 
 
 def read_music(weights: str | Path, about: dict, asked: Asked) -> tuple[list[Source], list[Source], list[str]]:
@@ -75,7 +81,7 @@ def evaluate(weights: str | Path, asked: Asked) -> dict:
     accuracy: the share of each stream's targets whose class was the likeliest; notes, events, beats, pieces;
     trained_on: pieces that the network learnt from; moved: values that the vocabulary lacked, scored as the nearest;
     per_piece; parts: name -> notes and nats_per_note; remarks: sentences; and with
-    `asked.samples` what `new_music` returns, if there is training music.
+    `asked.samples` what `new_music` returns, if there is training music; with `asked.keep` given, see `given.around`.
     """
     loaded = checkpoint.load(weights)
     network, vocabulary, about = Stepper(loaded), loaded.vocabulary, loaded.about
@@ -102,9 +108,13 @@ def evaluate(weights: str | Path, asked: Asked) -> dict:
             transpose = about["settings"]["transpose"]
             baselines |= ngram.baselines(dataset.encode(train, vocabulary, transpose), corpus, transpose)
         result["baselines"] = {name: summary(total, corpus, sum(beats)) for name, total in baselines.items()}
+    unseen = [source for source, known in zip(scored, learnt, strict=True) if not known]
     if asked.samples and train:
-        unseen = [source for source, known in zip(scored, learnt, strict=True) if not known]
         result |= new_music(loaded, network, train, unseen, asked)
+    if asked.keep:
+        what = completion.Asked("", asked.keep, versions=asked.particles)
+        how = asked.sampling(completion.TEMPERATURE)
+        result["given"] = given.around(loaded, (train, unseen), folder, what, how)
     return result | {"remarks": remarks}
 
 
@@ -141,13 +151,13 @@ def new_music(weights: Checkpoint, network: Stepper, train: list[Source], unseen
     """
     grid = weights.vocabulary.grid
     begun = compose.openings(weights, asked.samples, asked.seed, asked.opening)
-    how = sampler.Sampling(asked.temperature, asked.top_p, asked.seed)
     wanted = compose.Wanted(asked.notes, asked.bars)
-    pieces, chosen = compose.new_pieces(network, begun, how, wanted)
+    new = compose.new_pieces(network, begun, asked.sampling(compose.TEMPERATURE), wanted)
+    chosen = [one.classes for one in new]
     form = Representation(grid=grid, max_beats=weights.vocabulary.representation.max_beats)
-    made = [events.from_piece(piece, form) for piece in pieces]
+    made = [events.from_piece(one.piece, form) for one in new]
     samples = beside_real(made, {"real": train, "held_out": unseen}, asked, grid)
-    ended = [new for new, classes in zip(made, chosen, strict=True) if len(classes["offset"]) < wanted.most_events]
+    ended = [piece for piece, classes in zip(made, chosen, strict=True) if len(classes["offset"]) < wanted.most_events]
     whole = {"generated": [] if asked.notes else ended, "real": [source.events for source in train[: asked.passages]]}
     endings = {
         name: [statistics.ending(statistics.cut(piece, grid=grid)) for piece in some] for name, some in whole.items()

@@ -11,7 +11,7 @@ from types import SimpleNamespace
 
 import gradio as gr
 
-from utils import checkpoint, compose, ensemble, instruments, midi, theory
+from utils import checkpoint, compose, ensemble, fragment, instruments, midi, theory
 from utils.compose import Wanted
 from utils.errors import UserError
 from utils.output import beside
@@ -223,7 +223,7 @@ class Page:
         """The part of the fragment that was chosen. Raises UserError."""
         if asked[self.prior] is None:
             raise UserError("There is nothing to begin with: choose another fragment or file.")
-        return compose.fragment(asked[self.prior], asked[self.start], int(asked[self.length]), "The fragment")
+        return fragment.cut(asked[self.prior], asked[self.start], int(asked[self.length]), "The fragment")
 
     def trim(self, asked: dict) -> dict:
         """Picture and sound of the part that was chosen."""
@@ -260,15 +260,16 @@ class Page:
             count, before, remarks = int(asked[self.count]), None, []
             if prior is None:
                 opening = compose.openings(weights, count, how.seed, players=players)
-                pieces, _ = compose.new_pieces(stepper, opening, how, wanted)
+                pieces = compose.new_pieces(stepper, opening, how, wanted)
             else:
-                pieces, before, _ = compose.continuations(stepper, prior, how, wanted, count)
-                remarks = compose.remarks(stepper.vocabulary, prior, "the fragment")
+                pieces, before = compose.continuations(stepper, prior, how, wanted, count)
+                remarks = fragment.remarks(stepper.vocabulary, prior, "the fragment")
             about = SimpleNamespace(weights=path, temperature=how.temperature, top_p=how.top_p)
             line, files = beside.about(about, how.seed), SimpleNamespace(**self.beside, notation=True)
             made, problems = asked[self.made], []
-            for i, (piece, slot) in enumerate(zip(pieces, self.slots, strict=False)):
+            for i, (one, slot) in enumerate(zip(pieces, self.slots, strict=False)):
                 progress((i, len(pieces)), desc="sound and picture")
+                piece = one.piece
                 piece.tempos = tempos or piece.tempos
                 file = midi.save_new(piece, asked[self.session], f"{name}-seed-{how.seed}")
                 beside.write_beside(file, piece, files, line, before, problems.append)

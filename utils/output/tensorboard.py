@@ -104,10 +104,10 @@ class Board:
         if not self.writer:
             return
         kept, how = checkpoint.load(weights), Sampling(TEMPERATURE, seed=SEED)
-        (piece,), _ = compose.new_pieces(Stepper(kept), compose.openings(kept, 1, SEED), how, Wanted(NOTES))
+        (made,) = compose.new_pieces(Stepper(kept), compose.openings(kept, 1, SEED), how, Wanted(NOTES))
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder, f"epoch {row['epoch']}.mid")
-            beside.write_beside(path, piece, SHOWN, f"{row['train']:.3f} nats in training")
+            beside.write_beside(path, made.piece, SHOWN, f"{row['train']:.3f} nats in training")
             self.add(row["updates"], {f"sample/{file.suffix[1:]}": message_of(file) for file in Path(folder).iterdir()})
 
     def close(self) -> None:

@@ -1,0 +1,214 @@
+"""Music written around what is given: kept parts, and bars that are to be new."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from conftest import band_piece, make_piece, one_line_error, random_piece, run, save
+
+from utils import checkpoint, completion, dataset, events, midi, particles
+from utils.checkpoint import Checkpoint
+from utils.completion import Asked
+from utils.constraints import Players
+from utils.errors import UserError
+from utils.measure import likelihood
+from utils.particles import Given, Guide, Versions
+from utils.piece import Part, Piece
+from utils.sampler import Sampling
+from utils.stepper import Stepper
+from utils.vocabulary import Vocabulary
+
+QUIET = ("--no-wav", "--no-picture", "--no-copying", "--particles", 4)
+BAR = 1920  # ticks
+
+
+@pytest.fixture(scope="module")
+def learnt(band: Path) -> Checkpoint:
+    return checkpoint.load(band)
+
+
+def notes(piece: Piece, which: np.ndarray | slice = slice(None)) -> list[tuple]:
+    """Notes with who plays them, in order."""
+    columns = (piece.onset, piece.pitch, piece.duration, piece.velocity, piece.part)
+    rows = zip(*(column[which].tolist() for column in columns), strict=True)
+    return sorted((*row, piece.parts[part].called()) for *row, part in rows)
+
+
+def complete(learnt: Checkpoint, prior: Piece, seed: int = 1, **asked) -> Piece:
+    (made,), _, _ = completion.completions(learnt, prior, Asked("it", versions=8, **asked), Sampling(0.9, 1, seed), 1)
+    return made.piece
+
+
+def off_the_grid(piece: Piece) -> Piece:
+    """As somebody played it: some notes early, some late."""
+    piece.onset[:] = np.maximum(piece.onset + np.random.default_rng(1).integers(-9, 10, len(piece)), 0)
+    return piece.sorted()
+
+
+@pytest.mark.parametrize("keep", ["Flute", "bass, kit"])
+def test_kept_parts_come_out_exactly_and_all_others_are_new(learnt: Checkpoint, keep: str):
+    prior = off_the_grid(band_piece(50))
+    names = keep.casefold().split(", ")
+    kept = np.array([part.called().casefold() in names for part in prior.parts])[prior.part]
+    made = complete(learnt, prior, keep=keep)
+    mine = np.array([part.called().casefold() in names for part in made.parts])[made.part]
+    assert notes(made, mine) == notes(prior, kept)
+    assert len(made) > kept.sum() and notes(made, ~mine) != notes(prior, ~kept)
+    assert {part.called() for part in made.parts} <= {part.called() for part in prior.parts}
+    assert (made.onset + made.duration)[~mine].max() <= 5 * BAR  # some of its last notes were late
+
+
+def test_the_first_bars_can_be_kept_whole(learnt: Checkpoint):
+    prior = band_piece(51)
+    made = complete(learnt, prior, keep="Bass", whole_bars=2)
+    assert notes(made, made.onset < 2 * BAR) == notes(prior, prior.onset < 2 * BAR)
+    assert notes(made, made.onset >= 2 * BAR) != notes(prior, prior.onset >= 2 * BAR)
+
+
+@pytest.mark.parametrize("fill", ["2", "2-3", "1, 4", "4"])
+def test_bars_are_filled_and_all_others_come_out_exactly(learnt: Checkpoint, fill: str):
+    prior = band_piece(52)
+    prior = prior.take((prior.onset < BAR) | (prior.onset >= 2 * BAR)) if fill == "2" else prior  # a hole
+    bars = {number for first, last in completion.bar_numbers(fill) for number in range(first, last + 1)}
+    made = complete(learnt, prior, fill=fill)
+    new, old = (np.isin(piece.onset // BAR + 1, list(bars)) for piece in (made, prior))
+    assert notes(made, ~new) == notes(prior, ~old)
+    assert new.any() and notes(made, new) != notes(prior, old)
+    assert all(end <= BAR * max(bars) for end in (made.onset + made.duration)[new])
+
+
+def test_a_part_can_be_kept_while_bars_are_filled(learnt: Checkpoint):
+    prior = band_piece(53)
+    made = complete(learnt, prior, keep="Bass", fill="2-3")
+    for piece in (made, prior):
+        piece.parts = [part._replace(name=part.called()) for part in piece.parts]
+    inside, bass = ((p.onset >= BAR) & (p.onset < 3 * BAR) for p in (made, prior)), [p.parts for p in (made, prior)]
+    stays = [
+        ~new | np.array([part.name == "Bass" for part in parts])[piece.part]
+        for new, parts, piece in zip(inside, bass, (made, prior), strict=True)
+    ]
+    assert notes(made, stays[0]) == notes(prior, stays[1]) and not stays[0].all()
+
+
+def test_without_parts_bars_are_filled(weights: Path):
+    prior = random_piece(40, bars=6)
+    made = complete(checkpoint.load(weights), prior, fill="3-4")
+    new, old = ((piece.onset >= 2 * BAR) & (piece.onset < 4 * BAR) for piece in (made, prior))
+    assert notes(made, ~new) == notes(prior, ~old) and new.any()
+
+
+def test_a_melody_alone_gets_those_who_usually_play_with_it(learnt: Checkpoint):
+    """It is heard as the part whose place it takes; with --parts the others are chosen."""
+    melody = make_piece([(i * 480, 84 + i % 5, 480) for i in range(16)], parts=[Part("Tune", 74)])
+    asked = Asked("it", keep="tune", versions=4)
+    (made,), before, said = completion.completions(learnt, melody, asked, Sampling(seed=1), 1)
+    assert "Tune is heard as Flute." in said and notes(before) == notes(melody)
+    assert {part.called() for part in made.piece.parts} <= {"Tune", "Violin 1", "Violin 2", "Bass", "Kit"}
+    assert len(made.piece) > len(melody)
+    some = complete(learnt, melody, keep="tune", others="violin 2, Bass")
+    assert {part.called() for part in some.parts} <= {"Tune", "Violin 2", "Bass"} and len(some.parts) > 1
+
+
+def test_what_is_given_costs_what_it_costs(learnt: Checkpoint):
+    """Where nothing may be written, the worth of a version is the likelihood of the piece."""
+    network, vocabulary = Stepper(learnt), learnt.vocabulary
+    heard = events.from_piece(band_piece(54), vocabulary.representation)
+    corpus = dataset.encode([dataset.Source("it", 0.5, heard)], vocabulary)
+    classes = {stream: np.append(corpus.inputs[stream][1:-1], 0) for stream in network.streams}
+    classes["offset"][-1] = vocabulary.end
+    onset = np.cumsum(np.append(heard.streams["offset"], 0))
+    bar = np.full(len(onset), 48)
+    nobody = np.zeros(vocabulary.parts, bool)
+    phase = np.append(heard.phase, 0)
+    given = Given(classes, onset, phase, bar, nobody, np.array([[0, int(onset[-1]) + 1]]))
+    guide, rng = Guide(given, Players(network, nobody[None]), []), np.random.default_rng(1)
+    versions = Versions(network.start(2, (4, 4)), np.zeros(2), np.zeros(2), [(), ()])
+    for guide.now in range(len(onset)):
+        versions = particles.until_given(network, versions, guide, Sampling(seed=1).constrained(guide), rng)
+    nats = likelihood.score(network, corpus).nats.sum()
+    assert -versions.worth == pytest.approx([nats] * 2, rel=1e-4) == versions.nats
+    assert versions.written == [(), ()]
+
+
+def test_versions_that_are_weighed_fit_better(learnt: Checkpoint):
+    """Than what is written with no regard to what is given."""
+
+    def nats(versions: int) -> float:
+        asked = Asked("it", keep="Flute", versions=versions)
+        made = [completion.completions(learnt, band_piece(60 + i), asked, Sampling(seed=i), 1)[0][0] for i in range(4)]
+        return float(np.mean([one.nats for one in made]))
+
+    assert nats(32) < nats(1)
+
+
+def test_the_good_versions_are_copied(learnt: Checkpoint):
+    state = Stepper(learnt).start(4, (4, 4))
+    versions = Versions(state, np.log([0.5, 0.5, 1e-9, 1e-9]), np.arange(4.0), [("a",), ("b",), ("c",), ("d",)])
+    assert versions.dealt(np.random.default_rng(1)).written == [
+        ("a",),
+        ("b",),
+        ("c",),
+        ("d",),
+    ]  # half of them is enough
+    one = Versions(state, np.log([1e-9, 0.9, 0.1, 1e-9]), np.arange(4.0), [("a",), ("b",), ("c",), ("d",)])
+    dealt = one.dealt(np.random.default_rng(1))
+    assert {("b",)} <= set(dealt.written) <= {("b",), ("c",)} and dealt.worth.tolist() == [0] * 4
+    assert dealt.nats.tolist() == [1.0 if each == ("b",) else 2.0 for each in dealt.written]
+
+
+def test_as_a_user_runs_it(band: Path, tmp_path: Path):
+    path, out = save(band_piece(55), tmp_path / "mine.mid"), tmp_path / "out"
+    flags = ("predict_with_prior.py", "--weights", band, "--prior", path, "--out", out, "--seed", 1, *QUIET)
+    result = run(*flags, "--keep", "Flute", "--count", 2)
+    assert result.returncode == 0, result.stderr
+    costs = [float(line.split(" nats a note")[0].split()[-1]) for line in result.stdout.splitlines() if "Wrote" in line]
+    assert len(costs) == 2 and costs == sorted(costs)
+    assert sorted(file.name for file in out.glob("*.mid")) == ["mine-completed-001.mid", "mine-completed-002.mid"]
+    result = run(*flags[:4], out / "mine-completed-001.mid", *flags[5:], "--redo", "2-3", "--notation")
+    assert result.returncode == 0, result.stderr
+    again, first = (midi.read(file) for file in sorted(out.glob("mine-completed-001*.mid")))
+    inside = [(piece.onset >= BAR) & (piece.onset < 3 * BAR) for piece in (first, again)]
+    assert notes(first, ~inside[0]) == notes(again, ~inside[1])
+    assert inside[1].any() and notes(first, inside[0]) != notes(again, inside[1])
+
+
+@pytest.mark.parametrize(
+    ("flags", "sentence"),
+    [
+        (["--keep", "Oboe"], "no part 'Oboe'"),
+        (["--fill", "3-9"], "has the bars 1 to 4"),
+        (["--fill", "1-4"], "is all of"),
+        (["--fill", "four"], "names no bars"),
+        (["--fill", "3-2"], "has the bars 1 to 4"),
+        (["--fill", "2", "--prior-bars", "1"], "leave out --prior-bars"),
+        (["--keep", "Flute", "--prior-bars", "4"], "leaves none to write"),
+        (["--parts", "Bass"], "--keep"),
+        (["--keep", "Flute", "--parts", "gamelan"], "--parts 'gamelan' is no General MIDI instrument"),
+        (["--keep", "Flute", "--particles", "0"], "--particles"),
+    ],
+)
+def test_what_cannot_be_done_is_one_sentence(band: Path, tmp_path: Path, flags: list[str], sentence: str):
+    path = save(band_piece(55), tmp_path / "mine.mid")
+    usual = ("--weights", band, "--prior", path, "--out", tmp_path, "--no-wav", "--no-picture")
+    assert sentence in one_line_error(run("predict_with_prior.py", *usual, *flags))
+    assert not list(tmp_path.glob("*completed*"))
+
+
+def test_weights_without_parts_keep_none(weights: Path, learnt: Checkpoint):
+    with pytest.raises(UserError, match="knows too few parts"):
+        complete(checkpoint.load(weights), band_piece(56), keep="Flute")
+    how = replace(learnt.vocabulary.representation, streams=("offset", "note", "duration"))
+    values = {stream: learnt.vocabulary.values[stream] for stream in how.streams}
+    with pytest.raises(UserError, match="have learnt no parts"):
+        kept = completion.kept_parts(band_piece(56), Asked("it", keep="Flute"))
+        completion.cast(replace(learnt, vocabulary=Vocabulary(values, how)), band_piece(56), kept, "")
+
+
+def test_notes_that_the_network_never_met_are_told_and_come_out_exactly(learnt: Checkpoint):
+    strange = make_piece([(i * 507, 20 + i, 9000, 80) for i in range(8)], parts=[Part("Deep", 58)])
+    asked = Asked("it", keep="Deep", versions=4)
+    (made,), before, said = completion.completions(learnt, strange, asked, Sampling(seed=1), 1)
+    deep = made.piece.part == [part.name for part in made.piece.parts].index("Deep")
+    assert notes(made.piece, deep) == notes(strange) == notes(before)
+    assert any("never seen in training" in sentence for sentence in said)

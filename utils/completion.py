@@ -1,0 +1,207 @@
+"""Music around what is given: parts that are kept while others are written, and bars that are to be new.
+
+Shapes: N notes, E events, P parts of a network, R regions in which something is written.
+"""
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from utils import constraints, ensemble, events, fragment, particles, settings, states, theory
+from utils.checkpoint import Checkpoint
+from utils.compose import Made
+from utils.constraints import Constraint, Players
+from utils.ensemble import Ensemble
+from utils.errors import UserError
+from utils.events import END_STREAM, bar_steps
+from utils.particles import Given, Guide
+from utils.piece import Piece, shortened
+from utils.sampler import Sampling
+from utils.states import Classes, State
+from utils.stepper import Stepper
+from utils.theory import to_steps
+from utils.vocabulary import Vocabulary, nearest
+
+TEMPERATURE = 0.8  # what is written around given notes sounds most like real music at (EXPERIMENTS.md, 'Given parts')
+FAR = 2**16  # quarter notes: no rest of a piece is longer, so none is clipped
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What of a piece is given, and what is to be written."""
+
+    name: str  # what the piece is called in sentences
+    keep: str = ""  # names of parts that are kept, with commas between them; the others are written
+    others: str = (
+        ""  # who they are, by name or instrument ('': the others of the piece, or who usually plays with those)
+    )
+    fill: str = ""  # numbers of bars that are to be new, such as 5-8,12 ('': all)
+    whole_bars: int = 0  # bars at the beginning that are kept whole, unless `fill` says what is to be new
+    versions: int = 64  # that are made side by side, see `particles`
+
+    def __post_init__(self):
+        settings.at_least("particles", self.versions, 1)
+        if self.others and not self.keep:
+            raise UserError("--parts says who plays beside the parts that are kept: name these with --keep.")
+        if self.fill and self.whole_bars:
+            raise UserError("--fill counts the bars of the whole piece: leave out --prior-bars.")
+
+
+def kept_parts(prior: Piece, asked: Asked) -> np.ndarray:
+    """(parts,) which parts of the piece are kept. Raises UserError for a name that none of them has."""
+    called = [part.called().casefold() for part in prior.parts]
+    names = [each.strip() for each in asked.keep.split(",") if each.strip()]
+    for each in names:
+        if each.casefold() not in called:
+            there = shortened([part.called() for part in prior.parts])
+            raise UserError(f"{asked.name} has no part {each!r} that could be kept; its parts are {there}.")
+    return np.isin(called, [each.casefold() for each in names])
+
+
+def bar_numbers(text: str) -> list[tuple[int, int]]:
+    """'5-8,12' -> [(5, 8), (12, 12)]. Raises UserError for anything else."""
+    numbers = []
+    for word in text.split(","):
+        first, dash, last = word.partition("-")
+        try:
+            numbers.append((int(first), int(last) if dash else int(first)))
+        except ValueError:
+            raise UserError(
+                f"--fill {text!r} names no bars: write 5-8, or 5 for one bar, with commas between several."
+            ) from None
+    return sorted(numbers)
+
+
+def regions_of(prior: Piece, asked: Asked, grid: int) -> tuple[np.ndarray, int]:
+    """(R, 2) from where to where something is written, and where the last bar of the piece, that of its last onset,
+    ends, in steps. Raises UserError for bars that the piece does not have."""
+    lines, ticks = prior.bars(int(prior.onset[-1]) + 1), prior.ticks_per_quarter
+    first = theory.bars(lines, prior.onset, ticks)[0].number  # 0 for a pickup
+    begin, *metre = lines[-1]
+    edges = [tick for tick, *_ in lines] + [begin + theory.bar_length(metre, ticks)]
+    edges, last = to_steps(np.array(edges), ticks, grid), first + len(lines) - 1
+    bars = bar_numbers(asked.fill) if asked.fill else [(first + asked.whole_bars, last)]
+    for start, end in bars:
+        if not first <= start <= end <= last:
+            wish = f"--fill {asked.fill}" if asked.fill else f"--prior-bars {asked.whole_bars}"
+            raise UserError(f"{asked.name} has the bars {first} to {last}: {wish} leaves none to write or goes beyond.")
+    return np.array([(edges[start - first], edges[end - first + 1]) for start, end in bars]), int(edges[-1])
+
+
+@dataclass(frozen=True)
+class Cast:
+    """Who plays in a piece that is to be completed."""
+
+    heard: Piece  # what the network hears of the piece
+    playing: Ensemble
+    kept: set[int]  # values of the part stream that are kept
+
+
+def cast(weights: Checkpoint, prior: Piece, kept: np.ndarray, others: str) -> tuple[Cast, list[str]]:
+    """Who plays in the piece, of which some parts (parts,) are `kept` and `others` written ('': those that it has); and
+    sentences on what is heard otherwise than it is. Raises UserError if nobody can be kept or written."""
+    vocabulary = weights.vocabulary
+    if kept.any() and not vocabulary.players:
+        raise UserError("These weights have learnt no parts, so none can be kept: choose others with --weights.")
+    if not kept.all() and not others:
+        heard, _ = ensemble.without_unknown_drums(vocabulary, prior)
+        _, playing, remarks = ensemble.hear(vocabulary, prior)
+        mine = {value for value, part in playing.players.items() if kept[prior.parts.index(part)]}
+        if kept.any() and not 0 < len(mine) < len(playing.players):
+            known = ", ".join(ensemble.names(vocabulary))
+            raise UserError(f"This network knows too few parts to keep some and write others: {known}. See --weights.")
+        return Cast(heard, playing, mine), remarks
+    alone, remarks = ensemble.without_unknown_drums(vocabulary, prior.take(kept[prior.part]))
+    heard = events.from_piece(alone, vocabulary.representation)
+    wanted, more = ensemble.asked(vocabulary, others, False, "--parts") if others else (None, [])
+    values, written = ensemble.beside(vocabulary, heard, weights.about["openings"], wanted)
+    players = {known: heard.parts[value] for value, known in values.items()}
+    said = [f"{part.called()} is heard as {vocabulary.players[known].name}." for known, part in players.items()]
+    names = ", ".join(part.called() for part in written.players.values())
+    said.append(f"Written beside {'it' if len(players) == 1 else 'them'}: {names}.")
+    return Cast(alone, Ensemble(players | written.players), set(players)), remarks + more + said
+
+
+def given_events(vocabulary: Vocabulary, who: Cast, regions: np.ndarray, end: int) -> Given:
+    """What stands of a piece that is over after `end` steps, and what is written in its `regions` (R, 2), in steps."""
+    heard = events.from_piece(who.heard, replace(vocabulary.representation, max_beats=FAR))
+    classes, _ = vocabulary.encode(heard)
+    values, free = list(vocabulary.players), np.ones(1, bool)
+    if values:
+        free = who.playing.mask(vocabulary) & ~np.isin(values, list(who.kept))
+        value_of = {part: value for value, part in who.playing.players.items()}
+        for value, part in heard.parts.items():
+            if part in value_of:
+                classes["part"][heard.streams["part"] == value] = values.index(value_of[part])
+    onset, part = np.cumsum(heard.streams[END_STREAM], dtype=np.int64), vocabulary.part_of(classes)
+    bar = np.array([bar_steps(metre, vocabulary.grid) for metre in heard.metres.tolist()])
+    given = Given(classes, onset, heard.phase, bar, free, regions)
+    order = np.lexsort((classes["note"], part, onset))
+    order = order[~(given.may_be_written(onset) & free[part])[order]]
+    classes = {stream: np.append(each[order], 0) for stream, each in classes.items()}
+    classes[END_STREAM][-1] = vocabulary.end
+    columns = [np.append(each[order], last) for each, last in ((onset, end), (heard.phase, 0), (bar, bar[-1]))]
+    return Given(classes, *columns, free, regions)
+
+
+def within_regions(network: Stepper, given: Given) -> Constraint:
+    """What is written is over where its region is."""
+    lengths = network.vocabulary.steps("duration")[:-1]
+
+    def too_long(state: State, chosen: Classes) -> np.ndarray:
+        onset = state.onset + network.steps(chosen[END_STREAM])
+        return onset[:, None] + lengths > given.end_of_region(onset)[:, None]
+
+    return constraints.forbidding("duration", too_long)
+
+
+def begin(network: Stepper, given: Given, who: Cast) -> State:
+    """The state after all that comes before the first region; the network is told who plays, and where the end is."""
+    first = given.fixed
+    state = network.start(1, (4, 4), who.playing.mask(network.vocabulary))
+    state.bar[:] = given.bar[first]
+    before = {stream: classes[:first] for stream, classes in given.classes.items()}
+    state = network.read(states.ending(state, given.onset[-1:]), before, given.phase[:first])
+    state.onset[:] = given.onset[first - 1] if first else 0
+    return state
+
+
+def completions(
+    weights: Checkpoint, prior: Piece, asked: Asked, how: Sampling, count: int, programs: tuple[int, ...] = ()
+) -> tuple[list[Made], Piece, list[str]]:
+    """`count` pieces in which all that is given of `prior` stands as it is, and what is written sounds as the
+    instruments `programs`; what is given; and sentences on what the network hears otherwise than it is. Raises
+    UserError if the piece has not what is asked for, or the network cannot do it."""
+    network, grid = Stepper(weights), weights.vocabulary.grid
+    prior = prior.finer(grid) if prior.ticks_per_quarter < 4 * grid else prior
+    kept, (regions, end) = kept_parts(prior, asked), regions_of(prior, asked, grid)
+    who, remarks = cast(weights, prior, kept, asked.others)
+    remarks += fragment.unknown_values(weights.vocabulary, who.heard, asked.name)
+    given = given_events(weights.vocabulary, who, regions, end)
+    if len(given.onset) == 1:
+        raise UserError(f"--fill {asked.fill} is all of {asked.name}: name fewer bars, or a part to --keep.")
+    onset, over = (to_steps(at, prior.ticks_per_quarter, grid) for at in (prior.onset, prior.onset + prior.duration))
+    before = prior.take(~given.may_be_written(onset) | kept[prior.part])
+    sounds_on = ((onset[:, None] < regions[:, 0]) & (over[:, None] > regions[:, 0])).any(axis=1)
+    players = Players(network, given.free[None])
+    held = fragment.held_keys(weights.vocabulary, prior.take(sounds_on), who.playing)
+    rules = [
+        *players.in_range(),
+        within_regions(network, given),
+        constraints.no_note_still_held(network, held),
+        *constraints.usual(network, 0),
+    ]
+    state, made = begin(network, given, who), []
+    new = {value: part for value, part in who.playing.players.items() if value not in who.kept}
+    sounds = Ensemble(new).sounding_as(programs).players
+    for i in range(count):
+        rng = np.random.default_rng([how.seed, i])
+        classes, at, nats = particles.write(network, state, Guide(given, players, rules), how, asked.versions, rng)
+        values = weights.vocabulary.decode(classes)
+        values[END_STREAM] = np.diff(at, prepend=0)
+        values["duration"] = np.minimum(values["duration"], given.end_of_region(at) - at)
+        velocity = round(float(before.velocity.mean()))
+        new = events.to_piece(values, grid, prior.ticks_per_quarter, 0, velocity, sounds)
+        classes[END_STREAM] = nearest(weights.vocabulary.values[END_STREAM], values[END_STREAM])
+        made.append(Made(before.joined(events.let_go(new)).played(), classes, nats))
+    return made, before, remarks

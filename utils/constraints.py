@@ -1,0 +1,172 @@
+"""What must not be chosen: constraints on the logits of the next event.
+
+Shapes: B pieces side by side, V classes of a stream, P parts.
+"""
+
+from collections.abc import Callable
+
+import numpy as np
+
+from utils.events import END_STREAM
+from utils.states import Classes, State
+from utils.stepper import Stepper
+
+# A constraint takes the stream, its logits (B, V), the state after the last event and what was chosen for the next one,
+# and gives the logits back with what must not be chosen at minus infinity.
+Constraint = Callable[[str, np.ndarray, State, Classes], np.ndarray]
+
+
+def forbid(logits: np.ndarray, forbidden: np.ndarray) -> np.ndarray:
+    """Logits with the `forbidden` classes (B, V) at minus infinity; a row that would lose its last class stays as it
+    is."""
+    if not forbidden.any():
+        return logits
+    nothing_left = (forbidden | np.isneginf(logits)).all(axis=1, keepdims=True)
+    return np.where(forbidden & ~nothing_left, -np.inf, logits)
+
+
+def forbidding(where: str, rule: Callable[[State, Classes], np.ndarray]) -> Constraint:
+    """The constraint that forbids in the stream `where` the classes of a mask that `rule` gives, (B, V) or (1, V)."""
+
+    def constrain(stream: str, logits: np.ndarray, state: State, chosen: Classes) -> np.ndarray:
+        return forbid(logits, rule(state, chosen)) if stream == where else logits
+
+    return constrain
+
+
+def no_end_before(network: Stepper, length: int) -> Constraint:
+    """A piece does not end before it has `length` events."""
+    return forbidding(END_STREAM, lambda state, _: network.is_end[None] & (state.length < length))
+
+
+def no_note_below_previous_in_chord(network: Stepper) -> list[Constraint]:
+    """Notes of a part struck together come from the lowest up, as in the training music, so none comes twice."""
+    vocabulary, notes = network.vocabulary, np.arange(network.vocabulary.size("note"))
+    together = np.append(vocabulary.values[END_STREAM] == 0, False)  # (V,) offsets; the last is the end
+    # Before the first event of a piece its last note is the start token, class len(notes).
+
+    def nothing_above(state: State, chosen: Classes) -> np.ndarray:
+        last = vocabulary.part_of(state.last) == vocabulary.parts - 1
+        return (last & (state.last["note"] == notes[-1]))[:, None] & together
+
+    def below(state: State, chosen: Classes) -> np.ndarray:
+        in_chord = together[chosen[END_STREAM]] & (state.last["note"] < len(notes))
+        in_chord &= vocabulary.part_of(chosen) == vocabulary.part_of(state.last)
+        return in_chord[:, None] & (notes <= state.last["note"][:, None])
+
+    return [forbidding(END_STREAM, nothing_above), forbidding("note", below)]
+
+
+class Players:
+    """Only the `allowed` parts (B, P) or (1, P) play, whatever happens; and as far as possible in a chord one after the
+    other as in the training music, each within the range that it has there, and one that is `alone` there no two notes
+    at once. Without parts there is nothing to keep."""
+
+    def __init__(self, network: Stepper, allowed: np.ndarray):
+        self.network, self.allowed, self.notes = network, allowed, network.vocabulary.values["note"]
+        known = list(network.vocabulary.players.values())
+        self.classes, self.alone = np.arange(len(known)), np.array([one.alone for one in known], bool)
+        low, high = (np.array([getattr(one, name) for one in known])[:, None] for name in ("low", "high"))
+        self.out_of_range = (self.notes < low) | (self.notes > high)  # (P, V)
+        # The class of each part's highest note.
+        self.top = (~self.out_of_range * np.arange(len(self.notes))).max(axis=1, initial=0)
+
+    def free(self, state: State, steps: np.ndarray) -> np.ndarray:
+        """(B, P) which parts may play so many `steps` (B, 1) after the last event."""
+        may = self.allowed & ~(self.alone & (state.voices.left > steps))
+        if not state.length:
+            return may
+        vocabulary = self.network.vocabulary
+        last, note = vocabulary.part_of(state.last)[:, None], state.last["note"][:, None]
+        return may & ((steps > 0) | (self.classes > last) | (self.classes == last) & (note < self.top))
+
+    def too_early(self, state: State, chosen: Classes) -> np.ndarray:
+        """(B, V) the offsets after which none of them may play yet."""
+        gaps = self.network.gaps
+        until = np.where(self.allowed, np.where(self.alone, state.voices.left, 0), 2**30).min(axis=1, keepdims=True)
+        until = np.minimum(until, gaps.max())  # a part may sound for longer than any offset
+        nobody = ~self.free(state, np.zeros((len(state.onset), 1))).any(axis=1, keepdims=True)
+        return ~self.network.is_end & ((gaps[:-1] < until) | (gaps[:-1] == 0) & nobody)
+
+    def not_free(self, state: State, chosen: Classes) -> np.ndarray:
+        return ~self.free(state, self.network.steps(chosen[END_STREAM])[:, None])
+
+    def constraints(self) -> list[Constraint]:
+        """Those of the offset and the part, and `in_range`."""
+        if not len(self.classes):
+            return []
+        return [
+            forbidding(END_STREAM, self.too_early),
+            forbidding("part", lambda state, chosen: ~self.allowed),
+            forbidding("part", self.not_free),
+            *self.in_range(),
+        ]
+
+    def in_range(self) -> list[Constraint]:
+        if not len(self.classes):
+            return []
+        return [forbidding("note", lambda state, chosen: self.out_of_range[chosen["part"]])]
+
+
+def no_note_still_held(network: Stepper, until: np.ndarray) -> Constraint:
+    """No part strikes a key before `until` (P, 128), in steps since the beginning: a prior still holds it down."""
+    vocabulary, keys = network.vocabulary, network.vocabulary.keys[:-1]
+
+    def held(state: State, chosen: Classes) -> np.ndarray:
+        onset = state.onset + network.steps(chosen[END_STREAM])
+        return (onset[:, None] < until[vocabulary.part_of(chosen)]) @ keys.T > 0
+
+    return forbidding("note", held)
+
+
+def no_onset_before(network: Stepper, steps: np.ndarray | float) -> Constraint:
+    """No event comes before `steps`, (B,) or the same for all, since the beginning."""
+    steps = np.reshape(steps, (-1, 1))
+    return forbidding(END_STREAM, lambda state, _: network.next_onsets(state) < steps)
+
+
+def first_onset_before(network: Stepper, steps: np.ndarray, length: int) -> Constraint:
+    """What follows after `length` events is no end, and comes before `steps` (B,) since the beginning."""
+
+    def late(state: State, chosen: Classes) -> np.ndarray:
+        return (network.is_end | (network.next_onsets(state) >= steps[:, None])) & (state.length == length)
+
+    return forbidding(END_STREAM, late)
+
+
+def how_final(network: Stepper, finality: list[np.ndarray]) -> Constraint:
+    """Forbids nothing: adds to `finality` the logarithms of the probability (B,) with which each next event would be
+    the end."""
+
+    def listen(stream: str, logits: np.ndarray, state: State, chosen: Classes) -> np.ndarray:
+        if stream == END_STREAM:
+            finality.append(logits[:, network.vocabulary.end] - np.logaddexp.reduce(logits, axis=1))
+        return logits
+
+    return listen
+
+
+def ends_at_bar_line(network: Stepper) -> list[Constraint]:
+    """A piece ends in the last bar before `State.end`, and nothing sounds or begins after that. A next event that would
+    come later means the end: else its probability would go to one more note in the last chord, and one more."""
+    end, lengths = network.is_end, network.vocabulary.steps("duration")[:-1]
+
+    def close(stream: str, logits: np.ndarray, state: State, chosen: Classes) -> np.ndarray:
+        if stream != END_STREAM:
+            return logits
+        late = ~end & (network.next_onsets(state) >= state.end[:, None])
+        over = np.logaddexp.reduce(np.where(late | end, logits, -np.inf), axis=1, keepdims=True)
+        early = (state.onset < state.end - state.bar)[:, None]
+        return forbid(np.where(end & ~early, over, logits), late | end & early)
+
+    def too_long(state: State, chosen: Classes) -> np.ndarray:
+        onset = state.onset + network.steps(chosen[END_STREAM])
+        return onset[:, None] + lengths > state.end[:, None]
+
+    return [close, forbidding("duration", too_long)]
+
+
+def usual(network: Stepper, length: int) -> list[Constraint]:
+    """What holds for all music: it has `length` events, and chords in the order of the training music."""
+    split = network.vocabulary.representation.chords == "split"
+    return [no_end_before(network, length), *(no_note_below_previous_in_chord(network) if split else [])]

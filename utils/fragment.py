@@ -1,0 +1,84 @@
+"""The part of a piece that new music goes on from, and how a network hears it."""
+
+import numpy as np
+
+from utils import ensemble, events, settings, theory
+from utils.ensemble import Ensemble
+from utils.errors import UserError
+from utils.piece import Piece
+from utils.vocabulary import Vocabulary
+
+
+def cut(whole: Piece, start: float, notes: int, name: str, bars: int = 0) -> Piece:
+    """The part of a piece that is to be continued: from the beat `start` on the first `bars` bars, or the last if that
+    is negative; or the first `notes` notes (0: all) if `bars` is 0. Raises UserError, which calls the piece `name`, if
+    there are no notes in it."""
+    settings.at_least("prior-start", start, 0)
+    settings.at_most("prior-start", start, 1e6)
+    settings.at_least("prior-notes", notes, 0)
+    begin, last = round(start * whole.ticks_per_quarter), whole.onset[-1] / whole.ticks_per_quarter
+    if begin > whole.onset[-1]:
+        raise UserError(
+            f"{name} has no notes from beat {start:g} on: its last begins at {last:g}; lower --prior-start."
+        )
+    if bars:
+        begin, end = bars_of(whole, begin, bars, name)
+        notes = np.count_nonzero((whole.onset >= begin) & (whole.onset < end))
+        if not notes:
+            raise UserError(f"{name} has no notes in its first {bars} bars from beat {start:g} on: raise --prior-bars.")
+    piece = whole.span(begin)
+    last = min(notes or len(piece), len(piece)) - 1
+    # Changes of tempo or metre after the last note that is used belong to music that is not there.
+    return piece.span(0, int(piece.onset[last]) + 1).take(slice(last + 1))
+
+
+def bars_of(whole: Piece, start: int, bars: int, name: str) -> tuple[int, int]:
+    """Where the first `bars` bars from the tick `start` on, or the last if that is negative, begin and end, in ticks. A
+    pickup counts with the bar after it; the last bar is the one of the last onset. Prints if there are fewer bars."""
+    end = int(whole.onset[-1]) + 1
+    lines = whole.bars(end)
+    pickup = theory.bars(lines, whole.onset, whole.ticks_per_quarter)[0].number == 0
+    edges = [start, *(tick for tick, *_ in lines[1 + pickup :] if tick > start), end]
+    if abs(bars) >= len(edges):
+        beat = start / whole.ticks_per_quarter
+        print(f"{name} has fewer than {abs(bars)} bars from beat {beat:g} on: all of them are used")
+        return start, end
+    return (start, edges[bars]) if bars > 0 else (edges[bars - 1], end)
+
+
+def remarks(vocabulary: Vocabulary, prior: Piece, name: str) -> list[str]:
+    """Sentences on what the network hears otherwise than it is in a fragment, which they call `name`. Raises UserError
+    if it can hear nothing of it."""
+    known, _ = ensemble.without_unknown_drums(vocabulary, prior)
+    return [*ensemble.hear(vocabulary, prior)[-1], *unknown_values(vocabulary, known, name)]
+
+
+def unknown_values(vocabulary: Vocabulary, piece: Piece, name: str) -> list[str]:
+    """Sentences on the values in a piece, called `name`, that the network does not know."""
+    heard = events.from_piece(piece, vocabulary.representation)
+    _, moved = vocabulary.encode(heard)
+    sentences = [
+        f"{count} of {len(heard)} values of {stream} in {name} were never seen in training; "
+        "the network hears the nearest ones"
+        for stream, count in moved.items()
+        if count and stream != "part"
+    ]
+    if heard.clipped:
+        sentences.append(
+            f"{heard.clipped} rests or notes in {name} are longer than {vocabulary.representation.max_beats} beats; "
+            "the network hears them as so long"
+        )
+    return sentences
+
+
+def held_keys(vocabulary: Vocabulary, prior: Piece, playing: Ensemble) -> np.ndarray:
+    """(P, 128) until when each part of the network holds each key, in steps since the beginning of the fragment."""
+    held = np.zeros((vocabulary.parts, 128))
+    values = list(vocabulary.players) or [0]
+    number = np.zeros(len(prior.parts), int)  # of each part of the fragment, that of the network
+    for value, part in playing.players.items():
+        if part in prior.parts:
+            number[prior.parts.index(part)] = values.index(value)
+    end = (prior.onset + prior.duration) * vocabulary.grid / prior.ticks_per_quarter
+    np.maximum.at(held, (number[prior.part], prior.pitch), end)
+    return held

@@ -1,0 +1,72 @@
+"""What is written around a part of real pieces: how likely the network finds the whole, and what a judge says of it."""
+
+from collections.abc import Sequence
+from dataclasses import asdict, replace
+from pathlib import Path
+
+from tqdm import tqdm
+
+from utils import completion, dataset, events, midi
+from utils.checkpoint import Checkpoint
+from utils.dataset import Source
+from utils.errors import UserError
+from utils.measure import judge, likelihood, statistics
+from utils.piece import Piece
+from utils.sampler import Sampling
+from utils.stepper import Stepper
+
+JUDGED = 150  # notes at the beginning of each piece that are compared
+
+
+def with_part(sources: list[Source], name: str) -> list[Source]:
+    """The pieces that have a part of that name, and others beside it."""
+    names = [[part.called().casefold() for part in source.events.parts.values()] for source in sources]
+    return [source for source, each in zip(sources, names, strict=True) if name.casefold() in each and len(each) > 1]
+
+
+def nats_a_note(network: Stepper, pieces: Sequence[Source]) -> float:
+    """The mean over the pieces of what a note of the whole costs."""
+    corpus = dataset.encode(list(pieces), network.vocabulary)
+    return float((likelihood.score(network, corpus).nats.sum(axis=1) / corpus.notes_each).mean())
+
+
+def heard(made: list[Piece], weights: Checkpoint) -> list[Source]:
+    form = weights.vocabulary.representation
+    return [Source("", 0.0, events.from_piece(piece, form)) for piece in made]
+
+
+def around(
+    weights: Checkpoint, music: tuple[list[Source], list[Source]], folder: str, asked: completion.Asked, how: Sampling
+) -> dict:
+    """The pieces of `music`, (training, held out), of which `asked.keep` is kept while everything else is written, for
+    the held-out ones, which are in `folder`.
+
+    pieces; nats, of a note of the whole, a mean over pieces, and judge, the fields of `judge.Verdict` or None, each
+    for the pieces as they are ('real'), for one version ('naive': what is given is forced), and for `asked.versions`
+    that are weighed ('weighed'). Raises UserError if no held-out piece has such a part.
+    """
+    train, held_out = (with_part(sources, asked.keep) for sources in music)
+    if not held_out:
+        raise UserError(
+            f"None of the held-out pieces has a part {asked.keep!r} beside others: name another with --keep."
+        )
+    ways = {"naive": 1, "weighed": asked.versions}
+    made = {way: [] for way in ways}
+    for way, source in tqdm([(way, s) for way in ways for s in held_out], "writing", unit="piece", leave=False):
+        each = replace(asked, name=source.name, versions=ways[way])
+        prior = midi.read(Path(folder, source.name), channels=False)
+        (new,), _, _ = completion.completions(weights, prior, each, how, 1)
+        made[way].append(new.piece)
+    sources = {"real": held_out} | {way: heard(pieces, weights) for way, pieces in made.items()}
+    grid, network = weights.vocabulary.grid, Stepper(weights)
+
+    def passages(pieces: list[Source]) -> list[Piece]:
+        return [statistics.cut(s.events, 0, JUDGED, grid) for s in pieces if len(s.events) >= JUDGED]
+
+    real = passages(train)
+    judged = {way: judge.judge(passages(pieces), real) for way, pieces in sources.items()}
+    return {
+        "pieces": len(held_out),
+        "nats": {way: nats_a_note(network, pieces) for way, pieces in sources.items()},
+        "judge": {way: verdict and asdict(verdict) for way, verdict in judged.items()},
+    }

@@ -8,7 +8,7 @@ python predict_with_prior.py --prior mine.mid --bars 8             eight more ba
 
 from pathlib import Path
 
-from utils import checkpoint, compose, instruments, midi, sampler, settings, theory
+from utils import checkpoint, compose, control, instruments, midi, sampler, settings, theory
 from utils.compose import Wanted
 from utils.measure import copying
 from utils.output import beside
@@ -20,6 +20,7 @@ PRIOR_START = 0.0  # quarter notes from its beginning at which the fragment begi
 PRIOR_BARS = 0  # bars of it that are used: the first 8, or with -2 the last two (0: as PRIOR_NOTES says)
 PRIOR_NOTES = 100  # notes of it that are used, unless PRIOR_BARS says how much (0: all of them)
 PREPEND = True  # let the fragment stand before its continuation
+AT_BAR = False  # begin the new music at the next bar line, not within the last bar of the fragment
 # ---- the music
 WEIGHTS = "weights/music.weights.h5"  # file that train.py wrote
 NOTES = 700  # new notes, unless BARS or SECONDS says how much is to come
@@ -27,6 +28,11 @@ BARS = 0  # new bars, of which the last brings the piece to an end (0: as NOTES 
 SECONDS = 0.0  # instead of BARS: about how long the new music shall play, in whole bars
 ENDING = True  # bring so many bars or seconds of music to an end; otherwise it is cut off
 COUNT = 1  # different continuations to write; they are made side by side
+# ---- in which key
+KEY = ""  # key of the new music, such as D minor or Eb ('': that of the fragment; none: whatever comes)
+SCALE = ""  # scale instead of that of the key, such as dorian or D dorian (without a tonic: on that of the fragment)
+KEY_STRENGTH = 0.5  # how much less likely notes outside of it are made, in nats; less so where the music modulates
+KEY_LOCK = False  # no note outside of it at all, drums apart
 # ---- how it is chosen
 TEMPERATURE = 0.9  # lower: safer and more repetitive; higher: bolder; 0: always the likeliest note
 TOP_P = 1.0  # choose only among the likeliest notes that together have this share of the probability
@@ -58,14 +64,22 @@ def main(args) -> None:
         print(remark)
     how = sampler.Sampling(args.temperature, args.top_p, args.seed)
     *_, (_, tempo) = prior.tempos_from_start()
-    wanted = Wanted(**compose.length_of(args, tempo), programs=programs, prepend=args.prepend)
+    home = control.after_fragment(args, prior)
+    wanted = Wanted(
+        **compose.length_of(args, tempo),
+        programs=programs,
+        home=home,
+        at_bar=args.at_bar,
+        prepend=args.prepend,
+    )
     pieces, before, made = compose.continuations(network, prior, how, wanted, args.count)
+    where = f", in {home.tonalities[0].name}" if home else ""
     paths = []
     for piece in pieces:
         path = midi.save_new(piece, args.out, f"{Path(args.prior).stem}-continued")
         also = beside.write_beside(path, piece, args, beside.about(args, how.seed), before)
         print(
-            f"Wrote {path}: {len(before)} notes of {args.prior} and {len(piece) - len(before)} new ones, "
+            f"Wrote {path}: {len(before)} notes of {args.prior} and {len(piece) - len(before)} new ones{where}, "
             f"{piece.clock()} minutes, seed {how.seed}{also}"
         )
         paths.append(path)

@@ -5,8 +5,9 @@ from types import SimpleNamespace
 
 import numpy as np
 
-from utils import ensemble, events, recall, sampler, settings, states, theory
+from utils import control, ensemble, events, recall, sampler, settings, states, theory
 from utils.checkpoint import Checkpoint
+from utils.control import Home
 from utils.ensemble import Ensemble
 from utils.errors import UserError
 from utils.piece import Piece
@@ -16,6 +17,7 @@ from utils.stepper import Stepper
 from utils.vocabulary import Vocabulary
 
 ENDINGS = 16  # pieces of which the one with the best ending is kept
+NEVER = 1e6  # nats, more than any choice costs
 # How much may be asked for: more would fill any memory or any life.
 LIMITS = {"notes": 1_000_000, "bars": 1000, "seconds": 10_000}
 
@@ -31,6 +33,8 @@ class Wanted:
     players: Ensemble | None = None  # who plays; None: the parts of the opening
     drums: bool = True  # with the drums of the opening
     programs: tuple[int, ...] = ()  # how the first parts sound, whatever they are; the others as they are
+    home: Home | None = None  # the tonality of each opening, or of the fragment; None: whatever comes
+    at_bar: bool = False  # what follows a fragment begins at the next bar line
     prepend: bool = False  # keep the opening or the fragment in front of the new notes
     least_events: int = 32  # before a piece may end by itself
     most_events: int = 5000  # after which a piece that does not end by itself is cut off
@@ -96,8 +100,11 @@ def new_events(
 
     Bars are counted from `begin` (B,) on, in steps. The network is told of them, so that the piece ends with the last,
     unless it shall be cut off. Of each `wanted.tries` pieces that follow each other in `state`, which should begin
-    alike, the one is kept that the network finds most finished where it ends.
+    alike, the one is kept that the network finds most finished where it ends, among those that end at home, if any do.
     """
+    home = wanted.home and wanted.home.of(len(state.onset))
+    if home:
+        how, state = replace(how, constraints=(*home.constraints(network), *how.constraints)), home.told(state)
     most, stop, finality = (wanted.notes or wanted.most_events), np.inf, []
     if wanted.by_bars:
         bars = wanted.bars or np.maximum(np.round(wanted.quarters * network.vocabulary.grid / state.bar), 1).astype(int)
@@ -119,6 +126,8 @@ def new_events(
             new["duration"] = np.minimum(new["duration"], rest - np.cumsum(new["offset"]))
     if finality:
         sure = [finality[min(len(new["offset"]), len(finality) - 1)][i] for i, new in enumerate(values)]
+        if home:  # an end elsewhere is kept only where there is no other
+            sure = np.where(home.closing(values), sure, np.subtract(sure, NEVER))
         best = np.reshape(sure, (-1, wanted.tries)).argmax(axis=1) + np.arange(0, len(sure), wanted.tries)
         made, values = ([each[i] for i in best] for each in (made, values))
     return made, values
@@ -163,6 +172,7 @@ def new_pieces(network: Stepper, begun: list[dict], how: Sampling, wanted: Wante
         if wanted.notes and not wanted.prepend:  # with --chords class an event may hold several notes
             piece = piece.take(slice(wanted.notes))
         piece.time_signatures = [(0, *opening["metre"])]
+        piece = piece if wanted.home is None else wanted.home.signed(piece, 0, i)
         pieces.append(piece.played())
     return pieces, made
 
@@ -245,17 +255,23 @@ def continuations(
         sampler.no_note_still_held(network, held_keys(vocabulary, prior, playing)),
         *sampler.only_parts(network, mask[None]),
     )
+    line = seam - int(heard.phase[-1]) + int(state.bar[0])  # the next bar line, in steps
+    if wanted.at_bar:
+        state, how = control.from_bar_line(network, state, how, line)
     players = playing.sounding_as(wanted.programs).players
     velocity = round(float(prior.velocity.mean()))
     # Without the fragment the new notes begin in bar 1, in the tempo and metre that it ended with.
     before = prior if wanted.prepend else prior.span(int(prior.onset[-1]) + 1)
     state = states.stack([state] * count * wanted.tries)
-    made, new = new_events(network, state, how, wanted, state.onset - state.last["phase"] + state.bar)
+    made, new = new_events(network, state, how, wanted, np.full(len(state.onset), line))
     pieces = []
     for values in new:
-        start = seam if wanted.prepend else to_place(heard.phase[-1], values, state.bar[0])
+        start = state.onset[0] if wanted.prepend else to_place(state.last["phase"][0], values, state.bar[0])
         piece = events.let_go(events.to_piece(values, grid, ticks, start, velocity, players))
-        pieces.append(before.joined(piece.take(slice(wanted.notes or None))).played())
+        piece = piece.take(slice(wanted.notes or None))
+        joined = before.joined(piece)
+        joined = joined if wanted.home is None else wanted.home.signed(joined, int(piece.onset[0]))
+        pieces.append(joined.played())
     return pieces, before, made
 
 

@@ -78,8 +78,8 @@ def test_scales_are_what_their_key_signatures_say():
 @pytest.mark.parametrize(
     ("flags", "sentence"),
     [
-        (["--key", "H minor"], "--key 'H minor' is none: .* the scales are major, minor, .* chromatic"),
-        (["--scale", "D doric"], "--scale 'D doric' is none"),
+        (["--key", "H minor"], "--key 'H minor' is no key: .* the scales are major, minor, .* chromatic"),
+        (["--scale", "D doric"], "--scale 'D doric' is no scale: "),
         (["--key", "D minor", "--scale", "E dorian"], "name two tonics: give one of them"),
         (["--scale", "dorian", "--opening", "none"], "has no tonic, nor has what was heard before"),
         (["--key-lock"], "--key-lock keeps the music in a key: name that"),

@@ -115,8 +115,8 @@ def parsed(text: str, flag: str) -> Tonality:
     scale = f"{'minor ' * bool(minor)}{rest}".lower().strip()
     if not words or (scale and scale not in SCALES):
         raise UserError(
-            f"--{flag} {text!r} is none: name a tonic (A to G, with # or b), a scale, or both, as in 'D minor'; the "
-            f"scales are {', '.join(SCALES)}."
+            f"--{flag} {text!r} is no {flag}: name a tonic (A to G, with # or b), a scale, or both, as in 'D minor'; "
+            f"the scales are {', '.join(SCALES)}."
         )
     sharps = {"": 0, "#": 1, "sharp": 1, "b": -1, "flat": -1}[accidental.lower().lstrip(" -")]
     return Tonality(LETTERS.index(letter.upper()) - 1 + 7 * sharps if letter else None, scale)
@@ -137,7 +137,7 @@ def of_fragment(prior: Piece) -> Tonality | None:
     best = of_notes(pitched.pitch, pitched.duration, SURE)
     if best is None or not prior.key_signatures:
         return best
-    _, sharps, _ = max(prior.key_signatures)
+    _, sharps, _ = prior.key_signatures[-1]
     fits = theory.key_fits(pitched.pitch, pitched.duration)
     written = [Tonality(sharps, "major"), Tonality(sharps + 3, "minor")]
     fit, which = max((fits[each.root + 12 * minor], minor) for minor, each in enumerate(written))

@@ -2,13 +2,14 @@
 
 python generate_music.py                                   one piece of 400 notes into samples/
 python generate_music.py --bars 16                         sixteen bars that come to an end
+python generate_music.py --bars 16 --key "D minor" --metre 3/4     in this key, and in this metre
 python generate_music.py --count 3 --instrument "Church Organ"
 python generate_music.py --temperature 0.8 --seed 7        calmer, and the same on every run
 """
 
 from pathlib import Path
 
-from utils import checkpoint, compose, ensemble, instruments, midi, sampler, settings, theory
+from utils import checkpoint, compose, control, ensemble, instruments, midi, sampler, settings, theory
 from utils.compose import Wanted
 from utils.measure import copying
 from utils.output import beside
@@ -23,6 +24,12 @@ ENDING = True  # bring a piece of so many bars or seconds to an end; otherwise i
 COUNT = 1  # pieces to write, the likeliest first; they are made side by side, so several take little longer than one
 OPENING = "random"  # random: a passage of the training music sets the scene; none: from silence
 INCLUDE_OPENING = False  # let that passage stand before the new music
+METRE = ""  # metre of the music, such as 3/4 or 6/8 ('': that of the passage)
+# ---- in which key
+KEY = ""  # key of the music, such as D minor or Eb ('': whatever comes)
+SCALE = ""  # scale instead of that of the key, such as dorian or D dorian (without a tonic: on that of the passage)
+KEY_STRENGTH = 0.5  # how much less likely notes outside of it are made, in nats; less so where the music modulates
+KEY_LOCK = False  # no note outside of it at all, drums apart
 # ---- how it is chosen
 TEMPERATURE = 0.9  # lower: safer and more repetitive; higher: bolder; 0: always the likeliest note
 TOP_P = 1.0  # choose only among the likeliest notes that together have this share of the probability
@@ -50,6 +57,7 @@ def main(args) -> None:
     compose.check_length(args, least_notes=0)
     for name in ("count", "least_events", "most_events"):
         settings.at_least(name, getattr(args, name), 1)
+    key, metre = control.asked(args), theory.metre(args.metre) if args.metre else None
     programs = instruments.programs(args.instrument)
     tempo = theory.microseconds(args.tempo)
     args.weights = checkpoint.to_play(args.weights)
@@ -59,12 +67,15 @@ def main(args) -> None:
     if args.instruments:
         players, remarks = ensemble.asked(weights.vocabulary, args.instruments, args.drums)
         print(*remarks, sep="\n", end="\n" * bool(remarks))
+    weights, args.opening = control.suited(weights, key, metre, args.opening)
     begun = compose.openings(weights, args.count, how.seed, args.opening, players)
+    home = control.after_openings(args, key, begun, weights.vocabulary)
     wanted = Wanted(
         **compose.length_of(args, tempo),
         players=players,
         drums=args.drums,
         programs=programs,
+        home=home,
         prepend=args.include_opening,
         least_events=args.least_events,
         most_events=args.most_events,

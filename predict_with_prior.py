@@ -8,9 +8,10 @@ python predict_with_prior.py --prior tune.mid --keep Melody        a melody: wri
 python predict_with_prior.py --prior mine.mid --fill 5-8           write bars 5 to 8 of it
 """
 
+from dataclasses import replace
 from pathlib import Path
 
-from utils import checkpoint, completion, compose, fragment, instruments, midi, sampler, settings, theory
+from utils import checkpoint, completion, compose, control, fragment, instruments, midi, sampler, settings, theory
 from utils.compose import Wanted
 from utils.measure import copying
 from utils.output import beside
@@ -22,6 +23,7 @@ PRIOR_START = 0.0  # quarter notes from its beginning at which the fragment begi
 PRIOR_BARS = 0  # bars of it that are used: the first 8, or with -2 the last two (0: as PRIOR_NOTES says)
 PRIOR_NOTES = 100  # notes of it that are used, unless PRIOR_BARS says how much (0: all of them)
 PREPEND = True  # let the fragment stand before its continuation
+AT_BAR = False  # begin the new music at the next bar line, not within the last bar of the fragment
 # ---- what of it is kept, if new music is not to follow it but to be written around it
 KEEP = ""  # parts that run on to its end, by name, with commas between them; after PRIOR_BARS bars the others are new
 PARTS = ""  # who the others are, by name or instrument ('': those of the file, or who usually plays with those kept)
@@ -35,6 +37,11 @@ BARS = 0  # new bars, of which the last brings the piece to an end (0: as NOTES 
 SECONDS = 0.0  # instead of BARS: about how long the new music shall play, in whole bars
 ENDING = True  # bring so many bars or seconds of music to an end; otherwise it is cut off
 COUNT = 1  # different continuations to write; they are made side by side
+# ---- in which key
+KEY = ""  # key of the new music, such as D minor or Eb ('': that of the fragment; none: whatever comes)
+SCALE = ""  # scale instead of that of the key, such as dorian or D dorian (without a tonic: on that of the fragment)
+KEY_STRENGTH = 0.5  # how much less likely notes outside of it are made, in nats; less so where the music modulates
+KEY_LOCK = False  # no note outside of it at all, drums apart
 # ---- how it is chosen
 TEMPERATURE: float | None = None  # lower: safer; higher: bolder (none: 0.9, or 0.8 around what is kept)
 TOP_P = 1.0  # choose only among the likeliest notes that together have this share of the probability
@@ -67,11 +74,14 @@ def main(args) -> None:
     args.weights = checkpoint.to_play(args.weights)
     weights = checkpoint.load(args.weights)
     network, how = Stepper(weights), sampler.Sampling(args.temperature, args.top_p, args.seed)
+    home = control.after_fragment(args, prior)
     if given:
-        made, before, remarks = completion.completions(weights, prior, asked, how, args.count, programs)
+        asked = replace(asked, programs=programs, home=home)
+        made, before, remarks = completion.completions(weights, prior, asked, how, args.count)
     else:
         *_, (_, tempo) = prior.tempos_from_start()
-        wanted = Wanted(**compose.length_of(args, tempo), programs=programs, prepend=args.prepend)
+        length = compose.length_of(args, tempo)
+        wanted = Wanted(**length, programs=programs, home=home, at_bar=args.at_bar, prepend=args.prepend)
         remarks = fragment.remarks(network.vocabulary, prior, args.prior)
         made, before = compose.continuations(network, prior, how, wanted, args.count)
     print(*remarks, sep="\n", end="\n" * bool(remarks))

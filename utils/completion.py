@@ -11,6 +11,7 @@ from utils import constraints, ensemble, events, fragment, particles, settings, 
 from utils.checkpoint import Checkpoint
 from utils.compose import Made
 from utils.constraints import Constraint, Players
+from utils.control import Home
 from utils.ensemble import Ensemble
 from utils.errors import UserError
 from utils.events import END_STREAM, bar_steps
@@ -38,6 +39,8 @@ class Asked:
     fill: str = ""  # numbers of bars that are to be new, such as 5-8,12 ('': all)
     whole_bars: int = 0  # bars at the beginning that are kept whole, unless `fill` says what is to be new
     versions: int = 64  # that are made side by side, see `particles`
+    programs: tuple[int, ...] = ()  # how the parts that are written sound, whatever they are
+    home: Home | None = None  # the tonality of what is written; None: whatever comes
 
     def __post_init__(self):
         settings.at_least("particles", self.versions, 1)
@@ -167,11 +170,11 @@ def begin(network: Stepper, given: Given, who: Cast) -> State:
 
 
 def completions(
-    weights: Checkpoint, prior: Piece, asked: Asked, how: Sampling, count: int, programs: tuple[int, ...] = ()
+    weights: Checkpoint, prior: Piece, asked: Asked, how: Sampling, count: int
 ) -> tuple[list[Made], Piece, list[str]]:
-    """`count` pieces in which all that is given of `prior` stands as it is, and what is written sounds as the
-    instruments `programs`; what is given; and sentences on what the network hears otherwise than it is. Raises
-    UserError if the piece has not what is asked for, or the network cannot do it."""
+    """`count` pieces in which all that is given of `prior` stands as it is; what is given; and sentences on what the
+    network hears otherwise than it is. Raises UserError if the piece has not what is asked for, or the network cannot
+    do it."""
     network, grid = Stepper(weights), weights.vocabulary.grid
     prior = prior.finer(grid) if prior.ticks_per_quarter < 4 * grid else prior
     kept, (regions, end) = kept_parts(prior, asked), regions_of(prior, asked, grid)
@@ -190,10 +193,13 @@ def completions(
         within_regions(network, given),
         constraints.no_note_still_held(network, held),
         *constraints.usual(network, 0),
+        *(asked.home.constraints(network) if asked.home else []),
     ]
     state, made = begin(network, given, who), []
+    if asked.home:
+        state = asked.home.told(state)
     new = {value: part for value, part in who.playing.players.items() if value not in who.kept}
-    sounds = Ensemble(new).sounding_as(programs).players
+    sounds = Ensemble(new).sounding_as(asked.programs).players
     for i in range(count):
         rng = np.random.default_rng([how.seed, i])
         classes, at, nats = particles.write(network, state, Guide(given, players, rules), how, asked.versions, rng)
@@ -203,5 +209,6 @@ def completions(
         velocity = round(float(before.velocity.mean()))
         new = events.to_piece(values, grid, prior.ticks_per_quarter, 0, velocity, sounds)
         classes[END_STREAM] = nearest(weights.vocabulary.values[END_STREAM], values[END_STREAM])
-        made.append(Made(before.joined(events.let_go(new)).played(), classes, nats))
+        key = asked.home.tonalities[0].name if asked.home else ""
+        made.append(Made(before.joined(events.let_go(new)).played(), classes, nats, key=key))
     return made, before, remarks

@@ -5,9 +5,10 @@ from types import SimpleNamespace
 
 import numpy as np
 
-from utils import constraints, ensemble, events, fragment, recall, sampler, settings, states
+from utils import constraints, control, ensemble, events, fragment, recall, sampler, settings, states
 from utils.checkpoint import Checkpoint
 from utils.constraints import Players
+from utils.control import Home
 from utils.ensemble import Ensemble
 from utils.errors import UserError
 from utils.piece import Piece
@@ -17,6 +18,7 @@ from utils.stepper import Stepper
 
 TEMPERATURE = 0.9  # of continuations: at a lower one music repeats itself, at a higher one it loses its way
 ENDINGS = 16  # pieces of which the one with the best ending is kept
+NEVER = 1e6  # nats, more than any choice costs
 # How much may be asked for: more would fill any memory or any life.
 LIMITS = {"notes": 1_000_000, "bars": 1000, "seconds": 10_000}
 
@@ -32,6 +34,8 @@ class Wanted:
     players: Ensemble | None = None  # who plays; None: the parts of the opening
     drums: bool = True  # with the drums of the opening
     programs: tuple[int, ...] = ()  # how the first parts sound, whatever they are; the others as they are
+    home: Home | None = None  # the tonality of each opening, or of the fragment; None: whatever comes
+    at_bar: bool = False  # what follows a fragment begins at the next bar line
     prepend: bool = False  # keep the opening or the fragment in front of the new notes
     least_events: int = 32  # before a piece may end by itself
     most_events: int = 5000  # after which a piece that does not end by itself is cut off
@@ -55,10 +59,12 @@ class Made:
     classes: Classes  # stream -> (E,) of its new events
     nats: float  # of each of them, by the network itself, whatever constrained the choice
     after: str = ""  # name of the piece of which it follows a passage
+    key: str = ""  # in which it was to be
 
     def told(self) -> str:
-        """How long it plays, and how likely the network finds it."""
-        return f"{self.piece.clock()} minutes, {self.nats:.2f} nats a note"
+        """In which key it is, how long it plays, and how likely the network finds it."""
+        key = f"in {self.key}, " if self.key else ""
+        return f"{key}{self.piece.clock()} minutes, {self.nats:.2f} nats a note"
 
 
 def likeliest_first(made: list[Made]) -> list[Made]:
@@ -116,8 +122,11 @@ def new_events(
 
     Bars are counted from `begin` (B,) on, in steps. The network is told of them, so that the piece ends with the last,
     unless it shall be cut off. Of each `wanted.tries` pieces that follow each other in `state`, which should begin
-    alike, the one is kept that the network finds most finished where it ends.
+    alike, the one is kept that the network finds most finished where it ends, among those that end at home, if any do.
     """
+    home = wanted.home and wanted.home.of(len(state.onset))
+    if home:
+        how, state = replace(how, constraints=(*home.constraints(network), *how.constraints)), home.told(state)
     most, stop, finality = (wanted.notes or wanted.most_events), np.inf, []
     if wanted.by_bars:
         bars = wanted.bars or np.maximum(np.round(wanted.quarters * network.vocabulary.grid / state.bar), 1).astype(int)
@@ -139,6 +148,8 @@ def new_events(
             new["duration"] = np.minimum(new["duration"], rest - np.cumsum(new["offset"]))
     if finality:
         sure = [finality[min(len(new["offset"]), len(finality) - 1)][i] for i, new in enumerate(values)]
+        if home:  # an end elsewhere is kept only where there is no other
+            sure = np.where(home.closing(values), sure, np.subtract(sure, NEVER))
         best = np.reshape(sure, (-1, wanted.tries)).argmax(axis=1) + np.arange(0, len(sure), wanted.tries)
         made, values, nats = ([each[i] for i in best] for each in (made, values, nats))
     return made, values, list(nats)
@@ -170,7 +181,7 @@ def new_pieces(network: Stepper, begun: list[dict], how: Sampling, wanted: Wante
         how = how.constrained(constraints.no_onset_before(network, begin))
     how = how.constrained(*Players(network, np.repeat(masks, wanted.tries, axis=0)).constraints())
     made, new, nats = new_events(network, tried, how, wanted, begin)
-    pieces = []
+    pieces, home = [], wanted.home
     for i, (opening, players, values) in enumerate(zip(begun, playing, new, strict=True)):
         start = to_place(state.last["phase"][i], values, state.bar[i])
         players = players.sounding_as(wanted.programs).players
@@ -183,7 +194,9 @@ def new_pieces(network: Stepper, begun: list[dict], how: Sampling, wanted: Wante
         if wanted.notes and not wanted.prepend:  # with --chords class an event may hold several notes
             piece = piece.take(slice(wanted.notes))
         piece.time_signatures = [(0, *opening["metre"])]
-        pieces.append(Made(piece.played(), made[i], nats[i], opening["name"] if opening["phase"] else ""))
+        piece = piece if home is None else home.signed(piece, 0, i)
+        after = opening["name"] if opening["phase"] else ""
+        pieces.append(Made(piece.played(), made[i], nats[i], after, home.tonalities[i].name if home else ""))
     return pieces
 
 
@@ -206,15 +219,21 @@ def continuations(
         constraints.no_note_still_held(network, fragment.held_keys(vocabulary, prior, playing)),
         *Players(network, mask[None]).constraints(),
     )
+    line = seam - int(heard.phase[-1]) + int(state.bar[0])  # the next bar line, in steps
+    if wanted.at_bar:
+        state, how = control.from_bar_line(network, state, how, line)
     players = playing.sounding_as(wanted.programs).players
     velocity = round(float(prior.velocity.mean()))
     # Without the fragment the new notes begin in bar 1, in the tempo and metre that it ended with.
     before = prior if wanted.prepend else prior.span(int(prior.onset[-1]) + 1)
     state = states.stack([state] * count * wanted.tries)
-    made, new, nats = new_events(network, state, how, wanted, state.onset - state.last["phase"] + state.bar)
-    pieces = []
+    made, new, nats = new_events(network, state, how, wanted, np.full(len(state.onset), line))
+    pieces, home = [], wanted.home
     for classes, values, cost in zip(made, new, nats, strict=True):
-        start = seam if wanted.prepend else to_place(heard.phase[-1], values, state.bar[0])
+        start = state.onset[0] if wanted.prepend else to_place(state.last["phase"][0], values, state.bar[0])
         piece = events.let_go(events.to_piece(values, grid, ticks, start, velocity, players))
-        pieces.append(Made(before.joined(piece.take(slice(wanted.notes or None))).played(), classes, cost))
+        piece = piece.take(slice(wanted.notes or None))
+        joined = before.joined(piece)
+        joined = joined if home is None else home.signed(joined, int(piece.onset[0]))
+        pieces.append(Made(joined.played(), classes, cost, key=home.tonalities[0].name if home else ""))
     return pieces, before

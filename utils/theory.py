@@ -1,6 +1,7 @@
 """Names of notes and keys, the key of some notes, and bars: what is known of music before anything is learnt."""
 
-from collections.abc import Iterator, Sequence
+import re
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -19,6 +20,7 @@ KEY_PROFILES = (
 )
 # (24, 12) the same for the pitch classes from C up: the twelve major keys from C up, then the minor ones.
 KEYS = np.array([np.roll(profile, tonic) for profile in KEY_PROFILES for tonic in range(12)])
+TRIADS = {(0, 3), (0, 4), (0, 3, 6), (0, 3, 7), (0, 4, 7)}  # semitones above the root; the fifth may be missing
 GRID = 12  # steps to a quarter note on paper: enough for sixteenths and for triplets of them
 Metre = tuple[int, int]  # numerator and denominator
 Change = tuple[int, int, int]  # of metre: tick, numerator and denominator
@@ -54,6 +56,24 @@ def key_of(pitch: np.ndarray, duration: np.ndarray) -> tuple[int, int]:
 def key_name(sharps: int, minor: int) -> str:
     """(-3, 0) -> 'Eb major'."""
     return f"{MINOR_KEYS[sharps + 7].removesuffix('m')} minor" if minor else f"{MAJOR_KEYS[sharps + 7]} major"
+
+
+def triad_root(pitch: Iterable[int]) -> int | None:
+    """The pitch class of the root if some pitches are a major, minor or diminished triad, or the root and third of one,
+    in any octaves; else None."""
+    classes = {each % 12 for each in pitch}
+    return next((r for r in classes if tuple(sorted((each - r) % 12 for each in classes)) in TRIADS), None)
+
+
+def metre(text: str) -> Metre:
+    """'3/4' -> (3, 4). Raises UserError for what is no metre, or one that nobody writes."""
+    found = re.fullmatch(r"(\d+)/(\d+)", text.strip(), re.ASCII)
+    numerator, denominator = map(int, found.groups()) if found else (0, 0)
+    if not 1 <= numerator <= 32 or denominator not in (1, 2, 4, 8, 16, 32):
+        raise UserError(
+            f"--metre is {text!r}; it must be such as 3/4 or 6/8: 1 to 32, and below it 1, 2, 4, 8, 16 or 32."
+        )
+    return numerator, denominator
 
 
 def bar_length(metre: Metre, per_quarter: int) -> int:

@@ -13,7 +13,6 @@ LENGTHS = (1 / 12, 1 / 6, 1 / 4, 1 / 3, 1 / 2, 2 / 3, 3 / 4, 1, 3 / 2, 2, 3, 4) 
 FIGURE = 8  # notes in a figure that may come again
 FARTHEST = 64  # events back, up to which a loop is looked for
 REPEATED = {f"repeated_{bars}_bar{'s' * (bars > 1)}": bars for bars in (1, 2, 4, 8, 16)}  # feature -> bars back
-TRIADS = {(0, 3), (0, 4), (0, 3, 6), (0, 3, 7), (0, 4, 7)}  # semitones above the root; the fifth may be missing
 BOUNDS = {"stuck": (0.5, 0.8), "drift": (12,)}  # of features; hardly any real music is beyond the higher ones
 HELD = 1.5  # quarter notes
 
@@ -84,12 +83,11 @@ def ending(piece: Piece) -> dict[str, bool]:
     """
     ends = piece.onset + piece.duration
     end, last = int(ends.max()), piece.onset[-1]
-    classes = set((piece.pitch[ends > last] % 12).tolist())
-    roots = [root for root in classes if tuple(sorted((each - root) % 12 for each in classes)) in TRIADS]
+    root = theory.triad_root(piece.pitch[ends > last].tolist())
     sharps, minor = theory.key_of(piece.pitch, piece.duration)
     return {
-        "triad": bool(roots),
-        "tonic": roots == [(7 * sharps - 3 * minor) % 12],
+        "triad": root is not None,
+        "tonic": root == (7 * sharps - 3 * minor) % 12,
         "held": bool(end - last >= HELD * piece.ticks_per_quarter),
         "bar_line": piece.bars(end + 1)[-1][0] == end,
     }

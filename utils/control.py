@@ -1,0 +1,217 @@
+"""Key, scale and metre of new music: what is asked for, and how the openings and the sampler keep to it.
+
+Shapes: B pieces side by side, V classes of a stream, E events.
+"""
+
+from dataclasses import dataclass, replace
+from types import SimpleNamespace
+
+import numpy as np
+
+from utils import constraints, settings, theory, tonality
+from utils.checkpoint import Checkpoint
+from utils.constraints import Constraint
+from utils.errors import UserError
+from utils.events import FIRST_DRUM, pitches, shifted
+from utils.piece import Piece
+from utils.sampler import Sampling
+from utils.states import Classes, State
+from utils.stepper import Stepper
+from utils.theory import Metre
+from utils.tonality import Tonality
+from utils.vocabulary import Vocabulary, nearest
+
+BEFORE = 1000  # notes that the network is told to have heard in the key: far more than its music is long
+RECENT = 1  # the trace, of heads.FADING, that holds a phrase: a note weighs half after 23 more
+# By so much of the recent notes another place of the scale must be better than home for the bias to be gone: two of the
+# seven notes are about as much, so two fifths away nothing of it is left, and one fifth away about half.
+AWAY = 0.2
+
+
+def asked(args: SimpleNamespace) -> Tonality | None:
+    """What the settings key and scale ask for; None if that is nothing. Raises UserError for what does not exist, and
+    where each names another tonic."""
+    settings.at_least("key_strength", args.key_strength, 0)
+    texts = {"key": "" if args.key.lower() == "none" else args.key, "scale": args.scale}
+    given = [tonality.parsed(text, flag) for flag, text in texts.items() if text]
+    tonics = list(dict.fromkeys(each.tonic for each in given if each.tonic is not None))
+    if len(tonics) > 1:
+        raise UserError(f"--key {args.key!r} and --scale {args.scale!r} name two tonics: give one of them.")
+    scales = [each.scale for each in given if each.scale]
+    return Tonality(tonics[0] if tonics else None, scales[-1] if scales else "major") if given else None
+
+
+# ---- openings ----
+
+
+def of_opening(opening: dict, vocabulary: Vocabulary) -> Tonality | None:
+    """The key of an opening, see `dataset.passages`; None if that is silence, or only drums."""
+    values = vocabulary.decode({stream: np.array(some, int) for stream, some in opening["classes"].items()})
+    chords = [[pitch for pitch in pitches(value) if pitch < FIRST_DRUM] for value in values["note"].tolist()]
+    size = [len(chord) for chord in chords]
+    return tonality.of_notes(np.array(sum(chords, []), int), np.repeat(values["duration"], size))
+
+
+def transposed(opening: dict, vocabulary: Vocabulary, semitones: int) -> dict:
+    """The opening moved up by 0..11 `semitones`, or by an octave less if more of it then stays within the vocabulary. A
+    note that the network does not know becomes the nearest one."""
+    values, moved = vocabulary.values["note"], []
+    for shift in (semitones, semitones - 12):
+        notes = shifted(values[opening["classes"]["note"]], shift)
+        classes = nearest(values, notes)
+        moved.append((np.count_nonzero(values[classes] != notes), abs(shift), classes.tolist()))
+    return {**opening, "classes": {**opening["classes"], "note": min(moved)[-1]}}
+
+
+def in_key(weights: Checkpoint, key: Tonality) -> Checkpoint:
+    """The weights with openings for a `key`: those in its mode, if there are any, moved to its tonic if it has one."""
+    vocabulary, kept = weights.vocabulary, []
+    for opening in weights.about["openings"]:
+        heard = of_opening(opening, vocabulary)
+        if heard is not None:
+            move = 0 if key.tonic is None else (key.root - heard.root) % 12
+            kept.append((heard.mode, transposed(opening, vocabulary, move)))
+    suited = [opening for mode, opening in kept if mode == key.mode] or [opening for _, opening in kept]
+    return replace(weights, about={**weights.about, "openings": suited or weights.about["openings"]})
+
+
+def in_metre(weights: Checkpoint, metre: Metre) -> tuple[Checkpoint, bool]:
+    """The weights with openings in a `metre`, and whether there are any; what begins from silence is in it too."""
+    suited = [opening for opening in weights.about["openings"] if tuple(opening["metre"]) == metre]
+    about = {**weights.about, "metre": metre, "openings": suited or weights.about["openings"]}
+    return replace(weights, about=about), bool(suited)
+
+
+def suited(weights: Checkpoint, key: Tonality | None, metre: Metre | None, opening: str) -> tuple[Checkpoint, str]:
+    """The weights with openings in a `key` and a `metre`, and the setting `opening`: it becomes none, which is said,
+    where no passage is in that metre."""
+    if metre:
+        weights, there = in_metre(weights, metre)
+        if opening != "none" and not there:
+            opening = "none"
+            print(f"No passage in the weights file is in {metre[0]}/{metre[1]}: the music begins from silence.")
+    return (in_key(weights, key) if key else weights), opening
+
+
+# ---- sampling ----
+
+
+@dataclass(frozen=True)
+class Home:
+    """The tonality of each of some pieces, and how they keep to it."""
+
+    tonalities: tuple[Tonality, ...]
+    strength: float  # nats by which a note outside of it is made less likely, while the music has not left it
+    lock: bool = False  # there is no note outside of it at all
+    written: bool = True  # its key signature is written into the pieces
+
+    def of(self, count: int) -> "Home":
+        """The same for `count` pieces, as many of each tonality, one after the other."""
+        times = count // len(self.tonalities)
+        return replace(self, tonalities=tuple(each for each in self.tonalities for _ in range(times)))
+
+    def told(self, state: State) -> State:
+        """The state as if `BEFORE` notes in the tonality had been heard long ago, so that the network knows where it
+        is at home, and leaves and returns as real pieces do."""
+        traces = state.traces.copy()
+        traces[:, -1, :12] += [BEFORE * each.profile for each in self.tonalities]
+        return replace(state, traces=traces)
+
+    def constraints(self, network: Stepper) -> list[Constraint]:
+        """Those that keep to it. Raises UserError if a lock leaves nothing to choose from."""
+        keys = network.vocabulary.keys[:-1]
+        classes = np.pad(keys, ((0, 0), (0, 4))).reshape(len(keys), 11, 12).sum(axis=1)  # (V, 12) of each note class
+        scales = np.array([each.pitch_classes for each in self.tonalities])  # (B, 12)
+        away = np.array([each.leading_away for each in self.tonalities]) @ classes.T > 0  # (B, V)
+        bias = [less_likely(away, scales, self.strength)] if self.strength else []
+        if not self.lock:
+            return bias
+        outside = ~scales @ classes.T > 0  # (B, V)
+        for each, out in zip(self.tonalities, outside, strict=True):
+            if out[keys.any(axis=1)].all():
+                raise UserError(f"--key-lock leaves nothing to play: this network knows no note in {each.name}.")
+        return [constraints.forbidding("note", lambda state, chosen: outside), *bias]
+
+    def closing(self, pieces: list[dict[str, np.ndarray]]) -> np.ndarray:
+        """(B,) which of the pieces, stream -> values (E,), end at home."""
+        return np.array([closes(values, each.root) for values, each in zip(pieces, self.tonalities, strict=True)])
+
+    def signed(self, piece: Piece, tick: int, number: int = 0) -> Piece:
+        """A piece with the key signature of the tonality with this `number`, from the bar on that the `tick` is in."""
+        if not self.written:
+            return piece
+        line = piece.bars(tick + 1)[-1][0]
+        before = [change for change in piece.key_signatures if change[0] < line]
+        return replace(piece, key_signatures=[*before, (line, *self.tonalities[number].signature)])
+
+
+def from_bar_line(network: Stepper, state: State, how: Sampling, line: int) -> tuple[State, Sampling]:
+    """What makes the next event of pieces that are all at one place begin at a bar `line`, in steps since the
+    beginning. Where no offset that the network knows leads there, it is told that the last event came later."""
+    rest, gaps = line - int(state.onset[0]), network.gaps[:-1][~network.is_end]
+    late = rest - int(gaps[gaps <= rest].max(initial=0))
+    voices = replace(state.voices, left=state.voices.left - late)
+    last = {**state.last, "phase": state.last["phase"] + late}
+    state = replace(state, onset=state.onset + late, last=last, voices=voices)
+    exactly = constraints.first_onset_before(network, np.array([line + 1]), state.length)
+    return state, how.constrained(constraints.no_onset_before(network, line), exactly)
+
+
+def less_likely(notes: np.ndarray, scales: np.ndarray, strength: float) -> Constraint:
+    """Makes some `notes` (B, V) less likely: by `strength` nats while the recent notes are in the `scales` (B, 12), and
+    by less the better they fit the same scale in another place, so it gives way where the music modulates."""
+    places = np.stack([np.roll(scales, shift, axis=1) for shift in range(12)], axis=1)  # (B, 12, 12), home first
+
+    def prefer(stream: str, logits: np.ndarray, state: State, chosen: Classes) -> np.ndarray:
+        if stream != "note":
+            return logits
+        recent = state.traces[:, RECENT, :12, None]  # (B, 12, 1) how much of each pitch class was struck lately
+        inside = (places @ recent)[:, :, 0] / np.maximum(recent.sum(axis=1), 1e-9)  # (B, 12) shares, in each place
+        left = np.clip(1 - (inside.max(axis=1) - inside[:, 0]) / AWAY, 0, 1)
+        return logits - (strength * left).astype(logits.dtype)[:, None] * notes
+
+    return prefer
+
+
+def closes(values: dict[str, np.ndarray], root: int) -> bool:
+    """Whether music, stream -> values (E,), ends on a tonic, the pitch class `root`: what sounds at its last onset is a
+    triad on it, or its root and third, and the root is in the bass."""
+    onset = np.cumsum(values["offset"])
+    last = values["note"][onset + values["duration"] > onset[-1:]]
+    sounding = [pitch for note in last.tolist() for pitch in pitches(note) if pitch < FIRST_DRUM]
+    return bool(sounding) and min(sounding) % 12 == root == theory.triad_root(sounding)
+
+
+# ---- where the pieces of a script are at home ----
+
+
+def home(args: SimpleNamespace, key: Tonality, heard: list[Tonality | None]) -> Home:
+    """The home of pieces that shall be in a `key`, by the settings, after what was `heard`. Raises UserError for a
+    scale without a tonic."""
+    tonalities = [key.after(each) for each in heard]
+    if None in tonalities:
+        raise UserError(f"--scale {args.scale!r} has no tonic, nor has what was heard before: name one, as in --key D.")
+    return Home(tuple(tonalities), args.key_strength, args.key_lock)
+
+
+def after_openings(
+    args: SimpleNamespace, key: Tonality | None, begun: list[dict], vocabulary: Vocabulary
+) -> Home | None:
+    """The home of new pieces after the openings `begun`, if there is a `key`. Raises UserError as `home`, and for a
+    lock without a key."""
+    if key is None and args.key_lock:
+        raise UserError("--key-lock keeps the music in a key: name that with --key or --scale.")
+    return key and home(args, key, [of_opening(opening, vocabulary) for opening in begun])
+
+
+def after_fragment(args: SimpleNamespace, prior: Piece) -> Home | None:
+    """The home of what follows a fragment: what is asked for, or else its own key, unless that is unsure or the setting
+    key is none. Raises UserError as `after_openings`."""
+    own, key = tonality.of_fragment(prior), asked(args)
+    if key:
+        return home(args, key, [own])
+    if own and args.key.lower() != "none":
+        return replace(home(args, own, [own]), written=False)
+    if args.key_lock:
+        raise UserError("--key-lock keeps the music in a key, which the fragment does not have: name it with --key.")
+    return None

@@ -1,0 +1,144 @@
+"""Keys and scales: what they are called, which notes belong to them, and in which key some music is.
+
+Shapes: N notes.
+"""
+
+import re
+from dataclasses import dataclass, replace
+from typing import NamedTuple
+
+import numpy as np
+
+from utils import theory
+from utils.errors import UserError
+from utils.piece import Piece
+
+SURE = 0.7  # correlation with the profile of a key from which on a fragment is said to be in it
+NEARLY = 0.1  # by so much less may the key that is written in a fragment fit than the one that fits best
+
+
+class Scale(NamedTuple):
+    """What a scale is, wherever it begins."""
+
+    steps: tuple[int, ...]  # semitones above its tonic
+    sharps: int  # in its key signature, more than in that of the major key on the same tonic
+    aside: tuple[int, ...] = ()  # steps of it with which music leaves it for another key
+
+
+SCALES = {
+    "major": Scale((0, 2, 4, 5, 7, 9, 11), 0),
+    # In real pieces in minor the sixth and seventh degrees may be raised or not, so both forms belong to the key; but
+    # what has no more than the natural seventh is soon in the relative major (EXPERIMENTS.md, 'Key').
+    "minor": Scale((0, 2, 3, 5, 7, 8, 9, 10, 11), -3, (10,)),
+    "natural minor": Scale((0, 2, 3, 5, 7, 8, 10), -3),
+    "harmonic minor": Scale((0, 2, 3, 5, 7, 8, 11), -3),
+    "melodic minor": Scale((0, 2, 3, 5, 7, 9, 11), -3),
+    "ionian": Scale((0, 2, 4, 5, 7, 9, 11), 0),
+    "dorian": Scale((0, 2, 3, 5, 7, 9, 10), -2),
+    "phrygian": Scale((0, 1, 3, 5, 7, 8, 10), -4),
+    "lydian": Scale((0, 2, 4, 6, 7, 9, 11), 1),
+    "mixolydian": Scale((0, 2, 4, 5, 7, 9, 10), -1),
+    "aeolian": Scale((0, 2, 3, 5, 7, 8, 10), -3),
+    "locrian": Scale((0, 1, 3, 5, 6, 8, 10), -5),
+    "major pentatonic": Scale((0, 2, 4, 7, 9), 0),
+    "minor pentatonic": Scale((0, 3, 5, 7, 10), -3),
+    "blues": Scale((0, 3, 5, 6, 7, 10), -3),
+    "whole tone": Scale((0, 2, 4, 6, 8, 10), 0),
+    "chromatic": Scale(tuple(range(12)), 0),
+}
+LETTERS = "FCGDAEB"  # in fifths
+TONIC = re.compile(r"([A-G])(#|b|[ -]sharp|[ -]flat)?(m?)(?: +(.*))?", re.IGNORECASE)
+
+
+@dataclass(frozen=True)
+class Tonality:
+    """A key, or a scale on a tonic."""
+
+    tonic: int | None  # in fifths above C: 1 is G, -1 F, -3 Eb; None: that of the music before
+    scale: str  # one of SCALES
+
+    @property
+    def name(self) -> str:
+        """'Eb major'; without a tonic 'major'."""
+        if self.tonic is None:
+            return self.scale
+        accidentals, letter = divmod(self.tonic + 1, len(LETTERS))
+        return f"{LETTERS[letter]}{'#' * accidentals}{'b' * -accidentals} {self.scale}"
+
+    @property
+    def signature(self) -> tuple[int, int]:
+        """(sharps from -7 to 7, 1 if minor), as MIDI files have it."""
+        sharps = self.tonic + SCALES[self.scale].sharps
+        return sharps - 12 * (sharps > 7) + 12 * (sharps < -7), int(SCALES[self.scale].sharps == -3)
+
+    @property
+    def root(self) -> int:
+        """The pitch class of the tonic, 0 for C."""
+        return 7 * self.tonic % 12
+
+    @property
+    def pitch_classes(self) -> np.ndarray:
+        """(12,) which pitch classes belong to it, from C up."""
+        return np.isin((np.arange(12) - self.root) % 12, SCALES[self.scale].steps)
+
+    @property
+    def leading_away(self) -> np.ndarray:
+        """(12,) which pitch classes lead away from it: those outside, and those with which music leaves it."""
+        return ~self.pitch_classes | np.isin((np.arange(12) - self.root) % 12, SCALES[self.scale].aside)
+
+    @property
+    def profile(self) -> np.ndarray:
+        """(12,) how often each pitch class is heard in it, as shares: as in the major or minor key on its tonic, as far
+        as they belong to it."""
+        heard = theory.KEYS[self.root + 12 * (self.mode == "minor")] * self.pitch_classes
+        return heard / heard.sum()
+
+    @property
+    def mode(self) -> str:
+        """major or minor, by the third above the tonic; '' if the scale has both thirds."""
+        thirds = [name for name, third in {"minor": 3, "major": 4}.items() if third in SCALES[self.scale].steps]
+        return thirds[0] if len(thirds) == 1 else ""
+
+    def after(self, heard: "Tonality | None") -> "Tonality | None":
+        """The same on the tonic of what was `heard` before, unless it has one; None if neither has."""
+        if self.tonic is not None:
+            return self
+        return heard and replace(self, tonic=heard.tonic)
+
+
+def parsed(text: str, flag: str) -> Tonality:
+    """'D minor', 'Eb', 'F#m', 'dorian', 'D dorian' -> Tonality; its scale is '' if the text has only a tonic. Raises
+    UserError that names the `flag` and the scales."""
+    words = " ".join(text.split())
+    found = TONIC.fullmatch(words)
+    letter, accidental, minor, rest = found.groups(default="") if found else ("", "", "", words)
+    scale = f"{'minor ' * bool(minor)}{rest}".lower().strip()
+    if not words or (scale and scale not in SCALES):
+        raise UserError(
+            f"--{flag} {text!r} is no {flag}: name a tonic (A to G, with # or b), a scale, or both, as in 'D minor'; "
+            f"the scales are {', '.join(SCALES)}."
+        )
+    sharps = {"": 0, "#": 1, "sharp": 1, "b": -1, "flat": -1}[accidental.lower().lstrip(" -")]
+    return Tonality(LETTERS.index(letter.upper()) - 1 + 7 * sharps if letter else None, scale)
+
+
+def of_notes(pitch: np.ndarray, duration: np.ndarray, least: float = 0) -> Tonality | None:
+    """The key that fits some notes (N,) best; None if its fit is not above `least`."""
+    if theory.key_fits(pitch, duration).max() <= least:
+        return None
+    sharps, minor = theory.key_of(pitch, duration)
+    return Tonality(sharps + 3 * minor, ("major", "minor")[minor])
+
+
+def of_fragment(prior: Piece) -> Tonality | None:
+    """The key of a fragment: the one that its key signature says at its end, major or minor, if that fits nearly as
+    well as any other; else the one that fits best. None if none fits, as with drums, or a note or two."""
+    pitched = prior.take(~prior.is_drum)
+    best = of_notes(pitched.pitch, pitched.duration, SURE)
+    if best is None or not prior.key_signatures:
+        return best
+    _, sharps, _ = prior.key_signatures[-1]
+    fits = theory.key_fits(pitched.pitch, pitched.duration)
+    written = [Tonality(sharps, "major"), Tonality(sharps + 3, "minor")]
+    fit, which = max((fits[each.root + 12 * minor], minor) for minor, each in enumerate(written))
+    return written[which] if fit >= fits.max() - NEARLY else best

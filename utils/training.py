@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from utils import checkpoint, dataset, files, settings
+from utils import checkpoint, dataset, files, settings, transfer
 from utils.checkpoint import sibling
 from utils.dataset import Corpus, Source
 from utils.errors import UserError
@@ -27,8 +27,7 @@ if TYPE_CHECKING:
     from utils.network import Way
 
 # What a network was built for, and what it has not seen: --resume cannot change these settings.
-FIXED = "grid chords max_beats pedal streams transpose split validation".split()
-FIXED += "heads cell layers units embedding hidden surroundings".split()
+FIXED = "grid chords max_beats pedal streams transpose split validation".split() + transfer.SIZES
 AUTO, ALL = ("auto",), ("offset", "note", "duration", "velocity")  # settings of --streams, and what the first becomes
 LEFT_BEHIND = ("weights.h5", "last.weights.h5", "log.csv", "curve.png")  # files of a run, by their endings
 
@@ -42,6 +41,8 @@ def check(args: SimpleNamespace) -> None:
     known = {"note", "duration"} < set(streams) <= set(KNOWN_STREAMS)
     if streams[:1] != ("offset",) or not known or len(set(streams)) < len(streams):
         raise UserError("--streams begins with offset and names note, duration and, if wanted, velocity.")
+    if args.start_from and args.resume:
+        raise UserError("--resume goes on with a run, and --start-from begins one: give one of them.")
     if not args.weights.endswith(".weights.h5"):
         raise UserError(f"--weights {args.weights} must end in .weights.h5.")
     sizes = "layers units embedding hidden surroundings sequence_length batch_size epochs openings sample_epochs"
@@ -59,13 +60,18 @@ def check(args: SimpleNamespace) -> None:
 def read_music(args: SimpleNamespace) -> tuple[list[Source], list[Source]]:
     """The pieces that a run learns from, and those held out; `args.streams` become what is learnt of them. What is
     skipped is printed."""
-    last = sibling(args.weights, "last.weights.h5")
-    automatic = args.streams == AUTO
-    if automatic and args.resume and last.exists():
-        args.streams, automatic = tuple(checkpoint.load(last).about["settings"]["streams"]), False
-    args.streams = ALL if automatic else args.streams
+    path = earlier_weights(args)
+    earlier = checkpoint.load(path) if path else None
+    automatic = args.streams == AUTO and not earlier
+    if args.streams == AUTO:
+        known = earlier.about["settings"]["streams"] if earlier else ALL
+        args.streams = tuple(stream for stream in known if args.parts or stream != "part")
     if args.parts and args.chords == "split" and "part" not in args.streams:
         args.streams = (*args.streams[:1], "part", *args.streams[1:])
+    if args.resume and earlier:
+        args.start_from = earlier.about["settings"].get("start_from", "")
+    if args.start_from:
+        transfer.adopt(args, path, earlier)
     sources, skipped = dataset.read_folder(args.midi_dir, Representation.of(vars(args)), args.split)
     for name, reason in skipped:
         print(f"skipped: {name}: {reason}")
@@ -76,6 +82,17 @@ def read_music(args: SimpleNamespace) -> tuple[list[Source], list[Source]]:
     number = len(sources) + len(skipped)
     print(f"{number} files: {len(sources)} read, {len(skipped)} skipped; starting Keras ...")
     return dataset.hold_out(sources, args.validation)
+
+
+def earlier_weights(args: SimpleNamespace) -> Path | None:
+    """The weights that a run goes on or starts from, if there are any. Raises UserError if those to start from are not
+    there."""
+    if args.start_from:
+        if not Path(args.start_from).exists():
+            raise UserError(f"There are no weights at {args.start_from}: name others with --start-from.")
+        return Path(args.start_from)
+    last = sibling(args.weights, "last.weights.h5")
+    return last if args.resume and last.exists() else None
 
 
 def set_aside(weights: str) -> None:
@@ -131,12 +148,18 @@ def begin(args: SimpleNamespace, music: tuple[list[Source], list[Source]], way: 
     else:
         set_aside(args.weights)
         vocabulary = build_vocabulary([s.events for s in train], Representation.of(vars(args)), args.transpose)
+        if args.start_from:
+            earlier = checkpoint.load(args.start_from)
+            vocabulary = vocabulary.joined(earlier.vocabulary)
     shape = Shape.of(args)
     trainer, scorer = network.build(vocabulary, shape, way)
     optimizer = way.optimizer(args.learning_rate, args.weight_decay, args.clip_norm or None)
     network.compile_trainer(trainer, args.streams, optimizer, way.loss)
     if args.resume:
         load(trainer, last)
+    elif args.start_from:
+        for name, arrays in transfer.started(vocabulary, shape, earlier).items():
+            trainer.get_layer(name).set_weights(arrays)
     about = {
         "settings": vars(args),
         "shape": vars(shape),

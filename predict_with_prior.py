@@ -47,14 +47,15 @@ def main(args) -> None:
     compose.check_length(args, least_notes=1)
     settings.at_least("count", args.count, 1)
     whole = midi.read(args.prior)
-    prior = compose.fragment(whole, args.prior_start, args.prior_notes, args.prior, args.prior_bars)
-    if args.tempo:
-        prior.tempos = [(0, theory.microseconds(args.tempo))]
     programs = instruments.programs(args.instrument)
     args.weights = checkpoint.to_play(args.weights)
     weights = checkpoint.load(args.weights)
     network = Stepper(weights)
-    for remark in compose.remarks(network.vocabulary, prior, args.prior):
+    whole, remarks = compose.counted(network.vocabulary, whole, args.prior)
+    prior = compose.fragment(whole, args.prior_start, args.prior_notes, args.prior, args.prior_bars)
+    if args.tempo:
+        prior.tempos = [(0, theory.microseconds(args.tempo))]
+    for remark in [*remarks, *compose.remarks(network.vocabulary, prior, args.prior)]:
         print(remark)
     how = sampler.Sampling(args.temperature, args.top_p, args.seed)
     *_, (_, tempo) = prior.tempos_from_start()

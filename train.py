@@ -26,6 +26,7 @@ CHORDS = "split"  # split: each note of a chord is an event; class: a chord is o
 MAX_BEATS = 16  # beats; longer rests and notes are clipped to this
 PARTS = True  # learn who plays each note, drums too; otherwise all parts are one, and drums are left out
 PEDAL = True  # notes last as long as the sustain pedal lets them sound
+METRE = ""  # count the bars of all pieces so, such as 4/4, where files have their metre wrong ('': as each file says)
 STREAMS = ("auto",)  # what is learnt of each note: offset,note,duration or with velocity; auto: that where it varies
 TRANSPOSE = 6  # semitones up and down by which pieces are moved at random while training
 VALIDATION = 0.1  # share of the pieces held out; they choose which weights are kept

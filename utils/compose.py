@@ -204,11 +204,22 @@ def bars_of(whole: Piece, start: int, bars: int, name: str) -> tuple[int, int]:
     return (start, edges[bars]) if bars > 0 else (edges[bars - 1], end)
 
 
+def counted(vocabulary: Vocabulary, prior: Piece, name: str) -> tuple[Piece, list[str]]:
+    """A fragment with its bars as the network counts them; and a sentence, which calls it `name`, if they change."""
+    same = vocabulary.representation.counted(prior)
+    if same.bars() == prior.bars():
+        return same, []
+    own, asked = "{1}/{2}".format(*prior.bars()[-1]), vocabulary.representation.metre
+    return same, [f"{name} is in {own}; the network counts all music in {asked}, and so it is written"]
+
+
 def remarks(vocabulary: Vocabulary, prior: Piece, name: str) -> list[str]:
     """Sentences on what the network hears otherwise than it is in a fragment, which they call `name`. Raises UserError
     if it can hear nothing of it."""
-    heard, _, sentences = ensemble.hear(vocabulary, prior)
+    _, sentences = counted(vocabulary, prior, name)
+    heard, _, others = ensemble.hear(vocabulary, prior)
     _, moved = vocabulary.encode(heard)
+    sentences += others
     sentences += [
         f"{count} of {len(heard)} values of {stream} in {name} were never seen in training; "
         "the network hears the nearest ones"
@@ -232,6 +243,7 @@ def continuations(
     events of each piece, stream -> (E,) classes. Raises UserError if the network can hear nothing of the fragment.
     """
     vocabulary, grid = network.vocabulary, network.vocabulary.grid
+    prior = vocabulary.representation.counted(prior)
     if prior.ticks_per_quarter < 4 * grid:  # a step would be fewer than four ticks: rounding could be heard
         prior = prior.finer(grid)
     ticks = prior.ticks_per_quarter

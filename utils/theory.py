@@ -1,5 +1,6 @@
 """Names of notes and keys, the key of some notes, and bars: what is known of music before anything is learnt."""
 
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -54,6 +55,17 @@ def key_of(pitch: np.ndarray, duration: np.ndarray) -> tuple[int, int]:
 def key_name(sharps: int, minor: int) -> str:
     """(-3, 0) -> 'Eb major'."""
     return f"{MINOR_KEYS[sharps + 7].removesuffix('m')} minor" if minor else f"{MAJOR_KEYS[sharps + 7]} major"
+
+
+def metre(text: str) -> Metre:
+    """'3/4' -> (3, 4). Raises UserError for what is no metre, or one that nobody writes."""
+    found = re.fullmatch(r"(\d+)/(\d+)", text.strip(), re.ASCII)
+    numerator, denominator = map(int, found.groups()) if found else (0, 0)
+    if not 1 <= numerator <= 32 or denominator not in (1, 2, 4, 8, 16, 32):
+        raise UserError(
+            f"--metre is {text!r}; it must be such as 3/4 or 6/8: 1 to 32, and below it 1, 2, 4, 8, 16 or 32."
+        )
+    return numerator, denominator
 
 
 def bar_length(metre: Metre, per_quarter: int) -> int:

@@ -14,6 +14,7 @@ from utils.checkpoint import Checkpoint
 from utils.errors import UserError
 from utils.events import Representation
 from utils.heads import Axes, Shape, check_weights, weights_of
+from utils.piece import shortened
 from utils.vocabulary import Axis, Block, Vocabulary, nearest
 
 SIZES = "heads cell layers units embedding hidden surroundings".split()  # settings that a network keeps
@@ -23,10 +24,10 @@ NONE = -1  # stands where nothing is like what is new
 def flags(how: Representation) -> list[str]:
     """The flags of train.py that ask for a representation."""
     streams = ",".join(stream for stream in how.streams if stream != "part")
-    named = {"grid": how.grid, "chords": how.chords, "max-beats": how.max_beats, "streams": streams}
+    named = {"grid": how.grid, "chords": how.chords, "max-beats": how.max_beats, "metre": how.metre or "''"}
     switched = {"pedal": how.pedal, "parts": how.has_parts}
-    switches = [f"--{name}" if on else f"--no-{name}" for name, on in switched.items()]
-    return [*(f"--{name} {value}" for name, value in named.items()), *switches]
+    values = [f"--{name} {value}" for name, value in {**named, "streams": streams}.items()]
+    return values + [f"--{name}" if on else f"--no-{name}" for name, on in switched.items()]
 
 
 def adopt(args: SimpleNamespace, path: str, earlier: Checkpoint) -> None:
@@ -48,6 +49,19 @@ def heard_as(vocabulary: Vocabulary, known: Vocabulary) -> dict[int, int]:
     means, theirs = ({value: part.mean for value, part in v.players.items()} for v in (vocabulary, known))
     new = {value: mean for value, mean in means.items() if value not in theirs}
     return {value: value for value in theirs} | parts.heard_as(new, theirs)
+
+
+def news(vocabulary: Vocabulary, known: Vocabulary) -> str:
+    """A sentence on what is new to a network with the vocabulary `known`."""
+    heard = heard_as(vocabulary, known)
+    new = [f"{len(np.setdiff1d(values, known.values[s]))} of {s}" for s, values in vocabulary.values.items()]
+    as_others = [
+        f"{part.name} as {known.players[heard[value]].name}" if value in heard else f"{part.name} as nothing there"
+        for value, part in vocabulary.players.items()
+        if value not in known.players
+    ]
+    parts_too = f"; {shortened(as_others)}" if as_others else ""
+    return f"values that are new to it, and start as the nearest: {', '.join(new)}{parts_too}"
 
 
 def among(block: Block, known: np.ndarray, heard: dict[int, int]) -> np.ndarray:

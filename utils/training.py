@@ -118,10 +118,10 @@ def resumed(args: SimpleNamespace, path: Path) -> checkpoint.Checkpoint:
     earlier = checkpoint.load(path)
     then = {"metre": "", **earlier.about["settings"]}  # which earlier versions do not say
     for name in FIXED:
-        now = getattr(args, name)
-        if then.get(name) != (list(now) if isinstance(now, tuple) else now):
+        was, now = then.get(name), getattr(args, name)
+        if was != (list(now) if isinstance(now, tuple) else now):
             flag = "--" + name.replace("_", "-")
-            was = then.get(name)
+            was, now = ("''" if value == "" else value for value in (was, now))
             raise UserError(f"{path} was trained with {flag} {was}, not {now}: resume with that, or start anew.")
     row = earlier.about["history"][-1]
     print(f"Going on after epoch {row['epoch']} of {path}, {row['seconds'] / 60:.1f} minutes of training.")

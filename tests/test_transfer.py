@@ -20,7 +20,7 @@ from utils.piece import Part, Piece
 from utils.stepper import Stepper
 from utils.vocabulary import Block, Vocabulary, build_vocabulary, counted
 
-STREAMS = ("offset", "part", "note", "duration")
+NO_PARTS = ("offset", "note", "duration")
 
 
 def network(vocabulary: Vocabulary, heads: str = "chained", cell: str = "gru") -> Checkpoint:
@@ -69,17 +69,16 @@ def odd(piece: Piece) -> Piece:
 
 
 @pytest.mark.parametrize("heads", ["chained", "parallel"])
-@pytest.mark.parametrize("streams", [STREAMS, ("offset", "note", "duration")])
-def test_what_was_known_is_played_as_before(streams: tuple[str, ...], heads: str):
-    """Though the vocabulary has grown: with as many classes as it has, and with new notes, lengths and players."""
-    how = Representation(streams)
+@pytest.mark.parametrize("how", [Representation(), Representation(NO_PARTS), Representation(chords="class")])
+def test_what_was_known_is_played_as_before(how: Representation, heads: str):
+    """Though the vocabulary has grown, by notes or chords, lengths and players."""
     old, new = (events.from_piece(piece, how) for piece in (band_piece(1), odd(other_players(band_piece(2)))))
     earlier = network(build_vocabulary([old], how, 1), heads, "lstm")
     grown = started(build_vocabulary([new], how, 2).joined(earlier.vocabulary), earlier)
     known, values = earlier.vocabulary.values, grown.vocabulary.values
-    assert all(set(known[stream]) < set(values[stream]) for stream in streams)
+    assert all(set(known[stream]) < set(values[stream]) for stream in how.streams)
     for before, after in zip(logits(earlier, old), logits(grown, old), strict=True):
-        for stream in streams:
+        for stream in how.streams:
             where = np.searchsorted(values[stream], known[stream])
             if stream == END_STREAM:
                 where = np.append(where, grown.vocabulary.end)
@@ -88,7 +87,7 @@ def test_what_was_known_is_played_as_before(streams: tuple[str, ...], heads: str
 
 @pytest.mark.parametrize("heads", ["chained", "regression"])
 def test_with_nothing_new_nothing_changes(heads: str):
-    how = Representation(STREAMS)
+    how = Representation()
     old = events.from_piece(band_piece(1), how)
     earlier = network(build_vocabulary([old], how, 1), heads)
     same = started(build_vocabulary([old], how, 0).joined(earlier.vocabulary), earlier)
@@ -100,7 +99,7 @@ def test_with_nothing_new_nothing_changes(heads: str):
 
 def test_new_players_are_heard_as_the_nearest():
     """As the network that they start from hears them, and as it plays these."""
-    how = Representation(STREAMS)
+    how = Representation()
     old, new = events.from_piece(band_piece(1), how), events.from_piece(other_players(band_piece(1)), how)
     earlier = network(build_vocabulary([old], how, 1))
     grown = started(build_vocabulary([new], how, 1).joined(earlier.vocabulary), earlier)
@@ -116,7 +115,7 @@ def test_new_players_are_heard_as_the_nearest():
 
 
 def test_new_values_start_from_the_nearest():
-    how = Representation(("offset", "note", "duration"))
+    how = Representation(NO_PARTS)
     tune = [(0, 60, 240), (480, 64, 480)]
     old, new = (events.from_piece(make_piece(rows), how) for rows in (tune, [*tune, (960, 65, 960)]))
     earlier = network(build_vocabulary([old], how, 0))
@@ -132,7 +131,7 @@ def test_new_values_start_from_the_nearest():
 
 def test_what_nothing_is_like_starts_at_0():
     """New drums in a network without drums, and a block that an earlier network did not have at all."""
-    how = Representation(STREAMS)
+    how = Representation()
     tune, band = events.from_piece(random_piece(1), how), events.from_piece(band_piece(1), how)
     earlier = network(build_vocabulary([tune], how, 0))
     grown = started(build_vocabulary([band], how, 0).joined(earlier.vocabulary), earlier)
@@ -144,13 +143,13 @@ def test_what_nothing_is_like_starts_at_0():
 
 
 def test_a_vocabulary_joined_with_another_says_of_its_parts_what_it_knows_itself():
-    how = Representation(STREAMS)
+    how = Representation()
     first, second = band_piece(1), band_piece(2)
     second.parts[0] = Part("Flauto", 73)
     one, other = (build_vocabulary([events.from_piece(piece, how)], how, 1) for piece in (first, odd(second)))
     both = one.joined(other)
     assert both.players == one.players and other.joined(one).players == other.players
-    for stream in STREAMS:
+    for stream in how.streams:
         assert set(both.values[stream]) == {*one.values[stream], *other.values[stream]}
     with_twins = build_vocabulary([events.from_piece(other_players(first), how)], how, 1).joined(one)
     names = [known.name for known in with_twins.players.values()]

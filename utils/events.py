@@ -11,9 +11,9 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from utils import parts
+from utils import parts, theory
 from utils.piece import Part, Piece
-from utils.theory import Metre, bar_length, metre, metres_from_start, note_name, note_pitch, to_steps
+from utils.theory import Metre, bar_length, metres_from_start, note_name, note_pitch, to_steps
 
 KNOWN_STREAMS = ("offset", "part", "note", "duration", "velocity")
 END_STREAM = "offset"  # the stream in which the end of a piece is a class: it comes instead of a next onset
@@ -62,7 +62,7 @@ class Representation:
 
     def counted(self, piece: Piece) -> Piece:
         """A piece with its bars as they are counted."""
-        return piece.in_metre(metre(self.metre)) if self.metre else piece
+        return piece.in_metre(theory.metre(self.metre)) if self.metre else piece
 
     @property
     def drum_length(self) -> int:

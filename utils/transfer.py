@@ -40,7 +40,10 @@ def adopt(args: SimpleNamespace, path: str, earlier: Checkpoint) -> None:
         raise UserError(f"{path} was trained with {theirs}, not {ours}: give that too, or start from other weights.")
     sizes = {"heads": then["heads"], **vars(Shape(**earlier.about["shape"]))}
     vars(args).update({name: sizes[name] for name in SIZES})
-    print(f"The network has the sizes of {path}: {', '.join(f'{name} {sizes[name]}' for name in SIZES)}.")
+    print(
+        f"The network has the sizes of {path}: {', '.join(f'{name} {sizes[name]}' for name in SIZES)}; "
+        f"of each note it learns {', '.join(args.streams)}."
+    )
 
 
 def heard_as(vocabulary: Vocabulary, known: Vocabulary) -> dict[int, int]:

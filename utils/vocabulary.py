@@ -180,7 +180,7 @@ class Vocabulary:
 
     def joined(self, other: "Vocabulary") -> "Vocabulary":
         """The vocabulary of all values of both, which write music alike. Of a part that both know it says what this one
-        does."""
+        does: with new pieces joined to an earlier network new music is made as theirs, and by their names."""
         players = dict(sorted((other.players | self.players).items()))
         names = parts.names_of(players, {value: known.name for value, known in players.items()})
         players = {value: known._replace(name=names[value]) for value, known in players.items()}

@@ -13,9 +13,11 @@ from test_train import assert_same, learn
 
 from utils import checkpoint, events, transfer
 from utils.checkpoint import Checkpoint
+from utils.dataset import Source
 from utils.errors import UserError
 from utils.events import END_STREAM, Events, Representation
 from utils.heads import Shape, shape_of, weights_of
+from utils.measure import copying
 from utils.piece import Part, Piece
 from utils.stepper import Stepper
 from utils.vocabulary import Block, Vocabulary, build_vocabulary, counted
@@ -186,7 +188,10 @@ def test_it_learns_from_a_few_pieces(weights: Path, tmp_path: Path, capsys):
     Stepper(made)
     before = checkpoint.load(weights)
     assert set(before.vocabulary.players) < set(made.vocabulary.players)
-    assert made.about["learnt_before"] == before.about["split"]["train"]
+    known = before.about["split"]["train"]
+    assert made.about["learnt_before"] == known
+    pieces = [Source(name, 0.5, events.from_piece(random_piece(i))) for i, name in enumerate((known[0], "new.mid"))]
+    assert copying.trained_on(made.about, [], pieces).tolist() == [True, False]
 
 
 def test_weights_of_before_parts_and_in_half_precision(music: Path, tmp_path: Path):

@@ -241,7 +241,7 @@ def heads_of(vocabulary: Vocabulary, shape: Shape) -> list[Head]:
 
 
 def embedded(names: Iterable[str], shape: Shape) -> Axis:
-    """The vectors that stand for classes of these inputs, one after another."""
+    """The places of the vectors that stand for classes of these inputs, one vector after another."""
     return tuple(counted(f"embedded {name}", shape.embedding) for name in names)
 
 
@@ -263,6 +263,7 @@ def weights_of(vocabulary: Vocabulary, shape: Shape) -> dict[str, list[Axes]]:
 
 
 def shape_of(weight: Axes) -> tuple[int, ...]:
+    """The shape of a weight with these axes."""
     return tuple(map(length, weight))
 
 

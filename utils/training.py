@@ -83,8 +83,8 @@ def settle(args: SimpleNamespace) -> bool:
 
 
 def read_music(args: SimpleNamespace) -> tuple[list[Source], list[Source]]:
-    """The pieces that a run learns from, and those held out; `args.streams` become what is learnt of them. What is
-    skipped is printed."""
+    """The pieces that a run learns from, and those held out; `args.streams` become what is learnt of them, and other
+    settings what `settle` makes of them. What is skipped is printed."""
     automatic = settle(args)
     sources, skipped = dataset.read_folder(args.midi_dir, Representation.of(vars(args)), args.split)
     for name, reason in skipped:

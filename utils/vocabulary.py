@@ -32,19 +32,19 @@ SELDOM = 0.01  # share of its notes that a part may begin while another of its o
 
 
 class Block(NamedTuple):
-    """Neighbours along an axis of a weight."""
+    """Places side by side along an axis of a weight, one for each of some values."""
 
-    of: str  # what they belong to: a stream, or what else there is once along an axis
-    values: np.ndarray  # (V,) of which value each is
-    of_parts: bool = False  # these are values of the part stream
+    of: str  # what the values are of, such as a stream: a name that no other block of the axis has
+    values: np.ndarray  # (V,)
+    of_parts: bool = False  # they are values of the part stream
     rest: float = 0.0  # what the network reads there as long as a value does not occur
 
 
-Axis = tuple[Block, ...]  # all that stands along it, in order
+Axis = tuple[Block, ...]  # all its places, in order
 
 
 def counted(of: str, count: int) -> Block:
-    """A block of so many numbers that mean nothing beside their place."""
+    """A block of so many places that stand for nothing but their number."""
     return Block(of, np.arange(count))
 
 
@@ -131,7 +131,7 @@ class Vocabulary:
         return Block(stream, self.values[stream], stream == "part"), counted("end", int(stream == END_STREAM))
 
     def told_of_parts(self, of: str, rest: float = 0.0) -> Block:
-        """A number for each part, if the network is told of them."""
+        """A place for each part of which the network is told."""
         return Block(of, np.array(list(self.players), int), True, rest)
 
     def interval(self, note: np.ndarray, origin: np.ndarray) -> np.ndarray:

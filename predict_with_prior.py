@@ -62,6 +62,9 @@ def main(args) -> None:
     settings.at_least("count", args.count, 1)
     compose.check_length(args, least_notes=1)
     whole, programs = midi.read(args.prior), instruments.programs(args.instrument)
+    args.weights = checkpoint.to_play(args.weights)
+    weights = checkpoint.load(args.weights)
+    whole, counted = fragment.counted(weights.vocabulary, whole, args.prior)
     bars = args.fill or args.redo
     asked = completion.Asked(args.prior, args.keep, args.parts, bars, args.prior_bars, args.particles)
     given = bool(args.keep or bars)
@@ -71,8 +74,6 @@ def main(args) -> None:
     prior = fragment.cut(whole, args.prior_start, notes, args.prior, bars)
     if args.tempo:
         prior.tempos = [(0, theory.microseconds(args.tempo))]
-    args.weights = checkpoint.to_play(args.weights)
-    weights = checkpoint.load(args.weights)
     network, how = Stepper(weights), sampler.Sampling(args.temperature, args.top_p, args.seed)
     home = control.after_fragment(args, prior)
     if given:
@@ -84,7 +85,8 @@ def main(args) -> None:
         wanted = Wanted(**length, programs=programs, home=home, at_bar=args.at_bar, prepend=args.prepend)
         remarks = fragment.remarks(network.vocabulary, prior, args.prior)
         made, before = compose.continuations(network, prior, how, wanted, args.count)
-    print(*remarks, sep="\n", end="\n" * bool(remarks))
+    for remark in [*counted, *remarks]:
+        print(remark)
     made, paths = compose.likeliest_first(made), []
     for one in made:
         path = midi.save_new(one.piece, args.out, f"{Path(args.prior).stem}-{'completed' if given else 'continued'}")

@@ -3,6 +3,7 @@
 python train.py                                  learn from midis/ until the held-out pieces stop improving
 python train.py --minutes 3                      a first result after three minutes
 python train.py --resume                         go on where the last run stopped
+python train.py --start-from weights/bach-chorales.weights.h5      from a few pieces: learn on from other weights
 """
 
 import math
@@ -25,10 +26,12 @@ CHORDS = "split"  # split: each note of a chord is an event; class: a chord is o
 MAX_BEATS = 16  # beats; longer rests and notes are clipped to this
 PARTS = True  # learn who plays each note, drums too; otherwise all parts are one, and drums are left out
 PEDAL = True  # notes last as long as the sustain pedal lets them sound
+METRE = ""  # count the bars of all pieces so, such as 4/4, where files have their metre wrong ('': as each file says)
 STREAMS = ("auto",)  # what is learnt of each note: offset,note,duration or with velocity; auto: that where it varies
 TRANSPOSE = 6  # semitones up and down by which pieces are moved at random while training
 VALIDATION = 0.1  # share of the pieces held out; they choose which weights are kept
 SPLIT = 0  # which pieces are held out: each number gives another choice
+START_FROM = ""  # weights file whose network learns on: a few pieces are enough then ('': begin from nothing)
 # ---- network
 HEADS = "chained"  # chained: each head knows the choices before its own; parallel: none does; or regression: numbers
 LAYERS = 1  # recurrent layers

@@ -228,7 +228,7 @@ def test_networks_that_say_other_things_are_not_compared(weights: Path):
     without = replace(kept, vocabulary=SimpleNamespace(representation=replace(form, streams=form.streams[:1])))
     with pytest.raises(UserError, match="cannot be compared.* --chords was "):
         evaluation.check_comparable({"a": without, "b": writing(chords="class", streams=form.streams[:1])})
-    for name, value in (("grid", 24), ("streams", (*form.streams, "velocity")), ("max_beats", 8)):
+    for name, value in (("grid", 24), ("streams", (*form.streams, "velocity")), ("max_beats", 8), ("metre", "3/4")):
         with pytest.raises(UserError, match=f"cannot be compared.* --{name.replace('_', '-')} was "):
             evaluation.check_comparable({"a": kept, "b": kept, "c": writing(**{name: value})})
     evaluation.check_comparable({"a": kept, "b": writing(streams=form.streams[::-1])})  # the same in another order

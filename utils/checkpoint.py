@@ -34,7 +34,7 @@ BUNDLED = Path(__file__).resolve().parent.parent / "weights" / "bach-chorales.we
 class Checkpoint:
     """What a weights file says; `arrays[layer]` are the layer's weights, float32, in the order that Keras has them."""
 
-    about: dict  # settings, shape, split, openings, history, versions
+    about: dict  # settings, shape, split, openings, history, versions, and what else train.py notes
     vocabulary: Vocabulary
     arrays: dict[str, list[np.ndarray]]
 

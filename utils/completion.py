@@ -176,6 +176,7 @@ def completions(
     network hears otherwise than it is. Raises UserError if the piece has not what is asked for, or the network cannot
     do it."""
     network, grid = Stepper(weights), weights.vocabulary.grid
+    prior = weights.vocabulary.representation.counted(prior)
     prior = prior.finer(grid) if prior.ticks_per_quarter < 4 * grid else prior
     kept, (regions, end) = kept_parts(prior, asked), regions_of(prior, asked, grid)
     who, remarks = cast(weights, prior, kept, asked.others)

@@ -206,6 +206,7 @@ def continuations(
     """`count` pieces in which new notes follow the fragment `prior`, played by its parts; and what of it opens each,
     which without `wanted.prepend` has no notes. Raises UserError if the network can hear nothing of the fragment."""
     vocabulary, grid = network.vocabulary, network.vocabulary.grid
+    prior = vocabulary.representation.counted(prior)
     if prior.ticks_per_quarter < 4 * grid:  # a step would be fewer than four ticks: rounding could be heard
         prior = prior.finer(grid)
     ticks = prior.ticks_per_quarter

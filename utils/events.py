@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from utils import parts
+from utils import parts, theory
 from utils.piece import Part, Piece
 from utils.theory import Metre, bar_length, metres_from_start, note_name, note_pitch, to_steps
 
@@ -42,6 +42,7 @@ class Representation:
     chords: str = "split"  # or "class": the notes that start and end together are one event
     max_beats: int = 16  # quarter notes; longer offsets and durations are clipped
     pedal: bool = True  # notes last as long as the pedal makes them sound
+    metre: str = ""  # in which the bars of all pieces are counted, '4/4'; '': each in its own
 
     def __post_init__(self):
         if self.chords == "class":  # a chord may have notes of several parts
@@ -51,12 +52,17 @@ class Representation:
     def of(cls, settings: dict) -> "Representation":
         """From the settings of train.py, or what a weights file says."""
         names = ("grid", "chords", "max_beats")
-        # Weights files of before parts say nothing of pedals.
-        return cls(tuple(settings["streams"]), *(settings[name] for name in names), settings.get("pedal", False))
+        # Weights files of before parts say nothing of pedals, and those of then nothing of metres.
+        later = settings.get("pedal", False), settings.get("metre", "")
+        return cls(tuple(settings["streams"]), *(settings[name] for name in names), *later)
 
     @property
     def has_parts(self) -> bool:
         return "part" in self.streams
+
+    def counted(self, piece: Piece) -> Piece:
+        """A piece with its bars as they are counted."""
+        return piece.in_metre(theory.metre(self.metre)) if self.metre else piece
 
     @property
     def drum_length(self) -> int:
@@ -183,7 +189,7 @@ def from_piece(piece: Piece, how: Representation = DEFAULT) -> Events:
         names = np.array([chord_name(chord) for chord in np.split(notes.pitch.tolist(), first[1:])])
         notes = replace(notes.take(first), pitch=names, velocity=np.maximum.reduceat(notes.velocity, first))
     end = (notes.onset + notes.duration).max(initial=1)
-    phase, metres, bar = places(np.append(notes.onset, end - 1), piece, how.grid)  # and of the last step that sounds
+    phase, metres, bar = places(np.append(notes.onset, end - 1), how.counted(piece), how.grid)  # and of the last step
     lengths = np.array([np.diff(notes.onset, prepend=0), notes.duration])
     longest = how.max_beats * how.grid
     # Four bytes a number, also below: seven million notes must fit a laptop.

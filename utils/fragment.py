@@ -46,11 +46,21 @@ def bars_of(whole: Piece, start: int, bars: int, name: str) -> tuple[int, int]:
     return (start, edges[bars]) if bars > 0 else (edges[bars - 1], end)
 
 
+def counted(vocabulary: Vocabulary, prior: Piece, name: str) -> tuple[Piece, list[str]]:
+    """A fragment with its bars as the network counts them; and a sentence, which calls it `name`, if they change."""
+    same = vocabulary.representation.counted(prior)
+    if same.bars() == prior.bars():
+        return same, []
+    own, asked = "{1}/{2}".format(*prior.bars()[-1]), vocabulary.representation.metre
+    return same, [f"{name} is in {own}; the network counts all music in {asked}, and so it is written"]
+
+
 def remarks(vocabulary: Vocabulary, prior: Piece, name: str) -> list[str]:
     """Sentences on what the network hears otherwise than it is in a fragment, which they call `name`. Raises UserError
     if it can hear nothing of it."""
+    _, sentences = counted(vocabulary, prior, name)
     known, _ = ensemble.without_unknown_drums(vocabulary, prior)
-    return [*ensemble.hear(vocabulary, prior)[-1], *unknown_values(vocabulary, known, name)]
+    return [*sentences, *ensemble.hear(vocabulary, prior)[-1], *unknown_values(vocabulary, known, name)]
 
 
 def unknown_values(vocabulary: Vocabulary, piece: Piece, name: str) -> list[str]:

@@ -5,19 +5,22 @@ once, and (B,) in NumPy, where it is one event of B pieces; K contexts of the ma
 from the lowest to the highest of the vocabulary, D numbers that describe what lies around a key, F traces, Q parts.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from types import ModuleType, SimpleNamespace
 from typing import Any, NamedTuple
 
 import numpy as np
 
+from utils.errors import UserError
 from utils.events import END_STREAM, derived
 from utils.parts import MIDDLE_C, NOBODY, SILENT, SOUNDING
 from utils.recall import LONGEST_STREAK, NOTHING, REMEMBERED, K
 from utils.theory import KEYS
-from utils.vocabulary import Vocabulary
+from utils.vocabulary import Axis, Vocabulary, counted, length
 
 Array = Any  # of NumPy, or a tensor of Keras
+Axes = tuple[Axis, ...]  # what stands along each axis of a weight
 
 CONFIDENCE = 2 * K  # numbers that say how far the recalled events can be trusted, see `confidence`
 # A trace of a key grows by 1 when the key is struck, and fades by the first factor with every event and by the second
@@ -149,13 +152,16 @@ class Head:
         self.stream, self.vocabulary, self.shape = stream, vocabulary, shape
         self.sees, self.classes = tuple(shape.sees[stream]), vocabulary.size(stream)
         # Dense layers above the hidden one, and the numbers that each gives.
-        self.outputs = {f"head_{stream}": self.classes, f"trust_{stream}": K}
-        # Weights beside theirs, all of which start at 0: name -> shapes.
-        self.own_weights: dict[str, list[tuple[int, ...]]] = {}
+        self.outputs = {f"head_{stream}": vocabulary.choices(stream), f"trust_{stream}": (counted("context", K),)}
+        # Weights beside theirs, all of which start at 0.
+        self.own_weights: dict[str, list[Axes]] = {}
 
-    def weight_shapes(self) -> dict[str, list[tuple[int, ...]]]:
-        hidden, parts = self.shape.hidden, self.vocabulary.told_parts
-        read = self.shape.units + HEARD + CONFIDENCE + K + 2 * parts + self.shape.embedding * len(self.sees)
+    def weights(self) -> dict[str, list[Axes]]:
+        """Its part of `weights_of`."""
+        hidden, vocabulary = (counted("hidden", self.shape.hidden),), self.vocabulary
+        read = counted("output", self.shape.units), counted("heard", HEARD), counted("confidence", CONFIDENCE)
+        read += vocabulary.told_of_parts("sounding", SILENT / SOUNDING), vocabulary.told_of_parts("playing")
+        read += counted("agrees", K), *embedded(self.sees, self.shape)
         dense = {name: [(hidden, numbers), (numbers,)] for name, numbers in self.outputs.items()}
         return {f"hidden_{self.stream}": [(read, hidden), (hidden,)], **dense, **self.own_weights}
 
@@ -181,8 +187,9 @@ class NoteHead(Head):
 
     def __init__(self, stream: str, vocabulary: Vocabulary, shape: Shape):
         super().__init__(stream, vocabulary, shape)
-        self.outputs |= {"relative_note": vocabulary.intervals, "wanted_surroundings": shape.surroundings}
-        self.outputs |= {"spacing_note": vocabulary.intervals} if vocabulary.players else {}
+        self.outputs |= {"relative_note": vocabulary.interval_axis}
+        self.outputs |= {"wanted_surroundings": (counted("surroundings", shape.surroundings),)}
+        self.outputs |= {"spacing_note": vocabulary.interval_axis} if vocabulary.players else {}
         self.steady, self.moves = (a[:-1].astype("int32") for a in (vocabulary.steady, vocabulary.moves))
         # Of each class its row among the keys; around a drum nothing lies.
         self.row = np.where(self.moves == 1, vocabulary.top[:-1] - vocabulary.lowest, 0)
@@ -211,8 +218,9 @@ class NumberHead(Head):
 
     def __init__(self, stream: str, vocabulary: Vocabulary, shape: Shape):
         super().__init__(stream, vocabulary, shape)
-        self.outputs = {f"head_{stream}": 1 + (stream == END_STREAM)}  # the end of a piece has a logit of its own
-        self.own_weights = {f"regression_{stream}": [(1,)]}  # the logarithm of the width
+        # The end of a piece has a logit of its own.
+        self.outputs = {f"head_{stream}": (counted("number", 1), counted("end", int(stream == END_STREAM)))}
+        self.own_weights = {f"regression_{stream}": [((counted("width", 1),),)]}  # its logarithm
 
     def logits(self, xp: ModuleType, outputs: list[Array], known: Known, *own: Array) -> tuple[Array, Array]:
         (number,), (log_width,) = outputs, own
@@ -232,16 +240,35 @@ def heads_of(vocabulary: Vocabulary, shape: Shape) -> list[Head]:
     return [kinds[stream](stream, vocabulary, shape) for stream in shape.sees]
 
 
-def weight_shapes(vocabulary: Vocabulary, shape: Shape) -> dict[str, list[tuple[int, ...]]]:
-    """Layer -> the shapes of its weights, in the order of Keras: what a weights file must hold."""
-    cell, units = CELLS[shape.cell], shape.units
-    shapes = {f"embed_{name}": [(classes, shape.embedding)] for name, classes in vocabulary.inputs.items()}
+def embedded(names: Iterable[str], shape: Shape) -> Axis:
+    """The places of the vectors that stand for classes of these inputs, one vector after another."""
+    return tuple(counted(f"embedded {name}", shape.embedding) for name in names)
+
+
+def weights_of(vocabulary: Vocabulary, shape: Shape) -> dict[str, list[Axes]]:
+    """Layer -> what stands along the axes of each of its weights, in the order of Keras."""
+    cell, units = CELLS[shape.cell], (counted("output", shape.units),)
+    embedding = (counted("embedding", shape.embedding),)
+    weights = {f"embed_{name}": [(classes, embedding)] for name, classes in vocabulary.axes.items()}
+    first = *embedded(vocabulary.axes, shape), counted("heard", HEARD), vocabulary.told_of_parts("playing")
     for i in range(shape.layers):
-        read = units if i else shape.embedding * len(vocabulary.inputs) + HEARD + vocabulary.told_parts
-        gates = cell.gates * units
-        shapes[f"{shape.cell}_{i}"] = [(read, gates), (units, gates), (*cell.bias, gates)]
-    around = shape.surroundings
-    shapes["surroundings"] = [(1, 2 * NEAR + 1, len(FADING), around), (around,)]
+        gates, biases = (counted("gates", cell.gates * shape.units),), ((counted("bias", n),) for n in cell.bias)
+        weights[f"{shape.cell}_{i}"] = [(units if i else first, gates), (units, gates), (*biases, gates)]
+    around = (counted("surroundings", shape.surroundings),)
+    kernel = (counted(name, n) for name, n in (("row", 1), ("near", 2 * NEAR + 1), ("traces", len(FADING))))
+    weights["surroundings"] = [(*((axis,) for axis in kernel), around), (around,)]
     for head in heads_of(vocabulary, shape):
-        shapes |= head.weight_shapes()
-    return shapes
+        weights |= head.weights()
+    return weights
+
+
+def shape_of(weight: Axes) -> tuple[int, ...]:
+    """The shape of a weight with these axes."""
+    return tuple(map(length, weight))
+
+
+def check_weights(arrays: dict[str, list[np.ndarray]], vocabulary: Vocabulary, shape: Shape) -> None:
+    """Raises UserError if the arrays of a weights file are not those of the network that it describes."""
+    expected = {name: list(map(shape_of, weights)) for name, weights in weights_of(vocabulary, shape).items()}
+    if {name: [a.shape for a in arrays[name]] for name in expected if name in arrays} != expected:
+        raise UserError("These weights are of another network than the one that they describe: train again.")

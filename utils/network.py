@@ -27,12 +27,13 @@ from utils.heads import (
     heads_of,
     height,
     pitch_of,
+    shape_of,
     sounding,
     tonality,
 )
 from utils.parts import NOBODY
 from utils.recall import TOLD, K
-from utils.vocabulary import Vocabulary
+from utils.vocabulary import Vocabulary, length
 
 os.environ.setdefault("KERAS_BACKEND", "tensorflow")
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # its warnings, at this level or below, say nothing to a user
@@ -141,7 +142,8 @@ class Logits(layers.Layer):
     def __init__(self, head: Head, **kwargs):
         super().__init__(**kwargs)
         self.head = head
-        self.own = [self.add_weight(shape, "zeros") for weights in head.own_weights.values() for shape in weights]
+        own = [axes for weights in head.own_weights.values() for axes in weights]
+        self.own = [self.add_weight(shape_of(axes), "zeros") for axes in own]
 
     def call(self, outputs, agrees, recalled, origin, here, around):
         return sum(self.head.logits(ops, outputs, Known(agrees, recalled, origin, here, around), *self.own))
@@ -200,7 +202,7 @@ def predict(head: Head, output: list, embedded: dict, following: dict, known: Kn
     context = layers.Concatenate(name=f"context_{head.stream}")(seen)
     hidden = layers.Dense(head.shape.hidden, activation="relu", name=f"hidden_{head.stream}")(context)
     hidden = layers.Dropout(head.shape.dropout, name=f"dropout_{head.stream}")(hidden)
-    outputs = [layers.Dense(numbers, name=name)(hidden) for name, numbers in head.outputs.items()]
+    outputs = [layers.Dense(length(axis), name=name)(hidden) for name, axis in head.outputs.items()]
     # Where it has weights of its own, the layer has their name, by which they are found in a weights file.
     name = next(iter(head.own_weights), f"logits_{head.stream}")
     return Logits(head, name=name)(outputs, agrees, known.recalled, known.origin, known.here, known.around)

@@ -125,6 +125,14 @@ class Piece:
         changes = {name: [(tick * times, *rest) for tick, *rest in getattr(self, name)] for name in CHANGES}
         return replace(self, **scaled, **changes, pedals=self.pedals * (times, times, 1))
 
+    def in_metre(self, metre: theory.Metre) -> "Piece":
+        """The piece with all its bars in one metre: from its first bar line on, which stands at its beginning, or where
+        a change of metre ends a shorter bar, a pickup."""
+        longest = theory.bar_length(metre, self.ticks_per_quarter)
+        begin = min((tick for tick, *_ in self.time_signatures if 0 < tick < longest), default=0)
+        pickup = [change for change in self.time_signatures if change[0] < begin]
+        return replace(self, time_signatures=[*pickup, (begin, *metre)])
+
     def bars(self, end: int | None = None) -> list[tuple[int, int, int]]:
         """(tick, numerator, denominator) of the bars that begin before `end`, by default the end of the last note. None
         is shorter than a 10,000th of that, since a file may name a metre in which it has millions of bars."""

@@ -170,7 +170,8 @@ def finish(run: Run, epochs_before: int) -> None:
         print(f"Nothing to do: {epochs_before} epochs, {minutes:.1f} minutes are done; raise --epochs or --minutes.")
         return
     if run.asked_to_stop:
-        print(f"Stopped in epoch {len(history)}. To go on: the same command with --resume.")
+        instead = " instead of --start-from" * bool(args.start_from)
+        print(f"Stopped in epoch {len(history)}. To go on: the same command with --resume{instead}.")
     best, score = min(history, key=lambda row: row["score"]), ""
     if run.held_out.pieces:
         score = f" of epoch {best['epoch']}: {best['score']:.3f} nats a {unit} on held-out pieces"

@@ -13,7 +13,6 @@ import numpy as np
 
 from utils import recall
 from utils.checkpoint import Checkpoint
-from utils.errors import UserError
 from utils.events import END_STREAM, bar_steps
 from utils.heads import (
     CELLS,
@@ -24,18 +23,18 @@ from utils.heads import (
     Head,
     Known,
     Shape,
+    check_weights,
     confidence,
     heads_of,
     height,
     pitch_of,
     sounding,
     tonality,
-    weight_shapes,
 )
 from utils.parts import Voices
 from utils.states import Classes, State, to_come
 from utils.theory import Metre
-from utils.vocabulary import Vocabulary
+from utils.vocabulary import Vocabulary, length
 
 # ---- the recurrent steps: as the layers of Keras with the same weights ----
 
@@ -90,7 +89,7 @@ class FoldedHead:
         self.tables = {name: tables[name] @ part for name, part in zip(head.sees, rows, strict=True)}
         outputs = [arrays[name] for name in head.outputs]
         self.above, self.above_bias = (np.concatenate(parts, axis=-1) for parts in zip(*outputs, strict=True))
-        ends = np.cumsum([0, *head.outputs.values()]).tolist()
+        ends = np.cumsum([0, *map(length, head.outputs.values())]).tolist()
         self.parts = [np.s_[:, begin:end] for begin, end in pairwise(ends)]  # np.split takes longer than the product
         self.own = [array for name in head.own_weights for array in arrays[name]]
 
@@ -108,9 +107,7 @@ class Stepper:
         self.streams = self.vocabulary.streams
         self.shape = Shape(**checkpoint.about["shape"])
         arrays, size = checkpoint.arrays, self.shape.embedding
-        expected = weight_shapes(self.vocabulary, self.shape)
-        if {name: [a.shape for a in arrays[name]] for name in expected if name in arrays} != expected:
-            raise UserError("These weights are of another network than the one that they describe: train again.")
+        check_weights(arrays, self.vocabulary, self.shape)
         cell = self.shape.cell
         self.layers = [STEPS[cell](*arrays[f"{cell}_{i}"]) for i in range(self.shape.layers)]
         tables = {name: arrays[f"embed_{name}"][0] for name in self.vocabulary.inputs}

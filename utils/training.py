@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from utils import checkpoint, dataset, files, settings
+from utils import checkpoint, dataset, files, settings, theory, transfer
 from utils.checkpoint import sibling
 from utils.dataset import Corpus, Source
 from utils.errors import UserError
@@ -27,8 +27,7 @@ if TYPE_CHECKING:
     from utils.network import Way
 
 # What a network was built for, and what it has not seen: --resume cannot change these settings.
-FIXED = "grid chords max_beats pedal streams transpose split validation".split()
-FIXED += "heads cell layers units embedding hidden surroundings".split()
+FIXED = "grid chords max_beats pedal metre streams transpose split validation".split() + transfer.SIZES
 AUTO, ALL = ("auto",), ("offset", "note", "duration", "velocity")  # settings of --streams, and what the first becomes
 LEFT_BEHIND = ("weights.h5", "last.weights.h5", "log.csv", "curve.png")  # files of a run, by their endings
 
@@ -38,10 +37,14 @@ def check(args: SimpleNamespace) -> None:
     settings.choice("heads", args.heads, ("chained", "parallel", "regression"))
     settings.choice("chords", args.chords, ("split", "class"))
     settings.choice("cell", args.cell, tuple(CELLS))
+    if args.metre:
+        theory.metre(args.metre)
     streams = ALL if args.streams == AUTO else args.streams
     known = {"note", "duration"} < set(streams) <= set(KNOWN_STREAMS)
     if streams[:1] != ("offset",) or not known or len(set(streams)) < len(streams):
         raise UserError("--streams begins with offset and names note, duration and, if wanted, velocity.")
+    if args.start_from and args.resume:
+        raise UserError("--resume goes on with a run, and --start-from begins one: give one of them.")
     if not args.weights.endswith(".weights.h5"):
         raise UserError(f"--weights {args.weights} must end in .weights.h5.")
     sizes = "layers units embedding hidden surroundings sequence_length batch_size epochs openings sample_epochs"
@@ -56,16 +59,33 @@ def check(args: SimpleNamespace) -> None:
             raise UserError(f"--{name} is a share: it must be below 1.")
 
 
-def read_music(args: SimpleNamespace) -> tuple[list[Source], list[Source]]:
-    """The pieces that a run learns from, and those held out; `args.streams` become what is learnt of them. What is
-    skipped is printed."""
+def settle(args: SimpleNamespace) -> bool:
+    """Let `args` follow the network that a run goes on with or starts from, if there is one. Returns whether what is
+    learnt of each note is left to the music. Raises UserError if there are no such weights to start from, or if they
+    write music otherwise."""
+    automatic, earlier, path = args.streams == AUTO, None, args.start_from
     last = sibling(args.weights, "last.weights.h5")
-    automatic = args.streams == AUTO
-    if automatic and args.resume and last.exists():
-        args.streams, automatic = tuple(checkpoint.load(last).about["settings"]["streams"]), False
-    args.streams = ALL if automatic else args.streams
+    if args.start_from:
+        if not Path(path).exists():
+            raise UserError(f"There are no weights at {path} to start from: name others with --start-from.")
+        earlier = checkpoint.load(path)
+    elif args.resume and last.exists():
+        path, earlier = last, checkpoint.load(last)
+        args.start_from = earlier.about["settings"].get("start_from", "")
+    if automatic:
+        known = earlier.about["settings"]["streams"] if earlier else ALL
+        args.streams = tuple(stream for stream in known if args.parts or stream != "part")
     if args.parts and args.chords == "split" and "part" not in args.streams:
         args.streams = (*args.streams[:1], "part", *args.streams[1:])
+    if args.start_from:
+        transfer.adopt(args, path, earlier)
+    return automatic and not earlier
+
+
+def read_music(args: SimpleNamespace) -> tuple[list[Source], list[Source]]:
+    """The pieces that a run learns from, and those held out; `args.streams` become what is learnt of them, and other
+    settings what `settle` makes of them. What is skipped is printed."""
+    automatic = settle(args)
     sources, skipped = dataset.read_folder(args.midi_dir, Representation.of(vars(args)), args.split)
     for name, reason in skipped:
         print(f"skipped: {name}: {reason}")
@@ -96,12 +116,12 @@ def resumed(args: SimpleNamespace, path: Path) -> checkpoint.Checkpoint:
     if not path.exists():
         raise UserError(f"There is no {path} to resume from: train without --resume, or name the run with --weights.")
     earlier = checkpoint.load(path)
-    then = earlier.about["settings"]
+    then = {"metre": "", **earlier.about["settings"]}  # which earlier versions do not say
     for name in FIXED:
-        now = getattr(args, name)
-        if then.get(name) != (list(now) if isinstance(now, tuple) else now):
+        was, now = then.get(name), getattr(args, name)
+        if was != (list(now) if isinstance(now, tuple) else now):
             flag = "--" + name.replace("_", "-")
-            was = then.get(name)
+            was, now = ("''" if value == "" else value for value in (was, now))
             raise UserError(f"{path} was trained with {flag} {was}, not {now}: resume with that, or start anew.")
     row = earlier.about["history"][-1]
     print(f"Going on after epoch {row['epoch']} of {path}, {row['seconds'] / 60:.1f} minutes of training.")
@@ -119,10 +139,11 @@ def begin(args: SimpleNamespace, music: tuple[list[Source], list[Source]], way: 
     checkpoint.check_writable(args.weights)
     last, train, held_out = sibling(args.weights, "last.weights.h5"), *music
     split = {"train": [source.name for source in train], "held_out": [source.name for source in held_out]}
-    history, best = [], math.inf
+    history, best, learnt_before = [], math.inf, []
     if args.resume:
         earlier = resumed(args, last)
         vocabulary, history, before = earlier.vocabulary, earlier.about["history"], earlier.about["split"]
+        learnt_before = earlier.about.get("learnt_before", [])
         began -= history[-1]["seconds"]
         # What was learnt once stays learnt, and scores of other pieces, or of weights moved away, are no measure.
         split["train"] = list(dict.fromkeys(before["train"] + split["train"]))
@@ -131,18 +152,27 @@ def begin(args: SimpleNamespace, music: tuple[list[Source], list[Source]], way: 
     else:
         set_aside(args.weights)
         vocabulary = build_vocabulary([s.events for s in train], Representation.of(vars(args)), args.transpose)
+        if args.start_from:
+            earlier = checkpoint.load(args.start_from)
+            vocabulary = vocabulary.joined(earlier.vocabulary)
+            learnt_before = earlier.about["split"]["train"] + earlier.about.get("learnt_before", [])
     shape = Shape.of(args)
     trainer, scorer = network.build(vocabulary, shape, way)
     optimizer = way.optimizer(args.learning_rate, args.weight_decay, args.clip_norm or None)
     network.compile_trainer(trainer, args.streams, optimizer, way.loss)
     if args.resume:
         load(trainer, last)
+    elif args.start_from:
+        for name, arrays in transfer.started(vocabulary, shape, earlier).items():
+            trainer.get_layer(name).set_weights(arrays)
+        print(transfer.news(vocabulary, earlier.vocabulary))
     about = {
         "settings": vars(args),
         "shape": vars(shape),
         "vocabulary": vocabulary.to_json(),
         "metre": Counter(source.events.metre() for source in train).most_common(1)[0][0],
         "split": split,
+        "learnt_before": learnt_before,  # names of the pieces that the weights it started from had learnt
         "openings": dataset.passages(train, vocabulary, args.sequence_length, args.openings, args.seed),
         "versions": network.versions(),
         "history": history,
@@ -177,12 +207,21 @@ def describe(train: list[Source], held_out: list[Source], learnt: Corpus, scored
         print("There is only one piece, so it is its own held-out piece: the score says how well it is known by heart.")
     sizes = ", ".join(f"{stream} {vocabulary.size(stream)}" for stream in vocabulary.streams)
     beats = vocabulary.representation.max_beats
-    for sentence in describe_parts(train, learnt):
+    for sentence in (*describe_metres(train), *describe_parts(train, learnt)):
         print(sentence)
     print(f"vocabulary: {sizes}; {clipped} rests or notes longer than {beats} beats were clipped")
     moved = ", ".join(f"{count} of {stream}" for stream, count in scored.moved.items() if count)
     if moved:
         print(f"values in held-out pieces that no other piece has, moved to the nearest: {moved}")
+
+
+def describe_metres(train: list[Source]) -> Iterator[str]:
+    """What is wrong with the bars of the training pieces."""
+    if one_beat := sum(source.events.metre()[0] == 1 for source in train):
+        yield (
+            f"bars of one beat: {one_beat} of {len(train)} pieces, as files say whose metre nobody knew; if they are "
+            "in 4/4, train with --metre 4/4, which counts the bars of all pieces so"
+        )
 
 
 def describe_parts(train: list[Source], learnt: Corpus) -> Iterator[str]:

@@ -5,6 +5,7 @@ Shapes: E events, V values of a stream.
 
 from collections import Counter
 from dataclasses import asdict, dataclass, field
+from typing import NamedTuple
 
 import numpy as np
 
@@ -28,6 +29,27 @@ REACH = 127  # the largest interval between two pitches; class of the interval 0
 RARE, LEAST, FEW = 0.02, 2, 5
 SELDOM = 0.01  # share of its notes that a part may begin while another of its own sounds, and be called alone; a tenth
 # of it may lie below its range, and as much above
+
+
+class Block(NamedTuple):
+    """Places side by side along an axis of a weight, one for each of some values."""
+
+    of: str  # what the values are of, such as a stream: a name that no other block of the axis has
+    values: np.ndarray  # (V,)
+    of_parts: bool = False  # they are values of the part stream
+    rest: float = 0.0  # what the network reads there as long as a value does not occur
+
+
+Axis = tuple[Block, ...]  # all its places, in order
+
+
+def counted(of: str, count: int) -> Block:
+    """A block of so many places that stand for nothing but their number."""
+    return Block(of, np.arange(count))
+
+
+def length(axis: Axis) -> int:
+    return sum(len(block.values) for block in axis)
 
 
 def keyboard(values: np.ndarray) -> np.ndarray:
@@ -74,15 +96,17 @@ class Vocabulary:
         # `steady`, less the pitch from which it counts where it `moves`; (V + 1,) each.
         self.steady, self.moves = self.top + REACH, np.ones_like(self.top)
         self.steady[drums], self.moves[drums] = 2 * REACH + 1 + np.arange(len(drums)), 0
-        self.intervals = 2 * REACH + 1 + len(drums)
-        # What the network reads of an event, and the number of classes of each.
-        self.inputs = {stream: self.size(stream) + 1 for stream in self.streams}
-        self.inputs |= {"phase": LONGEST_BAR * self.grid, "interval": self.intervals}
+        self.interval_axis = (Block("interval", np.append(np.arange(-REACH, REACH + 1), notes[drums].astype(int))),)
+        self.intervals = length(self.interval_axis)
+        # What the network reads of an event, the classes of each, and their number.
+        self.axes = {stream: (*self.choices(stream), counted("start", 1)) for stream in self.streams}
+        self.axes |= {"phase": (counted("phase", LONGEST_BAR * self.grid),), "interval": self.interval_axis}
         # Name -> stream, or interval, of the event before of the same part: what is told of that.
         self.last = {name: LAST[name] for name in derived(self.streams) if name in LAST}
-        self.inputs |= {"spacing": self.intervals} if self.players else {}
-        self.inputs |= {name: self.inputs[source] for name, source in self.last.items()}
-        self.inputs |= {name: last + 1 for name, last in NOT_TOLD.items()}
+        self.axes |= {"spacing": self.interval_axis} if self.players else {}
+        self.axes |= {name: self.axes[source] for name, source in self.last.items()}
+        self.axes |= {name: (counted(name, last + 1),) for name, last in NOT_TOLD.items()}
+        self.inputs = {name: length(axis) for name, axis in self.axes.items()}
         self.start_token = {stream: self.size(stream) for stream in self.streams}  # what it reads before a piece
         self.start_token |= {"phase": 0, "interval": REACH, "origin": parts.NOBODY, **NOT_TOLD}
         self.start_token |= {"spacing": REACH} if self.players else {}
@@ -100,7 +124,15 @@ class Vocabulary:
 
     def size(self, stream: str) -> int:
         """Number of classes that the stream's head chooses from."""
-        return len(self.values[stream]) + (stream == END_STREAM)
+        return length(self.choices(stream))
+
+    def choices(self, stream: str) -> Axis:
+        """These classes: the values, and in one stream the end of the piece."""
+        return Block(stream, self.values[stream], stream == "part"), counted("end", int(stream == END_STREAM))
+
+    def told_of_parts(self, of: str, rest: float = 0.0) -> Block:
+        """A place for each part of which the network is told."""
+        return Block(of, np.array(list(self.players), int), True, rest)
 
     def interval(self, note: np.ndarray, origin: np.ndarray) -> np.ndarray:
         """Classes of the intervals to the notes `note`, as classes of the note stream, from the pitches `origin`; that
@@ -145,6 +177,15 @@ class Vocabulary:
         notes = self.values["note"]
         table = [np.searchsorted(notes, shifted(notes, shift)) for shift in range(-semitones, semitones + 1)]
         return np.pad(np.minimum(table, len(notes) - 1), ((0, 0), (0, 1)), constant_values=len(notes))
+
+    def joined(self, other: "Vocabulary") -> "Vocabulary":
+        """The vocabulary of all values of both, which write music alike. Of a part that both know it says what this one
+        does: with new pieces joined to an earlier network new music is made as theirs, and by their names."""
+        players = dict(sorted((other.players | self.players).items()))
+        names = parts.names_of(players, {value: known.name for value, known in players.items()})
+        players = {value: known._replace(name=names[value]) for value, known in players.items()}
+        values = {stream: np.union1d(values, other.values[stream]) for stream, values in self.values.items()}
+        return Vocabulary(values, self.representation, players)
 
     def to_json(self) -> dict:
         values = {stream: values.tolist() for stream, values in self.values.items()}

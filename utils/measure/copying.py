@@ -82,8 +82,9 @@ def content(source: Source) -> tuple[bytes, ...]:
 
 def trained_on(about: dict, train: list[Source], others: list[Source]) -> np.ndarray:
     """(P,) mask of the pieces that a weights file was trained on: by their events, or by their names as far as the
-    training pieces are not in `train`."""
+    training pieces are not in `train`, or those of the weights that it started from."""
     learnt, lost = set(map(content, train)), set(about["split"]["train"]) - {source.name for source in train}
+    lost |= set(about.get("learnt_before", ()))
     return np.array([content(source) in learnt or source.name in lost for source in others], bool)
 
 

@@ -268,6 +268,7 @@ def check_comparable(loaded: dict[str, Checkpoint]) -> None:
         for (name, this), that in zip(one.items(), other.values(), strict=True):
             if this != that and not (name == "streams" and sorted(this) == sorted(that)):
                 shown = [",".join(value) if name == "streams" else value for value in (this, that)]
+                shown = ["''" if value == "" else value for value in shown]
                 raise UserError(
                     f"Nats a note of {first} and {path} cannot be compared, since they do not say the same of the "
                     f"music: --{name.replace('_', '-')} was {shown[0]} for one and {shown[1]} for the other."

@@ -3,12 +3,13 @@
 python generate_music.py                                   one piece of 400 notes into samples/
 python generate_music.py --bars 16                         sixteen bars that come to an end
 python generate_music.py --count 3 --instrument "Church Organ"
+python generate_music.py --style haydn                     as in the sub-folder haydn of the training music
 python generate_music.py --temperature 0.8 --seed 7        calmer, and the same on every run
 """
 
 from pathlib import Path
 
-from utils import checkpoint, compose, ensemble, instruments, midi, sampler, settings, theory
+from utils import checkpoint, compose, ensemble, instruments, midi, sampler, settings, styles, theory
 from utils.compose import Wanted
 from utils.measure import copying
 from utils.output import beside
@@ -22,6 +23,7 @@ SECONDS = 0.0  # instead of BARS: about how long each piece shall play, in whole
 ENDING = True  # bring a piece of so many bars or seconds to an end; otherwise it is cut off
 COUNT = 1  # pieces to write; they are made side by side, so several take little longer than one
 OPENING = "random"  # random: a passage of the training music sets the scene; none: from silence
+STYLE = ""  # sub-folder of the training music to play like, or several: haydn:0.7,bach:0.3 ('': that of the opening)
 INCLUDE_OPENING = False  # let that passage stand before the new music
 # ---- how it is chosen
 TEMPERATURE = 0.9  # lower: safer and more repetitive; higher: bolder; 0: always the likeliest note
@@ -59,11 +61,13 @@ def main(args) -> None:
     if args.instruments:
         players, remarks = ensemble.asked(weights.vocabulary, args.instruments, args.drums)
         print(*remarks, sep="\n", end="\n" * bool(remarks))
-    begun = compose.openings(weights, args.count, how.seed, args.opening, players)
+    style = styles.asked(weights.vocabulary, args.style)
+    begun = compose.openings(weights, args.count, how.seed, args.opening, players, style)
     wanted = Wanted(
         **compose.length_of(args, tempo),
         players=players,
         drums=args.drums,
+        style=style,
         programs=programs,
         prepend=args.include_opening,
         least_events=args.least_events,

@@ -8,7 +8,7 @@ python predict_with_prior.py --prior mine.mid --bars 8             eight more ba
 
 from pathlib import Path
 
-from utils import checkpoint, compose, instruments, midi, sampler, settings, theory
+from utils import checkpoint, compose, ensemble, instruments, midi, sampler, settings, styles, theory
 from utils.compose import Wanted
 from utils.measure import copying
 from utils.output import beside
@@ -26,6 +26,7 @@ NOTES = 700  # new notes, unless BARS or SECONDS says how much is to come
 BARS = 0  # new bars, of which the last brings the piece to an end (0: as NOTES says)
 SECONDS = 0.0  # instead of BARS: about how long the new music shall play, in whole bars
 ENDING = True  # bring so many bars or seconds of music to an end; otherwise it is cut off
+STYLE = ""  # sub-folder of the training music to go on like, or several: haydn:0.7,bach:0.3 ('': what it sounds like)
 COUNT = 1  # different continuations to write; they are made side by side
 # ---- how it is chosen
 TEMPERATURE = 0.9  # lower: safer and more repetitive; higher: bolder; 0: always the likeliest note
@@ -54,11 +55,16 @@ def main(args) -> None:
     args.weights = checkpoint.to_play(args.weights)
     weights = checkpoint.load(args.weights)
     network = Stepper(weights)
-    for remark in compose.remarks(network.vocabulary, prior, args.prior):
+    style = styles.asked(network.vocabulary, args.style)
+    remarks = compose.remarks(network.vocabulary, prior, args.prior)
+    if not style:
+        style, sentences = styles.of_fragment(network, ensemble.hear(network.vocabulary, prior)[0], args.prior)
+        remarks += sentences
+    for remark in remarks:
         print(remark)
     how = sampler.Sampling(args.temperature, args.top_p, args.seed)
     *_, (_, tempo) = prior.tempos_from_start()
-    wanted = Wanted(**compose.length_of(args, tempo), programs=programs, prepend=args.prepend)
+    wanted = Wanted(**compose.length_of(args, tempo), programs=programs, prepend=args.prepend, style=style)
     pieces, before, made = compose.continuations(network, prior, how, wanted, args.count)
     paths = []
     for piece in pieces:

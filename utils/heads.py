@@ -2,7 +2,8 @@
 
 `xp` stands for `keras.ops` or `numpy`. Shapes: `...` is (B, T) in Keras, where all events of a window are predicted at
 once, and (B,) in NumPy, where it is one event of B pieces; K contexts of the match model, V classes of a stream, P keys
-from the lowest to the highest of the vocabulary, D numbers that describe what lies around a key, F traces, Q parts.
+from the lowest to the highest of the vocabulary, D numbers that describe what lies around a key, F traces, Q parts, G
+styles.
 """
 
 from dataclasses import dataclass
@@ -122,6 +123,12 @@ def tonality(xp: ModuleType, struck: Array) -> Array:
     return fits / xp.sum(fits, axis=-1, keepdims=True)
 
 
+def log_softmax(xp: ModuleType, logits: Array) -> Array:
+    """(..., V) the logarithms of the probabilities that the logits (..., V) stand for."""
+    logits = logits - xp.max(logits, axis=-1, keepdims=True)
+    return logits - xp.log(xp.sum(xp.exp(logits), axis=-1, keepdims=True))
+
+
 def confidence(xp: ModuleType, recalled: dict[str, Array]) -> Array:
     """(..., CONFIDENCE) for how long each context has been right, and how many times over that is the distance at which
     it repeats, both as logarithms: real repetition ends, and this is how one can know when."""
@@ -154,8 +161,8 @@ class Head:
         self.own_weights: dict[str, list[tuple[int, ...]]] = {}
 
     def weight_shapes(self) -> dict[str, list[tuple[int, ...]]]:
-        hidden, parts = self.shape.hidden, self.vocabulary.told_parts
-        read = self.shape.units + HEARD + CONFIDENCE + K + 2 * parts + self.shape.embedding * len(self.sees)
+        hidden, told = self.shape.hidden, self.vocabulary.told_parts + self.vocabulary.conditions
+        read = self.shape.units + HEARD + CONFIDENCE + K + told + self.shape.embedding * len(self.sees)
         dense = {name: [(hidden, numbers), (numbers,)] for name, numbers in self.outputs.items()}
         return {f"hidden_{self.stream}": [(read, hidden), (hidden,)], **dense, **self.own_weights}
 
@@ -220,9 +227,7 @@ class NumberHead(Head):
         logits = -0.5 * xp.square(xp.subtract(values, number[..., :1]) * xp.exp(-log_width))
         if self.stream != END_STREAM:
             return logits, xp.zeros_like(logits)
-        logits = logits - xp.max(logits, axis=-1, keepdims=True)
-        logits = logits - xp.log(xp.sum(xp.exp(logits), axis=-1, keepdims=True))
-        logits = xp.concatenate([logits, number[..., 1:]], axis=-1)
+        logits = xp.concatenate([log_softmax(xp, logits), number[..., 1:]], axis=-1)
         return logits, xp.zeros_like(logits)
 
 
@@ -237,11 +242,13 @@ def weight_shapes(vocabulary: Vocabulary, shape: Shape) -> dict[str, list[tuple[
     cell, units = CELLS[shape.cell], shape.units
     shapes = {f"embed_{name}": [(classes, shape.embedding)] for name, classes in vocabulary.inputs.items()}
     for i in range(shape.layers):
-        read = units if i else shape.embedding * len(vocabulary.inputs) + HEARD + vocabulary.told_parts
+        read = units if i else shape.embedding * len(vocabulary.inputs) + HEARD + vocabulary.conditions
         gates = cell.gates * units
         shapes[f"{shape.cell}_{i}"] = [(read, gates), (units, gates), (*cell.bias, gates)]
     around = shape.surroundings
     shapes["surroundings"] = [(1, 2 * NEAR + 1, len(FADING), around), (around,)]
     for head in heads_of(vocabulary, shape):
         shapes |= head.weight_shapes()
+    if vocabulary.styles:  # by which the style is recognised: `log_softmax` of this layer above the recurrent ones
+        shapes["recognised_style"] = [(units, len(vocabulary.styles)), (len(vocabulary.styles),)]
     return shapes

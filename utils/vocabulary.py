@@ -54,6 +54,7 @@ class Vocabulary:
     values: dict[str, np.ndarray]  # stream -> (V,)
     representation: Representation
     players: dict[int, parts.Class] = field(default_factory=dict)  # what is known of each value of the part stream
+    styles: tuple[str, ...] = ()  # names of the styles of the training pieces
 
     def __post_init__(self):
         notes = self.values["note"]
@@ -61,6 +62,8 @@ class Vocabulary:
         self.end = len(self.values[END_STREAM])  # the class of the offset stream that ends a piece
         self.parts = max(len(self.players), 1)
         self.told_parts = len(self.players)  # of how many the network is told whether they play, and still sound
+        self.conditions = self.told_parts + len(self.styles)  # numbers that it is told of the whole piece
+        self.hints = 2 + bool(self.styles)  # of which it gets each half of the time: the end, who plays, the style
         # Of each note class, and of the start token behind them: its keys (V + 1, 128), and its highest pitch (V + 1,);
         # drums have no keys, and NOBODY plays them.
         self.keys = np.pad(keyboard(notes), ((0, 1), (0, 0))).astype(np.float32)
@@ -148,13 +151,14 @@ class Vocabulary:
 
     def to_json(self) -> dict:
         values = {stream: values.tolist() for stream, values in self.values.items()}
-        return {**asdict(self.representation), "values": values, "players": list(self.players.items())}
+        about = {"players": list(self.players.items()), "styles": self.styles}
+        return {**asdict(self.representation), "values": values, **about}
 
     @classmethod
     def from_json(cls, data: dict) -> "Vocabulary":
         values = {stream: np.array(values) for stream, values in data["values"].items()}
         players = {value: parts.Class(*known) for value, known in data.get("players", [])}
-        return cls(values, Representation.of({**data, "streams": values}), players)
+        return cls(values, Representation.of({**data, "streams": values}), players, tuple(data.get("styles", ())))
 
 
 def nearest(values: np.ndarray, wanted: np.ndarray) -> np.ndarray:
@@ -212,12 +216,15 @@ def describe_parts(pieces: list[Events]) -> dict[int, parts.Class]:
     return known
 
 
-def build_vocabulary(pieces: list[Events], how: Representation, transpose: int) -> Vocabulary:
-    """The vocabulary of the training pieces and of all that transposing each by up to `transpose` makes of them."""
+def build_vocabulary(
+    pieces: list[Events], how: Representation, transpose: int, styles: tuple[str, ...] = ()
+) -> Vocabulary:
+    """The vocabulary of the training pieces, which are of these `styles`, and of all that transposing each by up to
+    `transpose` makes of them."""
     seen = {stream: [np.unique(piece.streams[stream]) for piece in pieces] for stream in how.streams}
     for notes in list(seen["note"]):
         low, high = room(notes, transpose)
         seen["note"] += [shifted(notes, semitones) for semitones in range(low, high + 1)]
     players = describe_parts(pieces) if how.has_parts else {}
     values = {stream: np.unique(np.concatenate(values)) for stream, values in seen.items()}
-    return Vocabulary({**values, **({"part": np.array(list(players))} if players else {})}, how, players)
+    return Vocabulary({**values, **({"part": np.array(list(players))} if players else {})}, how, players, styles)

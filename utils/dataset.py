@@ -90,7 +90,7 @@ class Corpus:
     matches: recall.MatchModel  # what is recalled after each event
     room: np.ndarray  # (P, 2) semitones that each piece can be transposed down and up
     playing: np.ndarray  # (P, parts) whether each part plays in each piece
-    style: np.ndarray  # (P, G) whether each piece is of each style; one of none, or of one that is not known, of no one
+    style: np.ndarray  # (P, G) which style each piece is of, if it is one that the vocabulary knows
     moved: dict[str, int]  # stream -> values that the vocabulary lacked
     vocabulary: Vocabulary
 

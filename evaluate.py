@@ -60,6 +60,11 @@ def show_network(weights: str, result: dict, picture: Path) -> None:
     print(f"values that the vocabulary lacks, scored as the nearest: {changed(result['moved']) or 'none'}")
     for name, row in sorted(result["parts"].items(), key=lambda item: -item[1]["notes"])[: evaluation.SHOWN]:
         print(f"{name:40s}{row['nats_per_note']:12.3f} nats a note, {row['notes']:,} notes")
+    if styles := result["styles"]:
+        for name, row in {**styles["each"], "all pieces of known style": styles}.items():
+            told = f"{row['nats_per_note_told']:.3f} if told the style"
+            print(f"{name:40.40s}{row['nats_per_note']:12.3f} nats a note, {told}; ", end="")
+            print(f"recognised in {row['recognised']:.0%} of {row['pieces']} piece{'s' * (row['pieces'] > 1)}")
     ranked = sorted(result["per_piece"], key=lambda row: row["nats_per_note"])
     for what, row in (("least", ranked[0]), ("most", ranked[-1])):
         print(f"{what} surprising: {row['name']}, {row['nats_per_note']:.3f} nats a note")

@@ -4,12 +4,13 @@ python generate_music.py                                   one piece of 400 note
 python generate_music.py --bars 16                         sixteen bars that come to an end
 python generate_music.py --bars 16 --key "D minor" --metre 3/4     in this key, and in this metre
 python generate_music.py --count 3 --instrument "Church Organ"
+python generate_music.py --style haydn                     as in the sub-folder haydn of the training music
 python generate_music.py --temperature 0.8 --seed 7        calmer, and the same on every run
 """
 
 from pathlib import Path
 
-from utils import checkpoint, compose, control, ensemble, instruments, midi, sampler, settings, theory
+from utils import checkpoint, compose, control, ensemble, instruments, midi, sampler, settings, styles, theory
 from utils.compose import Wanted
 from utils.measure import copying
 from utils.output import beside
@@ -23,6 +24,7 @@ SECONDS = 0.0  # instead of BARS: about how long each piece shall play, in whole
 ENDING = True  # bring a piece of so many bars or seconds to an end; otherwise it is cut off
 COUNT = 1  # pieces to write, the likeliest first; they are made side by side, so several take little longer than one
 OPENING = "random"  # random: a passage of the training music sets the scene; none: from silence
+STYLE = ""  # sub-folder of the training music to play like, or several: haydn:0.7,bach:0.3 ('': that of the opening)
 INCLUDE_OPENING = False  # let that passage stand before the new music
 METRE = ""  # metre of the music, such as 3/4 or 6/8 ('': that of the passage)
 # ---- in which key
@@ -67,13 +69,15 @@ def main(args) -> None:
     if args.instruments:
         players, remarks = ensemble.asked(weights.vocabulary, args.instruments, args.drums)
         print(*remarks, sep="\n", end="\n" * bool(remarks))
+    style = styles.asked(weights.vocabulary, args.style)
     weights, args.opening = control.suited(weights, key, metre, args.opening)
-    begun = compose.openings(weights, args.count, how.seed, args.opening, players)
+    begun = compose.openings(weights, args.count, how.seed, args.opening, players, style)
     home = control.after_openings(args, key, begun, weights.vocabulary)
     wanted = Wanted(
         **compose.length_of(args, tempo),
         players=players,
         drums=args.drums,
+        style=style,
         programs=programs,
         home=home,
         prepend=args.include_opening,

@@ -11,7 +11,20 @@ python predict_with_prior.py --prior mine.mid --fill 5-8           write bars 5 
 from dataclasses import replace
 from pathlib import Path
 
-from utils import checkpoint, completion, compose, control, fragment, instruments, midi, sampler, settings, theory
+from utils import (
+    checkpoint,
+    completion,
+    compose,
+    control,
+    ensemble,
+    fragment,
+    instruments,
+    midi,
+    sampler,
+    settings,
+    styles,
+    theory,
+)
 from utils.compose import Wanted
 from utils.measure import copying
 from utils.output import beside
@@ -36,6 +49,7 @@ NOTES = 700  # new notes, unless BARS or SECONDS says how much is to come
 BARS = 0  # new bars, of which the last brings the piece to an end (0: as NOTES says)
 SECONDS = 0.0  # instead of BARS: about how long the new music shall play, in whole bars
 ENDING = True  # bring so many bars or seconds of music to an end; otherwise it is cut off
+STYLE = ""  # sub-folder of the training music to go on like, or several: haydn:0.7,bach:0.3 ('': what it sounds like)
 COUNT = 1  # different continuations to write; they are made side by side
 # ---- in which key
 KEY = ""  # key of the new music, such as D minor or Eb ('': that of the fragment; none: whatever comes)
@@ -75,14 +89,19 @@ def main(args) -> None:
     if args.tempo:
         prior.tempos = [(0, theory.microseconds(args.tempo))]
     network, how = Stepper(weights), sampler.Sampling(args.temperature, args.top_p, args.seed)
-    home = control.after_fragment(args, prior)
+    home, style = control.after_fragment(args, prior), styles.asked(weights.vocabulary, args.style)
+    if not style:
+        heard, *_ = ensemble.hear(weights.vocabulary, prior)
+        style, sounds_like = styles.of_fragment(network, heard, args.prior)
+        counted += sounds_like
     if given:
-        asked = replace(asked, programs=programs, home=home)
+        asked = replace(asked, programs=programs, home=home, style=style)
         made, before, remarks = completion.completions(weights, prior, asked, how, args.count)
     else:
         *_, (_, tempo) = prior.tempos_from_start()
         length = compose.length_of(args, tempo)
-        wanted = Wanted(**length, programs=programs, home=home, at_bar=args.at_bar, prepend=args.prepend)
+        how_it_goes = {"programs": programs, "home": home, "style": style}
+        wanted = Wanted(**length, **how_it_goes, at_bar=args.at_bar, prepend=args.prepend)
         remarks = fragment.remarks(network.vocabulary, prior, args.prior)
         made, before = compose.continuations(network, prior, how, wanted, args.count)
     for remark in [*counted, *remarks]:

@@ -25,6 +25,7 @@ GRID = 12  # steps to a quarter note: 12 holds sixteenths and triplets, 48 suits
 CHORDS = "split"  # split: each note of a chord is an event; class: a chord is one class, as in the two earlier projects
 MAX_BEATS = 16  # beats; longer rests and notes are clipped to this
 PARTS = True  # learn who plays each note, drums too; otherwise all parts are one, and drums are left out
+STYLES = True  # the sub-folders of MIDI_DIR, if two or more, are styles: learn to play each, and to recognise it
 PEDAL = True  # notes last as long as the sustain pedal lets them sound
 METRE = ""  # count the bars of all pieces so, such as 4/4, where files have their metre wrong ('': as each file says)
 STREAMS = ("auto",)  # what is learnt of each note: offset,note,duration or with velocity; auto: that where it varies

@@ -26,15 +26,19 @@ CASES = [
 ]
 WITH_PARTS = ("split", "chained", 1, ("offset", "part", "note", "duration"))
 CASES += [WITH_PARTS, ("split", "parallel", 1, WITH_PARTS[-1]), ("split", "chained", 2, (*WITH_PARTS[-1], "velocity"))]
-CELLS = [*((*case, "lstm") for case in CASES), (*CASES[1], "gru"), (*CASES[3], "gru")]
+CELLS = [*((*case, "lstm", ("", "")) for case in CASES), (*CASES[1], "gru", ("", "")), (*CASES[3], "gru", ("", ""))]
+CELLS += [(*CASES[0], "lstm", ("one/", "other/")), (*WITH_PARTS, "gru", ("one/", "other/"))]
 
 
-def build(chords: str, heads: str, layers: int, streams: tuple[str, ...], path: Path, cell: str = "lstm"):
-    """A small network with random weights, its weights file read back, and two pieces."""
+def build(
+    chords: str, heads: str, layers: int, streams: tuple[str, ...], path: Path, cell: str = "lstm", folders=("", "")
+):
+    """A small network with random weights, its weights file read back, and two pieces, which are in these folders."""
     how = Representation(streams, chords=chords)
     make = band_piece if how.has_parts else random_piece
-    sources = [dataset.Source(str(seed), seed / 9, events.from_piece(make(seed), how)) for seed in range(2)]
-    vocabulary = build_vocabulary([s.events for s in sources], how, 3)
+    pieces = [events.from_piece(make(seed), how) for seed in range(2)]
+    sources = [dataset.Source(f"{folders[i]}{i}", i / 9, pieces[i]) for i in range(2)]
+    vocabulary = build_vocabulary(pieces, how, 3, dataset.styles_of(sources))
     sizes = {
         "layers": layers,
         "units": 24,
@@ -53,16 +57,24 @@ def build(chords: str, heads: str, layers: int, streams: tuple[str, ...], path: 
     return trainer, scorer, shape, dataset.encode(sources, vocabulary), Stepper(checkpoint.load(path))
 
 
-@pytest.mark.parametrize(("chords", "heads", "layers", "streams", "cell"), CELLS)
-def test_stepping_gives_the_same_distributions(chords, heads, layers, streams, cell, tmp_path: Path):
-    _, scorer, shape, corpus, stepper = build(chords, heads, layers, streams, tmp_path / "a.weights.h5", cell)
+@pytest.mark.parametrize(("chords", "heads", "layers", "streams", "cell", "folders"), CELLS)
+def test_stepping_gives_the_same_distributions(chords, heads, layers, streams, cell, folders, tmp_path: Path):
+    path = tmp_path / "a.weights.h5"
+    _, scorer, shape, corpus, stepper = build(chords, heads, layers, streams, path, cell, folders)
     length = int(np.diff(corpus.first).min()) - 1
     pieces = np.arange(2)
-    inputs, weights = dataset.cut(corpus, pieces, corpus.first[:-1], length)
+    told = np.zeros((2, corpus.vocabulary.hints), bool)
+    told[0, 1:] = True  # of the first piece who plays and its style
+    inputs, weights = dataset.cut(corpus, pieces, corpus.first[:-1], length, told)
     nats, *_ = scorer.predict_on_batch({**inputs, **shape.silence(2)})
-    state = stepper.start(2, (4, 4))
+    state = stepper.start(2, (4, 4), inputs.get("condition", 0.0))
     for t in range(1, length + 1):
+        before = state.style
         output, state = stepper.step(state)
+        if corpus.vocabulary.styles:
+            recognised = inputs["style"] * np.exp(state.style - before)
+            np.testing.assert_allclose(recognised[1].sum(), np.exp(-nats[1, t - 1, -1]), atol=1e-4)
+            assert nats[0, t - 1, -1] == 0 and nats[1, t - 1, -1] > 0
         chosen = {}
         for k, stream in enumerate(streams):
             logits, _ = stepper.logits(stream, output, state, chosen)

@@ -24,8 +24,8 @@ from utils.vocabulary import Vocabulary
 if TYPE_CHECKING:
     import keras
 
-FORMAT = 4  # raised when the network changes, so that one program cannot play what another wrote
-OLDEST = 3  # format that still plays: without parts
+FORMAT = 5  # raised when the network changes, so that one program cannot play what another wrote
+OLDEST = 3  # format that still plays: without parts; 4 is without styles
 USUAL = "weights/music.weights.h5"  # what train.py writes unless told otherwise
 BUNDLED = Path(__file__).resolve().parent.parent / "weights" / "bach-chorales.weights.h5"
 

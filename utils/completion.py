@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from utils import constraints, ensemble, events, fragment, particles, settings, states, theory
+from utils import constraints, ensemble, events, fragment, particles, settings, states, styles, theory
 from utils.checkpoint import Checkpoint
 from utils.compose import Made
 from utils.constraints import Constraint, Players
@@ -40,6 +40,7 @@ class Asked:
     whole_bars: int = 0  # bars at the beginning that are kept whole, unless `fill` says what is to be new
     versions: int = 64  # that are made side by side, see `particles`
     programs: tuple[int, ...] = ()  # how the parts that are written sound, whatever they are
+    style: styles.Shares = ()  # (): not told
     home: Home | None = None  # the tonality of what is written; None: whatever comes
 
     def __post_init__(self):
@@ -158,10 +159,12 @@ def within_regions(network: Stepper, given: Given) -> Constraint:
     return constraints.forbidding("duration", too_long)
 
 
-def begin(network: Stepper, given: Given, who: Cast) -> State:
-    """The state after all that comes before the first region; the network is told who plays, and where the end is."""
-    first = given.fixed
-    state = network.start(1, (4, 4), who.playing.mask(network.vocabulary))
+def begin(network: Stepper, given: Given, who: Cast, style: styles.Shares) -> State:
+    """The state after all that comes before the first region; the network is told who plays, in which style, and
+    where the end is."""
+    first, vocabulary = given.fixed, network.vocabulary
+    told = np.concatenate([who.playing.mask(vocabulary), style or np.zeros(len(vocabulary.styles))])
+    state = network.start(1, (4, 4), told)
     state.bar[:] = given.bar[first]
     before = {stream: classes[:first] for stream, classes in given.classes.items()}
     state = network.read(states.ending(state, given.onset[-1:]), before, given.phase[:first])
@@ -196,7 +199,7 @@ def completions(
         *constraints.usual(network, 0),
         *(asked.home.constraints(network) if asked.home else []),
     ]
-    state, made = begin(network, given, who), []
+    state, made = begin(network, given, who, asked.style), []
     if asked.home:
         state = asked.home.told(state)
     new = {value: part for value, part in who.playing.players.items() if value not in who.kept}

@@ -5,7 +5,7 @@ from types import SimpleNamespace
 
 import numpy as np
 
-from utils import constraints, control, ensemble, events, fragment, recall, sampler, settings, states
+from utils import constraints, control, ensemble, events, fragment, recall, sampler, settings, states, styles
 from utils.checkpoint import Checkpoint
 from utils.constraints import Players
 from utils.control import Home
@@ -33,6 +33,7 @@ class Wanted:
     ending: bool = True  # the last bar ends the piece; otherwise it is cut off there
     players: Ensemble | None = None  # who plays; None: the parts of the opening
     drums: bool = True  # with the drums of the opening
+    style: styles.Shares = ()  # (): that of the opening, or that which the fragment sounds like
     programs: tuple[int, ...] = ()  # how the first parts sound, whatever they are; the others as they are
     home: Home | None = None  # the tonality of each opening, or of the fragment; None: whatever comes
     at_bar: bool = False  # what follows a fragment begins at the next bar line
@@ -90,21 +91,30 @@ def length_of(args: SimpleNamespace, tempo: int) -> dict:
 
 
 def openings(
-    weights: Checkpoint, count: int, seed: int, opening: str = "random", players: Ensemble | None = None
+    weights: Checkpoint,
+    count: int,
+    seed: int,
+    opening: str = "random",
+    players: Ensemble | None = None,
+    style: styles.Shares = (),
 ) -> list[dict]:
     """What `count` new pieces begin after: random: passages that `dataset.passages` kept in the weights file, in an
-    order that `seed` chooses, those first that have the most parts in common with the `players`; none: silence, in the
-    usual metre of the training music."""
+    order that `seed` chooses, of the style that has the largest share if there are any, and of these those that have
+    the most parts in common with the `players`; none: silence, in the usual metre of the training music."""
     kept = weights.about["openings"]
-    order = np.random.default_rng(seed).permutation(len(kept))
-    if players:
-        wanted = set(players.players)
-        unlike = [len(wanted ^ set(kept[i]["parts"])) for i in order]
-        order = order[np.array(unlike) == min(unlike)]
+    main = {name for name, share in zip(weights.vocabulary.styles, style, strict=False) if share == max(style)}
+
+    def unlike(one: dict) -> tuple[bool, int]:
+        parts = len(set(players.players) ^ set(one["parts"])) if players else 0
+        return bool(main) and one["style"] not in main, parts
+
+    least = min(map(unlike, kept))
+    order = [i for i in np.random.default_rng(seed).permutation(len(kept)) if unlike(kept[i]) == least]
     chosen = [kept[order[i % len(order)]] for i in range(count)]
     if opening == "none":
         empty = dict.fromkeys(weights.vocabulary.streams, [])
-        chosen = [{**one, "metre": weights.about["metre"], "classes": empty, "phase": []} for one in chosen]
+        silence = {"metre": weights.about["metre"], "classes": empty, "phase": [], "style": ""}
+        chosen = [{**one, **silence} for one in chosen]
     return chosen
 
 
@@ -171,7 +181,9 @@ def new_pieces(network: Stepper, begun: list[dict], how: Sampling, wanted: Wante
         wanted.players or ensemble.of_opening(vocabulary, opening.get("parts", []), wanted.drums) for opening in begun
     ]
     masks = [players.mask(vocabulary) for players in playing]
-    starts = [network.start(1, o["metre"], mask) for o, mask in zip(begun, masks, strict=True)]
+    told = [wanted.style or styles.named(vocabulary, opening.get("style", "")) for opening in begun]
+    conditions = [np.concatenate(both) for both in zip(masks, told, strict=True)]
+    starts = [network.start(1, o["metre"], condition) for o, condition in zip(begun, conditions, strict=True)]
     state = states.stack([network.read(one, o["classes"], o["phase"]) for one, o in zip(starts, begun, strict=True)])
     # The match model does not see the opening: a piece would repeat it, and so the training music, note for note.
     state = replace(state, past=recall.Past.empty(len(begun), network.vocabulary))
@@ -212,7 +224,9 @@ def continuations(
     ticks = prior.ticks_per_quarter
     heard, playing, _ = ensemble.hear(vocabulary, prior)
     mask = playing.mask(vocabulary)
-    state = network.read(network.start(1, heard.metre(), mask), vocabulary.encode(heard)[0], heard.phase)
+    style = wanted.style or styles.of_fragment(network, heard, "")[0]
+    start = network.start(1, heard.metre(), np.concatenate([mask, style]))
+    state = network.read(start, vocabulary.encode(heard)[0], heard.phase)
     seam = int(events.to_steps(prior.onset[-1:], ticks, grid)[0])
     state.onset[:] = seam  # where its last note really is: the network may have heard shorter rests
     how = how.constrained(

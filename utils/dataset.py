@@ -1,7 +1,7 @@
 """A folder of pieces: read, split by piece, encoded; cut into windows and batches on the fly.
 
 Shapes: B windows, T events a window, P pieces, E events of all pieces, each piece with a start token before its events
-and an end after them.
+and an end after them; G styles, C conditions: numbers that are told of a whole piece.
 """
 
 import hashlib
@@ -27,6 +27,17 @@ class Source:
     name: str  # its path in the folder
     place: float  # 0..1, from a hash of the file's content: decides whether the piece is held out
     events: Events
+
+    @property
+    def style(self) -> str:
+        """The first folder of its path; '' if it lies in the music folder itself."""
+        return self.name.partition("/")[0] if "/" in self.name else ""
+
+
+def styles_of(sources: list[Source]) -> tuple[str, ...]:
+    """The styles of some pieces, in alphabetical order; none unless there are two, as one is all music."""
+    styles = {source.style for source in sources} - {""}
+    return tuple(sorted(styles)) if len(styles) > 1 else ()
 
 
 def read_folder(folder: str, how: Representation, salt: int = 0) -> tuple[list[Source], list[tuple[str, str]]]:
@@ -79,6 +90,7 @@ class Corpus:
     matches: recall.MatchModel  # what is recalled after each event
     room: np.ndarray  # (P, 2) semitones that each piece can be transposed down and up
     playing: np.ndarray  # (P, parts) whether each part plays in each piece
+    style: np.ndarray  # (P, G) which style each piece is of, if it is one that the vocabulary knows
     moved: dict[str, int]  # stream -> values that the vocabulary lacked
     vocabulary: Vocabulary
 
@@ -149,7 +161,9 @@ def encode(sources: list[Source], vocabulary: Vocabulary, transpose: int = 0) ->
     matches = recall.MatchModel(inputs, first, bar, lines, vocabulary)
     playing = np.zeros((len(sources), vocabulary.parts + 1), bool)
     playing[np.repeat(np.arange(len(sources)), np.diff(first)), lines.part] = True
-    return Corpus(inputs, first, is_target, matches, rooms, playing[:, :-1], moved, vocabulary)
+    style = [[source.style == known for known in vocabulary.styles] for source in sources]
+    style = np.array(style, bool).reshape(len(sources), len(vocabulary.styles))
+    return Corpus(inputs, first, is_target, matches, rooms, playing[:, :-1], style, moved, vocabulary)
 
 
 def lines_of(inputs: dict[str, np.ndarray], first: np.ndarray, vocabulary: Vocabulary) -> Lines:
@@ -181,29 +195,38 @@ def window_starts(corpus: Corpus, length: int, rng: np.random.Generator) -> tupl
 def cut(
     corpus: Corpus, piece: np.ndarray, start: np.ndarray, length: int, told: np.ndarray | bool = False
 ) -> tuple[dict[str, np.ndarray], np.ndarray]:
-    """Windows of `length` + 1 events of the pieces (B,) from the indices (B,); `told` (B, 2) is whether it is told how
-    much is to come (as for `Corpus.events_at`), and who plays in the piece.
+    """Windows of `length` + 1 events of the pieces (B,) from the indices (B,); `told` (B, hints) is whether it is told
+    how much is to come (as for `Corpus.events_at`), who plays in the piece, and, if there are styles, which it is of.
 
     Returns the inputs, name -> (B, T + 1) or, for what is recalled, (B, T + 1, K), and the traces before the window,
-    (B, F + 1, 128), of which only the one that never fades is there; if there are parts, `until` as below, and who is
-    `present` (B, parts); and the weight of each target, (B, T, streams): 1, or 0 where it is none (see
-    `Corpus.is_target`) or the piece is over.
+    (B, F + 1, 128), of which only the one that never fades is there; if there are parts, `until` as below; if there
+    are parts or styles, the `condition` (B, C): 1 for each part that plays, and for the style, where that is told; if
+    there are styles, the `style` (B, G) that is to be recognised: 1 for the one that is not told; and the weight of
+    each target, (B, T, streams): 1, or 0 where it is none (see `Corpus.is_target`) or the piece is over, and with
+    styles, as one column more, that of the style.
     """
-    told = np.broadcast_to(told, (len(piece), 2))
+    vocabulary, told = corpus.vocabulary, np.broadcast_to(told, (len(piece), corpus.vocabulary.hints))
     index = start[:, None] + np.arange(length + 1)
     last = corpus.first[piece + 1][:, None] - 1
     inside = index <= last
     index = np.minimum(index, last)
     inputs = corpus.events_at(index, told[:, :1])
-    keys, notes = corpus.vocabulary.keys, corpus.inputs["note"]
+    keys, notes = vocabulary.keys, corpus.inputs["note"]
     inputs["traces"] = np.zeros((len(piece), len(FADING) + 1, 128), np.float32)
     for row, (first, now) in enumerate(zip(corpus.first[piece], start, strict=True)):
         inputs["traces"][row, len(FADING) - 1] = np.bincount(notes[first:now], minlength=len(keys)) @ keys
     inputs |= {f"recall_{name}": classes for name, classes in corpus.matches.recalled(index).items()}
-    if corpus.vocabulary.told_parts:
+    if vocabulary.told_parts:
         inputs["until"] = until(corpus, index)
-        inputs["present"] = (corpus.playing[piece] & told[:, 1:]).astype(np.float32)
+    if vocabulary.conditions:
+        playing, style = corpus.playing[piece, : vocabulary.told_parts], corpus.style[piece]
+        condition = np.concatenate([playing & told[:, 1:2], style & told[:, 2:]], axis=1)
+        inputs["condition"] = condition.astype(np.float32)
+    if vocabulary.styles:
+        inputs["style"] = (style & ~told[:, 2:]).astype(np.float32)
     weights = corpus.is_target[index[:, 1:]] & inside[:, 1:, None]
+    if vocabulary.styles:
+        weights = np.concatenate([weights, inside[:, 1:, None]], axis=2)
     return inputs, weights.astype(np.float32)
 
 
@@ -231,8 +254,9 @@ def batches(
     # The last batch is filled up with windows from the beginning: a batch of another size would be compiled anew.
     fill = np.arange(batch_count(corpus, length, size) * size) % len(piece)
     for rows in fill.reshape(-1, size):
-        # The network must also do without what it is told of the end, and of who plays.
-        inputs, weights = cut(corpus, piece[rows], start[rows], length, told=rng.random((size, 2)) < 0.5)
+        # The network must also do without each thing that it is told of a piece.
+        told = rng.random((size, corpus.vocabulary.hints)) < 0.5
+        inputs, weights = cut(corpus, piece[rows], start[rows], length, told)
         low, high = corpus.room[piece[rows]].T
         shift = rng.integers(np.maximum(low, -transpose), np.minimum(high, transpose) + 1)
         inputs["note"] = table[shift[:, None] + transpose, inputs["note"]]
@@ -249,20 +273,26 @@ def batch_count(corpus: Corpus, length: int, size: int) -> int:
 
 
 def passages(sources: list[Source], vocabulary: Vocabulary, length: int, count: int, seed: int) -> list[dict]:
-    """`count` real passages of up to `length` events, from different pieces as far as they go, as openings.
+    """`count` real passages of up to `length` events, from different pieces as far as they go and from all styles
+    alike, as openings.
 
-    Each is a dict: classes (stream -> list), phase (list), metre, name (of the piece), event (index of the first), and
-    parts (values of the part stream that the whole piece has, as they are heard).
+    Each is a dict: classes (stream -> list), phase (list), metre, name (of the piece), event (index of the first),
+    parts (values of the part stream that the whole piece has, as they are heard), and style ('': none that is known).
     """
     rng = np.random.default_rng(seed)
-    chosen = []
-    for i in np.resize(rng.permutation(len(sources)), count):
+    order, chosen, before = rng.permutation(len(sources)), [], Counter()
+    styles = [source.style if source.style in vocabulary.styles else "" for source in sources]
+    turn = []  # of each piece in the order: how many of its style stand before it
+    for i in order:
+        turn.append(before[styles[i]])
+        before[styles[i]] += 1
+    for i in np.resize(order[np.argsort(turn, kind="stable")], count):
         events = sources[i].events
         begin = int(rng.integers(0, max(len(events) - length, 0) + 1))
         part = events[begin : begin + length]
         encoded, _ = vocabulary.encode(events)
         classes = {stream: values[begin : begin + length].tolist() for stream, values in encoded.items()}
         playing = sorted(set(vocabulary.heard_as(events).values()))
-        passage = {"name": sources[i].name, "event": begin, "metre": part.metre(), "parts": playing}
+        passage = {"name": sources[i].name, "event": begin, "metre": part.metre(), "parts": playing, "style": styles[i]}
         chosen.append({**passage, "classes": classes, "phase": part.phase.tolist()})
     return chosen

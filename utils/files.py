@@ -1,4 +1,4 @@
-"""Files that are written whole or not at all, and names that nothing else has."""
+"""Files that are written whole or not at all, names that nothing else has, and silence on stderr."""
 
 import contextlib
 import itertools
@@ -28,6 +28,19 @@ def replacing(path: str | Path) -> Iterator[Path]:
     finally:
         with contextlib.suppress(OSError):  # a folder of the path may be a file
             scratch.unlink()
+
+
+@contextlib.contextmanager
+def nothing_on_stderr() -> Iterator[None]:
+    """Send to nowhere what is written to stderr, by code in any language."""
+    kept = os.dup(2)
+    with open(os.devnull, "wb") as nowhere:
+        os.dup2(nowhere.fileno(), 2)
+        try:
+            yield
+        finally:
+            os.dup2(kept, 2)
+            os.close(kept)
 
 
 def first_free(names: Callable[[int], Iterable[Path]]) -> int:

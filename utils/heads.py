@@ -2,7 +2,8 @@
 
 `xp` stands for `keras.ops` or `numpy`. Shapes: `...` is (B, T) in Keras, where all events of a window are predicted at
 once, and (B,) in NumPy, where it is one event of B pieces; K contexts of the match model, V classes of a stream, P keys
-from the lowest to the highest of the vocabulary, D numbers that describe what lies around a key, F traces, Q parts.
+from the lowest to the highest of the vocabulary, D numbers that describe what lies around a key, F traces, Q parts, G
+styles.
 """
 
 from collections.abc import Iterable
@@ -125,6 +126,12 @@ def tonality(xp: ModuleType, struck: Array) -> Array:
     return fits / xp.sum(fits, axis=-1, keepdims=True)
 
 
+def log_softmax(xp: ModuleType, logits: Array) -> Array:
+    """(..., V) the logarithms of the probabilities that the logits (..., V) stand for."""
+    logits = logits - xp.max(logits, axis=-1, keepdims=True)
+    return logits - xp.log(xp.sum(xp.exp(logits), axis=-1, keepdims=True))
+
+
 def confidence(xp: ModuleType, recalled: dict[str, Array]) -> Array:
     """(..., CONFIDENCE) for how long each context has been right, and how many times over that is the distance at which
     it repeats, both as logarithms: real repetition ends, and this is how one can know when."""
@@ -160,7 +167,7 @@ class Head:
         """Its part of `weights_of`."""
         hidden, vocabulary = (counted("hidden", self.shape.hidden),), self.vocabulary
         read = counted("output", self.shape.units), counted("heard", HEARD), counted("confidence", CONFIDENCE)
-        read += vocabulary.told_of_parts("sounding", SILENT / SOUNDING), vocabulary.told_of_parts("playing")
+        read += vocabulary.told_of_parts("sounding", SILENT / SOUNDING), *vocabulary.condition
         read += counted("agrees", K), *embedded(self.sees, self.shape)
         dense = {name: [(hidden, numbers), (numbers,)] for name, numbers in self.outputs.items()}
         return {f"hidden_{self.stream}": [(read, hidden), (hidden,)], **dense, **self.own_weights}
@@ -228,9 +235,7 @@ class NumberHead(Head):
         logits = -0.5 * xp.square(xp.subtract(values, number[..., :1]) * xp.exp(-log_width))
         if self.stream != END_STREAM:
             return logits, xp.zeros_like(logits)
-        logits = logits - xp.max(logits, axis=-1, keepdims=True)
-        logits = logits - xp.log(xp.sum(xp.exp(logits), axis=-1, keepdims=True))
-        logits = xp.concatenate([logits, number[..., 1:]], axis=-1)
+        logits = xp.concatenate([log_softmax(xp, logits), number[..., 1:]], axis=-1)
         return logits, xp.zeros_like(logits)
 
 
@@ -250,7 +255,7 @@ def weights_of(vocabulary: Vocabulary, shape: Shape) -> dict[str, list[Axes]]:
     cell, units = CELLS[shape.cell], (counted("output", shape.units),)
     embedding = (counted("embedding", shape.embedding),)
     weights = {f"embed_{name}": [(classes, embedding)] for name, classes in vocabulary.axes.items()}
-    first = *embedded(vocabulary.axes, shape), counted("heard", HEARD), vocabulary.told_of_parts("playing")
+    first = *embedded(vocabulary.axes, shape), counted("heard", HEARD), *vocabulary.condition
     for i in range(shape.layers):
         gates, biases = (counted("gates", cell.gates * shape.units),), ((counted("bias", n),) for n in cell.bias)
         weights[f"{shape.cell}_{i}"] = [(units if i else first, gates), (units, gates), (*biases, gates)]
@@ -259,6 +264,9 @@ def weights_of(vocabulary: Vocabulary, shape: Shape) -> dict[str, list[Axes]]:
     weights["surroundings"] = [(*((axis,) for axis in kernel), around), (around,)]
     for head in heads_of(vocabulary, shape):
         weights |= head.weights()
+    if vocabulary.styles:  # by which the style is recognised: `log_softmax` of this layer above the recurrent ones
+        styles = vocabulary.condition[1:]
+        weights["recognised_style"] = [(units, styles), (styles,)]
     return weights
 
 

@@ -1,18 +1,17 @@
 """The recurrent network around the heads, and its loss, in Keras 3 operations only, so that any backend trains it.
 
-Shapes: B pieces or windows, T events, S streams, U units, F traces, K contexts of the match model, P keys. Inputs hold
-T + 1 events: the network reads events 0..T-1 and predicts events 1..T.
+Shapes: B pieces or windows, T events, S streams, U units, F traces, K contexts of the match model, P keys, G styles, C
+conditions. Inputs hold T + 1 events: the network reads events 0..T-1 and predicts events 1..T.
 """
 
-import contextlib
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 
-from utils import dataset
+from utils import dataset, files
 from utils.events import END_STREAM
 from utils.heads import (
     CELLS,
@@ -26,6 +25,7 @@ from utils.heads import (
     confidence,
     heads_of,
     height,
+    log_softmax,
     pitch_of,
     shape_of,
     sounding,
@@ -39,20 +39,8 @@ os.environ.setdefault("KERAS_BACKEND", "tensorflow")
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # its warnings, at this level or below, say nothing to a user
 
 
-@contextlib.contextmanager
-def quiet_start() -> Iterator[None]:
-    """Keep TensorFlow's notices on start, which no setting of its own turns off, from burying what train.py says."""
-    kept = os.dup(2)
-    with open(os.devnull, "wb") as nowhere:
-        os.dup2(nowhere.fileno(), 2)
-        try:
-            yield
-        finally:
-            os.dup2(kept, 2)
-            os.close(kept)
-
-
-with quiet_start():
+# TensorFlow's notices on start, which no setting of its own turns off, would bury what train.py says.
+with files.nothing_on_stderr():
     import keras
     from keras import layers, ops
 
@@ -179,6 +167,8 @@ class Way:
     batches: Callable = dataset.batches
     before_scoring: Callable[[keras.Model], None] = lambda trainer: None
     clock: Callable[[], float] = time.monotonic  # seconds
+    # How much of the gradient of the branch that recognises the style reaches the recurrent layers below it: 0..1.
+    recognition: float = 1.0
 
 
 def recurrent(x, initial, shape: Shape):
@@ -208,12 +198,28 @@ def predict(head: Head, output: list, embedded: dict, following: dict, known: Kn
     return Logits(head, name=name)(outputs, agrees, known.recalled, known.origin, known.here, known.around)
 
 
+def recognise(x, style, gradient: float):
+    """Nats (B, T) of the `style` (B, G), 1 for one or 0 for all, from the output `x` (B, T, U) of the recurrent layers,
+    which so much of the `gradient` reaches."""
+    x = gradient * x + (1 - gradient) * ops.stop_gradient(x)
+    logits = layers.Dense(style.shape[-1], name="recognised_style")(x)
+    return -ops.sum(style[:, None] * log_softmax(ops, logits), axis=-1)
+
+
+def told_of_pieces(vocabulary: Vocabulary) -> dict[str, keras.KerasTensor]:
+    """The inputs for what `dataset.cut` tells of parts and styles, as far as there are any."""
+    sizes = {"until": (None, vocabulary.told_parts), "condition": (vocabulary.conditions,)}
+    sizes["style"] = (len(vocabulary.styles),)
+    return {name: keras.Input(size, name=name) for name, size in sizes.items() if size[-1]}
+
+
 def build(vocabulary: Vocabulary, shape: Shape, way: Way | None = None) -> tuple[keras.Model, keras.Model]:
     """(trainer, scorer), two models that share their layers.
 
     Inputs: the vocabulary's inputs, (B, T + 1) integers; 'recall_NAME' (B, T + 1, K), what followed the last time (see
-    `recall`); and what `Shape.silence` gives before the first event. The trainer gives the cost of each event in each
-    stream, (B, T, S); the scorer the nats, and the state and the traces after the last event.
+    `recall`); what else `dataset.cut` tells; and what `Shape.silence` gives before the first event. The trainer gives
+    the cost of each event in each stream, and if there are styles that of recognising the style before it as one more,
+    (B, T, S + 1); the scorer the nats, and the state and the traces after the last event.
     """
     way = way or Way()
     inputs = {name: keras.Input((None,), dtype="int32", name=name) for name in (*vocabulary.inputs, "origin")}
@@ -233,13 +239,10 @@ def build(vocabulary: Vocabulary, shape: Shape, way: Way | None = None) -> tuple
     )
     # Each key is described by what lies around it, in the same way for all keys.
     around = layers.Conv2D(shape.surroundings, (1, 2 * NEAR + 1), activation="relu", name="surroundings")(around)
-    read_first = [*(vectors[:, :-1] for vectors in embedded.values()), heard]
-    if vocabulary.told_parts:
-        until = keras.Input((None, vocabulary.told_parts), name="until")
-        present = keras.Input((vocabulary.told_parts,), name="present")
-        playing = present[:, None] + ops.zeros_like(until[:, :-1])  # (B, T, Q)
-        read_first.append(playing)
-    x = layers.Concatenate(name="events")(read_first)
+    told, condition = told_of_pieces(vocabulary), []
+    if vocabulary.conditions:
+        condition = [told["condition"][:, None] + ops.zeros_like(heard[..., :1])]  # (B, T, C)
+    x = layers.Concatenate(name="events")([*(vectors[:, :-1] for vectors in embedded.values()), heard, *condition])
     x = layers.Dropout(shape.dropout, name="dropout_events")(x)
     x, state_after = recurrent(x, before["state"], shape)
     heard = layers.Dropout(shape.dropout, name="dropout_heard")(heard)
@@ -255,14 +258,16 @@ def build(vocabulary: Vocabulary, shape: Shape, way: Way | None = None) -> tuple
         seen = [x, heard_by_part if "part" in head.sees else heard, trusted]
         if vocabulary.told_parts:
             passed = quarters if END_STREAM in head.sees else ops.zeros_like(quarters)
-            seen += sounding(ops, until[:, :-1], passed), playing
-        logits = predict(head, seen, embedded, following, known)
+            seen.append(sounding(ops, told["until"][:, :-1], passed))
+        logits = predict(head, seen + condition, embedded, following, known)
         # A start token, or the end of a piece, is no class of every head; such targets have no weight.
         target = ops.minimum(following[head.stream], head.classes - 1)
         nats.append(cross_entropy(target, logits))
         costs.append(nats[-1] if way.cost is cross_entropy else way.cost(target, logits))
-    inputs |= {f"recall_{name}": classes for name, classes in recalled.items()} | before
-    inputs |= {"until": until, "present": present} if vocabulary.told_parts else {}
+    if vocabulary.styles:
+        nats.append(recognise(x, told["style"], way.recognition))
+        costs.append(nats[-1])
+    inputs |= {f"recall_{name}": classes for name, classes in recalled.items()} | before | told
     trainer = keras.Model(inputs, ops.stack(costs, axis=-1), name="trainer")
     return trainer, keras.Model(inputs, [ops.stack(nats, axis=-1), state_after, traces_after])
 
@@ -280,10 +285,10 @@ def reseed(model: keras.Model, rng: np.random.Generator) -> None:
 
 
 def compile_trainer(trainer: keras.Model, streams: tuple[str, ...], optimizer, loss: Callable = nats_per_event) -> None:
-    """Make a trainer ready for updates, with the share of each stream in the nats of an event as a metric of its name;
-    `optimizer` and `loss` as in a `Way`."""
-    mean = keras.metrics.MeanMetricWrapper
-    metrics = [mean(nats_per_event, name=stream, stream=i) for i, stream in enumerate(streams)]
+    """Make a trainer ready for updates, with the share of each stream (and of the 'style') in the cost of an event as a
+    metric of its name; `optimizer` and `loss` as in a `Way`."""
+    mean, names = keras.metrics.MeanMetricWrapper, (*streams, "style")[: trainer.output_shape[-1]]
+    metrics = [mean(nats_per_event, name=name, stream=i) for i, name in enumerate(names)]
     # XLA makes TensorFlow's LSTM loop two to four times slower on a CPU, and cuDNN's layers do without it.
     compiled = keras.backend.backend() == "jax"
     trainer.compile(optimizer, loss=loss, metrics=metrics, jit_compile=compiled)

@@ -87,6 +87,7 @@ class Run:
     def add(self, losses: dict[str, float]) -> None:
         """Note the losses of an update."""
         losses = {name: float(loss) for name, loss in losses.items()}
+        losses["loss"] -= losses.get("style", 0.0)  # nats of the music: to recognise its style is another task
         self.losses.update(losses)
         self.count += 1
         self.board.update(self.updates, losses)
@@ -100,7 +101,7 @@ class Run:
         row["learning_rate"] = float(self.trainer.optimizer.learning_rate)
         row["notes_per_second"] = round(self.count / self.batches * self.train.notes / max(seconds, 1e-3))
         row["train"] = self.losses["loss"] / self.count
-        row |= {f"train_{stream}": self.losses[stream] / self.count for stream in self.args.streams}
+        row |= {f"train_{name}": total / self.count for name, total in self.losses.items() if name != "loss"}
         if held_out:
             row["held_out"] = sum(held_out)
             row |= {f"held_out_{s}": nats for s, nats in zip(self.args.streams, held_out, strict=True)}

@@ -1,6 +1,6 @@
 """Where pieces stand that are made or scored event by event, and how several are put side by side and taken apart.
 
-Shapes: B pieces side by side, U units, F traces.
+Shapes: B pieces side by side, U units, F traces, G styles, C numbers that are told of the whole piece.
 """
 
 from collections.abc import Callable
@@ -28,7 +28,8 @@ class State:
     held: np.ndarray  # (B, keys) quarter notes after the event before the last for which each key is held
     past: recall.Past  # all events but the last
     voices: Voices  # where each part is after the last event
-    present: np.ndarray  # (B, parts) 1 for each that plays, if that is told; without parts (B, 0)
+    condition: np.ndarray  # (B, C) what is told of the whole piece: 1 for each part that plays, the share of each style
+    style: np.ndarray  # (B, G) log-probabilities of the styles after each event that was read, summed
     onset: np.ndarray  # (B,) steps from the beginning to the last event
     length: int  # events so far
 

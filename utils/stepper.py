@@ -2,7 +2,7 @@
 
 The heads are those of `heads.py`; written anew are the recurrent step and the traces, which Keras computes for all
 events of a window at once. A test holds both to the same distributions within 1e-4. Shapes: B pieces side by side, U
-units, V classes, F traces, K contexts of the match model.
+units, V classes, F traces, K contexts of the match model, G styles, C numbers that are told of the whole piece.
 """
 
 from collections.abc import Sequence
@@ -27,6 +27,7 @@ from utils.heads import (
     confidence,
     heads_of,
     height,
+    log_softmax,
     pitch_of,
     sounding,
     tonality,
@@ -112,9 +113,11 @@ class Stepper:
         self.layers = [STEPS[cell](*arrays[f"{cell}_{i}"]) for i in range(self.shape.layers)]
         tables = {name: arrays[f"embed_{name}"][0] for name in self.vocabulary.inputs}
         splits = [*(size * np.arange(1, len(tables) + 1)), size * len(tables) + HEARD]
-        *rows, self.kernel_of_heard, self.kernel_of_present = np.split(self.layers[0].kernel, splits)
+        *rows, self.kernel_of_heard, self.kernel_of_condition = np.split(self.layers[0].kernel, splits)
         self.events = {name: table @ part for (name, table), part in zip(tables.items(), rows, strict=True)}
         self.heads = {head.stream: FoldedHead(head, arrays, tables) for head in heads_of(self.vocabulary, self.shape)}
+        no_styles = np.zeros((self.shape.units, 0), np.float32), np.zeros(0, np.float32)
+        self.kernel_of_style, self.bias_of_style = arrays.get("recognised_style", no_styles)
         kernel, self.around_bias = arrays["surroundings"]
         self.around = kernel.reshape(-1, kernel.shape[-1])
         self.gaps, self.lasts = self.vocabulary.steps(END_STREAM), self.vocabulary.steps("duration")
@@ -132,10 +135,10 @@ class Stepper:
         self.by_event, self.by_beat = np.array(FADING, np.float32).T
         self.counts = self.vocabulary.moves.astype(np.float32)[:, None]  # with a drum nothing fades
 
-    def start(self, count: int, metre: Metre, present: np.ndarray | None = None) -> State:
-        """`count` pieces before their first event; of which parts (parts,) it is told that they are those that play."""
+    def start(self, count: int, metre: Metre, condition: np.ndarray | float = 0.0) -> State:
+        """`count` pieces before their first event, of which the `condition` is told, (B, C) or (C,): 1 for each part
+        that plays and the share of each style, or 0."""
         zeros = np.zeros((count, self.shape.units), np.float32)
-        present = np.zeros(self.vocabulary.told_parts) if present is None else present
         return State(
             cells=[(zeros,) * CELLS[self.shape.cell].states for _ in self.layers],
             last={name: np.full(count, value) for name, value in self.vocabulary.start_token.items()},
@@ -147,7 +150,8 @@ class Stepper:
             voices=Voices.silent(
                 count, self.vocabulary.parts, {name: self.vocabulary.start_token[name] for name in self.vocabulary.last}
             ),
-            present=np.tile(present.astype(np.float32), (count, 1)),
+            condition=np.broadcast_to(condition, (count, self.vocabulary.conditions)).astype(np.float32),
+            style=np.zeros((count, len(self.vocabulary.styles))),
             onset=np.zeros(count, int),
             length=0,
         )
@@ -173,15 +177,18 @@ class Stepper:
         traces, held = self.move_on(state)
         heard = self.heard(traces, pitch_of(np, state.voices.here))
         past = state.past.add(state.last, state.bar, state.voices) if state.length else state.past
-        read = heard @ self.kernel_of_heard + state.present @ self.kernel_of_present
+        read = heard @ self.kernel_of_heard + state.condition @ self.kernel_of_condition
         for name, table in self.events.items():
             read = read + table[state.last[name]]
         cells = []
         for layer, states in zip(self.layers, state.cells, strict=True):
             cells.append(layer.step(cells[-1][0] @ layer.kernel if cells else read, *states))
+        style = state.style
+        if self.vocabulary.styles:
+            style = style + log_softmax(np, cells[-1][0] @ self.kernel_of_style + self.bias_of_style)
         parts = self.sounding(state, np.zeros(len(heard)))
         output = np.concatenate([cells[-1][0], heard, confidence(np, past.recalled), parts], axis=1, dtype=np.float32)
-        return output, replace(state, cells=cells, traces=traces, held=held, past=past)
+        return output, replace(state, cells=cells, traces=traces, held=held, past=past, style=style)
 
     def logits(self, stream: str, output: np.ndarray, state: State, chosen: Classes) -> tuple[np.ndarray, np.ndarray]:
         """(B, V) unnormalised log-probabilities of the next event's class in `stream`, given the output of `step` (as
@@ -237,7 +244,7 @@ class Stepper:
         everything from where that part is."""
         if not self.vocabulary.told_parts or stream not in self.shape.sees["note"]:
             return output
-        first, after = self.shape.units, -2 * self.vocabulary.told_parts
+        first, after = self.shape.units, -self.vocabulary.told_parts - self.vocabulary.conditions
         if stream == END_STREAM:
             first, turned = after, self.sounding(state, self.quarters[chosen[stream]])
         elif stream == "part":
@@ -249,11 +256,11 @@ class Stepper:
         return output
 
     def sounding(self, state: State, quarters: np.ndarray) -> np.ndarray:
-        """(B, 2 parts) for how long each part still sounds, so many `quarters` (B,) after the last event, and which
-        parts play; without parts (B, 0)."""
+        """(B, parts + C) for how long each part still sounds, so many `quarters` (B,) after the last event, and what is
+        told of the whole piece."""
         left = state.voices.left[:, : self.vocabulary.told_parts] / self.vocabulary.grid
         left = sounding(np, left, quarters)
-        return np.concatenate([left, state.present], axis=1)
+        return np.concatenate([left, state.condition], axis=1)
 
     def append(self, state: State, event: Classes) -> State:
         """The state with an event, all that is `known` of it, after it; not yet read."""

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from utils.network import Way
 
 # What a network was built for, and what it has not seen: --resume cannot change these settings.
-FIXED = "grid chords max_beats pedal metre streams transpose split validation".split() + transfer.SIZES
+FIXED = "grid chords max_beats pedal metre streams styles transpose split validation".split() + transfer.SIZES
 AUTO, ALL = ("auto",), ("offset", "note", "duration", "velocity")  # settings of --streams, and what the first becomes
 LEFT_BEHIND = ("weights.h5", "last.weights.h5", "log.csv", "curve.png")  # files of a run, by their endings
 
@@ -118,7 +118,7 @@ def resumed(args: SimpleNamespace, path: Path) -> checkpoint.Checkpoint:
     earlier = checkpoint.load(path)
     then = {"metre": "", **earlier.about["settings"]}  # which earlier versions do not say
     for name in FIXED:
-        was, now = then.get(name), getattr(args, name)
+        was, now = then.get(name, False), getattr(args, name)  # what an older version had no setting for, it did not do
         if was != (list(now) if isinstance(now, tuple) else now):
             flag = "--" + name.replace("_", "-")
             was, now = ("''" if value == "" else value for value in (was, now))
@@ -151,7 +151,8 @@ def begin(args: SimpleNamespace, music: tuple[list[Source], list[Source]], way: 
             best = min(row["score"] for row in history)
     else:
         set_aside(args.weights)
-        vocabulary = build_vocabulary([s.events for s in train], Representation.of(vars(args)), args.transpose)
+        styles = dataset.styles_of(train) if args.styles else ()
+        vocabulary = build_vocabulary([s.events for s in train], Representation.of(vars(args)), args.transpose, styles)
         if args.start_from:
             earlier = checkpoint.load(args.start_from)
             vocabulary = vocabulary.joined(earlier.vocabulary)
@@ -207,7 +208,7 @@ def describe(train: list[Source], held_out: list[Source], learnt: Corpus, scored
         print("There is only one piece, so it is its own held-out piece: the score says how well it is known by heart.")
     sizes = ", ".join(f"{stream} {vocabulary.size(stream)}" for stream in vocabulary.streams)
     beats = vocabulary.representation.max_beats
-    for sentence in (*describe_metres(train), *describe_parts(train, learnt)):
+    for sentence in (*describe_metres(train), *describe_parts(train, learnt), *describe_styles(learnt)):
         print(sentence)
     print(f"vocabulary: {sizes}; {clipped} rests or notes longer than {beats} beats were clipped")
     moved = ", ".join(f"{count} of {stream}" for stream, count in scored.moved.items() if count)
@@ -249,3 +250,14 @@ def describe_parts(train: list[Source], learnt: Corpus) -> Iterator[str]:
     if merged:
         rare = [f"{name} ({count})" for name, count in merged.most_common()]
         yield f"too rare for a part of their own, and heard as the nearest: {shortened(rare)}"
+
+
+def describe_styles(learnt: Corpus) -> Iterator[str]:
+    """Which styles the training pieces are of, if there are any."""
+    if not (styles := learnt.vocabulary.styles):
+        return
+    named = []
+    for name, mine in zip((*styles, "of none"), (*learnt.style.T, ~learnt.style.any(axis=1)), strict=True):
+        pieces, notes = int(mine.sum()), learnt.notes_each[mine].sum()
+        named += [f"{name} ({pieces} piece{'s' * (pieces > 1)}, {notes:,} notes)"] if pieces else []
+    yield f"styles: {shortened(named)}"

@@ -36,7 +36,7 @@ class Block(NamedTuple):
 
     of: str  # what the values are of, such as a stream: a name that no other block of the axis has
     values: np.ndarray  # (V,)
-    of_parts: bool = False  # they are values of the part stream
+    match: str = "nearest"  # what is like a new value: the nearest, as which a part is heard ('part'), or none ('same')
     rest: float = 0.0  # what the network reads there as long as a value does not occur
 
 
@@ -76,6 +76,7 @@ class Vocabulary:
     values: dict[str, np.ndarray]  # stream -> (V,)
     representation: Representation
     players: dict[int, parts.Class] = field(default_factory=dict)  # what is known of each value of the part stream
+    styles: tuple[str, ...] = ()  # names of the styles of the training pieces
 
     def __post_init__(self):
         notes = self.values["note"]
@@ -83,6 +84,8 @@ class Vocabulary:
         self.end = len(self.values[END_STREAM])  # the class of the offset stream that ends a piece
         self.parts = max(len(self.players), 1)
         self.told_parts = len(self.players)  # of how many the network is told whether they play, and still sound
+        self.conditions = self.told_parts + len(self.styles)  # numbers that it is told of the whole piece
+        self.hints = 2 + bool(self.styles)  # of which it gets each half of the time: the end, who plays, the style
         # Of each note class, and of the start token behind them: its keys (V + 1, 128), and its highest pitch (V + 1,);
         # drums have no keys, and NOBODY plays them.
         self.keys = np.pad(keyboard(notes), ((0, 1), (0, 0))).astype(np.float32)
@@ -128,11 +131,17 @@ class Vocabulary:
 
     def choices(self, stream: str) -> Axis:
         """These classes: the values, and in one stream the end of the piece."""
-        return Block(stream, self.values[stream], stream == "part"), counted("end", int(stream == END_STREAM))
+        match = "part" if stream == "part" else "nearest"
+        return Block(stream, self.values[stream], match), counted("end", int(stream == END_STREAM))
 
     def told_of_parts(self, of: str, rest: float = 0.0) -> Block:
         """A place for each part of which the network is told."""
-        return Block(of, np.array(list(self.players), int), True, rest)
+        return Block(of, np.array(list(self.players), int), "part", rest)
+
+    @property
+    def condition(self) -> Axis:
+        """The places of what it is told of the whole piece: whether each part plays, and the share of each style."""
+        return self.told_of_parts("playing"), Block("style", np.array(self.styles, str), "same")
 
     def interval(self, note: np.ndarray, origin: np.ndarray) -> np.ndarray:
         """Classes of the intervals to the notes `note`, as classes of the note stream, from the pitches `origin`; that
@@ -185,17 +194,19 @@ class Vocabulary:
         names = parts.names_of(players, {value: known.name for value, known in players.items()})
         players = {value: known._replace(name=names[value]) for value, known in players.items()}
         values = {stream: np.union1d(values, other.values[stream]) for stream, values in self.values.items()}
-        return Vocabulary(values, self.representation, players)
+        styles = tuple(sorted({*self.styles, *other.styles}))
+        return Vocabulary(values, self.representation, players, styles)
 
     def to_json(self) -> dict:
         values = {stream: values.tolist() for stream, values in self.values.items()}
-        return {**asdict(self.representation), "values": values, "players": list(self.players.items())}
+        about = {"players": list(self.players.items()), "styles": self.styles}
+        return {**asdict(self.representation), "values": values, **about}
 
     @classmethod
     def from_json(cls, data: dict) -> "Vocabulary":
         values = {stream: np.array(values) for stream, values in data["values"].items()}
         players = {value: parts.Class(*known) for value, known in data.get("players", [])}
-        return cls(values, Representation.of({**data, "streams": values}), players)
+        return cls(values, Representation.of({**data, "streams": values}), players, tuple(data.get("styles", ())))
 
 
 def nearest(values: np.ndarray, wanted: np.ndarray) -> np.ndarray:
@@ -253,12 +264,15 @@ def describe_parts(pieces: list[Events]) -> dict[int, parts.Class]:
     return known
 
 
-def build_vocabulary(pieces: list[Events], how: Representation, transpose: int) -> Vocabulary:
-    """The vocabulary of the training pieces and of all that transposing each by up to `transpose` makes of them."""
+def build_vocabulary(
+    pieces: list[Events], how: Representation, transpose: int, styles: tuple[str, ...] = ()
+) -> Vocabulary:
+    """The vocabulary of the training pieces, which are of these `styles`, and of all that transposing each by up to
+    `transpose` makes of them."""
     seen = {stream: [np.unique(piece.streams[stream]) for piece in pieces] for stream in how.streams}
     for notes in list(seen["note"]):
         low, high = room(notes, transpose)
         seen["note"] += [shifted(notes, semitones) for semitones in range(low, high + 1)]
     players = describe_parts(pieces) if how.has_parts else {}
     values = {stream: np.unique(np.concatenate(values)) for stream, values in seen.items()}
-    return Vocabulary({**values, **({"part": np.array(list(players))} if players else {})}, how, players)
+    return Vocabulary({**values, **({"part": np.array(list(players))} if players else {})}, how, players, styles)

@@ -80,7 +80,7 @@ def evaluate(weights: str | Path, asked: Asked) -> dict:
     nats_total, nats_per_note, nats_per_beat, heads (nats a note of each stream); baselines: the same for each of them;
     accuracy: the share of each stream's targets whose class was the likeliest; notes, events, beats, pieces;
     trained_on: pieces that the network learnt from; moved: values that the vocabulary lacked, scored as the nearest;
-    per_piece; parts: name -> notes and nats_per_note; remarks: sentences; and with
+    per_piece; parts: name -> notes and nats_per_note; styles: see `likelihood.of_styles`; remarks: sentences; and with
     `asked.samples` what `new_music` returns, if there is training music; with `asked.keep` given, see `given.around`.
     """
     loaded = checkpoint.load(weights)
@@ -100,7 +100,7 @@ def evaluate(weights: str | Path, asked: Asked) -> dict:
     columns = {"name": [source.name for source in scored], "nats_per_note": nats / notes, "nats_per_beat": nats / beats}
     columns |= {"notes": notes, "events": [len(s.events) for s in scored], "beats": beats, "trained_on": learnt}
     result["per_piece"] = as_rows(columns)
-    result["parts"] = nats_by_part(score)
+    result |= {"parts": nats_by_part(score), "styles": likelihood.of_styles(network, score)}
     if asked.baselines:
         # Uniform: all classes are equally likely.
         baselines = {"uniform": corpus.is_target.sum(axis=0) * np.log([vocabulary.size(s) for s in vocabulary.streams])}

@@ -2,7 +2,7 @@
 
 Every event is predicted once, from all events of its piece before it: for training by the Keras network
 (`held_out_nats`), for everything else by the same network in NumPy (`score`). Shapes: P pieces, E events of all pieces,
-S streams.
+S streams, G styles.
 """
 
 from dataclasses import dataclass, replace
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from tqdm import tqdm
 
-from utils import dataset, states
+from utils import dataset, states, styles
 from utils.dataset import Corpus
 from utils.heads import Shape
 from utils.piece import Piece
@@ -34,14 +34,15 @@ def groups(corpus: Corpus, most: int) -> list[np.ndarray]:
 def held_out_nats(scorer: "keras.Model", corpus: Corpus, shape: Shape, most: int = 64) -> np.ndarray:
     """Nats an event in each stream, (S,), over whole pieces from start to end, by the scorer of `network.build`."""
     size = np.diff(corpus.first) - 1
-    total, chunk = np.zeros(len(corpus.vocabulary.streams)), int(min(CHUNK, size.max()))
+    streams, chunk = len(corpus.vocabulary.streams), int(min(CHUNK, size.max()))
+    total = np.zeros(streams)
     for group in groups(corpus, most):
         piece = np.resize(group, min(most, corpus.pieces))  # the last group is filled up: every batch has one shape
         before = shape.silence(len(piece))
         for start in range(0, size[group[0]], chunk):
             inputs, weights = dataset.cut(corpus, piece, corpus.first[piece] + start, chunk)
             nats, before["state"], before["traces"] = scorer.predict_on_batch({**inputs, **before})
-            total += (weights * nats)[: len(group)].sum(axis=(0, 1))
+            total += (weights * nats)[: len(group), :, :streams].sum(axis=(0, 1))
     return total / corpus.events
 
 
@@ -51,6 +52,7 @@ class Score:
 
     events: np.ndarray  # (E, S) nats
     right: np.ndarray  # (E, S) whether the class was the likeliest
+    style: np.ndarray  # (P, G) how likely each style is that of a piece, as far as it is not told
     corpus: Corpus
 
     @property
@@ -64,18 +66,22 @@ class Score:
         return self.right.sum(axis=0) / self.corpus.is_target.sum(axis=0)
 
 
-def score(network: Stepper, corpus: Corpus) -> Score:
-    """Score all pieces of a corpus, the state carried through each. A piece that has ended leaves its batch."""
-    size = np.diff(corpus.first) - 1
-    result = Score(np.zeros(corpus.is_target.shape), np.zeros(corpus.is_target.shape, bool), corpus)
+def score(network: Stepper, corpus: Corpus, told: bool = False) -> Score:
+    """Score all pieces of a corpus, the state carried through each; their styles may be `told`. A piece that has ended
+    leaves its batch."""
+    size, shape = np.diff(corpus.first) - 1, corpus.is_target.shape
+    result = Score(np.zeros(shape), np.zeros(shape, bool), np.zeros(corpus.style.shape), corpus)
+    condition = np.pad(corpus.style & told, ((0, 0), (corpus.vocabulary.told_parts, 0)))  # (P, C)
     times = [(piece, t) for piece in groups(corpus, MOST) for t in range(size[piece[0]])]
     for piece, t in tqdm(times, desc="scoring", unit="event", delay=2, leave=False):
         now = corpus.first[piece[size[piece] > t]] + t
         if t == 0:
-            state = network.start(len(piece), (4, 4))
+            state = network.start(len(piece), (4, 4), condition[piece])
         # The metre may change on the way, so the length of the bar is read from the corpus.
         state = replace(states.take(state, slice(len(now))), bar=corpus.matches.bar[now])
         output, state = network.step(state)
+        if corpus.vocabulary.styles:
+            result.style[piece[: len(now)]] = styles.recognised(state)
         event = corpus.events_at(now + 1)
         for k, stream in enumerate(network.streams):
             those = np.flatnonzero(corpus.is_target[now + 1, k])
@@ -87,6 +93,26 @@ def score(network: Stepper, corpus: Corpus) -> Score:
             output = network.turned(stream, output, state, event)
         state = network.append(state, event)
     return result
+
+
+def of_styles(network: Stepper, untold: Score) -> dict:
+    """What the style is worth in the pieces of which it is known, if there are any: pieces; recognised, the share of
+    them whose style the network finds likeliest; nats_per_note, and nats_per_note_told if it is told the style; and
+    each, name of a style -> the same for its pieces. `untold` are the scores of all pieces without it."""
+    corpus = untold.corpus
+    if not corpus.style.any():
+        return {}
+    right = untold.style.argmax(axis=1) == corpus.style.argmax(axis=1)
+    told = score(network, corpus, told=True)
+
+    def of(pieces: np.ndarray) -> dict:
+        notes = corpus.notes_each[pieces].sum()
+        nats = {"nats_per_note": untold.nats[pieces].sum(), "nats_per_note_told": told.nats[pieces].sum()}
+        shares = {name: float(total / notes) for name, total in nats.items()}
+        return {"pieces": int(pieces.sum()), "recognised": float(right[pieces].mean()), **shares}
+
+    each = {name: of(mine) for name, mine in zip(corpus.vocabulary.styles, corpus.style.T, strict=True) if mine.any()}
+    return {**of(corpus.style.any(axis=1)), "each": each}
 
 
 def beats(piece: Piece, grid: int) -> int:

@@ -62,7 +62,8 @@ def network_diagram(vocabulary: Vocabulary, shape: Shape, path: Path) -> None:
     """A PNG of the network: what it reads of an event above, the match model on the right, the heads below, shapes of
     arrays at the arrows."""
     heads, parts, last = shape.sees, vocabulary.told_parts, -1 - shape.layers
-    columns = len(vocabulary.inputs) + 1 + (parts > 0)
+    styles = len(vocabulary.styles)
+    columns = len(vocabulary.inputs) + 1 + (parts > 0) + (styles > 0)
     figure = Figure(figsize=(2.1 * (columns + 1), 5.5 + 0.9 * shape.layers), layout="constrained")
     axes = figure.add_subplot()
     axes.axis("off")
@@ -82,12 +83,14 @@ def network_diagram(vocabulary: Vocabulary, shape: Shape, path: Path) -> None:
     read.append(("keys struck so far\nlately, and at all", f"(B, T, {traces}, 128)", f"heard; home\n{HEARD} numbers"))
     if parts:
         read.append(("the parts that play,\nand for how long", f"(B, T, 2, {parts})", f"who plays\n{parts} numbers"))
+    if styles:
+        read.append(("the style\nif it is told", f"(B, {styles})", f"share of each\n{styles} numbers"))
     for x, (text, array, becomes) in enumerate(read):
         box(x, 0, text, "#e8f0fe")
         arrow(x, 0, x, -1, array)
         box(x, -1, becomes, "#d2e3fc")
         arrow(x, -1, middle + (x - middle) * 0.55, -2)
-    features = f"{shape.embedding * len(vocabulary.inputs)} + {HEARD + parts}"
+    features = f"{shape.embedding * len(vocabulary.inputs)} + {HEARD + vocabulary.conditions}"
     for y in range(-2, last - 1, -1):
         if y < -2:
             arrow(middle, y + 1, middle, y)
@@ -101,14 +104,18 @@ def network_diagram(vocabulary: Vocabulary, shape: Shape, path: Path) -> None:
         x, y = middle + (k - (len(heads) - 1) / 2) * 2.1, last - 1.5
         arrow(middle + (x - middle) * 0.55, last, x, y, f"(B, T, {features})" if k == 0 else "")
         arrow(columns, last, x + 0.7, y, f"(B, T, {K})" if k == len(heads) - 1 else "", "tab:red")
-        also = "heard, recalled" + ", who plays" * (parts > 0)
+        also = "heard, recalled" + ", who plays" * (parts > 0) + ", style" * (styles > 0)
         also += f"; next\n{textwrap.fill(', '.join(seen).replace('_', ' '), 48)}" if seen else ""
         box(x, y, f"Dense {shape.hidden}, ReLU\n+ {also}", "#e6f4ea", 1.95)
         arrow(x, y, x, y - 1, f"(B, T, {shape.hidden})")
         by = "pitch + interval + around the key + recalled" if stream == "note" else "class + recalled"
         by = "normal distribution around a number" if stream in shape.numbers else by
         box(x, y - 1, f"next {stream}, softmax {vocabulary.size(stream)}\n{by}", "#ceead6", 1.95)
-    axes.set(xlim=(min(-0.6, middle - 1.05 * len(heads)), columns + 0.6), ylim=(last - 2.9, 0.4))
+    if styles:
+        x = middle - (len(heads) + 1) / 2 * 2.1
+        arrow(middle + (x - middle) * 0.55, last, x, last - 1.5)
+        box(x, last - 1.5, f"the style, softmax {styles}\nwhere it is not told", "#ceead6", 1.95)
+    axes.set(xlim=(min(-0.6, middle - 1.05 * (len(heads) + 2 * (styles > 0))), columns + 0.6), ylim=(last - 2.9, 0.4))
     save(figure, path)
 
 

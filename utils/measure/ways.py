@@ -83,6 +83,11 @@ def averaged() -> "Way":
     return replace(optimizer("AdamW", use_ema=True, ema_momentum=0.99), before_scoring=take_averages)
 
 
+def hearing(recognition: float) -> "Way":
+    """So much of what is learnt by recognising the style also teaches the layers that predict the music."""
+    return replace(usual(), recognition=recognition)
+
+
 # Name -> flags of train.py, and a function that makes the Way.
 WAYS: dict[str, tuple[str, Callable[[], "Way"]]] = {
     "as it is": ("", usual),
@@ -90,6 +95,9 @@ WAYS: dict[str, tuple[str, Callable[[], "Way"]]] = {
     **{f"{n} units": (f"--units {n} --hidden {min(n, 256)}", usual) for n in (32, 64, 256, 384, 512)},
     "an LSTM": ("--cell lstm", usual),
     "all as one part": ("--no-parts", usual),
+    "all as one style": ("--no-styles", usual),
+    "the style recognised beside": ("", partial(hearing, 0)),
+    "the style recognised at a tenth": ("", partial(hearing, 0.1)),
     "focal loss": ("", focal),
     "label smoothing": ("", smoothing),
     "Adam": ("", partial(optimizer, "Adam")),
@@ -111,6 +119,7 @@ QUESTIONS = {
     "sizes": ("32 units", "64 units", "as it is", "256 units", "384 units", "512 units"),
     "cells": ("as it is", "an LSTM"),
     "parts": ("as it is", "all as one part"),
+    "styles": ("as it is", "all as one style", "the style recognised beside", "the style recognised at a tenth"),
     "losses": ("as it is", "focal loss", "label smoothing", "Adam", "RMSprop", "Lion", "averaged weights"),
     "choices": ("as it is", "parallel heads", "chords as classes", "one target a window", "scalar inputs", "one key"),
     "windows": ("windows of 20", "as it is", "windows of 64", "windows of 100"),

@@ -1,0 +1,244 @@
+"""Styles: sub-folders of the music that are learnt apart, told, and recognised."""
+
+import json
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+from conftest import ROOT, TINY, make_piece, one_line_error, random_piece, run, save
+from test_train import assert_same
+
+import train
+from utils import checkpoint, compose, dataset, events, midi, network, settings, styles
+from utils.errors import UserError
+from utils.events import Representation
+from utils.sampler import Sampling
+from utils.stepper import Stepper
+from utils.vocabulary import Vocabulary, build_vocabulary
+
+QUIET = ("--no-wav", "--no-picture", "--no-copying")
+WITHOUT_PARTS = Representation(("offset", "note", "duration"))
+
+
+def bells(seed: int, length: int = 64) -> list[tuple[int, int, int]]:
+    """Something like nothing that `random_piece` plays: high notes, one at a time, each a beat after the one before."""
+    rng = np.random.default_rng(seed)
+    return [(i * 480, int(rng.choice([84, 86, 88, 91, 93, 96])), 1920) for i in range(length)]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory) -> Path:
+    """Music in two styles, one of them in folders of its own, and a piece of none."""
+    folder = tmp_path_factory.mktemp("styles")
+    for seed in range(8):
+        save(random_piece(seed), folder / "tunes" / f"book {seed % 2}" / f"{seed}.mid")
+        save(make_piece(bells(seed)), folder / "bells" / f"{seed}.mid")
+    save(random_piece(99), folder / "alone.mid")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def weights(folder: Path, tmp_path_factory) -> Path:
+    path = tmp_path_factory.mktemp("learnt") / "toy.weights.h5"
+    more = ("--epochs", 25, "--learning-rate", 0.01, "--dropout", 0.1, "--validation", 0)
+    result = run("train.py", "--midi-dir", folder, "--weights", path, *more, *TINY)
+    assert result.returncode == 0, result.stderr
+    size = r"\d+ pieces?, \d+ notes"
+    assert re.search(rf"^styles: bells \({size}\), tunes \({size}\), of none \({size}\)$", result.stdout, re.MULTILINE)
+    return path
+
+
+@pytest.fixture(scope="module")
+def toy(weights: Path) -> Stepper:
+    return Stepper(checkpoint.load(weights))
+
+
+def sources_in(*names: str) -> list[dataset.Source]:
+    pieces = [events.from_piece(random_piece(i), WITHOUT_PARTS) for i in range(len(names))]
+    return [dataset.Source(name, 0.5, piece) for name, piece in zip(names, pieces, strict=True)]
+
+
+def corpus_in(*names: str) -> dataset.Corpus:
+    sources = sources_in(*names)
+    pieces = [source.events for source in sources]
+    return dataset.encode(sources, build_vocabulary(pieces, WITHOUT_PARTS, 0, dataset.styles_of(sources)))
+
+
+# ---- what is learnt ----
+
+
+def test_the_style_is_the_first_folder():
+    assert dataset.styles_of(sources_in("b/x/1.mid", "a/2.mid", "b/3.mid", "4.mid")) == ("a", "b")
+    assert dataset.styles_of(sources_in("a/2.mid", "4.mid")) == ()
+    corpus = corpus_in("b/x/1.mid", "a/2.mid", "4.mid")
+    assert corpus.style.tolist() == [[False, True], [True, False], [False, False]]
+
+
+def test_it_is_told_in_half_of_the_windows_and_else_to_be_recognised():
+    corpus = corpus_in(*(f"{i % 2}/{i}.mid" for i in range(20)), "of none.mid")
+    inputs, weights = zip(*dataset.batches(corpus, 8, 16, 0, np.random.default_rng(1)), strict=True)
+    told, wanted = (np.concatenate([batch[name] for batch in inputs]) for name in ("condition", "style"))
+    known = (told + wanted).sum(axis=1)
+    assert set(known.tolist()) == {0, 1} and (known == 0).mean() < 0.1
+    assert 0.4 < told[known == 1].sum(axis=1).mean() < 0.6 and set(told.ravel()) == {0, 1}
+    # Whether the end is told has nothing to do with it.
+    remaining = np.concatenate([batch["remaining"] for batch in inputs])[:, 0] != events.NOT_TOLD["remaining"]
+    assert abs(np.corrcoef(remaining, told.sum(axis=1))[0, 1]) < 0.2
+    assert weights[0].shape[-1] == 4
+
+
+def test_without_styles_nothing_of_them_is_there():
+    corpus = corpus_in("a/1.mid", "a/2.mid", "3.mid")
+    inputs, weights = next(dataset.batches(corpus, 8, 4, 0, np.random.default_rng(1)))
+    assert not {"condition", "style"} & set(inputs) and weights.shape[-1] == 3
+
+
+def test_the_styles_are_in_the_weights_file(weights: Path):
+    kept = checkpoint.load(weights)
+    assert kept.vocabulary.styles == ("bells", "tunes") and kept.about["format"] == checkpoint.FORMAT
+    count = [sum(one["style"] == style for one in kept.about["openings"]) for style in ("bells", "tunes", "")]
+    assert min(count[:2]) >= 12 and count[2] > 0
+    history = kept.about["history"][-1]
+    shares = [history[f"train_{stream}"] for stream in kept.vocabulary.streams]
+    assert history["train"] == pytest.approx(sum(shares), rel=1e-4) and 0 < history["train_style"] < np.log(2) / 2
+
+
+def learn(folder: Path, path: Path, *flags: str) -> None:
+    """train.py in this process."""
+    flags = ["--midi-dir", str(folder), "--weights", str(path), *TINY, *flags]
+    train.main(settings.parse(ROOT / "train.py", flags))
+
+
+def test_no_styles_if_they_are_not_wanted(folder: Path, weights: Path, tmp_path: Path, monkeypatch):
+    with pytest.raises(UserError, match="--styles True, not False"):
+        learn(folder, weights, "--validation", "0", "--resume", "--no-styles")
+
+    def not_built(vocabulary: Vocabulary, *more: object) -> None:
+        raise UserError(f"known: {vocabulary.styles}")
+
+    monkeypatch.setattr(network, "build", not_built)
+    for flag, learnt in {"--no-styles": "()", "--styles": "('bells', 'tunes')"}.items():
+        with pytest.raises(UserError) as error:
+            learn(folder, tmp_path / "a.weights.h5", flag)
+        assert str(error.value) == f"known: {learnt}"
+
+
+def test_a_run_with_styles_in_two_parts_is_the_same(folder: Path, tmp_path: Path):
+    for name, parts in {"whole": (["2"],), "parts": (["1"], ["2", "--resume"])}.items():
+        for more in parts:
+            learn(folder, tmp_path / f"{name}.weights.h5", "--no-parts", "--epochs", *more)
+    assert_same(tmp_path / "whole.last.weights.h5", tmp_path / "parts.last.weights.h5")
+
+
+# ---- what is told ----
+
+
+def known(*names: str) -> Vocabulary:
+    return corpus_in(*(f"{name}/1.mid" for name in names)).vocabulary
+
+
+def test_shares_are_shares_of_one():
+    vocabulary = known("bach", "haydn", "op. 1: early")
+    assert styles.asked(vocabulary, "") == ()
+    assert styles.asked(vocabulary, "haydn") == (0, 1, 0) == styles.named(vocabulary, "haydn")
+    assert styles.asked(vocabulary, "haydn:3, bach") == (0.25, 0.75, 0)
+    assert styles.asked(vocabulary, "op. 1: early:2,bach:2") == (0.5, 0, 0.5)
+    assert styles.asked(vocabulary, "op. 1: early") == (0, 0, 1)
+    assert styles.named(vocabulary, "") == (0, 0, 0)
+
+
+@pytest.mark.parametrize(
+    ("wish", "sentence"),
+    [
+        ("mozart", "--style names 'mozart'; these weights have learnt bach, haydn."),
+        ("bach,mozart:2", "--style names 'mozart'; these weights have learnt bach, haydn."),
+        ("bach:0", "--style bach:0: the share of bach must be a number above 0."),
+        ("bach:-1,haydn", "--style bach:-1: the share of bach must be a number above 0."),
+        ("bach:much", "--style bach:much: the share of bach must be a number above 0."),
+        ("bach:nan", "--style bach:nan: the share of bach must be a number above 0."),
+        ("bach:inf", "--style bach:inf: the share of bach must be a number above 0."),
+        ("bach,", "--style names ''; these weights have learnt bach, haydn."),
+    ],
+)
+def test_a_wrong_style_is_one_sentence(wish: str, sentence: str):
+    with pytest.raises(UserError) as error:
+        styles.asked(known("bach", "haydn"), wish)
+    assert str(error.value) == sentence
+
+
+def test_the_openings_are_of_the_style_that_is_asked_for(weights: Path):
+    kept = checkpoint.load(weights)
+    for shares, allowed in {(): {"bells", "tunes", ""}, (0.7, 0.3): {"bells"}, (0.5, 0.5): {"bells", "tunes"}}.items():
+        begun = compose.openings(kept, 20, 1, style=shares)
+        assert {one["style"] for one in begun} == allowed
+    assert {one["style"] for one in compose.openings(kept, 20, 1, "none")} == {""}
+
+
+def test_what_is_told_is_played(toy: Stepper, weights: Path):
+    """From nothing, the style that is told is heard."""
+    begun = compose.openings(checkpoint.load(weights), 32, 1, "none")
+    high = {}
+    for name in toy.vocabulary.styles:
+        wanted = compose.Wanted(30, style=styles.named(toy.vocabulary, name))
+        made = compose.new_pieces(toy, begun, Sampling(seed=1), wanted)
+        high[name] = np.mean([np.mean(one.piece.pitch >= 84) for one in made])
+    assert high["bells"] > high["tunes"] + 0.2
+
+
+def test_the_style_of_a_piece_is_recognised(toy: Stepper):
+    for name, make in {"tunes": random_piece, "bells": lambda seed: make_piece(bells(seed))}.items():
+        for seed in range(200, 204):
+            heard = events.from_piece(make(seed))
+            shares, (sentence,) = styles.of_fragment(toy, heard, "it")
+            assert shares == styles.named(toy.vocabulary, name)
+            assert sentence.startswith(f"it sounds like {name} (") and sentence.endswith(" %): so it goes on.")
+
+
+# ---- the scripts ----
+
+
+def test_a_new_piece_in_a_style(weights: Path, tmp_path: Path):
+    flags = ("--weights", weights, "--notes", 60, "--seed", 3, "--out", tmp_path, *QUIET)
+    for wish in ("bells", "tunes:0.7,bells:0.3"):
+        result = run("generate_music.py", *flags, "--style", wish)
+        assert result.returncode == 0, result.stderr
+        assert f"after a passage of {wish.split(':')[0]}/" in result.stdout
+    assert len(list(tmp_path.glob("*.mid"))) == 2
+    sentence = one_line_error(run("generate_music.py", *flags, "--style", "haydn"))
+    assert "'haydn'; these weights have learnt bells, tunes." in sentence
+
+
+def test_a_fragment_goes_on_in_its_style(weights: Path, tmp_path: Path):
+    prior = save(make_piece(bells(77, 24)), tmp_path / "mine.mid")
+    flags = ("--weights", weights, "--prior", prior, "--notes", 40, "--seed", 1, *QUIET)
+    heard = run("predict_with_prior.py", *flags, "--out", tmp_path / "heard")
+    assert heard.returncode == 0, heard.stderr
+    assert f"{prior} sounds like bells (" in heard.stdout
+    for wish in ("bells", "tunes"):
+        result = run("predict_with_prior.py", *flags, "--out", tmp_path / wish, "--style", wish)
+        assert result.returncode == 0 and "sounds like" not in result.stdout
+    heard, bells_told, tunes_told = (
+        midi.read(tmp_path / name / "mine-continued-001.mid").pitch.tolist() for name in ("heard", "bells", "tunes")
+    )
+    assert heard == bells_told != tunes_told
+
+
+def test_weights_without_styles(music: Path, tmp_path: Path):
+    path = checkpoint.BUNDLED
+    for script in ("generate_music.py", "predict_with_prior.py"):
+        sentence = one_line_error(run(script, "--weights", path, "--style", "bach", "--out", tmp_path))
+        assert "--style bach: these weights have learnt no styles." in sentence
+
+
+def test_how_well_styles_are_recognised_and_what_they_are_worth(weights: Path, folder: Path, tmp_path: Path):
+    result = run("evaluate.py", "--weights", weights, "--midi-dir", folder, "--no-baselines", "--json", tmp_path / "a")
+    assert result.returncode == 0, result.stderr
+    found = json.loads((tmp_path / "a").read_text())
+    styles = found["styles"]
+    assert set(styles["each"]) == {"bells", "tunes"} and styles["pieces"] == 16 and found["pieces"] == 17
+    assert styles["recognised"] > 0.9
+    for row in (styles, *styles["each"].values()):
+        assert row["nats_per_note_told"] != row["nats_per_note"]
+    assert f"recognised in {styles['recognised']:.0%} of 16 pieces" in result.stdout
+    assert result.stdout.splitlines()[-1].endswith("17 pieces that it learnt from.")

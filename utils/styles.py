@@ -1,0 +1,65 @@
+"""The style of music: told to a network as a share of each style that it has learnt, and recognised by it.
+
+Shapes: B pieces side by side, G styles of a vocabulary.
+"""
+
+import math
+
+import numpy as np
+
+from utils.errors import UserError
+from utils.events import Events
+from utils.heads import log_softmax
+from utils.states import State
+from utils.stepper import Stepper
+from utils.vocabulary import Vocabulary
+
+Shares = tuple[float, ...]  # (G,) of 1 in all, or 0 where the style is not told
+
+
+def named(vocabulary: Vocabulary, name: str) -> Shares:
+    """All of one style; not told if none is called so."""
+    return tuple(float(name == known) for known in vocabulary.styles)
+
+
+def asked(vocabulary: Vocabulary, wish: str) -> Shares:
+    """The shares that a `wish` names, such as 'haydn' or 'palestrina:0.7,bach:0.3', in whatever unit; () if it is
+    empty. Raises UserError for a style that the network has not learnt, and for a share that is no positive number."""
+    if not wish:
+        return ()
+    if not vocabulary.styles:
+        raise UserError(
+            f"--style {wish}: these weights have learnt no styles. Leave it out, or put the music of each style into a "
+            "sub-folder of the music folder and train again."
+        )
+    shares = dict.fromkeys(vocabulary.styles, 0.0)
+    for one in map(str.strip, wish.split(",")):
+        name, _, share = (one, "", "1") if one in shares else one.rpartition(":")
+        if name not in shares:
+            raise UserError(f"--style names {name or one!r}; these weights have learnt {', '.join(shares)}.")
+        try:
+            number = float(share)
+        except ValueError:
+            number = math.nan
+        if not 0 < number < math.inf:
+            raise UserError(f"--style {one}: the share of {name} must be a number above 0.")
+        shares[name] += number
+    return tuple(share / sum(shares.values()) for share in shares.values())
+
+
+def recognised(state: State) -> np.ndarray:
+    """(B, G) how likely each style is, by the mean of the log-probabilities after each event; the last must have been
+    read by `Stepper.step`, and no style have been told."""
+    return np.exp(log_softmax(np, state.style / (state.length + 1)))  # the start token was read, too
+
+
+def of_fragment(network: Stepper, heard: Events, name: str) -> tuple[Shares, list[str]]:
+    """The style that a fragment sounds like, if the network knows any, and the sentence that says so and calls the
+    fragment `name`."""
+    vocabulary = network.vocabulary
+    if not vocabulary.styles:
+        return (), []
+    state = network.read(network.start(1, heard.metre()), vocabulary.encode(heard)[0], heard.phase)
+    likely = recognised(network.step(state)[1])[0]
+    best = vocabulary.styles[likely.argmax()]
+    return named(vocabulary, best), [f"{name} sounds like {best} ({100 * likely.max():.0f} %): so it goes on."]

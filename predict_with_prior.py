@@ -109,7 +109,7 @@ def main(args) -> None:
     made, paths = compose.likeliest_first(made), []
     for one in made:
         path = midi.save_new(one.piece, args.out, f"{Path(args.prior).stem}-{'completed' if given else 'continued'}")
-        also = beside.write_beside(path, one.piece, args, beside.about(args, how.seed), None if given else before)
+        also = beside.write_beside(path, one.piece, args, beside.about(args, how.seed), before)
         print(
             f"Wrote {path}: {len(before)} notes of {args.prior} and {len(one.piece) - len(before)} new ones, "
             f"{one.told()}, seed {how.seed}{also}"

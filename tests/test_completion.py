@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from conftest import band_piece, make_piece, one_line_error, random_piece, run, save
 
-from utils import checkpoint, completion, dataset, events, midi, particles
+from utils import checkpoint, completion, dataset, ensemble, events, midi, particles
 from utils.checkpoint import Checkpoint
 from utils.completion import Asked
 from utils.constraints import Players
@@ -108,6 +108,17 @@ def test_a_melody_alone_gets_those_who_usually_play_with_it(learnt: Checkpoint):
     assert len(made.piece) > len(melody)
     some = complete(learnt, melody, keep="tune", others="violin 2, Bass")
     assert {part.called() for part in some.parts} <= {"Tune", "Violin 2", "Bass"} and len(some.parts) > 1
+
+
+def test_a_part_is_who_its_name_says(learnt: Checkpoint):
+    """Even where the one above it is not there, or is called and sounds otherwise: else each would be one too high."""
+    prior = band_piece(57)
+    named = {1: Part("Violin 1", 40), 2: Part("Violin 2", 40), 0: Part("Tune", 68)}
+    prior.parts = [named.get(i, part) for i, part in enumerate(prior.parts)]
+    heard = events.from_piece(prior.take((prior.part == 0) | (prior.part == 2)), learnt.vocabulary.representation)
+    values, _ = ensemble.in_company(learnt.vocabulary, heard, learnt.about["openings"])
+    names = {heard.parts[value].name: learnt.vocabulary.players[known].name for value, known in values.items()}
+    assert names == {"Tune": "Flute", "Violin 2": "Violin 2"}
 
 
 def test_what_is_given_costs_what_it_costs(learnt: Checkpoint):

@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from evaluate import show_judge
-from utils import checkpoint, dataset, events, midi, theory
+from utils import checkpoint, compose, dataset, events, midi, theory
 from utils.errors import UserError
 from utils.events import Representation
 from utils.heads import Shape
@@ -397,12 +397,13 @@ def test_the_playing_scripts_say_what_they_copied(weights: Path, music: Path, tm
     kept = checkpoint.load(weights)
     sources, _ = copying.read_split(kept.about)
     classes, _ = kept.vocabulary.encode(sources[0].events)
-    copying.report(kept, [Path("a.mid")], [classes])
+    made = [compose.Made(random_piece(0), classes, 1.0)]
+    copying.report(kept, [Path("a.mid")], made)
     line = f"longest run shared with the training music: {len(sources[0].events)} notes ({sources[0].name}, beat 0)\n"
     assert capsys.readouterr().out == line
     for folder in (tmp_path, tmp_path / "nowhere", "samples"):  # empty, not there, and other music
         about = {**kept.about, "settings": {**kept.about["settings"], "midi_dir": str(folder)}}
-        copying.report(replace(kept, about=about), [Path("a.mid")], [classes])
+        copying.report(replace(kept, about=about), [Path("a.mid")], made)
     assert capsys.readouterr().out == ""
     for script in ("generate_music.py", "predict_with_prior.py"):
         flags = ["--weights", weights, "--out", tmp_path, "--notes", 20, "--count", 2, "--no-wav", "--no-picture"]

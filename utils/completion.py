@@ -107,23 +107,29 @@ def cast(weights: Checkpoint, prior: Piece, kept: np.ndarray, others: str) -> tu
     vocabulary = weights.vocabulary
     if kept.any() and not vocabulary.players:
         raise UserError("These weights have learnt no parts, so none can be kept: choose others with --weights.")
+    openings, players = weights.about["openings"], {}
     if not kept.all() and not others:
         heard, _ = ensemble.without_unknown_drums(vocabulary, prior)
-        _, playing, remarks = ensemble.hear(vocabulary, prior)
+        _, playing, remarks = ensemble.hear(vocabulary, prior, openings)
         mine = {value for value, part in playing.players.items() if kept[prior.parts.index(part)]}
         if kept.any() and not 0 < len(mine) < len(playing.players):
-            known = ", ".join(ensemble.names(vocabulary))
-            raise UserError(f"This network knows too few parts to keep some and write others: {known}. See --weights.")
+            raise UserError("This network knows too few parts to keep some and write others: choose other --weights.")
         return Cast(heard, playing, mine), remarks
     alone, remarks = ensemble.without_unknown_drums(vocabulary, prior.take(kept[prior.part]))
     heard = events.from_piece(alone, vocabulary.representation)
-    wanted, more = ensemble.asked(vocabulary, others, False, "--parts") if others else (None, [])
-    values, written = ensemble.beside(vocabulary, heard, weights.about["openings"], wanted)
-    players = {known: heard.parts[value] for value, known in values.items()}
-    said = [f"{part.called()} is heard as {vocabulary.players[known].name}." for known, part in players.items()]
-    names = ", ".join(part.called() for part in written.players.values())
-    said.append(f"Written beside {'it' if len(players) == 1 else 'them'}: {names}.")
-    return Cast(alone, Ensemble(players | written.players), set(players)), remarks + more + said
+    if others:
+        drums = any(name.strip().lower() in ensemble.KIT for name in others.split(","))
+        wanted, more = ensemble.asked(vocabulary, others, drums, "--parts")
+        players, remarks = wanted.players, remarks + more
+    values, rest = ensemble.in_company(vocabulary, heard, openings, frozenset(players), more=1)
+    if not values:
+        raise UserError("This network knows nobody who plays beside the parts that are kept: choose other --weights.")
+    written = players or ensemble.of_classes(vocabulary, list(rest)).players
+    own = {known: heard.parts[value] for value, known in values.items()}
+    remarks += [f"{part.called()} is heard as {vocabulary.players[known].name}." for known, part in own.items()]
+    names = ", ".join(part.called() for part in written.values())
+    remarks.append(f"Written beside {'it' if len(own) == 1 else 'them'}: {names}.")
+    return Cast(alone, Ensemble(own | written), set(own)), remarks
 
 
 def given_events(vocabulary: Vocabulary, who: Cast, regions: np.ndarray, end: int) -> Given:

@@ -1,6 +1,7 @@
 """Who plays in new music: the parts of an opening, those that were asked for, or those of a fragment."""
 
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -105,18 +106,23 @@ def asked(vocabulary: Vocabulary, wish: str, drums: bool, flag: str = "--instrum
     return Ensemble(players), remarks
 
 
-def of_fragment(vocabulary: Vocabulary, heard: Events, prior: Piece) -> tuple[Ensemble, list[str]]:
-    """The parts of the fragment `prior`, whose events are `heard`, and sentences on those that are heard as others."""
+def of_fragment(
+    vocabulary: Vocabulary, heard: Events, prior: Piece, openings: Sequence[dict] = ()
+) -> tuple[Ensemble, list[str]]:
+    """The parts of the fragment `prior`, whose events are `heard`, and sentences on those that are heard as others; see
+    `hear`."""
     if not vocabulary.players:
         return Ensemble({0: prior.parts[np.bincount(prior.part).argmax()]}), []
-    players, remarks = {}, []
-    for value, known in vocabulary.heard_as(heard).items():
+    players, remarks, company = {}, [], {}
+    if not set(heard.parts) <= set(vocabulary.players):
+        company, _ = in_company(vocabulary, heard, openings)
+    for value, known in (company or vocabulary.heard_as(heard)).items():
         part = heard.parts[value]
         if known in players:
             remarks.append(f"{part.called()} is one part too many for this network: {players[known].called()} goes on.")
             continue
         players[known] = part
-        if known != value:
+        if known != value and part.called() != vocabulary.players[known].name:
             remarks.append(f"{part.called()} is new to this network: it is heard as {vocabulary.players[known].name}.")
     order = {part: i for i, part in enumerate(prior.parts)}
     return Ensemble(dict(sorted(players.items(), key=lambda item: order[item[1]]))), remarks
@@ -132,36 +138,42 @@ def without_unknown_drums(vocabulary: Vocabulary, prior: Piece) -> tuple[Piece, 
     return prior.take(~drums), ["This network has learnt no drums: those of the fragment end with it."]
 
 
-def beside(
-    vocabulary: Vocabulary, kept: Events, openings: list[dict], wanted: Ensemble | None
-) -> tuple[dict[int, int], Ensemble]:
-    """As which of the network's parts those of `kept` are heard, value -> value, and who else plays: who is `wanted`,
-    or else who plays with them in the training music. Of the sets of parts that the openings have it is the one that is
-    nearest and commonest. Raises UserError if nobody else could play."""
-    mean, theirs = {value: known.mean for value, known in vocabulary.players.items()}, means(kept)
-    asked, sets = set(wanted.players if wanted else ()), Counter(frozenset(one["parts"]) for one in openings)
+def by_name(vocabulary: Vocabulary, heard: Events) -> dict[int, int]:
+    """The value of each part of a piece, or of the network's part of the same name and instrument: an alto is an alto,
+    even where there is no soprano above it."""
+    known = {(known.name.casefold(), parts.as_part(value)[1:3]): value for value, known in vocabulary.players.items()}
+    own = {v: known.get((part.name.casefold(), part[1:3]), v) for v, part in heard.parts.items()}
+    return own if len(set(own.values())) == len(own) else {value: value for value in own}
+
+
+def in_company(
+    vocabulary: Vocabulary, heard: Events, openings: Sequence[dict], wanted: frozenset[int] = frozenset(), more: int = 0
+) -> tuple[dict[int, int], set[int]]:
+    """As which of the network's parts those of a piece are heard, value -> value, each as another, and who of the
+    training music plays with them: who is `wanted`, if anybody is, or `more` others at least. Of the sets of parts that
+    the openings come from it is the one that is nearest and commonest; nothing and nobody if none fits."""
+    mean, own = {value: known.mean for value, known in vocabulary.players.items()}, by_name(vocabulary, heard)
+    theirs = {own[value]: each for value, each in means(heard).items()}
+    sets = Counter(frozenset(opening["parts"]) for opening in openings)
     if wanted:
         sets[frozenset(mean)] += 1
-    best, least = None, np.inf
+    best, least = ({}, set()), np.inf
     for members, count in sets.items():
-        heard = parts.heard_as(theirs, {value: mean[value] for value in sorted(members - asked)})
-        others = asked or members - set(heard.values())
-        if len(set(heard.values())) == len(theirs) and others:
-            unlike = sum(parts.distance(value, theirs[value], k, mean[k]) for value, k in heard.items())
-            cost = unlike / UNLIKE - np.log(count) + len(asked - members)
+        as_others = parts.heard_as(theirs, {value: mean[value] for value in sorted(members - wanted)})
+        others = set(wanted or members - set(as_others.values()))
+        if len(set(as_others.values())) == len(theirs) and len(others) >= more:
+            unlike = sum(parts.distance(value, theirs[value], k, mean[k]) for value, k in as_others.items())
+            cost = unlike / UNLIKE - np.log(count) + len(wanted - members)
             if cost < least:
-                best, least = (heard, wanted or of_classes(vocabulary, list(others))), cost
-    if best is None:
-        raise UserError(
-            "This network knows nobody who could play beside the parts that are kept: choose other --weights."
-        )
+                best, least = ({v: as_others[own[v]] for v in own if own[v] in as_others}, others), cost
     return best
 
 
-def hear(vocabulary: Vocabulary, prior: Piece) -> tuple[Events, Ensemble, list[str]]:
+def hear(vocabulary: Vocabulary, prior: Piece, openings: Sequence[dict] = ()) -> tuple[Events, Ensemble, list[str]]:
     """The events of a fragment as far as the network can hear them, who plays, and sentences on what it hears
-    otherwise than it is. Raises UserError if it can hear nothing."""
+    otherwise than it is. Parts that it does not know are heard as the nearest, with `openings` as parts that play
+    together in the music that these are from. Raises UserError if it can hear nothing."""
     known, remarks = without_unknown_drums(vocabulary, prior)
     heard = events.from_piece(known, vocabulary.representation)
-    players, more = of_fragment(vocabulary, heard, prior)
+    players, more = of_fragment(vocabulary, heard, prior, openings)
     return heard, players, remarks + more

@@ -4,6 +4,7 @@ colour; drums have a strip of their own. Shapes: N notes, S systems."""
 import warnings
 from collections import Counter
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -109,27 +110,44 @@ def facts(piece: Piece, shown: Piece) -> str:
     return " · ".join([*key, f"{len(piece)} notes", f"{piece.clock()} minutes", *rest])
 
 
+def given_bars(piece: Piece, prior: Piece) -> list[tuple[int, int]]:
+    """Where the bars of a piece begin and end, in ticks, in which all is of `prior`; none if that just opens it."""
+    given = set(zip(prior.onset.tolist(), prior.pitch.tolist(), (prior.parts[i] for i in prior.part), strict=True))
+    rows = zip(piece.onset.tolist(), piece.pitch.tolist(), (piece.parts[i] for i in piece.part), strict=True)
+    new = np.array([onset for onset, *what in rows if (onset, *what) not in given], int)
+    if not len(new) or new.min() >= prior.onset.max():
+        return []
+    lines = [tick for tick, *_ in piece.bars()] + [int((piece.onset + piece.duration).max())]
+    return [(begin, end) for begin, end in pairwise(lines) if not ((begin <= new) & (new < end)).any()]
+
+
 def draw(figure: Figure, piece: Piece, title: str, about: str, prior: Piece | None) -> None:
     """Draw the whole picture, see `write`, and give the figure its size."""
     shown, loudest = beginning(piece), piece.velocity.max()
     pitched, drums = pitched_and_drums(shown)
     (legend, tones), (rows, row) = colours_of(pitched), rows_of(drums)
     page, room = page_of(figure, shown, len(rows), len(legend)), WIDTH - LEFT - RIGHT
-    continued = prior is not None and 0 < len(prior) < len(piece)
+    both = prior is not None and 0 < len(prior) < len(piece)
+    given = given_bars(shown, prior) if both else []
+    continued = both and not given
     page.text(LEFT, 0.38, "".join(filter(str.isprintable, title)), 17, room, color="#1d2129", weight="bold")
-    page.text(LEFT, 0.72, f"{about} · {facts(piece, shown)}", 10.5, room - 2.1 * continued)  # beside two swatches
+    page.text(LEFT, 0.72, f"{about} · {facts(piece, shown)}", 10.5, room - 2.1 * both)  # beside two swatches
     for i, (name, (_, loud)) in enumerate(legend.items()):
         line, column = divmod(i, COLUMNS)
         page.swatch(name, loud, LEFT + column * room / COLUMNS, 1.05 + line * LEGEND, room / COLUMNS)
     page.strip(rows)
     page.notes(pitched, shades(pitched.velocity, loudest, tones))
     page.strokes(drums, row[drums.pitch], shades(drums.velocity, loudest, DRUMS if len(pitched) else NEW))
+    for begin, end in given:
+        page.shade(begin, end)
+    if given:
+        page.swatch("given", SHADE, LEFT + room - 1.95, 0.72)
     if continued:
         seam, x = np.sort(piece.onset)[[len(prior)]], LEFT + room - 1.95
         page.upright(seam, page.system(seam), colors=SEAM, linewidth=2, zorder=4)
         page.swatch("prior", SHADE if legend else PRIOR[1], x, 0.72)
         if legend:
-            page.shade(seam)
+            page.shade(0, int(seam[0]))
         else:
             page.swatch("continuation", NEW[1], x + 0.8, 0.72)
             pitched, drums = pitched_and_drums(beginning(prior))
@@ -141,8 +159,9 @@ def draw(figure: Figure, piece: Piece, title: str, about: str, prior: Piece | No
 def write(piece: Piece, path: Path, about: str, prior: Piece | None = None, title: str | None = None) -> None:
     """A PNG of the notes of a piece against its bars and beats, in systems as a score has, each with the keys that it
     needs; `about` is the line under the title, which is by default the file's name. The notes of `prior`, which are
-    also in `piece`, have another colour, or another ground if there are several parts, and a line
-    stands where they end. Raises OSError if it cannot be written."""
+    also in `piece`, have another colour, or another ground if there are several parts, and a line stands where they
+    end; where new ones stand between them, the bars without new ones have another ground. Raises OSError if it cannot
+    be written."""
     figure = Figure(dpi=DPI)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # letters of a file's name that the font lacks

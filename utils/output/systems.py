@@ -163,8 +163,8 @@ class Page:
         self.axes.hlines(y, x, x + 0.16, colors=[colour], linewidth=12)
         self.text(x + 0.26, y, name, 10.5, room - 0.35)
 
-    def shade(self, tick: np.ndarray) -> None:
-        """Colour the ground under what is before a tick (1,)."""
-        width = self.x(np.clip(tick, self.edges[:-1], self.edges[1:]), self.systems) - LEFT
+    def shade(self, begin: int, end: int) -> None:
+        """Colour the ground under what is between two ticks."""
+        left, right = (self.x(np.clip(tick, self.edges[:-1], self.edges[1:]), self.systems) for tick in (begin, end))
         middle, height = (self.top + self.foot) / 2, self.foot - self.top
-        self.axes.barh(middle, width, height, left=LEFT, color=SHADE, linewidth=0, zorder=2.5)  # under the notes
+        self.axes.barh(middle, right - left, height, left=left, color=SHADE, linewidth=0, zorder=2.5)  # under the notes

@@ -113,7 +113,7 @@ def test_a_melody_alone_gets_those_who_usually_play_with_it(learnt: Checkpoint):
 def test_a_part_is_who_its_name_says(learnt: Checkpoint):
     """Even where the one above it is not there, or is called and sounds otherwise: else each would be one too high."""
     prior = band_piece(57)
-    named = {1: Part("Violin 1", 40), 2: Part("Violin 2", 40), 0: Part("Tune", 68)}
+    named = {1: Part("Violin 1", 40), 2: Part("Violin 2", 40), 0: Part("Tune", 74)}
     prior.parts = [named.get(i, part) for i, part in enumerate(prior.parts)]
     heard = events.from_piece(prior.take((prior.part == 0) | (prior.part == 2)), learnt.vocabulary.representation)
     values, _ = ensemble.in_company(learnt.vocabulary, heard, learnt.about["openings"])

@@ -34,6 +34,7 @@ CSS = """
 .gradio-container {width: 100%; max-width: 1280px !important; margin: auto}
 .roll img, audio {width: 100%}
 #message {min-height: 3em}
+.bars textarea, .bars input {height: 100%; border: 1px solid var(--border-color-primary) !important}
 #trouble p {color: #b84a00}
 """
 
@@ -114,12 +115,12 @@ class Page:
 
     def place_choices(self) -> None:
         """How much new music, and of what kind."""
-        most, pieces = self.args, self.args.count
+        most = self.args
         self.unit = gr.Radio([NOTES, BARS], value=NOTES, label="Length in")
         self.notes = gr.Slider(10, most.notes, min(200, most.notes), step=10, label="New notes")
         about = "of which the last brings it to an end"
         self.bars = gr.Slider(1, most.bars, min(16, most.bars), step=1, label="New bars", info=about, visible=False)
-        self.count = gr.Slider(1, max(pieces, 2), 1, step=1, label="Pieces", visible=pieces > 1)
+        self.count = gr.Slider(1, max(most.count, 2), 1, step=1, label="Pieces", visible=most.count > 1)
         about = "none: as in a passage of the training music, or as the fragment sounds; several are mixed"
         self.style = gr.Dropdown([], multiselect=True, label="Style", info=about, visible=False)
         about = "a scale may be typed, such as D dorian; a fragment goes on in its own"
@@ -128,10 +129,9 @@ class Page:
         self.players = gr.Dropdown([], multiselect=True, label="Parts", info=about, elem_id="players")
         self.instrument = gr.Dropdown([AS_BEFORE, *instruments.INSTRUMENTS], value="", label="Sound")
         with gr.Accordion("More", open=False, elem_id="more"):
-            about = (
-                f"lower: safer; higher: bolder; empty: {compose.TEMPERATURE}, or {completion.TEMPERATURE} around what "
-            )
-            self.temperature = gr.Textbox("", label="Temperature", info=about + "is kept", max_length=18)
+            usual = f"empty: {compose.TEMPERATURE}, or {completion.TEMPERATURE} around what is kept"
+            about = f"lower is safer, higher is bolder; {usual}"
+            self.temperature = gr.Textbox("", label="Temperature", info=about, max_length=18)
             self.top_p = gr.Slider(0.05, 1, 1, step=0.05, label="Top-p", info="lower leaves out the unlikely notes")
             with gr.Row():
                 self.seed = gr.Textbox("", label="Seed", info="empty: a new one", max_length=18, elem_id="seed")
@@ -161,7 +161,7 @@ class Page:
         told = {self.session, self.made, self.weights, self.source, self.prior, *trimming, self.seed, self.temperature}
         told |= {getattr(self, name) for name in CHOICES}
         changed = [self.message, self.made, self.source, *(part for slot in self.slots for part in slot.parts)]
-        how = {"show_progress_on": self.message, **PRIVATE}
+        how = {"show_progress_on": self.message, "concurrency_id": "music", **PRIVATE}  # one after the other
         self.button.click(self.generate, told, changed, **how)
         for slot in self.slots:
             slot.more.click(self.go_on, [slot.name, self.made], self.source, **PRIVATE)
@@ -243,7 +243,7 @@ class Page:
         return {self.trouble: "  \n".join(problems), **shown}
 
     def ordered(self, asked: dict, slot: Slot | None) -> Order:
-        """What the visitor asks for; with a `slot`, bars of its piece anew. Raises UserError."""
+        """What the visitor asks for; with a `slot`, another version of bars of its piece. Raises UserError."""
         path = networks(self.args.weights_dir).get(asked[self.weights])
         if path is None:
             raise UserError(f"Choose weights: those in {self.args.weights_dir}/ are listed when the page loads.")
@@ -252,7 +252,7 @@ class Page:
         choices |= {"most": self.args.notes, "seed": seed, "temperature": temperature}
         if slot:
             name = asked[slot.name]
-            choices |= {"name": name, "mode": ANEW, "keep": [], "fill": asked[slot.bars], "count": 1}
+            choices |= {"name": name, "mode": ANEW, "keep": [], "fill": asked[slot.bars], "count": 1, "seed": None}
             return Order(path, asked[self.made][name], **choices)
         return Order(path, None if asked[self.source] == NOTHING else self.trimmed(asked), **choices)
 
@@ -262,14 +262,13 @@ class Page:
         progress: gr.Progress = gr.Progress(track_tqdm=True),  # noqa: B008
         slot: Slot | None = None,
     ) -> Iterator[dict]:
-        """Compose what is asked for, with a `slot` bars of its piece anew; then write and show one piece after the
-        other."""
+        """Compose what is asked for, see `ordered`; then write and show one piece after the other."""
         yield {self.message: ""}
         try:
             wanted = self.ordered(asked, slot)
             progress(0, desc="composing")
             music = order.filled(wanted, *network(wanted.weights, wanted.weights.stat().st_mtime))
-            yield {slot.box: gr.Group(visible="hidden") for slot in self.slots}
+            yield {place.box: gr.Group(visible="hidden") for place in self.slots}
             files, made, problems = SimpleNamespace(**self.beside, notation=True), asked[self.made], []
             for i, (one, place) in enumerate(zip(music.made, self.slots, strict=False)):
                 progress((i, len(music.made)), desc="sound and picture")

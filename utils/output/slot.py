@@ -38,10 +38,10 @@ class Slot:
             with gr.Row():
                 hint = {"show_label": False, "container": False, "placeholder": "bars, such as 5-8"}
                 self.bars = gr.Textbox(
-                    label=f"Bars of piece {number}", max_length=40, min_width=120, elem_id=f"bars-{number}", **hint
+                    max_length=40, min_width=120, elem_id=f"bars-{number}", elem_classes="bars", **hint
                 )
                 self.again = gr.Button("Another version of these bars", size="md", scale=2, min_width=240)
-        self.parts = [self.name, self.box, self.title, self.sound, self.roll, *self.files.values(), self.bars]
+        self.parts = [self.name, self.box, self.title, self.sound, self.roll, *self.files.values()]
 
     def show(self, one: Made, path: Path) -> dict:
         """The changes to the page that show a piece, its MIDI file `path` and what is beside that."""
@@ -53,5 +53,4 @@ class Slot:
             self.sound: sibling(path, ".wav"),
             self.roll: sibling(path, ".png"),
             **{button: gr.DownloadButton(value=sibling(path, ending)) for ending, button in self.files.items()},
-            self.bars: "",
         }

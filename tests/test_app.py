@@ -338,9 +338,9 @@ def test_nobody_gets_more_than_the_settings_allow(tmp_path: Path):
 
     from utils.output import page
 
-    one = page.Page(settings.parse(ROOT / "app.py", ["--notes", "50", "--count", "3"]), str(tmp_path))
-    assert one.notes.preprocess(50) == 50 and one.count.preprocess(3) == 3
-    for slider, value in ((one.notes, 51), (one.count, 4)):
+    one = page.Page(settings.parse(ROOT / "app.py", ["--notes", "50", "--bars", "8", "--count", "3"]), str(tmp_path))
+    assert [one.notes.preprocess(50), one.bars.preprocess(8), one.count.preprocess(3)] == [50, 8, 3]
+    for slider, value in ((one.notes, 51), (one.bars, 9), (one.count, 4)):
         with pytest.raises(gradio.Error):
             slider.preprocess(value)
 
@@ -469,7 +469,12 @@ def test_without_gradio_it_says_what_to_install():
 
 @pytest.mark.parametrize(
     ("flags", "sentence"),
-    [(["--notes", 5], "at least 20"), (["--count", 0], "at least 1"), (["--upload", -1], "at least")],
+    [
+        (["--notes", 5], "at least 20"),
+        (["--bars", 1], "at least 2"),
+        (["--count", 0], "at least 1"),
+        (["--upload", -1], "at least"),
+    ],
 )
 def test_wrong_settings_are_one_sentence(flags: list, sentence: str):
     assert sentence in one_line_error(run("app.py", *flags))

@@ -24,12 +24,13 @@ PRIOR_DIR = "samples"  # folder of the fragments to choose from: its MIDI files 
 SOUNDFONT = ""  # .sf2 or .sf3 file that plays the sound ('': the one that comes with pretty_midi)
 # ---- how much a visitor may ask for
 UPLOAD = 2.0  # megabytes of a MIDI file
-NOTES = 2000  # new notes in a piece
+NOTES = 2000  # new notes in a piece, and notes of one that is written around
+BARS = 64  # new bars in a piece
 COUNT = 4  # pieces at once
 
 
 def main(args) -> None:
-    for name, least in {"port": 1, "notes": 20, "count": 1, "upload": 0.001}.items():
+    for name, least in {"port": 1, "notes": 20, "bars": 2, "count": 1, "upload": 0.001}.items():
         settings.at_least(name, getattr(args, name), least)
     settings.at_most("port", args.port, 65_535)
     if importlib.util.find_spec("gradio") is None:

@@ -15,13 +15,22 @@ from collections.abc import Callable, Hashable, Iterator
 from importlib.util import find_spec
 from pathlib import Path
 
+import numpy as np
 import pytest
-from conftest import ROOT, one_line_error, random_piece, run, save
+from conftest import ROOT, band_piece, one_line_error, random_piece, run, save
+from test_completion import notes
 
 from utils import checkpoint, midi, settings
+from utils.errors import UserError
+from utils.output import order
+from utils.output.order import AROUND, BARS, Order
+from utils.piece import Piece
+from utils.stepper import Stepper
+from utils.tonality import Tonality
 
 BROWSER = shutil.which("chromium") or shutil.which("google-chrome")
 DRIVER = shutil.which("chromedriver")
+SEED = "#seed input, #seed textarea"
 needs_gradio = pytest.mark.skipif(not find_spec("gradio"), reason="no Gradio: pip install -r requirements-app.txt")
 needs_browser = pytest.mark.skipif(
     not (BROWSER and DRIVER and find_spec("selenium")),
@@ -30,13 +39,16 @@ needs_browser = pytest.mark.skipif(
 
 
 @pytest.fixture(scope="module")
-def address(weights: Path, tmp_path_factory) -> Iterator[str]:
-    """Where the page is, with the tiny weights to choose from. When it is ended, nothing that visitors made is left."""
-    scratch = tmp_path_factory.mktemp("scratch")
+def address(weights: Path, band: Path, tmp_path_factory) -> Iterator[str]:
+    """Where the page is, with the tiny weights to choose from, of which those of the band are the older. When it is
+    ended, nothing that visitors made is left."""
+    scratch, folder = tmp_path_factory.mktemp("scratch"), tmp_path_factory.mktemp("offered")
+    for modified, path in enumerate([band, weights]):
+        os.utime(shutil.copy(path, folder), (modified, modified))
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    flags = ["--no-browser", "--port", str(port), "--weights-dir", str(weights.parent)]
+    flags = ["--no-browser", "--port", str(port), "--weights-dir", str(folder)]
     environment = {**os.environ, "NO_PROXY": "127.0.0.1", "TMPDIR": str(scratch)}
     process = subprocess.Popen([sys.executable, "app.py", *flags], cwd=ROOT, env=environment, stdout=subprocess.PIPE)
     try:
@@ -105,10 +117,17 @@ class Visitor:
         find = self.driver.find_elements
         wait_for(lambda: find("css selector", "input[type='file']"), "a place for files")[0].send_keys(str(path))
 
-    def seed(self, number: int) -> None:
-        (box,) = self.all("#seed input, #seed textarea")
+    def fill(self, field: str, text: object) -> None:
+        (box,) = self.all(field)
         box.clear()
-        box.send_keys(str(number))
+        box.send_keys(str(text))
+
+    def seed(self, number: int) -> None:
+        """Enter a seed, which is folded away at first."""
+        if not self.all(SEED):
+            self.driver.find_element("css selector", "#more button").click()
+        wait_for(lambda: self.all(SEED), "the field of the seed")
+        self.fill(SEED, number)
 
     def generate(self, name: str) -> None:
         """Press the button and wait until the piece of that name, and all else, is there."""
@@ -218,6 +237,52 @@ def test_a_bad_upload_gets_a_sentence(visitor: Visitor, tmp_path: Path):
     wait_for(lambda: "nothing to begin with" in visitor.text("#message"), "a sentence")
 
 
+@needs_gradio
+@needs_browser
+def test_a_part_is_kept_and_bars_are_made_anew(visitor: Visitor, tmp_path: Path):
+    save(band_piece(50), tmp_path / "tune.mid")
+    visitor.choose("Weights", "band")
+    visitor.choose("Begin with", "a MIDI file of mine")
+    visitor.upload(tmp_path / "tune.mid")
+    wait_for(lambda: len(visitor.all("audio")) == 1, "the fragment")
+    assert visitor.named("label", "New notes") and not visitor.all("input[aria-label='Parts that are kept']")
+    wait_for(lambda: [label.click() for label in visitor.named("label", AROUND)[:1]], "the choice")
+    visitor.choose("Parts that are kept", "Flute")
+    assert not visitor.named("label", "New notes") and not visitor.all("input[aria-label='Length in']")
+    visitor.seed(7)
+    visitor.generate("band-seed-7-001")
+    given = midi.read(tmp_path / "tune.mid")
+    given = given.take(slice(100))
+    made = midi.read(visitor.download("MIDI", ".mid"))
+    assert notes(made, of_flute(made)) == notes(given, of_flute(given)) and notes(made) != notes(given)
+    assert "nats a note" in visitor.text(".title")
+
+    visitor.fill("#bars-1 input, #bars-1 textarea", "9")
+    visitor.press("Another version of these bars")
+    wait_for(lambda: "has the bars 1 to 4" in visitor.text("#message"), "a sentence")
+    assert visitor.named("h3", "band-seed-7-001")
+    visitor.fill("#bars-1 input, #bars-1 textarea", "2")
+    visitor.press("Another version of these bars")
+    wait_for(lambda: not visitor.named("h3", "seed-7-") and "Seed" in visitor.text("#message"), "other bars")
+    again = midi.read(visitor.download("MIDI", ".mid"))
+    assert notes(again, ~in_bars(again, 2, 2)) == notes(made, ~in_bars(made, 2, 2))
+    assert notes(again) != notes(made)
+    # What was made first is there to begin with.
+    visitor.choose("Begin with", "band-seed-7-001")
+    wait_for(lambda: len(visitor.all("audio")) == 2, "the piece as a fragment")
+
+
+def of_flute(piece: Piece) -> np.ndarray:
+    """(N,) which notes are the flute's."""
+    return np.array([part.called() == "Flute" for part in piece.parts])[piece.part]
+
+
+def in_bars(piece: Piece, first: int, last: int) -> np.ndarray:
+    """(N,) which notes begin in these bars, in 4/4."""
+    bar = piece.onset // (4 * piece.ticks_per_quarter) + 1
+    return (first <= bar) & (bar <= last)
+
+
 def status(request: urllib.request.Request | str) -> int:
     try:
         return urllib.request.urlopen(request, timeout=20).status
@@ -273,9 +338,9 @@ def test_nobody_gets_more_than_the_settings_allow(tmp_path: Path):
 
     from utils.output import page
 
-    one = page.Page(settings.parse(ROOT / "app.py", ["--notes", "50", "--count", "3"]), str(tmp_path))
-    assert one.notes.preprocess(50) == 50 and one.count.preprocess(3) == 3
-    for slider, value in ((one.notes, 51), (one.count, 4)):
+    one = page.Page(settings.parse(ROOT / "app.py", ["--notes", "50", "--bars", "8", "--count", "3"]), str(tmp_path))
+    assert [one.notes.preprocess(50), one.bars.preprocess(8), one.count.preprocess(3)] == [50, 8, 3]
+    for slider, value in ((one.notes, 51), (one.bars, 9), (one.count, 4)):
         with pytest.raises(gradio.Error):
             slider.preprocess(value)
 
@@ -297,6 +362,102 @@ def test_what_is_said_when_there_are_no_weights_or_no_seed(tmp_path: Path, weigh
     assert "--tempo is 2000" in answer(weights.parent, seed="", tempo=2000)
 
 
+@needs_gradio
+def test_other_versions_are_of_the_piece_beside_the_button(tmp_path: Path, weights: Path):
+    from utils.output import page
+
+    one = page.Page(settings.parse(ROOT / "app.py", ["--weights-dir", str(weights.parent)]), str(tmp_path))
+    asked = {part: getattr(part, "value", None) for part in vars(one).values() if isinstance(part, Hashable)}
+    slot, piece = one.slots[0], random_piece(1)
+    asked |= {one.weights: "tiny", one.made: {"mine": piece}, slot.name: "mine", slot.bars: "3"}
+    asked |= {one.seed: "7", one.mode: AROUND, one.count: 4}
+    wanted = one.ordered(asked, slot)
+    assert wanted.prior is piece and wanted.seed is None  # the same seed would make the same version again and again
+    assert (wanted.mode, wanted.fill, wanted.count) == (order.ANEW, "3", 1)
+    with pytest.raises(UserError, match="which bars"):
+        one.ordered({**asked, slot.bars: " "}, slot)
+    with pytest.raises(UserError, match="The temperature 'warm' is not a number"):
+        one.ordered({**asked, one.temperature: "warm"}, slot)
+
+
+@needs_gradio
+@pytest.mark.parametrize(
+    ("source", "mode", "shown"),
+    [
+        ("nothing", "bars anew", {"unit", "notes", "players"}),
+        ("prior", "go on after it", {"unit", "notes"}),
+        ("prior", "other parts around those kept", {"keep", "players"}),
+        ("prior", "bars anew", {"keep", "fill"}),
+    ],
+)
+def test_only_what_means_something_is_shown(tmp_path: Path, source: str, mode: str, shown: set[str]):
+    from utils.output import page
+
+    one = page.Page(settings.parse(ROOT / "app.py", []), str(tmp_path))
+    names = ["fill", "keep", "unit", "notes", "bars", "players"]
+    changes = one.arrange(source, mode, "notes")
+    assert {name for name, change in zip(names, changes, strict=True) if change.visible} == shown
+
+
+def test_an_order_of_bars_in_a_key(weights: Path):
+    music = filled(weights, unit=BARS, bars=4, key="D dorian", key_lock=True, count=2)
+    assert [one.nats for one in music.made] == sorted(one.nats for one in music.made) and len(music.made) == 2
+    assert "seed 5" in music.line and "temperature 0.9" in music.line
+    for one in music.made:
+        assert one.told().startswith("in D dorian, ")
+        assert set(one.piece.pitch % 12) <= set(np.flatnonzero(Tonality(2, "dorian").pitch_classes))
+        assert (one.piece.onset + one.piece.duration).max() <= 4 * 4 * one.piece.ticks_per_quarter
+
+
+def test_an_order_goes_on_at_a_bar_line_in_another_tempo(weights: Path):
+    prior = random_piece(1).take(slice(20))
+    music = filled(weights, prior=prior, notes=10, at_bar=True, tempo=90)
+    (one,) = music.made
+    assert notes(music.before, slice(20)) == notes(prior)
+    assert one.piece.onset[20] % 1920 == 0 and one.piece.tempos == [(0, round(60e6 / 90))]
+
+
+def test_an_order_keeps_parts_and_other_bars(band: Path):
+    prior = band_piece(50)
+    around = filled(band, prior=prior, mode=AROUND, keep=["Flute"], players=["Bass"])
+    piece = around.made[0].piece
+    assert notes(piece, of_flute(piece)) == notes(prior, of_flute(prior))
+    assert {part.called() for part in piece.parts} == {"Flute", "Bass"}
+    assert "Written beside it: Bass." in around.remarks and "temperature 0.8" in around.line
+
+    (anew,) = filled(band, prior=prior, mode=order.ANEW, keep=["Flute"], fill="2-3", players=["Bass"]).made
+    for which in (~in_bars(prior, 2, 3), of_flute(prior)):
+        assert set(notes(prior, which)) <= set(notes(anew.piece))
+    assert notes(anew.piece) != notes(prior)
+
+
+@pytest.mark.parametrize(
+    ("wish", "sentence"),
+    [
+        ({"style": ["jazz"]}, "have learnt no styles"),
+        ({"key": "H minor"}, "the scales are"),
+        ({"key_lock": True}, "keeps the music in a key"),
+        ({"instrument": "Kazoo"}, "Kazoo"),
+        ({"mode": AROUND}, "Choose the parts to keep"),
+        ({"mode": AROUND, "keep": ["Tuba"]}, "The fragment has no part 'Tuba'"),
+        ({"mode": order.ANEW}, "which bars"),
+        ({"mode": order.ANEW, "fill": "x"}, "names no bars"),
+        ({"mode": order.ANEW, "fill": "9"}, "has the bars 1 to 8"),
+        ({"mode": order.ANEW, "fill": "2", "most": 10}, "with more than 10 it can only be continued"),
+    ],
+)
+def test_an_order_that_cannot_be_filled_gets_a_sentence(weights: Path, wish: dict, sentence: str):
+    prior = random_piece(1) if "mode" in wish else None
+    with pytest.raises(UserError, match=sentence):
+        filled(weights, prior=prior, **wish)
+
+
+def filled(weights: Path, **wish: object) -> order.Filled:
+    """What comes of an order with these fields."""
+    learnt = checkpoint.load(weights)
+    return order.filled(Order(weights, seed=5, **wish), learnt, Stepper(learnt))
+
+
 def test_without_gradio_it_says_what_to_install():
     code = (
         "import importlib.util; importlib.util.find_spec = lambda name: None\n"
@@ -308,7 +469,12 @@ def test_without_gradio_it_says_what_to_install():
 
 @pytest.mark.parametrize(
     ("flags", "sentence"),
-    [(["--notes", 5], "at least 20"), (["--count", 0], "at least 1"), (["--upload", -1], "at least")],
+    [
+        (["--notes", 5], "at least 20"),
+        (["--bars", 1], "at least 2"),
+        (["--count", 0], "at least 1"),
+        (["--upload", -1], "at least"),
+    ],
 )
 def test_wrong_settings_are_one_sentence(flags: list, sentence: str):
     assert sentence in one_line_error(run("app.py", *flags))

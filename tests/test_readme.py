@@ -116,7 +116,7 @@ def test_the_gallery_is_whole():
         assert links and not [link for link in links if not (page.parent / link).exists()]
     gallery = ROOT / "samples" / "gallery"
     pieces = list(gallery.glob("*.mid"))
-    assert len(pieces) == 14
+    assert len(pieces) == 15
     for path in pieces:
         assert len(midi.read(path)) > 200
         assert path.with_suffix(".png").read_bytes()[:4] == b"\x89PNG"

@@ -2,6 +2,7 @@
 
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,8 @@ import train
 from utils import checkpoint, compose, dataset, events, midi, network, settings, styles
 from utils.errors import UserError
 from utils.events import Representation
+from utils.output import order
+from utils.output.order import Order
 from utils.sampler import Sampling
 from utils.stepper import Stepper
 from utils.vocabulary import Vocabulary, build_vocabulary
@@ -242,3 +245,12 @@ def test_how_well_styles_are_recognised_and_what_they_are_worth(weights: Path, f
         assert row["nats_per_note_told"] != row["nats_per_note"]
     assert f"recognised in {styles['recognised']:.0%} of 16 pieces" in result.stdout
     assert result.stdout.splitlines()[-1].endswith("17 pieces that it learnt from.")
+
+
+def test_the_page_goes_on_in_the_style_of_a_fragment_or_in_those_that_are_chosen(weights: Path, toy: Stepper):
+    learnt = checkpoint.load(weights)
+    wanted = Order(weights, prior=make_piece(bells(99)), notes=10, seed=1)
+    sounds_like = re.compile(r"The fragment sounds like bells \(\d+ %\): so it goes on.")
+    assert any(map(sounds_like.fullmatch, order.filled(wanted, learnt, toy).remarks))
+    chosen = order.filled(replace(wanted, style=["bells", "tunes"]), learnt, toy)
+    assert chosen.made and not any("sounds like" in remark for remark in chosen.remarks)

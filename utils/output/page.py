@@ -11,19 +11,21 @@ from types import SimpleNamespace
 
 import gradio as gr
 
-from utils import checkpoint, compose, ensemble, fragment, instruments, midi, theory
-from utils.compose import Wanted
+from utils import checkpoint, completion, compose, ensemble, fragment, instruments, midi
 from utils.errors import UserError
-from utils.output import beside
-from utils.piece import Piece, shortened
-from utils.sampler import Sampling
+from utils.output import beside, order
+from utils.output.order import AFTER, ANEW, AROUND, BARS, KEYS, NOTES, Order
+from utils.output.slot import Slot, player_and_picture, sibling
+from utils.piece import Piece
 from utils.stepper import Stepper
 
 NOTHING, UPLOADED = "nothing", "a MIDI file of mine"
 HEADING = "# Music generator\nNew music from a network that you trained, from nothing or from a fragment."
 WELCOME = "Your music will appear here."
-AS_BEFORE = "each part its own"
-DOWNLOADS = {".mid": "MIDI", ".wav": "WAV", ".musicxml": "MusicXML"}
+AS_BEFORE, AS_IT_COMES = ("each part its own", ""), ("as it comes", "")
+# The fields of an order that a visitor enters as they are, and the parts of the page of the same names.
+CHOICES = ["mode", "keep", "fill", "unit", "notes", "bars", "count", "style", "key", "players", "instrument"]
+CHOICES += ["top_p", "tempo", "at_bar", "key_lock"]
 PRIOR_NOTES = 100  # of a longer fragment, until the visitor asks for more: some bars, which the network reads at once
 PRIVATE = {"api_visibility": "private"}  # the page is for people: programs have the scripts
 # With the fonts of the visitor's system: nothing is fetched from elsewhere.
@@ -32,6 +34,7 @@ CSS = """
 .gradio-container {width: 100%; max-width: 1280px !important; margin: auto}
 .roll img, audio {width: 100%}
 #message {min-height: 3em}
+.bars textarea, .bars input {height: 100%; border: 1px solid var(--border-color-primary) !important}
 #trouble p {color: #b84a00}
 """
 
@@ -59,44 +62,14 @@ def network(path: Path, changed: float) -> tuple[checkpoint.Checkpoint, Stepper]
     return weights, Stepper(weights)
 
 
-def sibling(path: Path, ending: str) -> str | None:
-    """The file beside `path` that has the other ending, or None if it could not be written."""
-    file = path.with_suffix(ending)
-    return str(file) if file.exists() else None
-
-
-def player_and_picture(name: str) -> tuple[gr.Audio, gr.Image]:
-    """Where the sound and the piano roll of a piece are shown."""
-    wave, shown = gr.WaveformOptions(show_recording_waveform=False), {"interactive": False, "show_label": False}
-    sound = gr.Audio(label=f"Sound of the {name}", buttons=[], waveform_options=wave, **shown)
-    how = {"type": "filepath", "buttons": ["fullscreen"], "elem_classes": "roll"}
-    return sound, gr.Image(label=f"Piano roll of the {name}", **how, **shown)
-
-
-class Slot:
-    """The place in the page for one new piece, hidden until there is one."""
-
-    def __init__(self, number: int):
-        self.name = gr.State()
-        with gr.Group(visible="hidden") as self.box, gr.Column(variant="panel"):
-            self.title = gr.Markdown(elem_classes="title")
-            self.sound, self.roll = player_and_picture(f"piece {number}")
-            with gr.Row():
-                self.files = {ending: gr.DownloadButton(name, size="md") for ending, name in DOWNLOADS.items()}
-                self.more = gr.Button("Continue from here", size="md", scale=2)
-        self.parts = [self.name, self.box, self.title, self.sound, self.roll, *self.files.values()]
-
-    def show(self, piece: Piece, path: Path) -> dict:
-        """The changes to the page that show a piece, its MIDI file `path` and what is beside that."""
-        names = [part.called() for part in piece.parts]
-        return {
-            self.name: path.stem,
-            self.box: gr.Group(visible=True),
-            self.title: f"### {path.stem}\n{len(piece)} notes, {piece.clock()} minutes: {shortened(names)}",
-            self.sound: sibling(path, ".wav"),
-            self.roll: sibling(path, ".png"),
-            **{button: gr.DownloadButton(value=sibling(path, ending)) for ending, button in self.files.items()},
-        }
+def number(text: str, name: str, kind: type) -> float | None:
+    """The number that a visitor entered, or None. Raises UserError, which says what its `name` is, if it is none of
+    that `kind`."""
+    try:
+        return kind(text) if text.strip() else None
+    except ValueError:
+        whole = "whole " if kind is int else ""
+        raise UserError(f"The {name} {text!r} is not a {whole}number: enter one, or leave it empty.") from None
 
 
 class Page:
@@ -128,55 +101,72 @@ class Page:
         """The network, and what its music begins with."""
         about = f"what train.py wrote into {self.args.weights_dir}/, newest first"
         self.weights = gr.Dropdown([], label="Weights", info=about)
-        self.source = gr.Dropdown([NOTHING, *self.bundled, UPLOADED], value=NOTHING, label="Begin with")
+        self.source = gr.Dropdown(self.beginnings({}), value=NOTHING, label="Begin with")
         self.upload = gr.File(label="MIDI file", file_types=list(midi.ENDINGS), visible=False, height=120)
         self.trouble = gr.Markdown(elem_id="trouble")
         with gr.Group(visible="hidden") as self.trimming, gr.Column(variant="panel"):
             self.start = gr.Slider(0, 1, 0, step=1, label="From", info="quarter notes after its beginning")
             self.length = gr.Slider(1, 2, 1, step=1, label="Length", info="notes")
             self.prior_sound, self.prior_roll = player_and_picture("fragment")
+            self.mode = gr.Radio([AFTER, AROUND, ANEW], value=AFTER, label="What shall be written")
+            about = {"label": "Bars that shall be new", "info": "such as 5-8 or 3,7-8; all others stay as they are"}
+            self.fill = gr.Textbox(**about, max_length=40, visible=False)
+            self.keep = gr.Dropdown([], multiselect=True, label="Parts that are kept", visible=False)
 
     def place_choices(self) -> None:
         """How much new music, and of what kind."""
-        most, pieces = self.args.notes, self.args.count
-        self.notes = gr.Slider(10, most, min(200, most), step=10, label="New notes")
-        self.count = gr.Slider(1, max(pieces, 2), 1, step=1, label="Pieces", visible=pieces > 1)
-        self.temperature = gr.Slider(0, 2, 0.9, step=0.05, label="Temperature", info="lower is safer, higher is bolder")
-        self.top_p = gr.Slider(0.05, 1, 1, step=0.05, label="Top-p", info="lower leaves out the unlikely notes")
-        with gr.Row():
-            self.seed = gr.Textbox(label="Seed", info="empty: a new one", max_length=18, elem_id="seed")
-            self.tempo = gr.Number(0, label="Tempo", info="0: as in the fragment, or 120")
-        about = "none: as in a passage of the training music; a fragment goes on with its own"
+        most = self.args
+        self.unit = gr.Radio([NOTES, BARS], value=NOTES, label="Length in")
+        self.notes = gr.Slider(10, most.notes, min(200, most.notes), step=10, label="New notes")
+        about = "of which the last brings it to an end"
+        self.bars = gr.Slider(1, most.bars, min(16, most.bars), step=1, label="New bars", info=about, visible=False)
+        self.count = gr.Slider(1, max(most.count, 2), 1, step=1, label="Pieces", visible=most.count > 1)
+        about = "none: as in a passage of the training music, or as the fragment sounds; several are mixed"
+        self.style = gr.Dropdown([], multiselect=True, label="Style", info=about, visible=False)
+        about = "a scale may be typed, such as D dorian; a fragment goes on in its own"
+        self.key = gr.Dropdown([AS_IT_COMES, *KEYS], value="", label="Key", info=about, allow_custom_value=True)
+        about = "none: as in a passage of the training music, or as in the fragment"
         self.players = gr.Dropdown([], multiselect=True, label="Parts", info=about, elem_id="players")
-        self.instrument = gr.Dropdown([AS_BEFORE, *instruments.INSTRUMENTS], value=AS_BEFORE, label="Sound")
+        self.instrument = gr.Dropdown([AS_BEFORE, *instruments.INSTRUMENTS], value="", label="Sound")
+        with gr.Accordion("More", open=False, elem_id="more"):
+            usual = f"empty: {compose.TEMPERATURE}, or {completion.TEMPERATURE} around what is kept"
+            about = f"lower is safer, higher is bolder; {usual}"
+            self.temperature = gr.Textbox("", label="Temperature", info=about, max_length=18)
+            self.top_p = gr.Slider(0.05, 1, 1, step=0.05, label="Top-p", info="lower leaves out the unlikely notes")
+            with gr.Row():
+                self.seed = gr.Textbox("", label="Seed", info="empty: a new one", max_length=18, elem_id="seed")
+                self.tempo = gr.Number(0, label="Tempo", info="0: as in the fragment, or 120")
+            self.at_bar = gr.Checkbox(label="Go on after a fragment at its next bar line")
+            self.key_lock = gr.Checkbox(label="No note outside of the key")
 
     def connect(self) -> None:
         """Which method answers to which parts, what it is told, and what it may change."""
         self.blocks.load(self.arrive, None, [self.session, self.weights, self.message], **PRIVATE)
-        self.weights.change(self.know, {self.weights}, [self.players], **PRIVATE)
+        self.weights.change(self.know, {self.weights}, [self.players, self.style], **PRIVATE)
         trimming = [self.start, self.length]
         picked = gr.on(
             [self.source.change, self.upload.change],
             self.pick,
             {self.source, self.upload, self.made},
-            [self.prior, self.upload, self.trouble, self.trimming, *trimming],
+            [self.prior, self.upload, self.trouble, self.trimming, *trimming, self.keep],
             **PRIVATE,
         )
         trim = (self.trim, {self.prior, self.source, self.session, *trimming})
         fragment = [self.trouble, self.prior_roll, self.prior_sound]
         picked.then(*trim, fragment, **PRIVATE)
         gr.on([part.input for part in trimming], *trim, fragment, trigger_mode="always_last", **PRIVATE)
-        choices = {self.notes, self.count, self.temperature, self.top_p, self.seed, self.tempo}
-        choices |= {self.players, self.instrument}
-        self.button.click(
-            self.generate,
-            {self.session, self.made, self.weights, self.source, self.prior, *trimming, *choices},
-            [self.message, self.made, *(part for slot in self.slots for part in slot.parts)],
-            show_progress_on=self.message,
-            **PRIVATE,
-        )
+        means = [self.source, self.mode, self.unit]
+        shown = [self.fill, self.keep, self.unit, self.notes, self.bars, self.players]
+        gr.on([part.change for part in means], self.arrange, means, shown, **PRIVATE)
+        told = {self.session, self.made, self.weights, self.source, self.prior, *trimming, self.seed, self.temperature}
+        told |= {getattr(self, name) for name in CHOICES}
+        changed = [self.message, self.made, self.source, *(part for slot in self.slots for part in slot.parts)]
+        how = {"show_progress_on": self.message, "concurrency_id": "music", **PRIVATE}  # one after the other
+        self.button.click(self.generate, told, changed, **how)
         for slot in self.slots:
             slot.more.click(self.go_on, [slot.name, self.made], self.source, **PRIVATE)
+            anew = functools.partial(self.generate, slot=slot)
+            slot.again.click(anew, told | {slot.name, slot.bars}, changed, **how)
 
     def arrive(self) -> dict:
         """What a new visitor gets: a folder, and the weights that are there now."""
@@ -189,12 +179,24 @@ class Page:
         }
 
     def know(self, asked: dict) -> dict:
-        """The parts of the network that was chosen."""
-        path, names = networks(self.args.weights_dir).get(asked[self.weights]), []
+        """The parts and styles of the network that was chosen."""
+        path, names, known = networks(self.args.weights_dir).get(asked[self.weights]), [], []
         with contextlib.suppress(UserError):  # `generate` says what is wrong with a file
             if path:
-                names = ensemble.names(network(path, path.stat().st_mtime)[1].vocabulary)
-        return {self.players: gr.Dropdown(choices=names, value=[])}
+                vocabulary = network(path, path.stat().st_mtime)[1].vocabulary
+                names, known = ensemble.names(vocabulary), list(vocabulary.styles)
+        return {
+            self.players: gr.Dropdown(choices=names, value=[]),
+            self.style: gr.Dropdown(choices=known, value=[], visible=bool(known)),
+        }
+
+    def arrange(self, source: str, mode: str, unit: str) -> list:
+        """Show only those choices that mean something for what shall be written."""
+        mode = AFTER if source == NOTHING else mode
+        unit = unit if mode == AFTER else ""
+        length = gr.Radio(visible=bool(unit)), gr.Slider(visible=unit == NOTES), gr.Slider(visible=unit == BARS)
+        players = gr.Dropdown(visible=source == NOTHING or mode == AROUND)
+        return [gr.Textbox(visible=mode == ANEW), gr.Dropdown(visible=mode != AFTER), *length, players]
 
     def pick(self, asked: dict) -> dict:
         """Read what the music shall begin with."""
@@ -210,6 +212,7 @@ class Page:
         except UserError as error:
             problem = str(error)
         beats, notes = (int(piece.onset[-1] // piece.ticks_per_quarter), len(piece)) if piece else (0, 1)
+        parts = list(dict.fromkeys(part.called() for part in piece.played().parts)) if piece else []
         return {
             self.prior: piece,
             self.upload: gr.File(visible=source == UPLOADED),
@@ -217,6 +220,7 @@ class Page:
             self.trimming: gr.Group(visible=True if piece else "hidden"),
             self.start: gr.Slider(maximum=max(beats, 1), value=0),
             self.length: gr.Slider(maximum=max(notes, 2), value=notes if source in made else min(notes, PRIOR_NOTES)),
+            self.keep: gr.Dropdown(choices=parts, value=[]),
         }
 
     def trimmed(self, asked: dict) -> Piece:
@@ -238,48 +242,50 @@ class Page:
         shown = {self.prior_roll: sibling(path, ".png"), self.prior_sound: sibling(path, ".wav")}
         return {self.trouble: "  \n".join(problems), **shown}
 
-    def generate(self, asked: dict, progress: gr.Progress = gr.Progress(track_tqdm=True)) -> Iterator[dict]:  # noqa: B008
-        """Compose; then write and show one piece after the other."""
-        yield {self.message: "", **{slot.box: gr.Group(visible="hidden") for slot in self.slots}}
-        name, seed, tempo = asked[self.weights], asked[self.seed].strip(), asked[self.tempo]
+    def ordered(self, asked: dict, slot: Slot | None) -> Order:
+        """What the visitor asks for; with a `slot`, another version of bars of its piece. Raises UserError."""
+        path = networks(self.args.weights_dir).get(asked[self.weights])
+        if path is None:
+            raise UserError(f"Choose weights: those in {self.args.weights_dir}/ are listed when the page loads.")
+        choices = {name: asked[getattr(self, name)] for name in CHOICES}
+        seed, temperature = number(asked[self.seed], "seed", int), number(asked[self.temperature], "temperature", float)
+        choices |= {"most": self.args.notes, "seed": seed, "temperature": temperature}
+        if slot:
+            name = asked[slot.name]
+            choices |= {"name": name, "mode": ANEW, "keep": [], "fill": asked[slot.bars], "count": 1, "seed": None}
+            return Order(path, asked[self.made][name], **choices)
+        return Order(path, None if asked[self.source] == NOTHING else self.trimmed(asked), **choices)
+
+    def generate(
+        self,
+        asked: dict,
+        progress: gr.Progress = gr.Progress(track_tqdm=True),  # noqa: B008
+        slot: Slot | None = None,
+    ) -> Iterator[dict]:
+        """Compose what is asked for, see `ordered`; then write and show one piece after the other."""
+        yield {self.message: ""}
         try:
-            path = networks(self.args.weights_dir).get(name)
-            if path is None:
-                raise UserError(f"Choose weights: those in {self.args.weights_dir}/ are listed when the page loads.")
-            if seed and not seed.isdecimal():
-                raise UserError(f"The seed {seed!r} is not a whole number: enter one, or leave it empty.")
-            how = Sampling(asked[self.temperature], asked[self.top_p], int(seed) if seed else None)
-            prior = None if asked[self.source] == NOTHING else self.trimmed(asked)
-            chosen = asked[self.instrument]
-            programs = () if chosen == AS_BEFORE else instruments.programs(chosen)
-            tempos = [(0, theory.microseconds(tempo or 120))] if tempo or prior is None else []
+            wanted = self.ordered(asked, slot)
             progress(0, desc="composing")
-            weights, stepper = network(path, path.stat().st_mtime)
-            players = ensemble.named(stepper.vocabulary, asked[self.players] or [])
-            wanted = Wanted(int(asked[self.notes]), players=players, programs=programs, prepend=prior is not None)
-            count, before, remarks = int(asked[self.count]), None, []
-            if prior is None:
-                opening = compose.openings(weights, count, how.seed, players=players)
-                pieces = compose.new_pieces(stepper, opening, how, wanted)
-            else:
-                pieces, before = compose.continuations(stepper, prior, how, wanted, count)
-                remarks = fragment.remarks(stepper.vocabulary, prior, "the fragment")
-            about = SimpleNamespace(weights=path, temperature=how.temperature, top_p=how.top_p)
-            line, files = beside.about(about, how.seed), SimpleNamespace(**self.beside, notation=True)
-            made, problems = asked[self.made], []
-            for i, (one, slot) in enumerate(zip(pieces, self.slots, strict=False)):
-                progress((i, len(pieces)), desc="sound and picture")
-                piece = one.piece
-                piece.tempos = tempos or piece.tempos
-                file = midi.save_new(piece, asked[self.session], f"{name}-seed-{how.seed}")
-                beside.write_beside(file, piece, files, line, before, problems.append)
-                made = {**made, file.stem: piece}
-                yield {self.made: made, **slot.show(piece, file)}
-            repeatable = f"Seed {how.seed}: with this seed and the same settings you get the same music again."
-            yield {self.message: "  \n".join([repeatable, *remarks, *problems])}
+            music = order.filled(wanted, *network(wanted.weights, wanted.weights.stat().st_mtime))
+            yield {place.box: gr.Group(visible="hidden") for place in self.slots}
+            files, made, problems = SimpleNamespace(**self.beside, notation=True), asked[self.made], []
+            for i, (one, place) in enumerate(zip(music.made, self.slots, strict=False)):
+                progress((i, len(music.made)), desc="sound and picture")
+                file = midi.save_new(one.piece, asked[self.session], f"{asked[self.weights]}-seed-{music.seed}")
+                beside.write_beside(file, one.piece, files, music.line, music.before, problems.append)
+                made = {**made, file.stem: one.piece}
+                yield {self.made: made, **place.show(one, file)}
+            repeatable = f"Seed {music.seed}: with this seed and the same settings you get the same music again."
+            said = "  \n".join([repeatable, *music.remarks, *problems])
+            yield {self.message: said, self.source: gr.Dropdown(choices=self.beginnings(made))}
         except UserError as error:
             yield {self.message: str(error)}
 
+    def beginnings(self, made: dict[str, Piece]) -> list[str]:
+        """What music may begin with, for a visitor who has made some."""
+        return [NOTHING, *self.bundled, UPLOADED, *made]
+
     def go_on(self, name: str, made: dict[str, Piece]) -> gr.Dropdown:
         """Begin the next piece with one that was made, all of it."""
-        return gr.Dropdown(choices=[NOTHING, *self.bundled, UPLOADED, *made], value=name)
+        return gr.Dropdown(choices=self.beginnings(made), value=name)

@@ -1,0 +1,146 @@
+"""From what a visitor of the page asks for to music. Nothing here knows how the page looks."""
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+from types import SimpleNamespace
+
+from utils import completion, compose, control, ensemble, fragment, instruments, styles, theory
+from utils.checkpoint import Checkpoint
+from utils.completion import Asked
+from utils.compose import Made, Wanted
+from utils.errors import UserError
+from utils.output import beside
+from utils.piece import Piece
+from utils.sampler import Sampling
+from utils.stepper import Stepper
+from utils.tonality import Tonality
+
+AFTER, AROUND, ANEW = "go on after it", "other parts around those kept", "bars anew"  # what is written
+NOTES, BARS = "notes", "bars"  # what new music is measured in
+# As composers spell them: with six sharps or flats at most in their signatures.
+KEYS = sorted(
+    [Tonality(fifths, "major").name for fifths in range(-5, 7)]
+    + [Tonality(fifths, "minor").name for fifths in range(-3, 9)]
+)
+
+
+@dataclass(frozen=True)
+class Order:
+    """What a visitor asks for. What is a setting of the scripts, too, is called as it is there."""
+
+    weights: Path
+    prior: Piece | None = None  # the fragment, as it was trimmed, or a piece; None: new music from nothing
+    name: str = "The fragment"  # what it is called in sentences
+    mode: str = AFTER  # AFTER, AROUND or ANEW; with a fragment
+    keep: tuple[str, ...] = ()  # names of parts that stay; unless AFTER
+    fill: str = ""  # bars that are to be new; if ANEW
+    most: int = 2000  # notes of a piece that is not only continued, which takes long
+    count: int = 1
+    unit: str = NOTES  # NOTES or BARS
+    notes: int = 200
+    bars: int = 16  # with an ending
+    at_bar: bool = False
+    style: tuple[str, ...] = ()  # several are mixed
+    key: str = ""  # a key or a scale
+    scale: str = ""
+    key_strength: float = 0.5
+    key_lock: bool = False
+    players: tuple[str, ...] = ()  # names of parts of the network; if AROUND, those that are written
+    instrument: str = ""
+    temperature: float | None = None  # None: what suits that which is written
+    top_p: float = 1.0
+    seed: int | None = None
+    tempo: float = 0
+
+    def __post_init__(self):
+        if self.prior is None or self.mode == AFTER:
+            return
+        if self.mode == AROUND and not self.keep:
+            raise UserError("Choose the parts to keep: the others are written around them.")
+        if self.mode == ANEW and not self.fill.strip():
+            raise UserError("Say which bars shall be new, such as 5-8.")
+        if len(self.prior) > self.most:
+            raise UserError(
+                f"{self.name} has {len(self.prior)} notes; with more than {self.most} it can only be continued: "
+                "begin with less of it."
+            )
+
+    @property
+    def sampling(self) -> Sampling:
+        temperature = self.temperature
+        if temperature is None:
+            around = self.prior is not None and self.mode != AFTER
+            temperature = completion.TEMPERATURE if around else compose.TEMPERATURE
+        return Sampling(temperature, self.top_p, self.seed)
+
+    @property
+    def length(self) -> dict[str, int]:
+        """The fields of Wanted that say how long new music is."""
+        return {"bars": self.bars, "notes": 0} if self.unit == BARS else {"notes": self.notes}
+
+    @property
+    def programs(self) -> tuple[int, ...]:
+        return instruments.programs(self.instrument)
+
+
+@dataclass(frozen=True)
+class Filled:
+    """What came of an order."""
+
+    made: list[Made]  # the likeliest first
+    before: Piece | None  # the fragment that opens each, if they go on after one
+    seed: int
+    line: str  # how they were made
+    remarks: list[str]  # sentences on what was heard or done otherwise than one might expect
+
+
+def filled(order: Order, weights: Checkpoint, network: Stepper) -> Filled:
+    """Make what is asked for. Raises UserError if that cannot be done."""
+    how = order.sampling
+    if order.prior is None:
+        made, before, remarks = from_nothing(order, weights, network, how)
+    else:
+        made, before, remarks = from_fragment(order, weights, network, how)
+    about = SimpleNamespace(weights=order.weights, temperature=how.temperature, top_p=how.top_p)
+    return Filled(compose.likeliest_first(made), before, how.seed, beside.about(about, how.seed), remarks)
+
+
+def from_nothing(
+    order: Order, weights: Checkpoint, network: Stepper, how: Sampling
+) -> tuple[list[Made], None, list[str]]:
+    """New pieces, each after a passage of the training music, which is not heard."""
+    key, style = control.asked(order), styles.asked(weights.vocabulary, ",".join(order.style))
+    players, tempo = ensemble.named(weights.vocabulary, order.players), theory.microseconds(order.tempo or 120)
+    suited, opening = control.suited(weights, key, None, "random")
+    begun = compose.openings(suited, order.count, how.seed, opening, players, style)
+    home = control.after_openings(order, key, begun, weights.vocabulary)
+    wanted = Wanted(**order.length, players=players, style=style, programs=order.programs, home=home)
+    made = compose.new_pieces(network, begun, how, wanted)
+    for one in made:
+        one.piece.tempos = [(0, tempo)]
+    return made, None, []
+
+
+def from_fragment(
+    order: Order, weights: Checkpoint, network: Stepper, how: Sampling
+) -> tuple[list[Made], Piece | None, list[str]]:
+    """What follows the fragment, or is written around what is kept of it."""
+    vocabulary = weights.vocabulary
+    prior, remarks = fragment.counted(vocabulary, order.prior.played(), order.name)
+    if order.tempo:
+        prior = replace(prior, tempos=[(0, theory.microseconds(order.tempo))])
+    home, style = control.after_fragment(order, prior), styles.asked(vocabulary, ",".join(order.style))
+    if not style:
+        heard, *_ = ensemble.hear(vocabulary, prior)
+        style, sounds_like = styles.of_fragment(network, heard, order.name)
+        remarks += sounds_like
+    like = {"programs": order.programs, "home": home, "style": style}
+    if order.mode == AFTER:
+        wanted = Wanted(**order.length, **like, at_bar=order.at_bar, prepend=True)
+        remarks += fragment.remarks(vocabulary, prior, order.name)
+        made, before = compose.continuations(network, prior, how, wanted, order.count)
+        return made, before, remarks
+    what = {"fill": order.fill} if order.mode == ANEW else {"others": ",".join(order.players)}
+    asked = Asked(order.name, ",".join(order.keep), **what, **like)
+    made, _, more = completion.completions(weights, prior, asked, how, order.count)
+    return made, None, remarks + more

@@ -23,7 +23,7 @@ from utils.stepper import Stepper
 from utils.theory import to_steps
 from utils.vocabulary import Vocabulary, nearest
 
-TEMPERATURE = 0.8  # what is written around given notes sounds most like real music at (EXPERIMENTS.md, 'Given parts')
+TEMPERATURE = 0.8  # of what is written around given notes, unless asked otherwise (EXPERIMENTS.md, 'Given parts')
 FAR = 2**16  # quarter notes: no rest of a piece is longer, so none is clipped
 
 

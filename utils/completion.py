@@ -33,9 +33,7 @@ class Asked:
 
     name: str  # what the piece is called in sentences
     keep: str = ""  # names of parts that are kept, with commas between them; the others are written
-    others: str = (
-        ""  # who they are, by name or instrument ('': the others of the piece, or who usually plays with those)
-    )
+    others: str = ""  # who they are, by name or instrument ('': those of the piece, or who usually plays beside)
     fill: str = ""  # numbers of bars that are to be new, such as 5-8,12 ('': all)
     whole_bars: int = 0  # bars at the beginning that are kept whole, unless `fill` says what is to be new
     versions: int = 64  # that are made side by side, see `particles`
@@ -84,7 +82,8 @@ def regions_of(prior: Piece, asked: Asked, grid: int) -> tuple[np.ndarray, int]:
     begin, *metre = lines[-1]
     edges = [tick for tick, *_ in lines] + [begin + theory.bar_length(metre, ticks)]
     edges, last = to_steps(np.array(edges), ticks, grid), first + len(lines) - 1
-    bars = bar_numbers(asked.fill) if asked.fill else [(first + asked.whole_bars, last)]
+    after = max(first, 1) + asked.whole_bars if asked.whole_bars else first  # a pickup counts with the bar after it
+    bars = bar_numbers(asked.fill) if asked.fill else [(after, last)]
     for start, end in bars:
         if not first <= start <= end <= last:
             wish = f"--fill {asked.fill}" if asked.fill else f"--prior-bars {asked.whole_bars}"
@@ -199,11 +198,11 @@ def completions(
     players = Players(network, given.free[None])
     held = fragment.held_keys(weights.vocabulary, prior.take(sounds_on), who.playing)
     rules = [
+        *(asked.home.constraints(network) if asked.home else []),
         *players.in_range(),
         within_regions(network, given),
         constraints.no_note_still_held(network, held),
         *constraints.usual(network, 0),
-        *(asked.home.constraints(network) if asked.home else []),
     ]
     state, made = begin(network, given, who, asked.style), []
     if asked.home:

@@ -14,6 +14,14 @@ sys.path.insert(0, str(ROOT))
 from utils import midi  # noqa: E402  (the path comes first)
 from utils.piece import Part, Piece  # noqa: E402
 
+LONGEST = (
+    "test_train.py",
+    "test_readme.py",
+    "test_app.py",
+    "test_experiments.py",
+    "test_styles.py",
+    "test_evaluate.py",
+)
 TINY = "--units 16 --embedding 8 --hidden 16 --surroundings 4 --sequence-length 16 --batch-size 4 --transpose 2".split()
 TINY += ["--logs", ""]
 
@@ -86,6 +94,11 @@ def one_line_error(result: subprocess.CompletedProcess) -> str:
     assert result.returncode != 0, result.stdout
     assert len(lines) == 1, result.stderr
     return lines[0]
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The files that take longest come first, so that no process is left alone with one of them at the end."""
+    items.sort(key=lambda item: LONGEST.index(item.path.name) if item.path.name in LONGEST else len(LONGEST))
 
 
 @pytest.fixture(scope="session")

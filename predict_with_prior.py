@@ -16,7 +16,6 @@ from utils import (
     completion,
     compose,
     control,
-    ensemble,
     fragment,
     instruments,
     midi,
@@ -89,22 +88,20 @@ def main(args) -> None:
     if args.tempo:
         prior.tempos = [(0, theory.microseconds(args.tempo))]
     network, how = Stepper(weights), sampler.Sampling(args.temperature, args.top_p, args.seed)
-    home, style = control.after_fragment(args, prior), styles.asked(weights.vocabulary, args.style)
-    if not style:
-        heard, *_ = ensemble.hear(weights.vocabulary, prior)
-        style, sounds_like = styles.of_fragment(network, heard, args.prior)
-        counted += sounds_like
+    style, sounds_like = styles.for_fragment(network, args.style, prior, args.prior)
+    like = {"programs": programs, "home": control.after_fragment(args, prior), "style": style}
     if given:
-        asked = replace(asked, programs=programs, home=home, style=style)
-        made, before, remarks = completion.completions(weights, prior, asked, how, args.count)
+        openings = weights.about["openings"]
+        made, before, remarks = completion.completions(
+            network, openings, prior, replace(asked, **like), how, args.count
+        )
     else:
         *_, (_, tempo) = prior.tempos_from_start()
         length = compose.length_of(args, tempo)
-        how_it_goes = {"programs": programs, "home": home, "style": style}
-        wanted = Wanted(**length, **how_it_goes, at_bar=args.at_bar, prepend=args.prepend)
+        wanted = Wanted(**length, **like, at_bar=args.at_bar, prepend=args.prepend)
         remarks = fragment.remarks(network.vocabulary, prior, args.prior)
         made, before = compose.continuations(network, prior, how, wanted, args.count)
-    for remark in [*counted, *remarks]:
+    for remark in [*counted, *sounds_like, *remarks]:
         print(remark)
     made, paths = compose.likeliest_first(made), []
     for one in made:

@@ -36,7 +36,9 @@ def notes(piece: Piece, which: np.ndarray | slice = slice(None)) -> list[tuple]:
 
 
 def complete(learnt: Checkpoint, prior: Piece, seed: int = 1, **asked) -> Piece:
-    (made,), _, _ = completion.completions(learnt, prior, Asked("it", versions=8, **asked), Sampling(0.9, 1, seed), 1)
+    (made,), _, _ = completion.completions(
+        Stepper(learnt), learnt.about["openings"], prior, Asked("it", versions=8, **asked), Sampling(0.9, 1, seed), 1
+    )
     return made.piece
 
 
@@ -102,7 +104,9 @@ def test_a_melody_alone_gets_those_who_usually_play_with_it(learnt: Checkpoint):
     """It is heard as the part whose place it takes; with --parts the others are chosen."""
     melody = make_piece([(i * 480, 84 + i % 5, 480) for i in range(16)], parts=[Part("Tune", 74)])
     asked = Asked("it", keep="tune", versions=4)
-    (made,), before, said = completion.completions(learnt, melody, asked, Sampling(seed=1), 1)
+    (made,), before, said = completion.completions(
+        Stepper(learnt), learnt.about["openings"], melody, asked, Sampling(seed=1), 1
+    )
     assert "Tune is heard as Flute." in said and notes(before) == notes(melody)
     assert {part.called() for part in made.piece.parts} <= {"Tune", "Violin 1", "Violin 2", "Bass", "Kit"}
     assert len(made.piece) > len(melody)
@@ -147,7 +151,12 @@ def test_versions_that_are_weighed_fit_better(learnt: Checkpoint):
 
     def nats(versions: int) -> float:
         asked = Asked("it", keep="Flute", versions=versions)
-        made = [completion.completions(learnt, band_piece(60 + i), asked, Sampling(seed=i), 1)[0][0] for i in range(4)]
+        made = [
+            completion.completions(
+                Stepper(learnt), learnt.about["openings"], band_piece(60 + i), asked, Sampling(seed=i), 1
+            )[0][0]
+            for i in range(4)
+        ]
         return float(np.mean([one.nats for one in made]))
 
     assert nats(32) < nats(1)
@@ -213,13 +222,15 @@ def test_weights_without_parts_keep_none(weights: Path, learnt: Checkpoint):
     values = {stream: learnt.vocabulary.values[stream] for stream in how.streams}
     with pytest.raises(UserError, match="have learnt no parts"):
         kept = completion.kept_parts(band_piece(56), Asked("it", keep="Flute"))
-        completion.cast(replace(learnt, vocabulary=Vocabulary(values, how)), band_piece(56), kept, "")
+        completion.cast(Vocabulary(values, how), learnt.about["openings"], band_piece(56), kept, Asked("it"))
 
 
 def test_notes_that_the_network_never_met_are_told_and_come_out_exactly(learnt: Checkpoint):
     strange = make_piece([(i * 507, 20 + i, 9000, 80) for i in range(8)], parts=[Part("Deep", 58)])
     asked = Asked("it", keep="Deep", versions=4)
-    (made,), before, said = completion.completions(learnt, strange, asked, Sampling(seed=1), 1)
+    (made,), before, said = completion.completions(
+        Stepper(learnt), learnt.about["openings"], strange, asked, Sampling(seed=1), 1
+    )
     deep = made.piece.part == [part.name for part in made.piece.parts].index("Deep")
     assert notes(made.piece, deep) == notes(strange) == notes(before)
     assert any("never seen in training" in sentence for sentence in said)

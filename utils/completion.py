@@ -3,12 +3,12 @@
 Shapes: N notes, E events, P parts of a network, R regions in which something is written.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 
 from utils import constraints, ensemble, events, fragment, particles, settings, states, styles, theory
-from utils.checkpoint import Checkpoint
 from utils.compose import Made
 from utils.constraints import Constraint, Players
 from utils.control import Home
@@ -100,25 +100,25 @@ class Cast:
     kept: set[int]  # values of the part stream that are kept
 
 
-def cast(weights: Checkpoint, prior: Piece, kept: np.ndarray, others: str) -> tuple[Cast, list[str]]:
-    """Who plays in the piece, of which some parts (parts,) are `kept` and `others` written ('': those that it has); and
-    sentences on what is heard otherwise than it is. Raises UserError if nobody can be kept or written."""
-    vocabulary = weights.vocabulary
+def cast(
+    vocabulary: Vocabulary, openings: Sequence[dict], prior: Piece, kept: np.ndarray, asked: Asked
+) -> tuple[Cast, list[str]]:
+    """Who plays in the piece, of which some parts (parts,) are `kept` and others written; and sentences on what is
+    heard otherwise than it is. Raises UserError if nobody can be kept or written."""
     if kept.any() and not vocabulary.players:
         raise UserError("These weights have learnt no parts, so none can be kept: choose others with --weights.")
-    openings, players = weights.about["openings"], {}
-    if not kept.all() and not others:
-        heard, _ = ensemble.without_unknown_drums(vocabulary, prior)
-        _, playing, remarks = ensemble.hear(vocabulary, prior, openings)
+    if not kept.all() and not asked.others:
+        known, _ = ensemble.without_unknown_drums(vocabulary, prior)
+        heard, playing, remarks = ensemble.hear(vocabulary, prior, openings)
         mine = {value for value, part in playing.players.items() if kept[prior.parts.index(part)]}
         if kept.any() and not 0 < len(mine) < len(playing.players):
             raise UserError("This network knows too few parts to keep some and write others: choose other --weights.")
-        return Cast(heard, playing, mine), remarks
+        return Cast(known, playing, mine), remarks + fragment.unknown_values(vocabulary, heard, asked.name)
     alone, remarks = ensemble.without_unknown_drums(vocabulary, prior.take(kept[prior.part]))
-    heard = events.from_piece(alone, vocabulary.representation)
-    if others:
-        drums = any(name.strip().lower() in ensemble.KIT for name in others.split(","))
-        wanted, more = ensemble.asked(vocabulary, others, drums, "--parts")
+    heard, players = events.from_piece(alone, vocabulary.representation), {}
+    if asked.others:
+        drums = any(name.strip().lower() in ensemble.KIT for name in asked.others.split(","))
+        wanted, more = ensemble.asked(vocabulary, asked.others, drums, "--parts")
         players, remarks = wanted.players, remarks + more
     values, rest = ensemble.in_company(vocabulary, heard, openings, frozenset(players), more=1)
     if not values:
@@ -128,6 +128,7 @@ def cast(weights: Checkpoint, prior: Piece, kept: np.ndarray, others: str) -> tu
     remarks += [f"{part.called()} is heard as {vocabulary.players[known].name}." for known, part in own.items()]
     names = ", ".join(part.called() for part in written.values())
     remarks.append(f"Written beside {'it' if len(own) == 1 else 'them'}: {names}.")
+    remarks += fragment.unknown_values(vocabulary, heard, asked.name)
     return Cast(alone, Ensemble(own | written), set(own)), remarks
 
 
@@ -168,8 +169,7 @@ def begin(network: Stepper, given: Given, who: Cast, style: styles.Shares) -> St
     """The state after all that comes before the first region; the network is told who plays, in which style, and
     where the end is."""
     first, vocabulary = given.fixed, network.vocabulary
-    told = np.concatenate([who.playing.mask(vocabulary), style or np.zeros(len(vocabulary.styles))])
-    state = network.start(1, (4, 4), told)
+    state = network.start(1, (4, 4), styles.condition(vocabulary, who.playing.mask(vocabulary), style))
     state.bar[:] = given.bar[first]
     before = {stream: classes[:first] for stream, classes in given.classes.items()}
     state = network.read(states.ending(state, given.onset[-1:]), before, given.phase[:first])
@@ -178,25 +178,24 @@ def begin(network: Stepper, given: Given, who: Cast, style: styles.Shares) -> St
 
 
 def completions(
-    weights: Checkpoint, prior: Piece, asked: Asked, how: Sampling, count: int
+    network: Stepper, openings: Sequence[dict], prior: Piece, asked: Asked, how: Sampling, count: int
 ) -> tuple[list[Made], Piece, list[str]]:
     """`count` pieces in which all that is given of `prior` stands as it is; what is given; and sentences on what the
-    network hears otherwise than it is. Raises UserError if the piece has not what is asked for, or the network cannot
-    do it."""
-    network, grid = Stepper(weights), weights.vocabulary.grid
-    prior = weights.vocabulary.representation.counted(prior)
+    network, whose weights file has these `openings`, hears otherwise than it is. Raises UserError if the piece has not
+    what is asked for, or the network cannot do it."""
+    vocabulary, grid = network.vocabulary, network.vocabulary.grid
+    prior = vocabulary.representation.counted(prior)
     prior = prior.finer(grid) if prior.ticks_per_quarter < 4 * grid else prior
     kept, (regions, end) = kept_parts(prior, asked), regions_of(prior, asked, grid)
-    who, remarks = cast(weights, prior, kept, asked.others)
-    remarks += fragment.unknown_values(weights.vocabulary, who.heard, asked.name)
-    given = given_events(weights.vocabulary, who, regions, end)
+    who, remarks = cast(vocabulary, openings, prior, kept, asked)
+    given = given_events(vocabulary, who, regions, end)
     if len(given.onset) == 1:
         raise UserError(f"--fill {asked.fill} is all of {asked.name}: name fewer bars, or a part to --keep.")
     onset, over = (to_steps(at, prior.ticks_per_quarter, grid) for at in (prior.onset, prior.onset + prior.duration))
     before = prior.take(~given.may_be_written(onset) | kept[prior.part])
     sounds_on = ((onset[:, None] < regions[:, 0]) & (over[:, None] > regions[:, 0])).any(axis=1)
     players = Players(network, given.free[None])
-    held = fragment.held_keys(weights.vocabulary, prior.take(sounds_on), who.playing)
+    held = fragment.held_keys(vocabulary, prior.take(sounds_on), who.playing)
     rules = [
         *(asked.home.constraints(network) if asked.home else []),
         *players.in_range(),
@@ -207,17 +206,16 @@ def completions(
     state, made = begin(network, given, who, asked.style), []
     if asked.home:
         state = asked.home.told(state)
-    new = {value: part for value, part in who.playing.players.items() if value not in who.kept}
-    sounds = Ensemble(new).sounding_as(asked.programs).players
+    writers = {value: part for value, part in who.playing.players.items() if value not in who.kept}
+    writers = Ensemble(writers).sounding_as(asked.programs).players
+    velocity, key = round(float(before.velocity.mean())), asked.home.tonalities[0].name if asked.home else ""
     for i in range(count):
         rng = np.random.default_rng([how.seed, i])
         classes, at, nats = particles.write(network, state, Guide(given, players, rules), how, asked.versions, rng)
-        values = weights.vocabulary.decode(classes)
+        values = vocabulary.decode(classes)
         values[END_STREAM] = np.diff(at, prepend=0)
         values["duration"] = np.minimum(values["duration"], given.end_of_region(at) - at)
-        velocity = round(float(before.velocity.mean()))
-        new = events.to_piece(values, grid, prior.ticks_per_quarter, 0, velocity, sounds)
-        classes[END_STREAM] = nearest(weights.vocabulary.values[END_STREAM], values[END_STREAM])
-        key = asked.home.tonalities[0].name if asked.home else ""
+        new = events.to_piece(values, grid, prior.ticks_per_quarter, 0, velocity, writers)
+        classes[END_STREAM] = nearest(vocabulary.values[END_STREAM], values[END_STREAM])
         made.append(Made(before.joined(events.let_go(new)).played(), classes, nats, key=key))
     return made, before, remarks

@@ -33,7 +33,7 @@ class Wanted:
     ending: bool = True  # the last bar ends the piece; otherwise it is cut off there
     players: Ensemble | None = None  # who plays; None: the parts of the opening
     drums: bool = True  # with the drums of the opening
-    style: styles.Shares = ()  # (): that of the opening, or that which the fragment sounds like
+    style: styles.Shares = ()  # (): that of the opening; not told of a fragment
     programs: tuple[int, ...] = ()  # how the first parts sound, whatever they are; the others as they are
     home: Home | None = None  # the tonality of each opening, or of the fragment; None: whatever comes
     at_bar: bool = False  # what follows a fragment begins at the next bar line
@@ -182,7 +182,7 @@ def new_pieces(network: Stepper, begun: list[dict], how: Sampling, wanted: Wante
     ]
     masks = [players.mask(vocabulary) for players in playing]
     told = [wanted.style or styles.named(vocabulary, opening.get("style", "")) for opening in begun]
-    conditions = [np.concatenate(both) for both in zip(masks, told, strict=True)]
+    conditions = [styles.condition(vocabulary, *both) for both in zip(masks, told, strict=True)]
     starts = [network.start(1, o["metre"], condition) for o, condition in zip(begun, conditions, strict=True)]
     state = states.stack([network.read(one, o["classes"], o["phase"]) for one, o in zip(starts, begun, strict=True)])
     # The match model does not see the opening: a piece would repeat it, and so the training music, note for note.
@@ -224,8 +224,7 @@ def continuations(
     ticks = prior.ticks_per_quarter
     heard, playing, _ = ensemble.hear(vocabulary, prior)
     mask = playing.mask(vocabulary)
-    style = wanted.style or styles.of_fragment(network, heard, "")[0]
-    start = network.start(1, heard.metre(), np.concatenate([mask, style]))
+    start = network.start(1, heard.metre(), styles.condition(vocabulary, mask, wanted.style))
     state = network.read(start, vocabulary.encode(heard)[0], heard.phase)
     seam = int(events.to_steps(prior.onset[-1:], ticks, grid)[0])
     state.onset[:] = seam  # where its last note really is: the network may have heard shorter rests

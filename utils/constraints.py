@@ -93,19 +93,17 @@ class Players:
 
     def constraints(self) -> list[Constraint]:
         """Those of the offset and the part, and `in_range`."""
-        if not len(self.classes):
-            return []
-        return [
+        rules = [
             forbidding(END_STREAM, self.too_early),
             forbidding("part", lambda state, chosen: ~self.allowed),
             forbidding("part", self.not_free),
-            *self.in_range(),
         ]
+        return [*rules, *self.in_range()] if len(self.classes) else []
 
     def in_range(self) -> list[Constraint]:
-        if not len(self.classes):
-            return []
-        return [forbidding("note", lambda state, chosen: self.out_of_range[chosen["part"]])]
+        """That each plays within its range."""
+        in_range = forbidding("note", lambda state, chosen: self.out_of_range[chosen["part"]])
+        return [in_range] if len(self.classes) else []
 
 
 def no_note_still_held(network: Stepper, until: np.ndarray) -> Constraint:

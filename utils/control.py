@@ -120,7 +120,7 @@ class Home:
     def constraints(self, network: Stepper) -> list[Constraint]:
         """Those that keep to it. Raises UserError if a lock leaves nothing to choose from."""
         keys = network.vocabulary.keys[:-1]
-        classes = np.pad(keys, ((0, 0), (0, 4))).reshape(len(keys), 11, 12).sum(axis=1)  # (V, 12) of each note class
+        classes = network.vocabulary.pitch_classes()[:-1]  # (V, 12)
         scales = np.array([each.pitch_classes for each in self.tonalities])  # (B, 12)
         away = np.array([each.leading_away for each in self.tonalities]) @ classes.T > 0  # (B, V)
         bias = [less_likely(away, scales, self.strength)] if self.strength else []

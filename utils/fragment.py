@@ -2,9 +2,10 @@
 
 import numpy as np
 
-from utils import ensemble, events, settings, theory
+from utils import ensemble, settings, theory
 from utils.ensemble import Ensemble
 from utils.errors import UserError
+from utils.events import Events
 from utils.piece import Piece
 from utils.vocabulary import Vocabulary
 
@@ -59,13 +60,12 @@ def remarks(vocabulary: Vocabulary, prior: Piece, name: str) -> list[str]:
     """Sentences on what the network hears otherwise than it is in a fragment, which they call `name`. Raises UserError
     if it can hear nothing of it."""
     _, sentences = counted(vocabulary, prior, name)
-    known, _ = ensemble.without_unknown_drums(vocabulary, prior)
-    return [*sentences, *ensemble.hear(vocabulary, prior)[-1], *unknown_values(vocabulary, known, name)]
+    heard, _, more = ensemble.hear(vocabulary, prior)
+    return [*sentences, *more, *unknown_values(vocabulary, heard, name)]
 
 
-def unknown_values(vocabulary: Vocabulary, piece: Piece, name: str) -> list[str]:
-    """Sentences on the values in a piece, called `name`, that the network does not know."""
-    heard = events.from_piece(piece, vocabulary.representation)
+def unknown_values(vocabulary: Vocabulary, heard: Events, name: str) -> list[str]:
+    """Sentences on the values in the events of a piece, called `name`, that the network does not know."""
     _, moved = vocabulary.encode(heard)
     sentences = [
         f"{count} of {len(heard)} values of {stream} in {name} were never seen in training; "

@@ -125,9 +125,8 @@ class Stepper:
         self.quarters, self.lengths = self.vocabulary.quarters("offset"), self.vocabulary.quarters("duration")
         # A trace has a number for each pitch class and for each key, with a margin so that all nearby are there.
         keys = self.vocabulary.keys
-        octaves = np.pad(keys, ((0, 0), (0, 4))).reshape(len(keys), 11, 12).sum(axis=1)
         self.keys = np.pad(keys, ((0, 0), (NEAR, NEAR)))
-        self.struck = np.concatenate([octaves, self.keys], axis=1)  # what a note adds
+        self.struck = np.concatenate([self.vocabulary.pitch_classes(), self.keys], axis=1)  # what a note adds
         pitch = np.arange(128)[:, None]
         near = 12 + pitch + np.arange(2 * NEAR + 1)
         self.places = np.concatenate([(pitch + np.arange(12)) % 12, near], axis=1)  # what is read from each last note

@@ -7,9 +7,11 @@ import math
 
 import numpy as np
 
+from utils import ensemble
 from utils.errors import UserError
 from utils.events import Events
 from utils.heads import log_softmax
+from utils.piece import Piece
 from utils.states import State
 from utils.stepper import Stepper
 from utils.vocabulary import Vocabulary
@@ -53,12 +55,26 @@ def recognised(state: State) -> np.ndarray:
     return np.exp(log_softmax(np, state.style / (state.length + 1)))  # the start token was read, too
 
 
+def condition(vocabulary: Vocabulary, playing: np.ndarray, style: Shares) -> np.ndarray:
+    """(C,) what a network is told of a whole piece: who is `playing`, (parts,), and the `style`, () if that is not
+    told."""
+    return np.concatenate([playing, style or np.zeros(len(vocabulary.styles))])
+
+
+def for_fragment(network: Stepper, wish: str, prior: Piece, name: str) -> tuple[Shares, list[str]]:
+    """The style in which a fragment goes on: the one that a `wish` names, see `asked`, or else the one that it sounds
+    like, with the sentence that says so."""
+    style = asked(network.vocabulary, wish)
+    if style or not network.vocabulary.styles:
+        return style, []
+    heard, *_ = ensemble.hear(network.vocabulary, prior)
+    return of_fragment(network, heard, name)
+
+
 def of_fragment(network: Stepper, heard: Events, name: str) -> tuple[Shares, list[str]]:
-    """The style that a fragment sounds like, if the network knows any, and the sentence that says so and calls the
-    fragment `name`."""
+    """The style that a fragment sounds like, of those that the network knows, and the sentence that says so and calls
+    the fragment `name`."""
     vocabulary = network.vocabulary
-    if not vocabulary.styles:
-        return (), []
     state = network.read(network.start(1, heard.metre()), vocabulary.encode(heard)[0], heard.phase)
     likely = recognised(network.step(state)[1])[0]
     best = vocabulary.styles[likely.argmax()]

@@ -117,6 +117,10 @@ class Vocabulary:
         # What it is told of an event that it recalls: the streams, but the interval instead of the note.
         self.recalled = tuple("interval" if stream == "note" else stream for stream in self.streams)
 
+    def pitch_classes(self) -> np.ndarray:
+        """(V + 1, 12) how many keys of each pitch class, from C up, each note class has, and the start token."""
+        return np.pad(self.keys, ((0, 0), (0, 4))).reshape(len(self.keys), 11, 12).sum(axis=1)
+
     def steps(self, stream: str) -> np.ndarray:
         """Grid steps that each class of the offset or duration stream lasts; the end and the start token none."""
         return np.pad(self.values[stream].astype(np.int64), (0, 1 + (stream == END_STREAM)))

@@ -18,7 +18,6 @@ from utils.stepper import Stepper
 
 LEVEL = 0.05  # a difference that chance makes less often than this counts as more than chance, as is usual
 SHOWN = 8  # parts of which something is said
-JUDGED = 150  # notes at the beginning of pieces of any length that are compared
 SHUFFLES = 10_000  # random signs of the differences that are tried: p is then exact to a few thousandths near LEVEL
 
 
@@ -195,7 +194,7 @@ def beside_real(made: list[Events], music: dict[str, list[Source]], asked: Asked
     """
     # Where pieces are shorter, less of each is compared: nearly all new ones, and half of the others, shall be there.
     shortest, real = np.quantile(list(map(len, made)), 0.1), np.median([len(s.events) for s in music["real"]])
-    length = int(min(asked.notes or JUDGED, max(shortest, statistics.FIGURE), real))
+    length = int(min(asked.notes or judge.JUDGED, max(shortest, statistics.FIGURE), real))
     passages = {"generated": [statistics.cut(new, 0, length, grid) for new in made if len(new) >= length]}
     rng = np.random.default_rng(asked.seed)
     for name, sources in music.items():

@@ -15,8 +15,6 @@ from utils.piece import Piece
 from utils.sampler import Sampling
 from utils.stepper import Stepper
 
-JUDGED = 150  # notes at the beginning of each piece that are compared
-
 
 def with_part(sources: list[Source], name: str) -> list[Source]:
     """The pieces that have a part of that name, and others beside it."""
@@ -50,18 +48,19 @@ def around(
         raise UserError(
             f"None of the held-out pieces has a part {asked.keep!r} beside others: name another with --keep."
         )
+    network, openings = Stepper(weights), weights.about["openings"]
     ways = {"naive": 1, "weighed": asked.versions}
     made = {way: [] for way in ways}
     for way, source in tqdm([(way, s) for way in ways for s in held_out], "writing", unit="piece", leave=False):
         each = replace(asked, name=source.name, versions=ways[way])
         prior = midi.read(Path(folder, source.name), channels=False)
-        (new,), _, _ = completion.completions(weights, prior, each, how, 1)
+        (new,), _, _ = completion.completions(network, openings, prior, each, how, 1)
         made[way].append(new.piece)
     sources = {"real": held_out} | {way: heard(pieces, weights) for way, pieces in made.items()}
-    grid, network = weights.vocabulary.grid, Stepper(weights)
+    grid = weights.vocabulary.grid
 
     def passages(pieces: list[Source]) -> list[Piece]:
-        return [statistics.cut(s.events, 0, JUDGED, grid) for s in pieces if len(s.events) >= JUDGED]
+        return [statistics.cut(s.events, 0, judge.JUDGED, grid) for s in pieces if len(s.events) >= judge.JUDGED]
 
     real = passages(train)
     judged = {way: judge.judge(passages(pieces), real) for way, pieces in sources.items()}

@@ -17,6 +17,7 @@ from utils.measure import statistics
 from utils.piece import Piece
 
 LEAST = 8  # passages of each kind, and as many different real pieces: with fewer there is nothing to learn from
+JUDGED = 150  # notes at the beginning of pieces of any length that are compared
 RARE = 3  # passages in which a feature must occur: what is in fewer says little of others
 FOLDS = 5
 SHOWN, COMMON = 10, 0.25  # giveaways, and the share of the new or of the real passages in which each is

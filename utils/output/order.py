@@ -129,12 +129,9 @@ def from_fragment(
     prior, remarks = fragment.counted(vocabulary, order.prior.played(), order.name)
     if order.tempo:
         prior = replace(prior, tempos=[(0, theory.microseconds(order.tempo))])
-    home, style = control.after_fragment(order, prior), styles.asked(vocabulary, ",".join(order.style))
-    if not style:
-        heard, *_ = ensemble.hear(vocabulary, prior)
-        style, sounds_like = styles.of_fragment(network, heard, order.name)
-        remarks += sounds_like
-    like = {"programs": order.programs, "home": home, "style": style}
+    style, sounds_like = styles.for_fragment(network, ",".join(order.style), prior, order.name)
+    remarks += sounds_like
+    like = {"programs": order.programs, "home": control.after_fragment(order, prior), "style": style}
     if order.mode == AFTER:
         wanted = Wanted(**order.length, **like, at_bar=order.at_bar, prepend=True)
         remarks += fragment.remarks(vocabulary, prior, order.name)
@@ -142,5 +139,5 @@ def from_fragment(
         return made, before, remarks
     what = {"fill": order.fill} if order.mode == ANEW else {"others": ",".join(order.players)}
     asked = Asked(order.name, ",".join(order.keep), **what, **like)
-    made, _, more = completion.completions(weights, prior, asked, how, order.count)
+    made, _, more = completion.completions(network, weights.about["openings"], prior, asked, how, order.count)
     return made, None, remarks + more

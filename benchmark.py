@@ -9,6 +9,7 @@ each window of 100 events, generate by running the whole window through the netw
 
 import gc
 import json
+import shlex
 import shutil
 import subprocess
 import sys
@@ -34,6 +35,7 @@ from utils.vocabulary import build_vocabulary
 # ---- what to measure
 QUICK = False  # fewer repetitions, and a tenth of the notes for the memory
 PART = "all"  # all, or one of: read, train, sample, prior, memory, render
+TRAIN_WITH = ""  # flags of train.py for the network that is trained, such as "--units 512 --batch-size 512"
 MIDI_DIR = ""  # folder of MIDI files to read ('': pieces of 600 notes made up here)
 # ---- how much
 FILES = 12  # files that the ancestors' way reads
@@ -48,9 +50,10 @@ WINDOW = 100  # events in an ancestors' window
 PRIOR_NOTES = 700  # new notes of the continuation
 
 HERE = Path(__file__).resolve().parent
-TRAIN = settings.parse(HERE / "train.py", [])  # the defaults of train.py
-TRAIN.streams = events.DEFAULT.streams  # what they become for music whose notes are all equally loud
-FORM, SHAPE = events.Representation.of(vars(TRAIN)), Shape.of(TRAIN)
+# The defaults of train.py, with the streams that they become for music whose notes are all equally loud.
+DEFAULTS = [f"--streams={','.join(events.DEFAULT.streams)}"]
+TRAIN = settings.parse(HERE / "train.py", DEFAULTS)
+FORM = events.Representation.of(vars(TRAIN))
 
 
 def best_time(repeat: int, work: Callable[[], object]) -> float:
@@ -104,14 +107,16 @@ def read(folder: Path) -> dataset.Corpus:
 
 
 def trained(corpus: dataset.Corpus) -> Iterator[int]:
-    """Train the network of train.py's defaults without end: make a batch, learn from it, yield how many events were
+    """Train the network of `TRAIN` without end: make a batch, learn from it, yield how many events were
     predicted. Speed does not depend on what has been learnt."""
-    from utils import network
+    from utils import devices, network
 
-    model, _ = network.build(corpus.vocabulary, SHAPE)
+    devices.settle(TRAIN)
+    shape = Shape.of(TRAIN)
+    model, _ = network.build(corpus.vocabulary, shape)
     optimizer = network.adamw(TRAIN.learning_rate, TRAIN.weight_decay, TRAIN.clip_norm)
     network.compile_trainer(model, TRAIN.streams, optimizer)
-    before, rng = SHAPE.silence(TRAIN.batch_size), np.random.default_rng(1)
+    before, rng = shape.silence(TRAIN.batch_size), np.random.default_rng(1)
     while True:
         for inputs, weights in dataset.batches(corpus, TRAIN.sequence_length, TRAIN.batch_size, TRAIN.transpose, rng):
             model.train_on_batch({**before, **inputs}, weights)
@@ -119,11 +124,12 @@ def trained(corpus: dataset.Corpus) -> Iterator[int]:
 
 
 def save_network(corpus: dataset.Corpus, path: Path) -> None:
-    """Weights of the default network, untrained."""
+    """Weights of the network of `TRAIN`, untrained."""
     from utils import network
 
-    about = {"vocabulary": corpus.vocabulary.to_json(), "shape": vars(SHAPE)}
-    checkpoint.save(path, network.build(corpus.vocabulary, SHAPE)[1], about)
+    shape = Shape.of(TRAIN)
+    about = {"vocabulary": corpus.vocabulary.to_json(), "shape": vars(shape)}
+    checkpoint.save(path, network.build(corpus.vocabulary, shape)[1], about)
 
 
 def ancestors_read(path: Path) -> list[tuple[str, float, float]]:
@@ -275,6 +281,7 @@ def main(args: SimpleNamespace) -> None:
     for name in ("files", "updates", "ancestor_updates", "ancestor_notes", "repeat"):
         settings.at_least(name, getattr(args, name), 1)
     settings.choice("part", args.part, ("all", *PARTS))
+    vars(TRAIN).update(vars(settings.parse(HERE / "train.py", DEFAULTS + shlex.split(args.train_with))))
     if args.quick:
         quick = {"files": 1, "updates": 12, "ancestor_updates": 2, "ancestor_notes": 5, "repeat": 2}
         vars(args).update(quick, large=args.large // 10)
@@ -288,8 +295,9 @@ def main(args: SimpleNamespace) -> None:
             if part in ("train", "sample", "prior") and not weights.exists():
                 save_network(read(folder), weights)
             if part in APART and args.part == "all":
-                sizes = (f"--{name}={getattr(args, name)}" for name in ("updates", "large", "small", "repeat"))
-                command = [sys.executable, __file__, f"--part={part}", *sizes]
+                names = ("updates", "large", "small", "repeat", "train_with")
+                flags = (f"--{name.replace('_', '-')}={getattr(args, name)}" for name in names)
+                command = [sys.executable, __file__, f"--part={part}", *flags]
                 done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
                 measured |= json.loads(done.stdout.splitlines()[-1])
             else:

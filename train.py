@@ -44,10 +44,11 @@ SURROUNDINGS = 32  # size of the vector that describes a key: what was struck ar
 DROPOUT = 0.4  # share of inputs and of layers' outputs dropped while training; less for more music
 # ---- training
 SEQUENCE_LENGTH = 32  # events in a window; the weights can be used with priors of any length
-BATCH_SIZE = 16  # windows in an update; small batches learn most in a few minutes, 64 or more use a GPU better
+BATCH_SIZE = 0  # windows in an update (0: 16, which learn most in a few minutes on a processor; 128 on a GPU)
 EPOCHS = 200  # times through the training pieces, at the most
 MINUTES = 0.0  # end after so long, earlier parts of a resumed run included; the learning rate falls to 0 (0: no limit)
-LEARNING_RATE = 0.004  # size of the steps of AdamW; without a time limit halved when held-out pieces stop improving
+LEARNING_RATE = 0.0  # steps of AdamW, halved when held-out pieces stop improving (0: by batch; 0.004 for 16 windows)
+PRECISION = "float32"  # numbers in which the layers beside the recurrent ones compute: float32 or bfloat16
 WARM_UP = 50  # updates in which the learning rate rises to its value
 CLIP_NORM = 1.0  # gradients longer than this are shortened to it
 WEIGHT_DECAY = 0.1  # share of the learning rate by which AdamW shrinks the weights in each update
@@ -80,7 +81,7 @@ def main(args, way=None) -> None:
     training.check(args)
     began = (way.clock if way else time.monotonic)()
     music = training.read_music(args)
-    from utils import network  # takes seconds; a wrong flag or folder has been reported before
+    from utils import devices, network  # takes seconds; a wrong flag or folder has been reported before
 
     way = way or network.Way()
     run = training.begin(args, music, way, began)
@@ -95,14 +96,15 @@ def main(args, way=None) -> None:
             for inputs, weights in run.until_over(batches):
                 run.trainer.optimizer.learning_rate = learning_rate(run)
                 run.trainer.reset_metrics()  # some versions of Keras 3 do so themselves, some give means of all updates
-                losses = run.trainer.train_on_batch({**nothing_heard, **inputs}, weights, return_dict=True)
+                inputs, weights = devices.own(({**nothing_heard, **inputs}, weights))
+                losses = run.trainer.train_on_batch(inputs, weights, return_dict=True)
                 run.add(losses)
             if run.problem or not run.count:
                 break
             seconds, nats = run.seconds() - start, []
             if run.held_out.pieces:
                 way.before_scoring(run.trainer)
-                nats = likelihood.held_out_nats(run.scorer, run.held_out, run.shape).tolist()
+                nats = devices.agreed(*likelihood.held_out_nats(run.scorer, run.held_out, run.shape))
             if not math.isfinite(sum(nats)):
                 run.problem = f"The score of the held-out pieces is no longer a finite number (epoch {run.epoch})"
                 break

@@ -4,14 +4,13 @@ Shapes: B pieces or windows, T events, S streams, U units, F traces, K contexts 
 conditions. Inputs hold T + 1 events: the network reads events 0..T-1 and predicts events 1..T.
 """
 
-import os
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 
-from utils import dataset, files
+from utils import dataset, devices  # starts Keras without noise
 from utils.events import END_STREAM
 from utils.heads import (
     CELLS,
@@ -35,19 +34,9 @@ from utils.parts import NOBODY
 from utils.recall import TOLD, K
 from utils.vocabulary import Vocabulary, length
 
-os.environ.setdefault("KERAS_BACKEND", "tensorflow")
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # its warnings, at this level or below, say nothing to a user
-
-
-# TensorFlow's notices on start, which no setting of its own turns off, would bury what train.py says.
-with files.nothing_on_stderr():
-    import keras
-    from keras import layers, ops
-
-    # The first look at the devices is not silent either; with PyTorch Keras has no list of them.
-    with_torch = keras.backend.backend() == "torch"
-    DEVICES = "PyTorch" if with_torch else ", ".join(keras.distribution.list_devices())
-
+# isort: split
+import keras
+from keras import layers, ops
 
 LAYERS = {"lstm": layers.LSTM, "gru": layers.GRU}
 
@@ -176,8 +165,9 @@ def recurrent(x, initial, shape: Shape):
     event as they are in `initial`, (B, layers * states, U)."""
     states, after = CELLS[shape.cell].states, []
     for i in range(shape.layers):
-        # The defaults of Keras, no recurrent dropout, no masking: what cuDNN runs.
-        layer = LAYERS[shape.cell](shape.units, return_sequences=True, return_state=True, name=f"{shape.cell}_{i}")
+        # The defaults of Keras, no recurrent dropout, no masking: what cuDNN runs. It is slower with bfloat16.
+        how = {"return_sequences": True, "return_state": True, "dtype": "float32"}
+        layer = LAYERS[shape.cell](shape.units, name=f"{shape.cell}_{i}", **how)
         x, *state = layer(x, initial_state=[initial[:, states * i + k] for k in range(states)])
         after += state
         x = layers.Dropout(shape.dropout, name=f"dropout_{i}")(x)
@@ -195,14 +185,16 @@ def predict(head: Head, output: list, embedded: dict, following: dict, known: Kn
     outputs = [layers.Dense(length(axis), name=name)(hidden) for name, axis in head.outputs.items()]
     # Where it has weights of its own, the layer has their name, by which they are found in a weights file.
     name = next(iter(head.own_weights), f"logits_{head.stream}")
-    return Logits(head, name=name)(outputs, agrees, known.recalled, known.origin, known.here, known.around)
+    return Logits(head, name=name, dtype="float32")(
+        outputs, agrees, known.recalled, known.origin, known.here, known.around
+    )
 
 
 def recognise(x, style, gradient: float):
     """Nats (B, T) of the `style` (B, G), 1 for one or 0 for all, from the output `x` (B, T, U) of the recurrent layers,
     which so much of the `gradient` reaches."""
     x = gradient * x + (1 - gradient) * ops.stop_gradient(x)
-    logits = layers.Dense(style.shape[-1], name="recognised_style")(x)
+    logits = layers.Dense(style.shape[-1], name="recognised_style", dtype="float32")(x)
     return -ops.sum(style[:, None] * log_softmax(ops, logits), axis=-1)
 
 
@@ -233,7 +225,8 @@ def build(vocabulary: Vocabulary, shape: Shape, way: Way | None = None) -> tuple
         embedded[name] = way.embedding(size, shape.embedding, name=f"embed_{name}")(inputs[name])
     top = ops.take(ops.convert_to_tensor(vocabulary.top.astype("int32")), read["note"], axis=0)
     here = ops.where(ops.equal(top, NOBODY), read["origin"], top)  # a drum's origin is the last note before it
-    traces = Traces(vocabulary, ahead=END_STREAM in shape.sees["note"], name="traces_of_keys")
+    # Onsets are told apart to a thousandth of a beat, so what fades is always counted in float32.
+    traces = Traces(vocabulary, ahead=END_STREAM in shape.sees["note"], name="traces_of_keys", dtype="float32")
     heard, heard_by_part, around, traces_after = traces(
         read["note"], inputs["offset"], read["duration"], here, following["origin"], before["traces"]
     )
@@ -274,7 +267,7 @@ def build(vocabulary: Vocabulary, shape: Shape, way: Way | None = None) -> tuple
 
 def versions() -> dict[str, str]:
     """What trained a network, for its weights file."""
-    return {"keras": keras.__version__, "backend": keras.backend.backend(), "numpy": np.__version__}
+    return {"keras": keras.__version__, "backend": devices.BACKEND, "numpy": np.__version__}
 
 
 def reseed(model: keras.Model, rng: np.random.Generator) -> None:
@@ -290,6 +283,6 @@ def compile_trainer(trainer: keras.Model, streams: tuple[str, ...], optimizer, l
     mean, names = keras.metrics.MeanMetricWrapper, (*streams, "style")[: trainer.output_shape[-1]]
     metrics = [mean(nats_per_event, name=name, stream=i) for i, name in enumerate(names)]
     # XLA makes TensorFlow's LSTM loop two to four times slower on a CPU, and cuDNN's layers do without it.
-    compiled = keras.backend.backend() == "jax"
+    compiled = devices.BACKEND == "jax"
     trainer.compile(optimizer, loss=loss, metrics=metrics, jit_compile=compiled)
     optimizer.build(trainer.trainable_variables)

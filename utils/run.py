@@ -4,8 +4,9 @@ import contextlib
 import csv
 import math
 import signal
-from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections import Counter, deque
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from types import FrameType, SimpleNamespace
 from typing import TYPE_CHECKING
@@ -36,11 +37,13 @@ class Run:
     held_out: Corpus
     about: dict  # what the weights file says beside the weights; `history` has a row for each epoch
     clock: Callable[[], float]  # seconds
+    agreed: Callable[..., tuple[float, ...]]  # the same numbers in all processes that train together
     began: float  # the clock's time at the start, less the seconds of earlier parts of the run
     board: Board
     best: float = math.inf  # the lowest score so far
     losses: Counter = field(default_factory=Counter)  # of the epoch in hand: sums of the loss and of each stream
     count: int = 0  # updates of the epoch in hand
+    now: float = 0.0  # seconds of training at the last look at the clock
     asked_to_stop: bool = False
     problem: str = ""  # why training went wrong
 
@@ -64,7 +67,7 @@ class Run:
 
     def time_spent(self) -> float:
         """The share of --minutes that is over; 0 without a limit."""
-        return self.seconds() / 60 / self.args.minutes if self.args.minutes else 0.0
+        return self.now / 60 / self.args.minutes if self.args.minutes else 0.0
 
     def progress(self) -> float:
         """The share of the whole run that is over, by its minutes or by its epochs, whichever is more."""
@@ -72,12 +75,15 @@ class Run:
 
     def is_over(self) -> bool:
         """Whether nothing more shall be trained."""
+        self.now, self.asked_to_stop = self.agreed(self.seconds(), self.asked_to_stop)
         return bool(self.problem) or self.asked_to_stop or self.time_spent() >= 1 or self.epoch > self.args.epochs
 
-    def until_over(self, batches: Iterable[tuple]) -> Iterator[tuple]:
+    def until_over(self, batches: Iterator[tuple]) -> Iterator[tuple]:
         """The batches of an epoch with a progress bar that shows the mean losses, until the run is over."""
         self.losses, self.count = Counter(), 0
-        with tqdm(batches, f"epoch {self.epoch}", self.batches, leave=False, unit="update", mininterval=0.5) as bar:
+        with tqdm(
+            prepared(batches), f"epoch {self.epoch}", self.batches, leave=False, unit="update", mininterval=0.5
+        ) as bar:
             for batch in bar:
                 if self.is_over():
                     break
@@ -136,6 +142,15 @@ class Run:
             print(f"{error} Training goes on.")
         held_out = nats("held_out") if "held_out" in row else "nothing held out"
         print(f"epoch {row['epoch']:3d} {row['seconds']:6.0f} s  {nats('train')}  {held_out}{'  kept' if kept else ''}")
+
+
+def prepared(batches: Iterator[tuple], ahead: int = 2) -> Iterator[tuple]:
+    """The same batches, made `ahead` of their time by a thread while the network learns from those before."""
+    with ThreadPoolExecutor(1) as thread:
+        coming = deque(thread.submit(next, batches, None) for _ in range(ahead))
+        while batch := coming.popleft().result():
+            coming.append(thread.submit(next, batches, None))
+            yield batch
 
 
 @contextlib.contextmanager

@@ -37,6 +37,7 @@ def check(args: SimpleNamespace) -> None:
     settings.choice("heads", args.heads, ("chained", "parallel", "regression"))
     settings.choice("chords", args.chords, ("split", "class"))
     settings.choice("cell", args.cell, tuple(CELLS))
+    settings.choice("precision", args.precision, ("float32", "bfloat16"))
     if args.metre:
         theory.metre(args.metre)
     streams = ALL if args.streams == AUTO else args.streams
@@ -47,11 +48,11 @@ def check(args: SimpleNamespace) -> None:
         raise UserError("--resume goes on with a run, and --start-from begins one: give one of them.")
     if not args.weights.endswith(".weights.h5"):
         raise UserError(f"--weights {args.weights} must end in .weights.h5.")
-    sizes = "layers units embedding hidden surroundings sequence_length batch_size epochs openings sample_epochs"
+    sizes = "layers units embedding hidden surroundings sequence_length epochs openings sample_epochs"
     for name in ("grid", "max_beats", *sizes.split()):
         settings.at_least(name, getattr(args, name), 1)
-    shares = "validation dropout"
-    for name in f"transpose weight_decay minutes patience warm_up seed learning_rate clip_norm {shares}".split():
+    shares, rates = "validation dropout", "learning_rate weight_decay clip_norm"
+    for name in f"batch_size transpose minutes patience warm_up seed {rates} {shares}".split():
         settings.at_least(name, getattr(args, name), 0)
     settings.at_most("seed", args.seed, 2**32 - 1)
     for name in shares.split():
@@ -133,8 +134,9 @@ def resumed(args: SimpleNamespace, path: Path) -> checkpoint.Checkpoint:
 def begin(args: SimpleNamespace, music: tuple[list[Source], list[Source]], way: "Way", began: float) -> Run:
     """A run with its network, new or resumed; what it learns from is printed. `music` are its training and its held-out
     pieces, `began` is the clock's time at the start. Raises UserError for weights that cannot be written or resumed."""
-    from utils import network  # starts Keras
+    from utils import devices, network  # starts Keras
 
+    devices.settle(args)
     network.keras.utils.set_random_seed(args.seed)
     checkpoint.check_writable(args.weights)
     last, train, held_out = sibling(args.weights, "last.weights.h5"), *music
@@ -180,10 +182,10 @@ def begin(args: SimpleNamespace, music: tuple[list[Source], list[Source]], way: 
     }
     corpora = dataset.encode(train, vocabulary, args.transpose), dataset.encode(held_out, vocabulary)
     describe(train, held_out, *corpora)
-    print(f"{trainer.count_params():,} parameters on {network.DEVICES} (Keras with {about['versions']['backend']})")
+    print(f"{trainer.count_params():,} parameters {devices.told(args)}")
     plots.network_diagram(vocabulary, shape, Path(args.weights).with_name("model_plot.png"))
     board = Board(args.logs, args.weights, args.resume)
-    return Run(args, trainer, scorer, shape, *corpora, about, way.clock, began, board, best)
+    return Run(args, trainer, scorer, shape, *corpora, about, way.clock, devices.agreed, began, board, best)
 
 
 def load(trainer: "keras.Model", path: Path) -> None:

@@ -1,17 +1,23 @@
 """Music made in code, and the scripts run as a user runs them."""
 
+import contextlib
+import importlib
+import io
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from unittest.mock import patch
 
 import numpy as np
 import pytest
+from filelock import FileLock
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from utils import midi  # noqa: E402  (the path comes first)
+from utils import midi, settings  # noqa: E402  (the path comes first)
 from utils.piece import Part, Piece  # noqa: E402
 
 LONGEST = (
@@ -20,6 +26,7 @@ LONGEST = (
     "test_app.py",
     "test_experiments.py",
     "test_styles.py",
+    "test_network.py",
     "test_evaluate.py",
 )
 TINY = "--units 16 --embedding 8 --hidden 16 --surroundings 4 --sequence-length 16 --batch-size 4 --transpose 2".split()
@@ -88,6 +95,27 @@ def run(*command: object, cwd: Path = ROOT, **kwargs) -> subprocess.CompletedPro
     )
 
 
+def call(script: str, *flags: object) -> subprocess.CompletedProcess:
+    """What `run` returns, of a script that runs in this process, which saves the time that a start takes."""
+    out, err = (io.TextIOWrapper(io.BytesIO(), "utf-8") for _ in range(2))
+    status, here, arguments = 0, Path.cwd(), [script, *map(str, flags)]
+    main = importlib.import_module(Path(script).stem).main
+    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err), patch.object(sys, "argv", arguments):
+        os.chdir(ROOT)
+        try:
+            settings.run(main, str(ROOT / script))
+        except SystemExit as end:
+            status = end.code
+        finally:
+            os.chdir(here)
+    if isinstance(status, str):  # Python prints it when a process ends so
+        print(status, file=err)
+        status = 1
+    for stream in (out, err):
+        stream.seek(0)
+    return subprocess.CompletedProcess(arguments, status, out.read(), err.read())
+
+
 def one_line_error(result: subprocess.CompletedProcess) -> str:
     """The error of a script that failed as it should: one line on stderr, no stack trace, a non-zero status."""
     lines = [line for line in result.stderr.splitlines() if line.strip() and "it/s" not in line]
@@ -101,33 +129,52 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=lambda item: LONGEST.index(item.path.name) if item.path.name in LONGEST else len(LONGEST))
 
 
+def made_once(name: str, make: Callable[[Path], object], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder that `make` fills, once for all processes of pytest-xdist."""
+    alone = "PYTEST_XDIST_WORKER" not in os.environ
+    folder = (tmp_path_factory.getbasetemp() if alone else tmp_path_factory.getbasetemp().parent) / name
+    finished = folder.with_suffix(".finished")
+    with FileLock(folder.with_suffix(".lock")):
+        if not finished.exists():
+            make(folder)
+            finished.touch()
+    return folder
+
+
 @pytest.fixture(scope="session")
 def music(tmp_path_factory) -> Path:
     """A folder of a dozen small pieces."""
-    folder = tmp_path_factory.mktemp("music")
-    for seed in range(12):
-        save(random_piece(seed), folder / f"piece {seed}.mid")
-    return folder
+
+    def make(folder: Path) -> None:
+        for seed in range(12):
+            save(random_piece(seed), folder / f"piece {seed}.mid")
+
+    return made_once("music", make, tmp_path_factory)
 
 
 @pytest.fixture(scope="session")
 def weights(music: Path, tmp_path_factory) -> Path:
     """Weights that train.py made from `music` with a tiny network, run as a user runs it."""
-    path = tmp_path_factory.mktemp("weights") / "tiny.weights.h5"
-    result = run("train.py", "--midi-dir", music, "--weights", path, "--epochs", 2, *TINY)
-    assert result.returncode == 0, result.stderr
-    return path
+
+    def make(folder: Path) -> None:
+        flags = ["--midi-dir", music, "--weights", folder / "tiny.weights.h5", "--epochs", 2]
+        result = run("train.py", *flags, *TINY)
+        assert result.returncode == 0, result.stderr
+
+    return made_once("weights", make, tmp_path_factory) / "tiny.weights.h5"
 
 
 @pytest.fixture(scope="session")
 def band(tmp_path_factory) -> Path:
     """Weights of a tiny network that has learnt from a dozen pieces for flute, two violins, bass and drums."""
-    folder = tmp_path_factory.mktemp("band")
-    for seed in range(12):
-        save(band_piece(seed), folder / "music" / f"{seed}.mid")
-    save(random_piece(1), folder / "music" / "alone.mid")  # one part in a folder of bands
-    path = folder / "band.weights.h5"
-    result = run("train.py", "--midi-dir", folder / "music", "--weights", path, "--epochs", 4, *TINY)
-    assert result.returncode == 0, result.stderr
-    assert "parts: " in result.stdout and "Flute (" in result.stdout and "Violin 2 (" in result.stdout
-    return path
+
+    def learn(folder: Path) -> None:
+        for seed in range(12):
+            save(band_piece(seed), folder / "music" / f"{seed}.mid")
+        save(random_piece(1), folder / "music" / "alone.mid")  # one part in a folder of bands
+        weights = folder / "band.weights.h5"
+        result = call("train.py", "--midi-dir", folder / "music", "--weights", weights, "--epochs", 4, *TINY)
+        assert result.returncode == 0, result.stderr
+        assert "parts: " in result.stdout and "Flute (" in result.stdout and "Violin 2 (" in result.stdout
+
+    return made_once("band", learn, tmp_path_factory) / "band.weights.h5"

@@ -5,7 +5,7 @@ from pathlib import Path
 import mido
 import numpy as np
 import pytest
-from conftest import TINY, band_piece, make_piece, one_line_error, run, save
+from conftest import TINY, band_piece, call, make_piece, one_line_error, run, save
 
 from utils import checkpoint, compose, dataset, ensemble, events, fragment, midi, parts, sampler
 from utils.errors import UserError
@@ -115,13 +115,13 @@ def test_only_drums_are_music(tmp_path: Path):
         rows = [(i * 240, int(rng.choice([36, 38, 42])), 60, 90, 0) for i in range(64)]
         save(make_piece(rows, parts=[Part("", 0, drums=True)]), tmp_path / "music" / f"{seed}.mid")
     weights = tmp_path / "drums.weights.h5"
-    result = run("train.py", "--midi-dir", tmp_path / "music", "--weights", weights, "--epochs", 1, *TINY)
+    result = call("train.py", "--midi-dir", tmp_path / "music", "--weights", weights, "--epochs", 1, *TINY)
     assert result.returncode == 0, result.stderr
     flags = ("--weights", weights, "--notes", 40, "--seed", 1, "--out", tmp_path / "out")
     assert run("generate_music.py", *flags, "--notation").returncode == 0
     piece = midi.read(written(tmp_path / "out")[0])
     assert [part.drums for part in piece.parts] == [True] and set(piece.pitch) <= {36, 38, 42}
-    without = run("train.py", "--midi-dir", tmp_path / "music", "--weights", tmp_path / "x.weights.h5", "--no-parts")
+    without = call("train.py", "--midi-dir", tmp_path / "music", "--weights", tmp_path / "x.weights.h5", "--no-parts")
     assert "only drums" in one_line_error(without)
     one_line_error(run("generate_music.py", *flags, "--no-drums"))
 

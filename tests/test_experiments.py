@@ -1,6 +1,7 @@
 """experiments.py: a question at toy size, and what its ways of training are."""
 
 import dataclasses
+import functools
 import itertools
 import json
 from pathlib import Path
@@ -10,6 +11,7 @@ import keras
 import numpy as np
 import pytest
 from conftest import ROOT, TINY, random_piece, run
+from traced import traced_once
 
 import experiments
 from utils import dataset, events, network, settings
@@ -19,7 +21,7 @@ from utils.measure import ancestors, likelihood, ways
 from utils.vocabulary import build_vocabulary
 
 STREAMS = ("offset", "note", "duration")
-WITH = ["--seeds", 1, "--minutes", 0.2, "--flags", " ".join(TINY[:-2])]
+WITH = ["--seeds", 1, "--minutes", 0.1, "--flags", " ".join(TINY[:-2])]
 
 
 def asked(folder: Path, *flags: object) -> SimpleNamespace:
@@ -50,7 +52,8 @@ def test_what_can_be_asked():
 def test_copies_are_looked_for_again_and_again(music: Path, tmp_path: Path):
     flags = ["--question", "copying", "--stages", "1,2", "--pieces", 2, "--midi-dir", music]
     args = asked(tmp_path, "--only", "as it is", *flags)
-    experiments.alone(args)
+    with traced_once():
+        experiments.alone(args)
     stages = json.loads((experiments.folder_of(args) / "results.json").read_text())
     assert stages["1"]["train"] > stages["2"]["train"]
     assert stages["2"]["generated max"] >= stages["2"]["generated median"] > 0
@@ -61,6 +64,8 @@ def test_all_changes_at_once_still_learn(music: Path, tmp_path: Path, monkeypatc
     smooth, alone, scalar = (ways.WAYS[name][1]() for name in names)
     both = dataclasses.replace(ways.averaged(), loss=ways.focal().loss, cost=smooth.cost)
     both = dataclasses.replace(both, batches=alone.batches, embedding=scalar.embedding)
+    ticks = itertools.count(0, 0.2)  # seconds, whenever it is looked at
+    both = dataclasses.replace(both, clock=functools.partial(next, ticks))
     monkeypatch.setitem(ways.WAYS, "all", ("--embedding 1", lambda: both))
     experiments.alone(asked(tmp_path, "--only", "all", "--midi-dir", music))
     (results,) = tmp_path.glob("*/results.json")

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import make_piece, random_piece, run, save
-from test_train import learn
+from conftest import call, make_piece, random_piece, save
+from traced import learn
 
 from utils import checkpoint, events, fragment, midi, theory
 from utils.errors import UserError
@@ -101,7 +101,7 @@ def test_training_says_so_and_counts_in_another(songs: Path, tmp_path: Path, cap
 
     # And a fragment is continued, and written, in it.
     flags = ["--prior", songs / "1.mid", "--prior-bars", 2, "--bars", 2, "--out", tmp_path, "--no-wav", "--no-picture"]
-    result = run("predict_with_prior.py", "--weights", path, *flags)
+    result = call("predict_with_prior.py", "--weights", path, *flags)
     assert result.returncode == 0, result.stderr
     assert f"{songs / '1.mid'} is in 1/4; the network counts all music in 4/4" in result.stdout
     piece = midi.read(tmp_path / "1-continued-001.mid")

@@ -15,8 +15,10 @@ from utils import midi
 from utils.formats import score
 
 BLOCK = re.compile(r"```(sh|powershell)\n(.*?)```", re.DOTALL)
-# Not run: the tests themselves, what makes an environment (there is one), and the page, which stays open.
-NOT_RUN = ("make test", "python -m venv", ".venv", "pip install", "python app.py")
+# Not run: the tests themselves, what makes an environment (there is one), the page, which stays open, and what the demo
+# runs.
+IN_DEMO = "python train.py --minutes 3"
+NOT_RUN = ("make test", "python -m venv", ".venv", "pip install", "python app.py", IN_DEMO)
 TOY = {"UNITS": 16, "EMBEDDING": 8, "HIDDEN": 16, "SURROUNDINGS": 4, "EPOCHS": 2,
        "SEQUENCE_LENGTH": 16, "NOTES": 40, "LARGE": 20_000,
        "SMALL": 5_000, "UPDATES": 2, "ANCESTOR_UPDATES": 1, "ANCESTOR_NOTES": 1, "FILES": 1, "REPEAT": 1}  # fmt: skip
@@ -76,6 +78,7 @@ def test_a_command_of_the_readme_works_as_written(command: str, clone: Path):
     assert result.returncode == 0, result.stderr[-3000:]
     assert "Traceback" not in result.stderr
     if command == "make demo":
+        assert IN_DEMO.replace("python", "$(RUN)") in (ROOT / "Makefile").read_text("utf-8")
         assert len(re.findall(r"^    samples/\S+\.mid$", result.stdout, re.MULTILINE)) == 4
         again = subprocess.run(command, shell=True, cwd=clone, env=environment, capture_output=True, text=True)
         assert again.returncode == 0 and "not training again" in again.stdout

@@ -1,5 +1,7 @@
 """Styles: sub-folders of the music that are learnt apart, told, and recognised."""
 
+import contextlib
+import io
 import json
 import re
 from dataclasses import replace
@@ -7,8 +9,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import ROOT, TINY, make_piece, one_line_error, random_piece, run, save
+from conftest import ROOT, call, make_piece, one_line_error, random_piece, save
 from test_train import assert_same
+from traced import learn
 
 import train
 from utils import checkpoint, compose, dataset, events, midi, network, settings, styles
@@ -45,10 +48,11 @@ def folder(tmp_path_factory) -> Path:
 def weights(folder: Path, tmp_path_factory) -> Path:
     path = tmp_path_factory.mktemp("learnt") / "toy.weights.h5"
     more = ("--epochs", 25, "--learning-rate", 0.01, "--dropout", 0.1, "--validation", 0)
-    result = run("train.py", "--midi-dir", folder, "--weights", path, *more, *TINY)
-    assert result.returncode == 0, result.stderr
+    with contextlib.redirect_stdout(io.StringIO()) as said:
+        learn("--midi-dir", folder, "--weights", path, *more)
     size = r"\d+ pieces?, \d+ notes"
-    assert re.search(rf"^styles: bells \({size}\), tunes \({size}\), of none \({size}\)$", result.stdout, re.MULTILINE)
+    line = re.compile(rf"^styles: bells \({size}\), tunes \({size}\), of none \({size}\)$", re.MULTILINE)
+    assert line.search(said.getvalue())
     return path
 
 
@@ -107,30 +111,25 @@ def test_the_styles_are_in_the_weights_file(weights: Path):
     assert history["train"] == pytest.approx(sum(shares), rel=1e-4) and 0 < history["train_style"] < np.log(2) / 2
 
 
-def learn(folder: Path, path: Path, *flags: str) -> None:
-    """train.py in this process."""
-    flags = ["--midi-dir", str(folder), "--weights", str(path), *TINY, *flags]
-    train.main(settings.parse(ROOT / "train.py", flags))
-
-
 def test_no_styles_if_they_are_not_wanted(folder: Path, weights: Path, tmp_path: Path, monkeypatch):
     with pytest.raises(UserError, match="--styles True, not False"):
-        learn(folder, weights, "--validation", "0", "--resume", "--no-styles")
+        learn("--midi-dir", folder, "--weights", weights, "--validation", "0", "--resume", "--no-styles")
 
     def not_built(vocabulary: Vocabulary, *more: object) -> None:
         raise UserError(f"known: {vocabulary.styles}")
 
     monkeypatch.setattr(network, "build", not_built)
     for flag, learnt in {"--no-styles": "()", "--styles": "('bells', 'tunes')"}.items():
+        flags = ["--midi-dir", str(folder), "--weights", str(tmp_path / "a.weights.h5"), flag]
         with pytest.raises(UserError) as error:
-            learn(folder, tmp_path / "a.weights.h5", flag)
+            train.main(settings.parse(ROOT / "train.py", flags))
         assert str(error.value) == f"known: {learnt}"
 
 
 def test_a_run_with_styles_in_two_parts_is_the_same(folder: Path, tmp_path: Path):
     for name, parts in {"whole": (["2"],), "parts": (["1"], ["2", "--resume"])}.items():
         for more in parts:
-            learn(folder, tmp_path / f"{name}.weights.h5", "--no-parts", "--epochs", *more)
+            learn("--midi-dir", folder, "--weights", tmp_path / f"{name}.weights.h5", "--no-parts", "--epochs", *more)
     assert_same(tmp_path / "whole.last.weights.h5", tmp_path / "parts.last.weights.h5")
 
 
@@ -204,22 +203,22 @@ def test_the_style_of_a_piece_is_recognised(toy: Stepper):
 def test_a_new_piece_in_a_style(weights: Path, tmp_path: Path):
     flags = ("--weights", weights, "--notes", 60, "--seed", 3, "--out", tmp_path, *QUIET)
     for wish in ("bells", "tunes:0.7,bells:0.3"):
-        result = run("generate_music.py", *flags, "--style", wish)
+        result = call("generate_music.py", *flags, "--style", wish)
         assert result.returncode == 0, result.stderr
         assert f"after a passage of {wish.split(':')[0]}/" in result.stdout
     assert len(list(tmp_path.glob("*.mid"))) == 2
-    sentence = one_line_error(run("generate_music.py", *flags, "--style", "haydn"))
+    sentence = one_line_error(call("generate_music.py", *flags, "--style", "haydn"))
     assert "'haydn'; these weights have learnt bells, tunes." in sentence
 
 
 def test_a_fragment_goes_on_in_its_style(weights: Path, tmp_path: Path):
     prior = save(make_piece(bells(77, 24)), tmp_path / "mine.mid")
     flags = ("--weights", weights, "--prior", prior, "--notes", 40, "--seed", 1, *QUIET)
-    heard = run("predict_with_prior.py", *flags, "--out", tmp_path / "heard")
+    heard = call("predict_with_prior.py", *flags, "--out", tmp_path / "heard")
     assert heard.returncode == 0, heard.stderr
     assert f"{prior} sounds like bells (" in heard.stdout
     for wish in ("bells", "tunes"):
-        result = run("predict_with_prior.py", *flags, "--out", tmp_path / wish, "--style", wish)
+        result = call("predict_with_prior.py", *flags, "--out", tmp_path / wish, "--style", wish)
         assert result.returncode == 0 and "sounds like" not in result.stdout
     heard, bells_told, tunes_told = (
         midi.read(tmp_path / name / "mine-continued-001.mid").pitch.tolist() for name in ("heard", "bells", "tunes")
@@ -230,12 +229,12 @@ def test_a_fragment_goes_on_in_its_style(weights: Path, tmp_path: Path):
 def test_weights_without_styles(music: Path, tmp_path: Path):
     path = checkpoint.BUNDLED
     for script in ("generate_music.py", "predict_with_prior.py"):
-        sentence = one_line_error(run(script, "--weights", path, "--style", "bach", "--out", tmp_path))
+        sentence = one_line_error(call(script, "--weights", path, "--style", "bach", "--out", tmp_path))
         assert "--style bach: these weights have learnt no styles." in sentence
 
 
 def test_how_well_styles_are_recognised_and_what_they_are_worth(weights: Path, folder: Path, tmp_path: Path):
-    result = run("evaluate.py", "--weights", weights, "--midi-dir", folder, "--no-baselines", "--json", tmp_path / "a")
+    result = call("evaluate.py", "--weights", weights, "--midi-dir", folder, "--no-baselines", "--json", tmp_path / "a")
     assert result.returncode == 0, result.stderr
     found = json.loads((tmp_path / "a").read_text())
     styles = found["styles"]

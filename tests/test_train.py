@@ -1,7 +1,9 @@
 """train.py: save, kill, resume; early ends; bad input."""
 
 import csv
+import functools
 import io
+import itertools
 import os
 import re
 import shutil
@@ -15,17 +17,13 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from conftest import ROOT, TINY, make_piece, one_line_error, random_piece, run, save
+from conftest import ROOT, TINY, call, make_piece, one_line_error, random_piece, run, save
+from traced import learn
 
 import train
-from utils import checkpoint, settings
+from utils import checkpoint, network, settings
 from utils.errors import UserError
 from utils.output.tensorboard import Board, folder_of
-
-
-def learn(*flags: object) -> None:
-    """train.py in this process: Keras is started already."""
-    train.main(settings.parse(ROOT / "train.py", [*TINY, *map(str, flags)]))
 
 
 def arrays(path: Path) -> dict[str, np.ndarray]:
@@ -98,7 +96,7 @@ def test_an_lstm_is_trained_and_resumed(music: Path, tmp_path: Path):
     learn(*flags, "--epochs", 2, "--resume")
     history = checkpoint.load(tmp_path / "a.last.weights.h5").about["history"]
     assert history[1]["train"] < history[0]["train"]
-    result = run("generate_music.py", "--weights", path, "--out", tmp_path / "out", "--notes", 20)
+    result = call("generate_music.py", "--weights", path, "--out", tmp_path / "out", "--notes", 20)
     assert result.returncode == 0, result.stderr
 
 
@@ -181,7 +179,7 @@ def test_a_loss_that_is_not_finite_stops_and_keeps_the_last_good_weights(music: 
 
 def test_training_stops_when_held_out_pieces_stop_improving(music: Path, tmp_path: Path, capsys):
     path = tmp_path / "a.weights.h5"
-    learn("--midi-dir", music, "--weights", path, "--patience", 2, "--learning-rate", 0.1, "--epochs", 200)
+    learn("--midi-dir", music, "--weights", path, "--patience", 2, "--learning-rate", 0.5, "--epochs", 200)
     history = checkpoint.load(tmp_path / "a.last.weights.h5").about["history"]
     best = min(row["held_out"] for row in history)
     assert [row["held_out"] for row in history].index(best) == len(history) - 3
@@ -206,11 +204,12 @@ def test_the_learning_rate_ends_at_nothing_when_the_time_is_limited():
 
 
 def test_the_time_limit_is_kept(music: Path, tmp_path: Path):
-    path = tmp_path / "a.weights.h5"
-    learn("--midi-dir", music, "--weights", path, "--minutes", 0.1, "--epochs", 100_000, "--patience", 0)
+    path, ticks = tmp_path / "a.weights.h5", itertools.count(0, 0.1)
+    way = network.Way(clock=functools.partial(next, ticks))  # a tenth of a second passes whenever it is looked at
+    learn("--midi-dir", music, "--weights", path, "--minutes", 0.1, "--epochs", 100_000, "--patience", 0, way=way)
     history = checkpoint.load(path).about["history"]
     last = checkpoint.load(tmp_path / "a.last.weights.h5").about["history"][-1]
-    assert history and last["learning_rate"] < 0.002
+    assert history and last["learning_rate"] < 0.002 and 6 <= last["seconds"] < 7
     with pytest.raises(UserError, match="before its first update"):
         learn("--midi-dir", music, "--weights", tmp_path / "b.weights.h5", "--minutes", 1e-9)
 
@@ -220,7 +219,7 @@ def test_one_piece_and_windows_longer_than_it(tmp_path: Path, capsys):
     path = tmp_path / "a.weights.h5"
     learn("--midi-dir", tmp_path / "midi", "--weights", path, "--epochs", 2, "--sequence-length", 500)
     assert "only one piece" in capsys.readouterr().out
-    result = run("generate_music.py", "--weights", path, "--out", tmp_path / "out", "--notes", 20)
+    result = call("generate_music.py", "--weights", path, "--out", tmp_path / "out", "--notes", 20)
     assert result.returncode == 0, result.stderr
 
 
@@ -238,7 +237,7 @@ def test_a_folder_of_bad_and_odd_files(tmp_path: Path):
     save(make_piece([(0, 0, 1), (480, 127, 480), (480 * 7200, 60, 480)]), folder / "edges.midi")
     (folder / "bad.mid").write_text("no music")
     path = tmp_path / "a.weights.h5"
-    result = run("train.py", "--midi-dir", folder, "--weights", path, "--epochs", 1, *TINY)
+    result = call("train.py", "--midi-dir", folder, "--weights", path, "--epochs", 1, *TINY)
     assert result.returncode == 0, result.stderr
     assert "3 read, 1 skipped" in result.stdout
     assert "bad.mid: it is not a MIDI file" in result.stdout
@@ -250,7 +249,6 @@ def test_a_folder_of_bad_and_odd_files(tmp_path: Path):
 @pytest.mark.parametrize(
     ("flags", "sentence"),
     [
-        (["--midi-dir", "/no/such/folder"], "does not exist"),
         (["--heads", "five"], "choose one of: chained, parallel"),
         (["--layers", "0"], "--layers is 0; it must be at least 1"),
         (["--dropout", "1"], "below 1"),
@@ -259,8 +257,12 @@ def test_a_folder_of_bad_and_odd_files(tmp_path: Path):
     ],
 )
 def test_wrong_settings_are_one_sentence(music: Path, flags: list[str], sentence: str):
-    """And they are said before Keras is started."""
-    assert sentence in one_line_error(run("train.py", "--midi-dir", music, *flags))
+    assert sentence in one_line_error(call("train.py", "--midi-dir", music, *flags))
+
+
+def test_what_is_wrong_is_said_before_keras_is_started():
+    code = "import runpy, sys; sys.modules['keras'] = None; runpy.run_path('train.py', run_name='__main__')"
+    assert "does not exist" in one_line_error(run("-c", code, "--midi-dir", "/no/such/folder"))
 
 
 def test_weights_that_cannot_be_written(music: Path, tmp_path: Path):

@@ -9,7 +9,8 @@ import h5py
 import numpy as np
 import pytest
 from conftest import band_piece, make_piece, random_piece, save
-from test_train import assert_same, learn
+from test_train import assert_same
+from traced import learn
 
 from utils import checkpoint, events, transfer
 from utils.checkpoint import Checkpoint

@@ -1,0 +1,63 @@
+"""train.py in this process, with the networks that earlier runs have compiled: most of a small run is that."""
+
+import json
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from unittest.mock import patch
+
+import keras
+from conftest import ROOT, TINY
+
+import train
+from utils import network, settings
+from utils.heads import Shape
+from utils.vocabulary import Vocabulary
+
+build, compile_trainer = network.build, network.compile_trainer  # the real ones
+compiled: dict[tuple, tuple[keras.Model, keras.Model]] = {}  # by all that they were made from
+
+
+def assign(kept: list[keras.Variable], new: list[keras.Variable]) -> None:
+    for mine, value in zip(kept, new, strict=True):
+        mine.assign(value)
+
+
+def variables(model: keras.Model) -> list[keras.Variable]:
+    return [variable for layer in model.layers for variable in layer.variables]
+
+
+def build_once(vocabulary: Vocabulary, shape: Shape, way: network.Way | None = None) -> tuple[keras.Model, keras.Model]:
+    """What `network.build` returns; if that has been built before, the earlier models with the values of the new."""
+    models = build(vocabulary, shape, way)
+    key = (json.dumps(vocabulary.to_json()), repr(shape), replace(way or network.Way(), clock=time.monotonic))
+    kept = compiled.setdefault(key, models)
+    assign(variables(kept[0]), variables(models[0]))
+    return kept
+
+
+def compile_once(trainer: keras.Model, streams: tuple[str, ...], optimizer: keras.Optimizer, *loss) -> None:
+    """`network.compile_trainer`; of a trainer that is compiled like this already, the optimizer begins anew."""
+
+    def constants(of: keras.Optimizer) -> dict:
+        return {**of.get_config(), "learning_rate": None, "name": None}  # the rate is a variable
+
+    if trainer.compiled and constants(trainer.optimizer) == constants(optimizer):
+        optimizer.build(trainer.trainable_variables)
+        assign(trainer.optimizer.variables, optimizer.variables)
+    else:
+        compile_trainer(trainer, streams, optimizer, *loss)
+
+
+@contextmanager
+def traced_once() -> Iterator[None]:
+    """Within it train.py uses what was compiled for an earlier run of a network of the same form."""
+    with patch.multiple(network, build=build_once, compile_trainer=compile_once):
+        yield
+
+
+def learn(*flags: object, way: network.Way | None = None) -> None:
+    """train.py with a tiny network, unless the flags say otherwise."""
+    with traced_once():
+        train.main(settings.parse(ROOT / "train.py", [*TINY, *map(str, flags)]), way)

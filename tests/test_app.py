@@ -4,7 +4,6 @@ import contextlib
 import json
 import os
 import shutil
-import socket
 import subprocess
 import sys
 import time
@@ -14,7 +13,9 @@ import wave
 from collections.abc import Callable, Hashable, Iterator
 from importlib.util import find_spec
 from pathlib import Path
+from types import SimpleNamespace
 
+import crowd
 import numpy as np
 import pytest
 from conftest import ROOT, band_piece, one_line_error, random_piece, run, save
@@ -45,19 +46,9 @@ def address(weights: Path, band: Path, tmp_path_factory) -> Iterator[str]:
     scratch, folder = tmp_path_factory.mktemp("scratch"), tmp_path_factory.mktemp("offered")
     for modified, path in enumerate([band, weights]):
         os.utime(shutil.copy(path, folder), (modified, modified))
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    flags = ["--no-browser", "--port", str(port), "--weights-dir", str(folder)]
-    environment = {**os.environ, "NO_PROXY": "127.0.0.1", "TMPDIR": str(scratch)}
-    process = subprocess.Popen([sys.executable, "app.py", *flags], cwd=ROOT, env=environment, stdout=subprocess.PIPE)
-    try:
-        assert b"The page is at" in process.stdout.readline()
+    with crowd.page(scratch, "--weights-dir", str(folder), "--away", "0") as (address, _):
         assert list(scratch.glob("music-*"))
-        yield f"http://127.0.0.1:{port}/"
-    finally:
-        process.terminate()
-        process.wait(20)
+        yield address
     assert os.name == "nt" or not list(scratch.glob("music-*"))
 
 
@@ -300,24 +291,24 @@ def test_nothing_else_is_served_and_nothing_large_is_taken(address: str, weights
     assert status(urllib.request.Request(upload, body % bytes(3 * 2**20), headers)) == 413
     small = urllib.request.Request(upload, body % b"small", headers)
     (path,) = json.load(urllib.request.urlopen(small, timeout=20))
-    assert Path(path).name == "a.mid" and Path(path).parents[1].name == "served"
+    assert Path(path).name == "a.mid" and Path(path).parents[1].name.startswith("music-")
 
 
 @needs_gradio
 def test_what_can_be_chosen(tmp_path: Path):
-    from utils.output import page
+    from utils.output import offered
 
     for name in ("music.weights.h5", "music.last.weights.h5", ".123.music.weights.h5", "notes.txt"):
         (tmp_path / name).touch()
     for name in ("prior.mid", "prior-waltz.mid", "prior-continued-001.mid", "music-001.mid"):
         (tmp_path / name).touch()
-    assert list(page.networks(str(tmp_path))) == ["music"]
-    assert list(page.fragments(str(tmp_path))) == ["prior", "prior-waltz"]
+    assert list(offered.networks(str(tmp_path))) == ["music"]
+    assert list(offered.fragments(str(tmp_path))) == ["prior", "prior-waltz"]
 
 
 @needs_gradio
 def test_the_page_begins_with_what_was_trained_last(tmp_path: Path, monkeypatch):
-    from utils.output import page
+    from utils.output import offered, page
 
     monkeypatch.setattr(checkpoint, "BUNDLED", tmp_path / "bundled.weights.h5")
     # The bundled file may be the newest: a checkout gives it the time of the checkout.
@@ -326,9 +317,9 @@ def test_the_page_begins_with_what_was_trained_last(tmp_path: Path, monkeypatch)
         path.touch()
         os.utime(path, (modified, modified))
     names = ["music", "music.old-1", "jazz", "bundled"]
-    assert list(page.networks(str(tmp_path))) == names
+    assert list(offered.networks(str(tmp_path))) == names
     one = page.Page(settings.parse(ROOT / "app.py", ["--weights-dir", str(tmp_path)]), str(tmp_path))
-    dropdown = one.arrive()[one.weights]
+    dropdown = one.arrive(SimpleNamespace(session_hash="me"))[one.weights]
     assert dropdown.value == "music" and [value for _, value in dropdown.choices] == names
 
 
@@ -352,14 +343,15 @@ def test_what_is_said_when_there_are_no_weights_or_no_seed(tmp_path: Path, weigh
     def answer(folder: Path, **changes: object) -> str:
         """The last message to a visitor who generates with these changes to what the page proposes."""
         one = page.Page(settings.parse(ROOT / "app.py", ["--weights-dir", str(folder)]), str(tmp_path))
+        one.visitors.arrive("me")
         asked = {part: getattr(part, "value", None) for part in vars(one).values() if isinstance(part, Hashable)}
-        asked |= {one.weights: "tiny", one.session: str(tmp_path)}
+        asked |= {one.weights: "tiny", one.session: "me"}
         asked |= {getattr(one, name): value for name, value in changes.items()}
         return list(one.generate(asked, lambda *_, **__: None))[-1][one.message]
 
     assert "Choose weights" in answer(tmp_path, seed="")
     assert "'x' is not a whole number" in answer(weights.parent, seed="x")
-    assert "--tempo is 2000" in answer(weights.parent, seed="", tempo=2000)
+    assert "“Tempo” is 2000" in answer(weights.parent, seed="", tempo=2000)
 
 
 @needs_gradio
@@ -369,7 +361,8 @@ def test_other_versions_are_of_the_piece_beside_the_button(tmp_path: Path, weigh
     one = page.Page(settings.parse(ROOT / "app.py", ["--weights-dir", str(weights.parent)]), str(tmp_path))
     asked = {part: getattr(part, "value", None) for part in vars(one).values() if isinstance(part, Hashable)}
     slot, piece = one.slots[0], random_piece(1)
-    asked |= {one.weights: "tiny", one.made: {"mine": piece}, slot.name: "mine", slot.bars: "3"}
+    one.visitors.arrive("me").made["mine"] = piece
+    asked |= {one.weights: "tiny", one.session: "me", slot.name: "mine", slot.bars: "3"}
     asked |= {one.seed: "7", one.mode: AROUND, one.count: 4}
     wanted = one.ordered(asked, slot)
     assert wanted.prior is piece and wanted.seed is None  # the same seed would make the same version again and again

@@ -8,6 +8,7 @@ from utils import completion, compose, control, ensemble, fragment, instruments,
 from utils.checkpoint import Checkpoint
 from utils.completion import Asked
 from utils.compose import Made, Wanted
+from utils.constraints import Constraint
 from utils.errors import UserError
 from utils.output import beside
 from utils.piece import Piece
@@ -94,9 +95,9 @@ class Filled:
     remarks: list[str]  # sentences on what was heard or done otherwise than one might expect
 
 
-def filled(order: Order, weights: Checkpoint, network: Stepper) -> Filled:
-    """Make what is asked for. Raises UserError if that cannot be done."""
-    how = order.sampling
+def filled(order: Order, weights: Checkpoint, network: Stepper, *also: Constraint) -> Filled:
+    """Make what is asked for, under constraints that are `also` to hold. Raises UserError if that cannot be done."""
+    how = order.sampling.constrained(*also)
     if order.prior is None:
         made, before, remarks = from_nothing(order, weights, network, how)
     else:

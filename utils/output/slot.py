@@ -1,5 +1,6 @@
 """Where the page shows a piece."""
 
+import re
 from pathlib import Path
 
 import gradio as gr
@@ -8,6 +9,12 @@ from utils.compose import Made
 from utils.piece import shortened
 
 DOWNLOADS = {".mid": "MIDI", ".wav": "WAV", ".musicxml": "MusicXML"}
+MARKUP = re.compile(r"[!#$&()*+/<=>@\[\\\]^_`{|}~]")
+
+
+def plain(text: str) -> str:
+    """A text in Markdown in which nothing is markup, since it may come from anybody's file."""
+    return MARKUP.sub(lambda mark: f"&#{ord(mark[0])};", text)
 
 
 def sibling(path: Path, ending: str) -> str | None:
@@ -49,7 +56,7 @@ class Slot:
         return {
             self.name: path.stem,
             self.box: gr.Group(visible=True),
-            self.title: f"### {path.stem}\n{len(one.piece)} notes, {one.told()}: {names}",
+            self.title: f"### {plain(path.stem)}\n{len(one.piece)} notes, {plain(f'{one.told()}: {names}')}",
             self.sound: sibling(path, ".wav"),
             self.roll: sibling(path, ".png"),
             **{button: gr.DownloadButton(value=sibling(path, ending)) for ending, button in self.files.items()},

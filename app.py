@@ -10,7 +10,6 @@ import signal
 import sys
 import tempfile
 import threading
-from pathlib import Path
 
 from utils import settings
 from utils.errors import UserError
@@ -34,9 +33,9 @@ AWAY = 10.0  # minutes for which those who have left may come back to their musi
 
 
 def main(args) -> None:
-    least = {"port": 1, "notes": 20, "bars": 2, "count": 1, "upload": 0.001, "minutes": 0.1, "away": 0}
-    for name, least in least.items():
-        settings.at_least(name, getattr(args, name), least)
+    least = {"port": 1, "upload": 0.001, "notes": 20, "bars": 2, "count": 1, "minutes": 0.1, "away": 0}
+    for name, number in least.items():
+        settings.at_least(name, getattr(args, name), number)
     settings.at_most("port", args.port, 65_535)
     if importlib.util.find_spec("gradio") is None:
         raise UserError("The page needs Gradio: pip install -r requirements-app.txt")

@@ -13,7 +13,6 @@ import socket
 import subprocess
 import sys
 import tempfile
-import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -23,8 +22,9 @@ import httpx
 
 ROOT = Path(__file__).resolve().parent.parent
 API = "gradio_api/"
+JSON = {"Content-Type": "application/json"}
 MIDI = "a MIDI file of mine"
-SETTLED = 60  # seconds after which the page is to be as if nobody had been there
+SETTLED = 65  # seconds after which the page is to be as if nobody had been there
 
 
 @contextlib.contextmanager
@@ -79,7 +79,11 @@ class Guest:
         entered = [self.parts[i] for i in chosen["inputs"]]
         data = [part["props"].get("value", "" if part["type"] == "textbox" else None) for part in entered]
         body = {"data": data, "fn_index": chosen["id"], "session_hash": self.hash}
-        return self.http.post(f"{API}queue/join", json=body).raise_for_status().json()["event_id"]
+        return (
+            self.http.post(f"{API}queue/join", content=json.dumps(body), headers=JSON)
+            .raise_for_status()
+            .json()["event_id"]
+        )
 
     def ask(self, name: str, event: str, until: str = "process_completed") -> list[dict]:
         """The messages that come of it."""
@@ -97,9 +101,10 @@ class Guest:
         response = self.http.post(f"{API}upload", files={"files": (name, data)})
         if response.status_code != 200:
             return [{"refused": response.status_code}]
-        (path,) = response.json()
-        file = {"path": path, "orig_name": name, "meta": {"_type": "gradio.FileData"}}
-        self.set(Begin_with=MIDI, MIDI_file=file)
+        return self.begin_with(*response.json())
+
+    def begin_with(self, path: str) -> list[dict]:
+        self.set(Begin_with=MIDI, MIDI_file={"path": path, "meta": {"_type": "gradio.FileData"}})
         return self.ask("MIDI file", "change")
 
 
@@ -109,6 +114,16 @@ def files_of(messages: object) -> list[str]:
         own = [messages["path"]] if isinstance(messages.get("path"), str) else []
         return own + [path for value in messages.values() for path in files_of(value)]
     return [path for value in messages for path in files_of(value)] if isinstance(messages, list) else []
+
+
+def all_generate(guests: list[Guest]) -> tuple[list[set[str]], list[dict], float]:
+    """What each of some visitors is shown who want music at once, what they are told of the queue, and the seconds
+    until the last has got it."""
+    begun = time.monotonic()
+    with ThreadPoolExecutor(len(guests)) as pool:
+        messages = list(pool.map(lambda guest: guest.ask("generate", "click"), guests))
+    told = [message for each in messages for message in each if message["msg"] == "estimation"]
+    return [set(files_of(each)) for each in messages], told, time.monotonic() - begun
 
 
 def held(process: subprocess.Popen, folder: Path) -> tuple[float, int, float]:
@@ -146,18 +161,15 @@ def main() -> None:
             print("{:<44}{:7.0f} MB{:6} files{:7.1f} MB".format(when, *held(process, folder)), flush=True)
 
         tell("started")
-        Guest(address).ask("generate", "click")
-        tell("one visitor who is still there")
-        guests, begun = [Guest(address) for _ in range(args.visitors)], time.monotonic()
-        with ThreadPoolExecutor(args.visitors) as pool:
-            waits = list(pool.map(lambda guest: (guest.ask("generate", "click"), time.monotonic() - begun), guests))
-        shown = [set(files_of(messages)) for messages, _ in waits]
+        resident = Guest(address)
+        resident.ask("generate", "click")
+        tell("one visitor")
+        guests = [Guest(address) for _ in range(args.visitors)]
+        shown, told, waited = all_generate(guests)
         assert all(shown) and sum(map(len, shown)) == len(set().union(*shown)), "somebody saw another's files"
-        told = [m for messages, _ in waits for m in messages if m["msg"] == "estimation"]
-        tell(f"{args.visitors} visitors, the last waited {max(wait for _, wait in waits):.0f} s")
-        print(
-            "waits foretold in", sum(m["rank_eta"] is not None for m in told), "of", len(told), "messages to the queue"
-        )
+        tell(f"{args.visitors} more, of whom the last waited {waited:.0f} s")
+        foretold = sum(message["rank_eta"] is not None for message in told)
+        print(f"{foretold} of {len(told)} messages to those in the queue said how long it takes")
         for number, bad in enumerate(bad_files(args.uploads)):
             guests[number % len(guests)].upload(*bad)
         tell(f"{args.uploads} bad uploads")
@@ -167,13 +179,11 @@ def main() -> None:
         time.sleep(1)
         for guest in guests:
             guest.leave()
-        tell("all left in the middle")
-        begun, last = time.monotonic(), Guest(address)
-        last.ask("generate", "click")
-        tell(f"the next visitor waited {time.monotonic() - begun:.0f} s")
-        last.leave()
+        begun = time.monotonic()
+        resident.ask("generate", "click")
+        tell(f"they left in the middle; the next waited {time.monotonic() - begun:.0f} s")
         time.sleep(SETTLED)
-        tell(f"{SETTLED} s later")
+        tell(f"{SETTLED:g} s later")
 
 
 if __name__ == "__main__":

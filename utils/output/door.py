@@ -1,7 +1,6 @@
 """What the page of app.py takes from whom: only what it could have sent itself, under its own name."""
 
 import ipaddress
-import math
 import re
 import socket
 from pathlib import Path
@@ -71,6 +70,8 @@ class Door:
             return await self.app(scope, receive, send)
         refused = self.refusal(scope) if scope["type"] == "http" else (403, "The page has no use for this.")
         if refused:
+            while (await receive()).get("more_body"):  # else the other side does not listen to the answer
+                pass
             return await PlainTextResponse(refused[1], refused[0])(scope, receive, send)
         match = CONNECTIONS.fullmatch(scope["path"])
         if not match:
@@ -96,10 +97,10 @@ def could_be_entered(part: Component, value: object) -> bool:
     if isinstance(part, gr.Checkbox):
         return isinstance(value, bool)
     if isinstance(part, gr.Slider) or (isinstance(part, gr.Number) and value is not None):
-        return type(value) in (int, float) and math.isfinite(value)
+        return type(value) in (int, float) and abs(value) < 1e9
     if isinstance(part, gr.File) and value is not None:  # from an address elsewhere Gradio would fetch it
         known = isinstance(value, dict) and value.get("meta") == {"_type": "gradio.FileData"}
-        return known and isinstance(value.get("path"), str) and Path(value["path"]).is_absolute()
+        return known and isinstance(value.get("path"), str) and Path(value["path"]).is_relative_to(part.GRADIO_CACHE)
     values = value if isinstance(part, gr.Dropdown) and part.multiselect and isinstance(value, list) else [value]
     return all(each is None or isinstance(each, str) and len(each) <= LONGEST_TEXT for each in values)
 

@@ -2,7 +2,6 @@
 
 import contextlib
 import functools
-import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
@@ -15,8 +14,9 @@ from utils.output import beside, order
 from utils.output.door import Blocks
 from utils.output.offered import LONGEST_NUMBER, fragments, network, networks, number
 from utils.output.order import AFTER, ANEW, AROUND, BARS, KEYS, NOTES, Order
-from utils.output.slot import Slot, plain, player_and_picture, sibling
+from utils.output.slot import Slot, player_and_picture, sibling
 from utils.output.visitors import Left, Visitor, Visitors
+from utils.output.words import labelled, plain
 from utils.piece import Piece
 
 NOTHING, UPLOADED = "nothing", "a MIDI file of mine"
@@ -26,14 +26,6 @@ AS_BEFORE, AS_IT_COMES = ("each part its own", ""), ("as it comes", "")
 # The fields of an order that a visitor enters as they are, and the parts of the page of the same names.
 CHOICES = ["mode", "keep", "fill", "unit", "notes", "bars", "count", "style", "key", "players", "instrument"]
 CHOICES += ["top_p", "tempo", "at_bar", "key_lock"]
-# Settings of the scripts that the page calls otherwise.
-OTHERWISE = {
-    "scale": "key",
-    "instruments": "players",
-    "parts": "players",
-    "prior_start": "start",
-    "prior_notes": "length",
-}
 QUEUE = 100  # requests that may wait
 PRIOR_NOTES = 100  # of a longer fragment, until the visitor asks for more: some bars, which the network reads at once
 PRIVATE = {"api_visibility": "private"}  # the page is for people: programs have the scripts
@@ -291,17 +283,9 @@ class Page:
         return file
 
     def said(self, *sentences: str) -> str:
-        """Sentences as the page says them: with its own names for the settings of the scripts, without folders, and
-        so that nothing in them is markup."""
-
-        def label(flag: re.Match) -> str:
-            name = flag[1].replace("-", "_")
-            part = getattr(self, OTHERWISE.get(name, name), None)
-            return f"“{part.label}”" if hasattr(part, "label") else flag[0]
-
-        text = re.sub(r"--([a-z][a-z-]*[a-z])", label, "\0".join(sentences))
-        text = re.sub(r"(“[^”]+”) or \1", r"\1", text).replace(f"{self.visitors.folder}/", "")
-        return plain(text).replace("\0", "  \n")
+        """Sentences as the page says them: with its own names for the settings of the scripts, and without folders."""
+        hidden = [sentence.replace(f"{self.visitors.folder}/", "") for sentence in sentences]
+        return "  \n".join(plain(labelled(sentence, self)) for sentence in hidden)
 
     def beginnings(self, made: dict[str, Piece]) -> list[str]:
         """What music may begin with, for a visitor who has made some."""

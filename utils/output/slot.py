@@ -1,20 +1,14 @@
 """Where the page shows a piece."""
 
-import re
 from pathlib import Path
 
 import gradio as gr
 
 from utils.compose import Made
+from utils.output.words import plain
 from utils.piece import shortened
 
 DOWNLOADS = {".mid": "MIDI", ".wav": "WAV", ".musicxml": "MusicXML"}
-MARKUP = re.compile(r"[!#$&()*+/<=>@\[\\\]^_`{|}~]")
-
-
-def plain(text: str) -> str:
-    """A text in Markdown in which nothing is markup, since it may come from anybody's file."""
-    return MARKUP.sub(lambda mark: f"&#{ord(mark[0])};", text)
 
 
 def sibling(path: Path, ending: str) -> str | None:

@@ -111,4 +111,8 @@ class Blocks(gr.Blocks):
     async def preprocess_data(self, block_fn, inputs, state, explicit_call=False):
         if not all(map(could_be_entered, block_fn.inputs, inputs)):
             raise gr.Error("The page could not have sent this: reload it.", print_exception=False)
-        return await super().preprocess_data(block_fn, inputs, state, explicit_call)
+        try:
+            return await super().preprocess_data(block_fn, inputs, state, explicit_call)
+        except gr.Error as error:  # another choice, or a larger number, than the page offers
+            error.print_exception = False
+            raise

@@ -272,7 +272,9 @@ class Page:
             return
 
     def write(self, visitor: Visitor, piece: Piece, weights: str, music: order.Filled, warn: Callable) -> Path:
-        """Write a piece and all that is beside it; returns the path of the MIDI file. A failure is told to `warn`."""
+        """Write a piece and all that is beside it; returns the path of the MIDI file. A failure is told to `warn`.
+        Raises Left if nobody waits for it."""
+        visitor.check_here()
         file = midi.save_new(piece, visitor.folder, f"{weights}-seed-{music.seed}")
         visitor.made[file.stem] = piece
         files = SimpleNamespace(**self.beside, notation=True)

@@ -86,7 +86,7 @@ def samples(piece: Piece, soundfont: str = "") -> np.ndarray:
 def write(piece: Piece, path: Path, soundfont: str = "") -> None:
     """Write a piece as a stereo WAV file of 16 bits. Raises UserError as `samples`, and OSError."""
     sound = samples(piece, soundfont)
-    with wave.open(str(path), "wb") as file:
+    with open(path, "wb") as raw, wave.open(raw, "wb") as file:
         file.setnchannels(2)
         file.setsampwidth(2)
         file.setframerate(RATE)

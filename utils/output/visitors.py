@@ -42,10 +42,14 @@ class Visitor:
         """For how many seconds they have not been there."""
         return 0 if self.connections else time.monotonic() - self.seen
 
-    def stays(self, stream: str, logits: np.ndarray, state: State, chosen: Classes) -> np.ndarray:
-        """A constraint on new music that forbids nothing, and raises Left once the visitor has left."""
+    def check_here(self) -> None:
+        """Raises Left once the visitor has left."""
         if self.away() > PATIENCE:
             raise Left
+
+    def stays(self, stream: str, logits: np.ndarray, state: State, chosen: Classes) -> np.ndarray:
+        """A constraint on new music that forbids nothing, but is as `check_here`."""
+        self.check_here()
         return logits
 
     def new_fragment(self) -> Path:

@@ -670,7 +670,7 @@ def test_what_lasts_too_long_has_no_sound_and_is_no_fragment(tmp_path: Path):
         ("lower --prior-start.", "lower “From”."),
         ("--parts says: name these with --keep.", "“Parts” says: name these with “Parts that are kept”."),
         ("an unknown --flag", "an unknown --flag"),
-        ("{folder}/a/x.mid cannot be written", "a&#47;x.mid cannot be written"),
+        ("{folder}/a/x.mid cannot be written", "a&#47;x&#46;mid cannot be written"),
         ("<b>*a* ![x](y) `$z$`", "&#60;b&#62;&#42;a&#42; &#33;&#91;x&#93;&#40;y&#41; &#96;&#36;z&#36;&#96;"),
     ],
 )
@@ -679,4 +679,4 @@ def test_a_sentence_names_what_stands_on_the_page(tmp_path: Path, said: str, sho
 
     one = page.Page(settings.parse(ROOT / "app.py", []), str(tmp_path))
     assert one.said(said.format(folder=tmp_path)) == shown
-    assert words.plain("a-b, c: 'd'") == "a-b, c: 'd'"
+    assert words.plain("a-b, c: 'd'.") == "a-b, c: 'd'."

@@ -234,14 +234,15 @@ class Page:
         path = networks(self.args.weights_dir).get(asked[self.weights])
         if path is None:
             raise UserError(f"Choose weights: those in {self.args.weights_dir}/ are listed when the page loads.")
-        choices = {name: asked[getattr(self, name)] for name in CHOICES}
-        seed, temperature = number(asked[self.seed], "seed", int), number(asked[self.temperature], "temperature", float)
+        choices = {name: value for name in CHOICES if (value := asked[getattr(self, name)]) is not None}
+        seed = number(asked[self.seed] or "", "seed", int)
+        temperature = number(asked[self.temperature] or "", "temperature", float)
         choices |= {"most": self.args.notes, "seed": seed, "temperature": temperature}
         if slot:
-            name, made = asked[slot.name], self.visitors[asked[self.session]].made
+            name, fill, made = asked[slot.name], asked[slot.bars] or "", self.visitors[asked[self.session]].made
             if name not in made:
                 raise UserError("This piece is not there any more: generate another.")
-            choices |= {"name": name, "mode": ANEW, "keep": [], "fill": asked[slot.bars], "count": 1, "seed": None}
+            choices |= {"name": name, "mode": ANEW, "keep": [], "fill": fill, "count": 1, "seed": None}
             return Order(path, made[name], **choices)
         return Order(path, None if asked[self.source] == NOTHING else self.trimmed(asked), **choices)
 

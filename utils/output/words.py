@@ -2,7 +2,7 @@
 
 import re
 
-MARKUP = re.compile(r"[!#$&()*+/<=>@\[\\\]^_`{|}~]")
+MARKUP = re.compile(r"[!#$&()*+/<=>@\[\\\]^_`{|}~]|(?<=\w)\.(?=\w)")  # with the dots of addresses
 # Settings of the scripts that the page calls otherwise.
 OTHERWISE = {
     "scale": "key",

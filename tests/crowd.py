@@ -18,8 +18,6 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-import httpx
-
 ROOT = Path(__file__).resolve().parent.parent
 API = "gradio_api/"
 JSON = {"Content-Type": "application/json"}
@@ -47,6 +45,8 @@ class Guest:
     """A visitor without a browser. Hears on a connection of its own, as a browser does, until `leave`."""
 
     def __init__(self, address: str):
+        import httpx  # comes with Gradio, which not everybody has
+
         self.http = httpx.Client(base_url=address, timeout=300, trust_env=False)
         self.hash = secrets.token_hex(6)
         config = self.http.get("config").json()
@@ -127,7 +127,7 @@ def all_generate(guests: list[Guest]) -> tuple[list[set[str]], list[dict], float
 
 
 def held(process: subprocess.Popen, folder: Path) -> tuple[float, int, float]:
-    """The memory of a page in MB; how many temporary files it has, and their MB."""
+    """The memory of a page in MB, as Linux tells it; how many temporary files it has, and their MB."""
     status = Path(f"/proc/{process.pid}/status").read_text()
     memory = int(status.split("VmRSS:")[1].split()[0]) / 1024
     sizes = [path.stat().st_size for path in folder.rglob("*") if path.is_file()]

@@ -590,6 +590,8 @@ def test_bad_uploads_get_a_sentence_each(guest: crowd.Guest):
 def test_a_crowd_comes_and_goes(served: tuple[str, Path]):
     address, folder = served
     guests = [crowd.Guest(address) for _ in range(3)]
+    for guest in guests:
+        guest.set(New_notes=20)
     shown = crowd.all_generate(guests)[0]
     assert all(shown) and sum(map(len, shown)) == len(set().union(*shown))
     sounds = {file for files in shown for file in files if file.endswith(".wav")}

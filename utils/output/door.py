@@ -1,5 +1,6 @@
 """What the page of app.py takes from whom: only what it could have sent itself, under its own name."""
 
+import contextlib
 import ipaddress
 import re
 import socket
@@ -73,12 +74,16 @@ class Door:
             while (await receive()).get("more_body"):  # else the other side does not listen to the answer
                 pass
             return await PlainTextResponse(refused[1], refused[0])(scope, receive, send)
-        match = CONNECTIONS.fullmatch(scope["path"])
-        if not match:
+        session = session_of(scope)
+        with self.visitors.connected(session) if session else contextlib.nullcontext():
             return await self.app(scope, receive, send)
-        session = match[1] or parse_qs(scope["query_string"].decode("latin-1")).get("session_hash", [""])[0]
-        with self.visitors.connected(session):
-            return await self.app(scope, receive, send)
+
+
+def session_of(scope: Scope) -> str:
+    """What Gradio calls the session of a visitor, for a connection that stays open while they are there; else ''."""
+    match = CONNECTIONS.fullmatch(scope["path"])
+    query = parse_qs(scope["query_string"].decode("latin-1"))
+    return (match[1] or query.get("session_hash", [""])[0]) if match else ""
 
 
 def is_address(name: str) -> bool:

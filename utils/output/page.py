@@ -50,7 +50,7 @@ class Page:
         self.args, self.bundled = args, fragments(args.prior_dir)
         self.beside = {"wav": True, "picture": True, "soundfont": args.soundfont}  # what each MIDI file gets
         with Blocks(title="Music generator", analytics_enabled=False) as self.blocks:
-            self.session = gr.State("")  # what Gradio calls it
+            self.session = gr.State()  # what Gradio calls it
             gr.Markdown(HEADING)
             with gr.Row():
                 with gr.Column(scale=2, min_width=340):

@@ -154,7 +154,7 @@ def main() -> None:
     parser.add_argument("--visitors", type=int, default=20)
     parser.add_argument("--uploads", type=int, default=100)
     args, flags = parser.parse_known_args()
-    with tempfile.TemporaryDirectory() as scratch, page(Path(scratch), *flags) as (address, process):
+    with tempfile.TemporaryDirectory() as scratch, page(Path(scratch), "--away", "0", *flags) as (address, process):
         folder = Path(scratch)
 
         def tell(when: str) -> None:

@@ -22,7 +22,7 @@ ROOT = Path(__file__).resolve().parent.parent
 API = "gradio_api/"
 JSON = {"Content-Type": "application/json"}
 MIDI = "a MIDI file of mine"
-SETTLED = 65  # seconds after which the page is to be as if nobody had been there
+SETTLED = 70  # seconds after which the page is to be as if nobody had been there
 
 
 @contextlib.contextmanager

@@ -59,7 +59,7 @@ class Door:
             return 403, "This page does not answer to that name: whoever runs it can allow it with --names."
         if origin is not None and origin.partition("://")[2] not in {host, *self.given}:
             return 403, "Only the page itself may ask this."
-        if not (OPEN.fullmatch(path) or CONNECTIONS.fullmatch(path) or path.startswith(f"{self.files}")):
+        if not (OPEN.fullmatch(path) or CONNECTIONS.fullmatch(path) or path.startswith(self.files)):
             return 404, "There is nothing here."
         length = headers.get("content-length", "")
         if scope["method"] == "POST" and not (length.isascii() and length.isdigit() and int(length[:18]) <= self.most):
@@ -105,7 +105,8 @@ def could_be_entered(part: Component, value: object) -> bool:
         return type(value) in (int, float) and abs(value) < 1e9
     if isinstance(part, gr.File) and value is not None:  # from an address elsewhere Gradio would fetch it
         known = isinstance(value, dict) and value.get("meta") == {"_type": "gradio.FileData"}
-        return known and isinstance(value.get("path"), str) and Path(value["path"]).is_relative_to(part.GRADIO_CACHE)
+        path = Path(value["path"]) if known and isinstance(value.get("path"), str) else Path()
+        return path.is_relative_to(part.GRADIO_CACHE) and ".." not in path.parts and path.is_file()
     values = value if isinstance(part, gr.Dropdown) and part.multiselect and isinstance(value, list) else [value]
     return all(each is None or isinstance(each, str) and len(each) <= LONGEST_TEXT for each in values)
 

@@ -212,7 +212,7 @@ class Page:
     def too_long(self, piece: Piece) -> str:
         """What to say of a piece that lasts longer than there is sound for."""
         most = self.args.minutes
-        return f"lasts {piece.clock()} minutes, and here {most:g} are the most" * (piece.seconds() > 60 * most)
+        return f"lasts {piece.clock()} minutes, and the most here is {most:g}" * (piece.seconds() > 60 * most)
 
     def trim(self, asked: dict) -> dict:
         """Picture and sound of the part that was chosen."""

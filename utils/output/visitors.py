@@ -3,6 +3,7 @@
 import contextlib
 import ctypes
 import gc
+import itertools
 import secrets
 import shutil
 import sys
@@ -105,15 +106,12 @@ class Visitors:
             visitor.seen = time.monotonic()
 
     def sweep(self) -> None:
-        """Forget who has left, give back their memory, and delete what nobody owns."""
-        before = len(self.there)
+        """Forget who has left, and delete what nobody owns."""
         for session, visitor in list(self.there.items()):
             if visitor.away() > self.keep:
                 del self.there[session]
                 self.forget(session)
                 shutil.rmtree(visitor.folder, ignore_errors=True)
-        if len(self.there) < before:
-            give_back_memory()
         visitors = list(self.there.values())
         owned = {visitor.folder for visitor in visitors} | {one.upload.parent for one in visitors if one.upload}
         for path in set(self.folder.glob("*")) - owned:
@@ -122,6 +120,9 @@ class Visitors:
                     shutil.rmtree(path) if path.is_dir() else path.unlink()
 
     def sweep_always(self) -> None:
-        while True:
+        """Sweep each second, and once a minute give back the memory of what has been made."""
+        for second in itertools.count(1):
             time.sleep(1)
             self.sweep()
+            if second % 60 == 0:
+                give_back_memory()

@@ -9,7 +9,7 @@ import os
 import signal
 import sys
 import tempfile
-from pathlib import Path
+import threading
 
 from utils import settings
 from utils.errors import UserError
@@ -17,6 +17,7 @@ from utils.errors import UserError
 # ---- the page
 HOST = "127.0.0.1"  # address to listen at: 127.0.0.1 serves this computer alone, 0.0.0.0 the whole local network
 PORT = 7860  # port of that address
+NAMES = ""  # other names under which it is reached, such as music.example.org, with commas between them
 BROWSER = True  # open the page in the browser
 # ---- what it offers
 WEIGHTS_DIR = "weights"  # folder of the weights files to choose from
@@ -27,11 +28,14 @@ UPLOAD = 2.0  # megabytes of a MIDI file
 NOTES = 2000  # new notes in a piece, and notes of one that is written around
 BARS = 64  # new bars in a piece
 COUNT = 4  # pieces at once
+MINUTES = 10.0  # minutes of sound of a piece or a fragment
+AWAY = 10.0  # minutes for which those who have left may come back to their music
 
 
 def main(args) -> None:
-    for name, least in {"port": 1, "notes": 20, "bars": 2, "count": 1, "upload": 0.001}.items():
-        settings.at_least(name, getattr(args, name), least)
+    least = {"port": 1, "upload": 0.001, "notes": 20, "bars": 2, "count": 1, "minutes": 0.1, "away": 0}
+    for name, number in least.items():
+        settings.at_least(name, getattr(args, name), number)
     settings.at_most("port", args.port, 65_535)
     if importlib.util.find_spec("gradio") is None:
         raise UserError("The page needs Gradio: pip install -r requirements-app.txt")
@@ -39,12 +43,18 @@ def main(args) -> None:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit())
     with tempfile.TemporaryDirectory(prefix="music-", ignore_cleanup_errors=True) as folder:
         # Gradio reads these on import: it reports nothing to anybody, and serves from a folder of this run.
-        os.environ.update(GRADIO_ANALYTICS_ENABLED="False", GRADIO_TEMP_DIR=str(Path(folder, "served")))
-        from utils.output import page
+        os.environ.update(GRADIO_ANALYTICS_ENABLED="False", GRADIO_TEMP_DIR=folder)
+        from starlette.middleware import Middleware
 
-        music = page.Page(args, folder).blocks
+        from utils.output import page
+        from utils.output.door import Door
+
+        one = page.Page(args, folder)
+        threading.Thread(target=one.visitors.sweep_always, daemon=True).start()
+        music = one.blocks.queue(max_size=page.QUEUE)
         try:
             music.launch(
+                app_kwargs={"middleware": [Middleware(Door, args, one.visitors)]},
                 server_name=args.host,
                 server_port=args.port,
                 inbrowser=args.browser,

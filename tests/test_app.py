@@ -2,9 +2,9 @@
 
 import contextlib
 import json
+import math
 import os
 import shutil
-import socket
 import subprocess
 import sys
 import time
@@ -14,16 +14,20 @@ import wave
 from collections.abc import Callable, Hashable, Iterator
 from importlib.util import find_spec
 from pathlib import Path
+from types import SimpleNamespace
 
+import crowd
 import numpy as np
 import pytest
 from conftest import ROOT, band_piece, one_line_error, random_piece, run, save
 from test_completion import notes
 
 from utils import checkpoint, midi, settings
+from utils.constraints import Constraint
 from utils.errors import UserError
-from utils.output import order
+from utils.output import order, words
 from utils.output.order import AROUND, BARS, Order
+from utils.output.visitors import PATIENCE, UNCLAIMED, Left, Visitors
 from utils.piece import Piece
 from utils.stepper import Stepper
 from utils.tonality import Tonality
@@ -39,26 +43,21 @@ needs_browser = pytest.mark.skipif(
 
 
 @pytest.fixture(scope="module")
-def address(weights: Path, band: Path, tmp_path_factory) -> Iterator[str]:
-    """Where the page is, with the tiny weights to choose from, of which those of the band are the older. When it is
-    ended, nothing that visitors made is left."""
+def served(weights: Path, band: Path, tmp_path_factory) -> Iterator[tuple[str, Path]]:
+    """The address of a page, with the tiny weights to choose from, of which those of the band are the older; and where
+    its temporary files are. When it is ended, nothing that visitors made is left."""
     scratch, folder = tmp_path_factory.mktemp("scratch"), tmp_path_factory.mktemp("offered")
     for modified, path in enumerate([band, weights]):
         os.utime(shutil.copy(path, folder), (modified, modified))
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    flags = ["--no-browser", "--port", str(port), "--weights-dir", str(folder)]
-    environment = {**os.environ, "NO_PROXY": "127.0.0.1", "TMPDIR": str(scratch)}
-    process = subprocess.Popen([sys.executable, "app.py", *flags], cwd=ROOT, env=environment, stdout=subprocess.PIPE)
-    try:
-        assert b"The page is at" in process.stdout.readline()
+    with crowd.page(scratch, "--weights-dir", str(folder), "--away", "0") as (address, _):
         assert list(scratch.glob("music-*"))
-        yield f"http://127.0.0.1:{port}/"
-    finally:
-        process.terminate()
-        process.wait(20)
+        yield address, scratch
     assert os.name == "nt" or not list(scratch.glob("music-*"))
+
+
+@pytest.fixture
+def address(served: tuple[str, Path]) -> str:
+    return served[0]
 
 
 def wait_for(condition: Callable[[], object], what: str, seconds: float = 60) -> object:
@@ -300,24 +299,24 @@ def test_nothing_else_is_served_and_nothing_large_is_taken(address: str, weights
     assert status(urllib.request.Request(upload, body % bytes(3 * 2**20), headers)) == 413
     small = urllib.request.Request(upload, body % b"small", headers)
     (path,) = json.load(urllib.request.urlopen(small, timeout=20))
-    assert Path(path).name == "a.mid" and Path(path).parents[1].name == "served"
+    assert Path(path).name == "a.mid" and Path(path).parents[1].name.startswith("music-")
 
 
 @needs_gradio
 def test_what_can_be_chosen(tmp_path: Path):
-    from utils.output import page
+    from utils.output import offered
 
     for name in ("music.weights.h5", "music.last.weights.h5", ".123.music.weights.h5", "notes.txt"):
         (tmp_path / name).touch()
     for name in ("prior.mid", "prior-waltz.mid", "prior-continued-001.mid", "music-001.mid"):
         (tmp_path / name).touch()
-    assert list(page.networks(str(tmp_path))) == ["music"]
-    assert list(page.fragments(str(tmp_path))) == ["prior", "prior-waltz"]
+    assert list(offered.networks(str(tmp_path))) == ["music"]
+    assert list(offered.fragments(str(tmp_path))) == ["prior", "prior-waltz"]
 
 
 @needs_gradio
 def test_the_page_begins_with_what_was_trained_last(tmp_path: Path, monkeypatch):
-    from utils.output import page
+    from utils.output import offered, page
 
     monkeypatch.setattr(checkpoint, "BUNDLED", tmp_path / "bundled.weights.h5")
     # The bundled file may be the newest: a checkout gives it the time of the checkout.
@@ -326,9 +325,9 @@ def test_the_page_begins_with_what_was_trained_last(tmp_path: Path, monkeypatch)
         path.touch()
         os.utime(path, (modified, modified))
     names = ["music", "music.old-1", "jazz", "bundled"]
-    assert list(page.networks(str(tmp_path))) == names
+    assert list(offered.networks(str(tmp_path))) == names
     one = page.Page(settings.parse(ROOT / "app.py", ["--weights-dir", str(tmp_path)]), str(tmp_path))
-    dropdown = one.arrive()[one.weights]
+    dropdown = one.arrive(SimpleNamespace(session_hash="me"))[one.weights]
     assert dropdown.value == "music" and [value for _, value in dropdown.choices] == names
 
 
@@ -352,14 +351,15 @@ def test_what_is_said_when_there_are_no_weights_or_no_seed(tmp_path: Path, weigh
     def answer(folder: Path, **changes: object) -> str:
         """The last message to a visitor who generates with these changes to what the page proposes."""
         one = page.Page(settings.parse(ROOT / "app.py", ["--weights-dir", str(folder)]), str(tmp_path))
+        one.visitors.arrive("me")
         asked = {part: getattr(part, "value", None) for part in vars(one).values() if isinstance(part, Hashable)}
-        asked |= {one.weights: "tiny", one.session: str(tmp_path)}
+        asked |= {one.weights: "tiny", one.session: "me"}
         asked |= {getattr(one, name): value for name, value in changes.items()}
         return list(one.generate(asked, lambda *_, **__: None))[-1][one.message]
 
     assert "Choose weights" in answer(tmp_path, seed="")
     assert "'x' is not a whole number" in answer(weights.parent, seed="x")
-    assert "--tempo is 2000" in answer(weights.parent, seed="", tempo=2000)
+    assert "“Tempo” is 2000" in answer(weights.parent, seed="", tempo=2000)
 
 
 @needs_gradio
@@ -369,7 +369,8 @@ def test_other_versions_are_of_the_piece_beside_the_button(tmp_path: Path, weigh
     one = page.Page(settings.parse(ROOT / "app.py", ["--weights-dir", str(weights.parent)]), str(tmp_path))
     asked = {part: getattr(part, "value", None) for part in vars(one).values() if isinstance(part, Hashable)}
     slot, piece = one.slots[0], random_piece(1)
-    asked |= {one.weights: "tiny", one.made: {"mine": piece}, slot.name: "mine", slot.bars: "3"}
+    one.visitors.arrive("me").made["mine"] = piece
+    asked |= {one.weights: "tiny", one.session: "me", slot.name: "mine", slot.bars: "3"}
     asked |= {one.seed: "7", one.mode: AROUND, one.count: 4}
     wanted = one.ordered(asked, slot)
     assert wanted.prior is piece and wanted.seed is None  # the same seed would make the same version again and again
@@ -452,10 +453,10 @@ def test_an_order_that_cannot_be_filled_gets_a_sentence(weights: Path, wish: dic
         filled(weights, prior=prior, **wish)
 
 
-def filled(weights: Path, **wish: object) -> order.Filled:
+def filled(weights: Path, *also: Constraint, **wish: object) -> order.Filled:
     """What comes of an order with these fields."""
     learnt = checkpoint.load(weights)
-    return order.filled(Order(weights, seed=5, **wish), learnt, Stepper(learnt))
+    return order.filled(Order(weights, seed=5, **wish), learnt, Stepper(learnt), *also)
 
 
 def test_without_gradio_it_says_what_to_install():
@@ -478,3 +479,206 @@ def test_without_gradio_it_says_what_to_install():
 )
 def test_wrong_settings_are_one_sentence(flags: list, sentence: str):
     assert sentence in one_line_error(run("app.py", *flags))
+
+
+# ---- those who do not mean well ----
+
+
+@pytest.fixture
+def guest(address: str) -> Iterator[crowd.Guest]:
+    one = crowd.Guest(address)
+    yield one
+    one.leave()
+
+
+@needs_gradio
+@pytest.mark.parametrize(
+    ("path", "headers", "status"),
+    [
+        ("", {}, 200),
+        ("config", {"Host": "localhost:1234"}, 200),
+        ("config", {"Host": "[::1]"}, 200),
+        ("config", {"Host": "evil.example"}, 403),
+        ("config", {"Host": "127.0.0.1.evil.example:7860"}, 403),
+        ("config", {"Host": "127.0.0.1@evil.example"}, 403),
+        ("config", {"Host": "192.168.1.7"}, 403),
+        ("config", {"Host": "[::1"}, 403),
+        ("config", {"Host": ""}, 403),
+        ("config", {"Origin": "http://evil.example"}, 403),
+        ("config", {"Origin": "http://localhost:3000"}, 403),
+        ("config", {"Origin": "null"}, 403),
+        ("gradio_api/proxy=https://evil.hf.space", {}, 404),
+        ("gradio_api/file=https://example.org/", {}, 404),
+        ("gradio_api/file=/etc/passwd", {}, 404),
+        ("gradio_api/file={folder}/..%2f..%2f..%2f..%2f..%2fetc/passwd", {}, 403),
+        ("gradio_api/vibe-code/", {}, 404),
+        ("monitoring", {}, 404),
+    ],
+)
+def test_the_page_answers_under_its_own_name_to_itself_alone(guest, served, path: str, headers: dict, status: int):
+    (folder,) = served[1].glob("music-*")
+    assert guest.http.get(path.format(folder=folder), headers=headers).status_code == status
+
+
+@needs_gradio
+def test_its_own_origin_may_ask_and_nothing_large_or_endless_is_taken(guest: crowd.Guest):
+    host = guest.http.base_url.netloc.decode()
+    cancel = {"session_hash": guest.hash, "fn_index": 0, "event_id": "x"}
+    own, foreign = ({"Origin": f"http://{name}"} for name in (host, "evil.example"))
+    statuses = [guest.http.post("gradio_api/cancel", json=cancel, headers=h).status_code for h in (own, foreign)]
+    assert statuses == [200, 403]
+    assert guest.http.post("gradio_api/queue/join", content=b" " * 3 * 2**20).status_code == 413
+    assert guest.http.post("gradio_api/queue/join", content=iter([b"{}"])).status_code == 413
+    assert guest.http.post("gradio_api/run/predict", json={}).status_code == 404
+
+
+@needs_gradio
+def test_on_a_network_it_answers_to_addresses_and_the_names_that_were_given(tmp_path: Path):
+    from utils.output.door import Door
+
+    args = settings.parse(ROOT / "app.py", ["--host", "0.0.0.0", "--names", "Music.example.org, other"])
+    door = Door(None, args, Visitors(tmp_path, 0, print))
+    for host in ("192.168.1.7:7860", "[fe80::1]:7860", "localhost", "music.example.org", "OTHER:80"):
+        assert door.knows(host), host
+    assert not door.knows("evil.example") and not door.knows("1.2.3")
+
+
+@needs_gradio
+@pytest.mark.parametrize(
+    ("label", "value"),
+    [
+        ("Seed", "9" * 4000),
+        ("Seed", 7),
+        ("Tempo", "fast"),
+        ("Tempo", math.nan),
+        ("New notes", math.inf),
+        ("New notes", None),
+        pytest.param("New notes", 10**400, id="huge"),
+        ("New notes", True),
+        ("Pieces", [1]),
+        ("Weights", ["tiny"]),
+        ("Weights", {"path": "https://example.org/a.mid", "meta": {"_type": "gradio.FileData"}}),
+        ("Key", "D" * 10**5),
+        ("Parts", [["Flute"]]),
+        ("What shall be written", {}),
+        ("No note outside of the key", "yes"),
+        ("MIDI file", "/etc/passwd"),
+        ("MIDI file", {"path": "https://example.org/a.mid", "meta": {"_type": "gradio.FileData"}}),
+        *(
+            ("MIDI file", {"path": str(path), "meta": {"_type": "gradio.FileData"}})
+            for path in ("/etc/passwd", "app.py", "../app.py", ROOT / "samples" / "prior.mid", checkpoint.BUNDLED)
+        ),
+        ("MIDI file", {"a": {"path": "https://example.org/a.mid", "meta": {"_type": "gradio.FileData"}}}),
+    ],
+)
+def test_what_the_page_could_not_send_gets_a_sentence(guest: crowd.Guest, label: str, value: object):
+    guest.set(**{label: value})
+    asked = ("MIDI file", "change") if label == "MIDI file" else ("generate", "click")
+    (*_, last) = guest.ask(*asked)
+    assert last["output"]["error"] == "The page could not have sent this: reload it."
+
+
+@needs_gradio
+def test_bad_uploads_get_a_sentence_each(guest: crowd.Guest):
+    for name, data in crowd.bad_files(7):
+        (*_, last) = guest.upload(name, data)
+        assert last.get("refused") == 413 or " cannot be used: " in str(last["output"]["data"]), name
+        assert "music-" not in str(last.get("output", {}).get("data", [])[1:]) and "<img" not in str(last), name
+
+
+@needs_gradio
+def test_a_crowd_comes_and_goes(served: tuple[str, Path]):
+    address, folder = served
+    guests = [crowd.Guest(address) for _ in range(3)]
+    for guest in guests:
+        guest.set(New_notes=20)
+    shown = crowd.all_generate(guests)[0]
+    assert all(shown) and sum(map(len, shown)) == len(set().union(*shown))
+    sounds = {file for files in shown for file in files if file.endswith(".wav")}
+    assert {str(path) for path in folder.rglob("*.wav")} == sounds and len(sounds) == 3  # each once
+    for guest in guests:
+        guest.set(New_notes=2000, Pieces=4)
+        guest.join("generate", "click")
+        guest.leave()
+    last = crowd.Guest(address)
+    shown = set(crowd.files_of(last.ask("generate", "click")))
+    wait_for(lambda: {str(path) for path in folder.rglob("*.wav")} <= shown, "the files of those who left to go")
+    last.leave()
+
+
+@needs_gradio
+def test_music_for_somebody_who_has_left_is_not_made(tmp_path: Path, weights: Path):
+    visitor = Visitors(tmp_path, 0, print).arrive("me")
+    assert filled(weights, visitor.stays, notes=20).made
+    visitor.seen -= 2 * PATIENCE
+    with pytest.raises(Left):
+        filled(weights, visitor.stays, notes=20)
+    visitor.connections = 1
+    assert filled(weights, visitor.stays, notes=20).made
+
+
+@needs_gradio
+def test_who_has_left_is_forgotten_with_all_that_was_theirs(tmp_path: Path):
+    forgotten = []
+    visitors = Visitors(tmp_path, 60, forgotten.append)
+    one, other = visitors.arrive("one"), visitors.arrive("other")
+    for each in (one, other):
+        each.upload = tmp_path / "hash" / "same.mid"
+        each.new_fragment().parent.mkdir(parents=True)
+    one.upload.parent.mkdir()
+    unclaimed, just_sent = tmp_path / "old", tmp_path / "new"
+    for path in (unclaimed, just_sent):
+        path.touch()
+    old = time.time() - 2 * UNCLAIMED
+    for path in (unclaimed, one.upload.parent, one.folder):
+        os.utime(path, (old, old))
+    visitors.sweep()
+    assert set(tmp_path.iterdir()) == {one.folder, other.folder, one.upload.parent, just_sent} and not forgotten
+    one.seen -= 61
+    with visitors.connected("other"):
+        other.seen -= 61
+        visitors.sweep()
+    assert forgotten == ["one"] and not one.folder.exists() and other.folder.exists() and other.upload.parent.exists()
+    with pytest.raises(Exception, match="reload the page"):
+        visitors["one"]
+
+
+@needs_gradio
+def test_what_lasts_too_long_has_no_sound_and_is_no_fragment(tmp_path: Path):
+    from utils.output import page
+
+    one = page.Page(settings.parse(ROOT / "app.py", ["--minutes", "1"]), str(tmp_path))
+    visitor, slow = one.visitors.arrive("me"), random_piece(1)
+    slow.tempos, said, music = [(0, 12_000_000)], [], SimpleNamespace(seed=7, line="", before=None)
+    written = one.write(visitor, slow, "tiny", music, said.append)
+    assert said == ["tiny-seed-7-001 lasts 6:24 minutes, and the most here is 1: it has no sound."]
+    assert {path.suffix for path in visitor.folder.iterdir()} == {".mid", ".png", ".musicxml"}
+    visitor.clear()
+    assert list(visitor.folder.iterdir()) == [written]  # so that no other piece gets its name
+    visitor.prior = slow
+    asked = {one.session: "me", one.start: 0, one.length: len(slow), one.source: "mine"}
+    assert "lasts 6:24 minutes" in one.trim(asked)[one.trouble]
+    with pytest.raises(Exception, match="; 50 are the most here"):
+        order.Order(tmp_path, slow, most=10)
+
+
+@needs_gradio
+@pytest.mark.parametrize(
+    ("said", "shown"),
+    [
+        ("--tempo is 2000", "“Tempo” is 2000"),
+        ("name that with --key or --scale.", "name that with “Key”."),
+        ("--key-lock keeps", "“No note outside of the key” keeps"),
+        ("lower --prior-start.", "lower “From”."),
+        ("--parts says: name these with --keep.", "“Parts” says: name these with “Parts that are kept”."),
+        ("an unknown --flag", "an unknown --flag"),
+        ("{folder}/a/x.mid cannot be written", "a&#47;x&#46;mid cannot be written"),
+        ("<b>*a* ![x](y) `$z$`", "&#60;b&#62;&#42;a&#42; &#33;&#91;x&#93;&#40;y&#41; &#96;&#36;z&#36;&#96;"),
+    ],
+)
+def test_a_sentence_names_what_stands_on_the_page(tmp_path: Path, said: str, shown: str):
+    from utils.output import page
+
+    one = page.Page(settings.parse(ROOT / "app.py", []), str(tmp_path))
+    assert one.said(said.format(folder=tmp_path)) == shown
+    assert words.plain("a-b, c: 'd'.") == "a-b, c: 'd'."

@@ -8,6 +8,7 @@ from utils import completion, compose, control, ensemble, fragment, instruments,
 from utils.checkpoint import Checkpoint
 from utils.completion import Asked
 from utils.compose import Made, Wanted
+from utils.constraints import Constraint
 from utils.errors import UserError
 from utils.output import beside
 from utils.piece import Piece
@@ -17,6 +18,7 @@ from utils.tonality import Tonality
 
 AFTER, AROUND, ANEW = "go on after it", "other parts around those kept", "bars anew"  # what is written
 NOTES, BARS = "notes", "bars"  # what new music is measured in
+HEARD = 5  # times as many notes may a fragment have that is only continued: it is read one note after the other
 # As composers spell them: with six sharps or flats at most in their signatures.
 KEYS = sorted(
     [Tonality(fifths, "major").name for fifths in range(-5, 7)]
@@ -53,17 +55,17 @@ class Order:
     tempo: float = 0
 
     def __post_init__(self):
-        if self.prior is None or self.mode == AFTER:
+        if self.prior is None:
             return
         if self.mode == AROUND and not self.keep:
             raise UserError("Choose the parts to keep: the others are written around them.")
         if self.mode == ANEW and not self.fill.strip():
             raise UserError("Say which bars shall be new, such as 5-8.")
-        if len(self.prior) > self.most:
-            raise UserError(
-                f"{self.name} has {len(self.prior)} notes; with more than {self.most} it can only be continued: "
-                "begin with less of it."
-            )
+        most, but = self.most, f"with more than {self.most} it can only be continued"
+        if self.mode == AFTER:
+            most, but = HEARD * most, f"{HEARD * most} are the most here"
+        if len(self.prior) > most:
+            raise UserError(f"{self.name} has {len(self.prior)} notes; {but}: begin with less of it.")
 
     @property
     def sampling(self) -> Sampling:
@@ -94,9 +96,9 @@ class Filled:
     remarks: list[str]  # sentences on what was heard or done otherwise than one might expect
 
 
-def filled(order: Order, weights: Checkpoint, network: Stepper) -> Filled:
-    """Make what is asked for. Raises UserError if that cannot be done."""
-    how = order.sampling
+def filled(order: Order, weights: Checkpoint, network: Stepper, *also: Constraint) -> Filled:
+    """Make what is asked for, under constraints that are `also` to hold. Raises UserError if that cannot be done."""
+    how = order.sampling.constrained(*also)
     if order.prior is None:
         made, before, remarks = from_nothing(order, weights, network, how)
     else:

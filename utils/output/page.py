@@ -2,22 +2,22 @@
 
 import contextlib
 import functools
-import re
-import shutil
-import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
 
 import gradio as gr
 
-from utils import checkpoint, completion, compose, ensemble, fragment, instruments, midi
+from utils import completion, compose, ensemble, fragment, instruments, midi
 from utils.errors import UserError
 from utils.output import beside, order
+from utils.output.door import Blocks
+from utils.output.offered import LONGEST_NUMBER, fragments, network, networks, number
 from utils.output.order import AFTER, ANEW, AROUND, BARS, KEYS, NOTES, Order
 from utils.output.slot import Slot, player_and_picture, sibling
+from utils.output.visitors import Left, Visitor, Visitors
+from utils.output.words import labelled, plain
 from utils.piece import Piece
-from utils.stepper import Stepper
 
 NOTHING, UPLOADED = "nothing", "a MIDI file of mine"
 HEADING = "# Music generator\nNew music from a network that you trained, from nothing or from a fragment."
@@ -26,6 +26,7 @@ AS_BEFORE, AS_IT_COMES = ("each part its own", ""), ("as it comes", "")
 # The fields of an order that a visitor enters as they are, and the parts of the page of the same names.
 CHOICES = ["mode", "keep", "fill", "unit", "notes", "bars", "count", "style", "key", "players", "instrument"]
 CHOICES += ["top_p", "tempo", "at_bar", "key_lock"]
+QUEUE = 100  # requests that may wait
 PRIOR_NOTES = 100  # of a longer fragment, until the visitor asks for more: some bars, which the network reads at once
 PRIVATE = {"api_visibility": "private"}  # the page is for people: programs have the scripts
 # With the fonts of the visitor's system: nothing is fetched from elsewhere.
@@ -39,53 +40,17 @@ CSS = """
 """
 
 
-def networks(folder: str) -> dict[str, Path]:
-    """Name -> path of the weights files to choose from, the last trained first; after them, the one that comes with the
-    repository. Left out: hidden files, which are still being written, and those from which training resumes."""
-
-    paths = list(Path(folder).glob("[!.]*.weights.h5"))
-    paths.sort(key=lambda path: (path.resolve() == checkpoint.BUNDLED, -path.stat().st_mtime, path.name))
-    names = {path.name.removesuffix(".weights.h5"): path for path in paths}
-    return {name: path for name, path in names.items() if not name.endswith(".last")}
-
-
-def fragments(folder: str) -> dict[str, Path]:
-    """Name -> path of the fragments to choose from, without the numbered pieces that the scripts write beside them."""
-    paths = sorted(Path(folder).glob("prior*.mid"), key=lambda path: path.stem)
-    return {path.stem: path for path in paths if not re.search(r"-\d{3}$", path.stem)}
-
-
-@functools.lru_cache(maxsize=2)
-def network(path: Path, changed: float) -> tuple[checkpoint.Checkpoint, Stepper]:
-    """A weights file, ready to play. It is kept, and read again once its time of modification is not `changed`."""
-    weights = checkpoint.load(path)
-    return weights, Stepper(weights)
-
-
-def number(text: str, name: str, kind: type) -> float | None:
-    """The number that a visitor entered, or None. Raises UserError, which says what its `name` is, if it is none of
-    that `kind`."""
-    try:
-        return kind(text) if text.strip() else None
-    except ValueError:
-        whole = "whole " if kind is int else ""
-        raise UserError(f"The {name} {text!r} is not a {whole}number: enter one, or leave it empty.") from None
-
-
 class Page:
     """The page. Its attributes are the parts that it consists of. A method that answers a visitor gets the values of
-    some parts, in `asked`, and returns the parts that change: all that is the visitor's own is kept by Gradio."""
+    some parts, in `asked`, and returns the parts that change: all that is the visitor's own is in `visitors`."""
 
     def __init__(self, args: SimpleNamespace, folder: str):
-        """`args`: the settings of app.py. What is made goes into `folder`, for each visitor into one of their own."""
-        self.args, self.folder, self.bundled = args, folder, fragments(args.prior_dir)
+        """`args`: the settings of app.py. What is made goes into `folder`, which Gradio serves, for each visitor into
+        one of their own."""
+        self.args, self.bundled = args, fragments(args.prior_dir)
         self.beside = {"wav": True, "picture": True, "soundfont": args.soundfont}  # what each MIDI file gets
-        # Once an hour Gradio deletes what it has served for more than a day.
-        with gr.Blocks(title="Music generator", analytics_enabled=False, delete_cache=(3600, 86400)) as self.blocks:
-            forget = functools.partial(shutil.rmtree, ignore_errors=True)
-            self.session = gr.State("", delete_callback=forget)  # a folder, deleted an hour after the visitor leaves
-            self.prior = gr.State()  # the piece to begin with, before it is trimmed
-            self.made = gr.State({})  # name -> piece, of all that the visitor has made
+        with Blocks(title="Music generator", analytics_enabled=False) as self.blocks:
+            self.session = gr.State()  # what Gradio calls it
             gr.Markdown(HEADING)
             with gr.Row():
                 with gr.Column(scale=2, min_width=340):
@@ -96,6 +61,11 @@ class Page:
                     self.message = gr.Markdown(WELCOME, elem_id="message")
                     self.slots = [Slot(number) for number in range(1, args.count + 1)]
             self.connect()
+        self.visitors = Visitors(Path(folder), 60 * args.away, self.forget)
+
+    def forget(self, session: str) -> None:
+        """Let Gradio forget what a session has changed on the page, too; it would keep that of 10,000 of them."""
+        self.blocks.state_holder.session_data.pop(session, None)
 
     def place_beginning(self) -> None:
         """The network, and what its music begins with."""
@@ -131,10 +101,11 @@ class Page:
         with gr.Accordion("More", open=False, elem_id="more"):
             usual = f"empty: {compose.TEMPERATURE}, or {completion.TEMPERATURE} around what is kept"
             about = f"lower is safer, higher is bolder; {usual}"
-            self.temperature = gr.Textbox("", label="Temperature", info=about, max_length=18)
+            self.temperature = gr.Textbox("", label="Temperature", info=about, max_length=LONGEST_NUMBER)
             self.top_p = gr.Slider(0.05, 1, 1, step=0.05, label="Top-p", info="lower leaves out the unlikely notes")
             with gr.Row():
-                self.seed = gr.Textbox("", label="Seed", info="empty: a new one", max_length=18, elem_id="seed")
+                about = {"info": "empty: a new one", "max_length": LONGEST_NUMBER, "elem_id": "seed"}
+                self.seed = gr.Textbox("", label="Seed", **about)
                 self.tempo = gr.Number(0, label="Tempo", info="0: as in the fragment, or 120")
             self.at_bar = gr.Checkbox(label="Go on after a fragment at its next bar line")
             self.key_lock = gr.Checkbox(label="No note outside of the key")
@@ -147,33 +118,34 @@ class Page:
         picked = gr.on(
             [self.source.change, self.upload.change],
             self.pick,
-            {self.source, self.upload, self.made},
-            [self.prior, self.upload, self.trouble, self.trimming, *trimming, self.keep],
+            {self.session, self.source, self.upload},
+            [self.upload, self.trouble, self.trimming, *trimming, self.keep],
             **PRIVATE,
         )
-        trim = (self.trim, {self.prior, self.source, self.session, *trimming})
+        trim = (self.trim, {self.session, self.source, *trimming})
         fragment = [self.trouble, self.prior_roll, self.prior_sound]
         picked.then(*trim, fragment, **PRIVATE)
         gr.on([part.input for part in trimming], *trim, fragment, trigger_mode="always_last", **PRIVATE)
         means = [self.source, self.mode, self.unit]
         shown = [self.fill, self.keep, self.unit, self.notes, self.bars, self.players]
         gr.on([part.change for part in means], self.arrange, means, shown, **PRIVATE)
-        told = {self.session, self.made, self.weights, self.source, self.prior, *trimming, self.seed, self.temperature}
+        told = {self.session, self.weights, self.source, *trimming, self.seed, self.temperature}
         told |= {getattr(self, name) for name in CHOICES}
-        changed = [self.message, self.made, self.source, *(part for slot in self.slots for part in slot.parts)]
+        changed = [self.message, self.source, *(part for slot in self.slots for part in slot.parts)]
         how = {"show_progress_on": self.message, "concurrency_id": "music", **PRIVATE}  # one after the other
         self.button.click(self.generate, told, changed, **how)
         for slot in self.slots:
-            slot.more.click(self.go_on, [slot.name, self.made], self.source, **PRIVATE)
+            slot.more.click(self.go_on, [slot.name, self.session], self.source, **PRIVATE)
             anew = functools.partial(self.generate, slot=slot)
             slot.again.click(anew, told | {slot.name, slot.bars}, changed, **how)
 
-    def arrive(self) -> dict:
-        """What a new visitor gets: a folder, and the weights that are there now."""
+    def arrive(self, request: gr.Request) -> dict:
+        """What a new visitor gets: a name, and the weights that are there now."""
+        self.visitors.arrive(request.session_hash)
         names = list(networks(self.args.weights_dir))
         missing = f"There are no weights in {self.args.weights_dir}/: run python train.py first, then reload."
         return {
-            self.session: tempfile.mkdtemp(dir=self.folder),
+            self.session: request.session_hash,
             self.weights: gr.Dropdown(choices=names, value=names[0] if names else None),
             self.message: WELCOME if names else missing,
         }
@@ -200,21 +172,25 @@ class Page:
 
     def pick(self, asked: dict) -> dict:
         """Read what the music shall begin with."""
-        source, made, piece, problem = asked[self.source], asked[self.made], None, ""
+        source, made, piece, problem = asked[self.source], {}, None, ""
         try:
+            visitor = self.visitors[asked[self.session]]
+            visitor.prior, made = None, visitor.made
             if source in made:
                 piece = made[source]
             elif source != NOTHING:
                 path = asked[self.upload] if source == UPLOADED else self.bundled[source]
                 if path is None:
                     raise UserError("Choose a MIDI file (.mid, .midi or .kar) to begin with.")
+                if source == UPLOADED:
+                    visitor.upload = Path(path)
                 piece = midi.read(path, Path(path).name)  # the visitor knows no folder of it
+            visitor.prior = piece
         except UserError as error:
-            problem = str(error)
+            problem = self.said(str(error))
         beats, notes = (int(piece.onset[-1] // piece.ticks_per_quarter), len(piece)) if piece else (0, 1)
         parts = list(dict.fromkeys(part.called() for part in piece.played().parts)) if piece else []
         return {
-            self.prior: piece,
             self.upload: gr.File(visible=source == UPLOADED),
             self.trouble: problem,
             self.trimming: gr.Group(visible=True if piece else "hidden"),
@@ -225,35 +201,49 @@ class Page:
 
     def trimmed(self, asked: dict) -> Piece:
         """The part of the fragment that was chosen. Raises UserError."""
-        if asked[self.prior] is None:
+        prior = self.visitors[asked[self.session]].prior
+        if prior is None:
             raise UserError("There is nothing to begin with: choose another fragment or file.")
-        return fragment.cut(asked[self.prior], asked[self.start], int(asked[self.length]), "The fragment")
+        piece = fragment.cut(prior, asked[self.start], int(asked[self.length]), "The fragment")
+        if too_long := self.too_long(piece):
+            raise UserError(f"The fragment {too_long}: begin with less of it.")
+        return piece
+
+    def too_long(self, piece: Piece) -> str:
+        """What to say of a piece that lasts longer than there is sound for."""
+        most = self.args.minutes
+        return f"lasts {piece.clock()} minutes, and the most here is {most:g}" * (piece.seconds() > 60 * most)
 
     def trim(self, asked: dict) -> dict:
         """Picture and sound of the part that was chosen."""
-        if asked[self.prior] is None:  # `pick` has said why
-            return {self.prior_roll: None, self.prior_sound: None}
-        path, problems = Path(asked[self.session], "fragment.mid"), []
+        nothing, problems = {self.prior_roll: None, self.prior_sound: None}, []
         files = SimpleNamespace(**self.beside, notation=False)
         try:
-            beside.write_beside(path, self.trimmed(asked), files, asked[self.source], warn=problems.append)
+            visitor = self.visitors[asked[self.session]]
+            if visitor.prior is None:  # `pick` has said why
+                return nothing
+            piece, path = self.trimmed(asked), visitor.new_fragment()
+            beside.write_beside(path, piece, files, asked[self.source], warn=problems.append)
         except UserError as error:
-            return {self.trouble: str(error)}
+            return {self.trouble: self.said(str(error)), **nothing}
         shown = {self.prior_roll: sibling(path, ".png"), self.prior_sound: sibling(path, ".wav")}
-        return {self.trouble: "  \n".join(problems), **shown}
+        return {self.trouble: self.said(*problems), **shown}
 
     def ordered(self, asked: dict, slot: Slot | None) -> Order:
         """What the visitor asks for; with a `slot`, another version of bars of its piece. Raises UserError."""
         path = networks(self.args.weights_dir).get(asked[self.weights])
         if path is None:
             raise UserError(f"Choose weights: those in {self.args.weights_dir}/ are listed when the page loads.")
-        choices = {name: asked[getattr(self, name)] for name in CHOICES}
-        seed, temperature = number(asked[self.seed], "seed", int), number(asked[self.temperature], "temperature", float)
+        choices = {name: value for name in CHOICES if (value := asked[getattr(self, name)]) is not None}
+        seed = number(asked[self.seed] or "", "seed", int)
+        temperature = number(asked[self.temperature] or "", "temperature", float)
         choices |= {"most": self.args.notes, "seed": seed, "temperature": temperature}
         if slot:
-            name = asked[slot.name]
-            choices |= {"name": name, "mode": ANEW, "keep": [], "fill": asked[slot.bars], "count": 1, "seed": None}
-            return Order(path, asked[self.made][name], **choices)
+            name, fill, made = asked[slot.name], asked[slot.bars] or "", self.visitors[asked[self.session]].made
+            if name not in made:
+                raise UserError("This piece is not there any more: generate another.")
+            choices |= {"name": name, "mode": ANEW, "keep": [], "fill": fill, "count": 1, "seed": None}
+            return Order(path, made[name], **choices)
         return Order(path, None if asked[self.source] == NOTHING else self.trimmed(asked), **choices)
 
     def generate(
@@ -265,27 +255,45 @@ class Page:
         """Compose what is asked for, see `ordered`; then write and show one piece after the other."""
         yield {self.message: ""}
         try:
-            wanted = self.ordered(asked, slot)
+            visitor, wanted = self.visitors[asked[self.session]], self.ordered(asked, slot)
             progress(0, desc="composing")
-            music = order.filled(wanted, *network(wanted.weights, wanted.weights.stat().st_mtime))
+            weights = network(wanted.weights, wanted.weights.stat().st_mtime)
+            music, problems = order.filled(wanted, *weights, visitor.stays), []
             yield {place.box: gr.Group(visible="hidden") for place in self.slots}
-            files, made, problems = SimpleNamespace(**self.beside, notation=True), asked[self.made], []
+            visitor.clear()
             for i, (one, place) in enumerate(zip(music.made, self.slots, strict=False)):
                 progress((i, len(music.made)), desc="sound and picture")
-                file = midi.save_new(one.piece, asked[self.session], f"{asked[self.weights]}-seed-{music.seed}")
-                beside.write_beside(file, one.piece, files, music.line, music.before, problems.append)
-                made = {**made, file.stem: one.piece}
-                yield {self.made: made, **place.show(one, file)}
+                yield place.show(one, self.write(visitor, one.piece, asked[self.weights], music, problems.append))
             repeatable = f"Seed {music.seed}: with this seed and the same settings you get the same music again."
-            said = "  \n".join([repeatable, *music.remarks, *problems])
-            yield {self.message: said, self.source: gr.Dropdown(choices=self.beginnings(made))}
+            said = self.said(repeatable, *music.remarks, *problems)
+            yield {self.message: said, self.source: gr.Dropdown(choices=self.beginnings(visitor.made))}
         except UserError as error:
-            yield {self.message: str(error)}
+            yield {self.message: self.said(str(error))}
+        except Left:  # and nobody is told
+            return
+
+    def write(self, visitor: Visitor, piece: Piece, weights: str, music: order.Filled, warn: Callable) -> Path:
+        """Write a piece and all that is beside it; returns the path of the MIDI file. A failure is told to `warn`.
+        Raises Left if nobody waits for it."""
+        visitor.check_here()
+        file = midi.save_new(piece, visitor.folder, f"{weights}-seed-{music.seed}")
+        visitor.made[file.stem] = piece
+        files = SimpleNamespace(**self.beside, notation=True)
+        if too_long := self.too_long(piece):
+            files.wav = False
+            warn(f"{file.stem} {too_long}: it has no sound.")
+        beside.write_beside(file, piece, files, music.line, music.before, warn)
+        return file
+
+    def said(self, *sentences: str) -> str:
+        """Sentences as the page says them: with its own names for the settings of the scripts, and without folders."""
+        hidden = [sentence.replace(f"{self.visitors.folder}/", "") for sentence in sentences]
+        return "  \n".join(plain(labelled(sentence, self)) for sentence in hidden)
 
     def beginnings(self, made: dict[str, Piece]) -> list[str]:
         """What music may begin with, for a visitor who has made some."""
         return [NOTHING, *self.bundled, UPLOADED, *made]
 
-    def go_on(self, name: str, made: dict[str, Piece]) -> gr.Dropdown:
+    def go_on(self, name: str, session: str) -> gr.Dropdown:
         """Begin the next piece with one that was made, all of it."""
-        return gr.Dropdown(choices=self.beginnings(made), value=name)
+        return gr.Dropdown(choices=self.beginnings(self.visitors[session].made), value=name)

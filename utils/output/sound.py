@@ -13,7 +13,7 @@ from utils.piece import Piece
 RATE = 44_100  # samples a second
 RING = 2.0  # seconds in which the last notes fade: about as long as a piano's
 PEAK = 0.89  # of the loudest sample: 1 dB below the most that 16 bits hold
-LONGEST = 3600  # seconds of sound: an hour takes a gigabyte of memory
+LONGEST = 3600  # seconds of sound: an hour takes two and a half gigabytes of memory
 
 
 def soundfont_file(name: str) -> Path:
@@ -79,14 +79,15 @@ def samples(piece: Piece, soundfont: str = "") -> np.ndarray:
     tail = sound[:, round(length * RATE) :]
     tail *= np.linspace(1, 0, tail.shape[1], dtype=np.float32) ** 3
     loudest = max(float(sound.max(initial=0)), -float(sound.min(initial=0)))
-    return (sound.T * (PEAK * 32767 / (loudest or 1))).astype("<i2")
+    sound *= PEAK * 32767 / (loudest or 1)  # in place: of a long piece there is no memory for many copies
+    return sound.T.astype("<i2", order="C")
 
 
 def write(piece: Piece, path: Path, soundfont: str = "") -> None:
     """Write a piece as a stereo WAV file of 16 bits. Raises UserError as `samples`, and OSError."""
     sound = samples(piece, soundfont)
-    with wave.open(str(path), "wb") as file:
+    with open(path, "wb") as raw, wave.open(raw, "wb") as file:
         file.setnchannels(2)
         file.setsampwidth(2)
         file.setframerate(RATE)
-        file.writeframes(sound.tobytes())
+        file.writeframes(sound)

@@ -1,0 +1,46 @@
+"""What a visitor of the page may choose from, and enter."""
+
+import functools
+import re
+from pathlib import Path
+
+from utils import checkpoint
+from utils.errors import UserError
+from utils.stepper import Stepper
+
+LONGEST_NUMBER = 18  # characters of a number that a visitor enters
+
+
+def networks(folder: str) -> dict[str, Path]:
+    """Name -> path of the weights files to choose from, the last trained first; after them, the one that comes with the
+    repository. Left out: hidden files, which are still being written, and those from which training resumes."""
+
+    paths = list(Path(folder).glob("[!.]*.weights.h5"))
+    paths.sort(key=lambda path: (path.resolve() == checkpoint.BUNDLED, -path.stat().st_mtime, path.name))
+    names = {path.name.removesuffix(".weights.h5"): path for path in paths}
+    return {name: path for name, path in names.items() if not name.endswith(".last")}
+
+
+def fragments(folder: str) -> dict[str, Path]:
+    """Name -> path of the fragments to choose from, without the numbered pieces that the scripts write beside them."""
+    paths = sorted(Path(folder).glob("prior*.mid"), key=lambda path: path.stem)
+    return {path.stem: path for path in paths if not re.search(r"-\d{3}$", path.stem)}
+
+
+@functools.lru_cache(maxsize=2)
+def network(path: Path, changed: float) -> tuple[checkpoint.Checkpoint, Stepper]:
+    """A weights file, ready to play. It is kept, and read again once its time of modification is not `changed`."""
+    weights = checkpoint.load(path)
+    return weights, Stepper(weights)
+
+
+def number(text: str, name: str, kind: type) -> float | None:
+    """The number that a visitor entered, or None. Raises UserError, which says what its `name` is, if it is none of
+    that `kind`, or longer than the page takes."""
+    if len(text) > LONGEST_NUMBER:
+        raise UserError(f"The {name} has {len(text)} characters: enter {LONGEST_NUMBER} at the most.")
+    try:
+        return kind(text) if text.strip() else None
+    except ValueError:
+        whole = "whole " if kind is int else ""
+        raise UserError(f"The {name} {text!r} is not a {whole}number: enter one, or leave it empty.") from None

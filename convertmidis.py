@@ -32,9 +32,12 @@ OVERWRITE = False  # replace files that are already there
 
 # ---- how much of the computer
 WORKERS = 0  # processes (0: one for each core)
-SECONDS = 10.0  # a file that takes a processor longer is skipped; each 200 kB of it may take as long again
+SECONDS = 10.0  # a file that takes a processor longer is skipped; a large one may take more, see PACE
 MEGABYTES = 800  # a file that takes more memory is skipped
 
+# Bytes of a file for which it may take SECONDS once more: what a slow computer reads in that time, with music21, which
+# takes a minute for a quartet by Beethoven, or without.
+PACE = {True: 25_000, False: 200_000}  # whether it is a score
 ENDINGS = (*midi.ENDINGS, *SCORE_ENDINGS, *frames.ENDINGS)
 
 
@@ -109,11 +112,12 @@ def convert_all(
     megabytes: float = MEGABYTES,
 ) -> dict[Path, Exception | None]:
     """Call `work` for each source and target, in `count` processes; for each source file None, or what went wrong. A
-    file may take so many megabytes and so many seconds, and as many more for each 200 kB of it. Raises DiskFull."""
+    file may take so many megabytes and, as far as its size is no reason for more, so many seconds. Raises DiskFull."""
 
     def limit(source: Path) -> workers.Limit:
         size = source.stat().st_size if source.exists() else 0
-        return workers.Limit(seconds * (1 + size / 200_000), megabytes)
+        pace = PACE[source.name.lower().endswith(SCORE_ENDINGS)]
+        return workers.Limit(seconds * (1 + size / pace), megabytes)
 
     outcomes = {}
     with tqdm(total=len(targets), desc="converting", unit="file", delay=2) as bar:

@@ -9,21 +9,17 @@ python convertmidis.py --source JSB.json --out jsb
                                                  a benchmark in frames (JSON, MAT): jsb/train, jsb/valid ...
 """
 
-import contextlib
 import functools
 import os
-import signal
 import sys
 from collections.abc import Callable
-from concurrent.futures import ProcessPoolExecutor, as_completed
-from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 from types import SimpleNamespace
 
 from tqdm import tqdm
 
-from utils import midi, settings
-from utils.errors import UserError
+from utils import midi, settings, workers
+from utils.errors import DiskFull, NotWritten, UserError
 from utils.formats import SCORE_ENDINGS, frames
 
 # ---- what to convert
@@ -33,16 +29,23 @@ OUT = "midis"  # folder for the MIDI files; a file keeps its place below SOURCE
 MERGE = False  # write one track, without the names of the parts, instead of one for each
 FRAME = 1.0  # quarter notes in a frame of a benchmark file (JSON, MAT)
 OVERWRITE = False  # replace files that are already there
-WORKERS = 0  # processes (0: one for each core)
 
+# ---- how much of the computer
+WORKERS = 0  # processes (0: one for each core)
+SECONDS = 10.0  # a file that takes a processor longer is skipped; a large one may take more, see PACE
+MEGABYTES = 800  # a file that takes more memory is skipped
+
+# Bytes of a file for which it may take SECONDS once more: what a slow computer reads in that time, with music21, which
+# takes a minute for a quartet by Beethoven, or without.
+PACE = {True: 25_000, False: 200_000}  # whether it is a score
 ENDINGS = (*midi.ENDINGS, *SCORE_ENDINGS, *frames.ENDINGS)
 
 
 def is_there(source: Path, target: Path) -> bool:
-    """Whether an earlier run has converted `source`."""
+    """Whether an earlier run has converted `source`, and was not stopped while it did."""
     if frames.is_named(source):
-        return any(next(target.glob(place), None) for place in frames.PLACES)
-    return target.exists() or target.with_name(source.name).is_dir()
+        return any((target / folder / "0000.mid").exists() for folder in ("", *frames.SPLITS))
+    return target.exists() or (target.with_name(source.name) / "001.mid").exists()
 
 
 def convert(source: Path, target: Path, frame: float, merge: bool) -> None:
@@ -60,9 +63,9 @@ def convert(source: Path, target: Path, frame: float, merge: bool) -> None:
         tunes, folder = score.read(source), target.with_name(source.name)
         single = len(tunes) == 1
         pieces = {target if single else folder / f"{n:03d}.mid": tune for n, tune in enumerate(tunes, 1)}
-    for path, piece in tqdm(pieces.items(), desc=source.name, unit="piece", delay=2, leave=False, position=1):
+    for path in sorted(pieces, key=lambda path: path.name, reverse=True):  # the first is there when all are
         try:
-            midi.save(piece, path, merge)
+            midi.save(pieces[path], path, merge)
         except ValueError as error:
             raise UserError(f"{source} holds what a MIDI file cannot: {error}.") from None
 
@@ -101,31 +104,28 @@ def plan(source: str, corpus: str, out: Path) -> dict[Path, Path]:
     return targets
 
 
-def convert_all(targets: dict[Path, Path], workers: int, work: Callable) -> dict[Path, BaseException | None]:
-    """Call `work` for each source and target, in parallel; for each source file None, or what went wrong. Ctrl-C lets
-    the files in hand be finished."""
-    outcomes, jobs = {}, {}
-    with (
-        tqdm(total=len(targets), desc="converting", unit="file", delay=2) as bar,
-        # Ctrl-C reaches the workers too, but it is the main process that ends them.
-        ProcessPoolExecutor(workers, initializer=signal.signal, initargs=(signal.SIGINT, signal.SIG_IGN)) as pool,
-    ):
-        try:
-            with contextlib.suppress(BrokenProcessPool):  # a file may crash while others are still being handed out
-                for source, target in targets.items():
-                    jobs[pool.submit(work, source, target)] = source
-            for job in as_completed(jobs):
-                outcomes[jobs[job]] = job.exception()
-                bar.update()
-        except KeyboardInterrupt:
-            pool.shutdown(cancel_futures=True)
-            raise
-    # A file that crashed its process stopped the whole pool: each that this left undone gets a process of its own.
-    crashed = [path for path in targets if isinstance(outcomes.get(path, BrokenProcessPool()), BrokenProcessPool)]
-    if len(targets) == 1 and crashed:
-        return {crashed[0]: UserError(f"{crashed[0]} made its reader crash: it is damaged.")}
-    for path in crashed:
-        outcomes |= convert_all({path: targets[path]}, 1, work)
+def convert_all(
+    targets: dict[Path, Path],
+    count: int,
+    work: Callable,
+    seconds: float = SECONDS,
+    megabytes: float = MEGABYTES,
+) -> dict[Path, Exception | None]:
+    """Call `work` for each source and target, in `count` processes; for each source file None, or what went wrong. A
+    file may take so many megabytes and, as far as its size is no reason for more, so many seconds. Raises DiskFull."""
+
+    def limit(source: Path) -> workers.Limit:
+        size = source.stat().st_size if source.exists() else 0
+        pace = PACE[source.name.lower().endswith(SCORE_ENDINGS)]
+        return workers.Limit(seconds * (1 + size / pace), megabytes)
+
+    outcomes = {}
+    with tqdm(total=len(targets), desc="converting", unit="file", delay=2) as bar:
+        for source, error in workers.each(work, targets, count, limit):
+            if isinstance(error, DiskFull):
+                raise error
+            outcomes[source] = error
+            bar.update()
     return outcomes
 
 
@@ -133,12 +133,15 @@ def main(args: SimpleNamespace) -> None:
     settings.at_least("workers", args.workers, 0)
     settings.at_least("frame", args.frame, 0.01)
     settings.at_most("frame", args.frame, 64)
+    settings.at_least("seconds", args.seconds, 0.1)
+    settings.at_least("megabytes", args.megabytes, 200)
     out = Path(args.out)
     targets = plan(args.source, args.corpus, out)
     present = {path for path, target in targets.items() if is_there(path, target) and not args.overwrite}
     targets = {path: target for path, target in targets.items() if path not in present}
-    workers = min(args.workers or os.cpu_count() or 1, 61)  # Windows can wait for 61 processes at the most
-    outcomes = convert_all(targets, workers, functools.partial(convert, frame=args.frame, merge=args.merge))
+    count = min(args.workers or os.cpu_count() or 1, 61)  # Windows can wait for 61 processes at the most
+    work = functools.partial(convert, frame=args.frame, merge=args.merge)
+    outcomes = convert_all(targets, count, work, args.seconds, args.megabytes)
     errors = {path: error for path, error in outcomes.items() if error is not None}
     done, other = len(outcomes) - len(errors), 0
     for path, error in errors.items():
@@ -149,7 +152,7 @@ def main(args: SimpleNamespace) -> None:
         f"{done} converted, {len(present)} skipped (already there), {len(errors) - other} failed, "
         f"{other} skipped (no music); the MIDI files are in {out}/"
     )
-    if errors and not done and not present:
+    if not done and not present or any(isinstance(error, NotWritten) for error in errors.values()):
         raise SystemExit(1)
 
 

@@ -1,20 +1,21 @@
 """Files that are written whole or not at all, names that nothing else has, and silence on stderr."""
 
 import contextlib
+import errno
 import itertools
 import os
 import shutil
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
-from utils.errors import UserError
+from utils.errors import DiskFull, NotWritten, UserError
 
 
 @contextlib.contextmanager
 def replacing(path: str | Path) -> Iterator[Path]:
     """A scratch path in the folder of `path`, which is made if need be. When the block ends, what was written there is
     flushed to the disk and renamed to `path`, so a kill at any moment leaves the old file or the new one, whole; when
-    it fails, the scratch file is removed. Raises UserError if the file cannot be written."""
+    it fails, the scratch file is removed. Raises NotWritten if the file cannot be written."""
     path = Path(path)
     scratch = path.with_name(f".{os.getpid()}.{path.name}")  # the ending tells Keras the format
     try:
@@ -24,7 +25,8 @@ def replacing(path: str | Path) -> Iterator[Path]:
             os.fsync(file.fileno())
         os.replace(scratch, path)
     except OSError as error:
-        raise UserError(f"{path} cannot be written: {error.strerror or error}.") from None
+        kind = DiskFull if error.errno in (errno.ENOSPC, errno.EDQUOT) else NotWritten
+        raise kind(f"{path} cannot be written: {error.strerror or error}.") from None
     finally:
         with contextlib.suppress(OSError):  # a folder of the path may be a file
             scratch.unlink()

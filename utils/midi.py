@@ -26,6 +26,7 @@ BESIDE = (".wav", ".png", ".musicxml")  # what may stand beside a MIDI file of o
 DRUM_CHANNEL = 9  # "channel 10" of the General MIDI standard, counted from 0
 SHARED_CHANNEL = 15  # the last of the 16, for all parts that find no channel of their own
 PEDAL = 64  # the controller that is a sustain pedal, down from the value 64 on (MIDI 1.0, controllers 64 to 69)
+LONGEST = 2**16  # quarter notes of a piece: nine hours at 120 a minute
 LONGEST_NAME = 60  # characters of a part's name
 TEMPO = re.compile(rb"\xff\x51\x03...", re.DOTALL)
 TEXT = re.compile(rb"\xff[\0-\x7f][\x80-\xff]")  # the head of one that has at least 128 bytes
@@ -259,7 +260,10 @@ def write(piece: Piece, file: BinaryIO, merge: bool = False) -> None:
 
     tracks = [MidiTrack() for _ in range(1 if merge else 1 + len(piece.parts))]
     before = [0] * len(tracks)
-    for track, tick, _, message in sorted(messages(piece), key=lambda item: item[1:3]):
+    ordered = sorted(messages(piece), key=lambda item: item[1:3])
+    if ordered[-1][1] > LONGEST * piece.ticks_per_quarter:
+        raise ValueError(f"it is longer than {LONGEST:,} quarter notes: no music is, so its times are wrong")
+    for track, tick, _, message in ordered:
         if merge and message.type == "track_name":
             continue
         track = 0 if merge else track

@@ -11,6 +11,7 @@ MAT: cell arrays traindata, validdata and testdata; each cell is an (F, 88) tabl
 
 import io
 import json
+import math
 import warnings
 from pathlib import Path
 
@@ -23,10 +24,10 @@ from utils.piece import Piece
 ENDINGS = (".json", ".mat")
 PICKLES = (".pkl", ".pickle", ".p")  # the sets are published in these too, which are refused
 SPLITS = ("train", "valid", "test")
-PLACES = (*SPLITS, "[0-9][0-9][0-9][0-9].mid")  # patterns of the paths that `read` gives
 HDF5 = b"\x89HDF\r\n\x1a\n"  # MAT files of version 7.3 are HDF5, behind a header of their own
 KEYS = 88  # in a row of a table
 LOWEST = 21  # MIDI pitch of the first key
+LARGEST = 10_000_000  # numbers in an array; the longest piece of the benchmark has not a tenth of it
 TICKS_PER_QUARTER = 480
 VELOCITY = 80  # frames do not say how loud a note is
 
@@ -83,30 +84,55 @@ def from_json(data: bytes) -> dict[str, list[list[list]]]:
     return splits if all(number is None or isinstance(number, int | float) for number in level) else {}
 
 
+def check_size(size: int) -> None:
+    """Raises ValueError if a file declares an array larger than any of the benchmark's. It may have a few bytes, or
+    none, to fill it with, and be allocated nevertheless."""
+    if not 0 <= size <= LARGEST:
+        raise ValueError(f"it declares an array of {size} numbers")
+
+
+def from_hdf5(data: bytes, names: dict[str, str]) -> dict[str, list[np.ndarray]]:
+    """`from_mat` for a file of version 7.3, whose variables are called `names`."""
+    import h5py
+
+    splits = {}
+
+    def array(dataset: h5py.Dataset) -> np.ndarray:
+        check_size(dataset.size or 0)
+        if dataset.external or dataset.is_virtual:
+            raise ValueError("its data is in another file")
+        return dataset[()]
+
+    with h5py.File(io.BytesIO(data)) as file:
+        for name in names:
+            if isinstance(file.get(name, getlink=True), h5py.HardLink):  # not a link to another file
+                cells = file[name]
+                if isinstance(cells, h5py.Dataset) and h5py.check_ref_dtype(cells.dtype):
+                    tables = [file[cell] for cell in array(cells).ravel()]
+                    # MATLAB transposes its arrays for HDF5, and writes the shape of an empty one in its place.
+                    splits[names[name]] = [np.zeros(0) if "MATLAB_empty" in t.attrs else array(t).T for t in tables]
+    return splits
+
+
 def from_mat(data: bytes) -> dict[str, list[np.ndarray]]:
     """Split -> tables; {} if the file is about something else. On a damaged file the libraries that read it raise
     errors of any kind, or crash."""
-    splits, names = {}, {f"{split}data": split for split in SPLITS}
+    names = {f"{split}data": split for split in SPLITS}
     if HDF5 in data[:520]:
-        import h5py
+        return from_hdf5(data, names)
+    from scipy.io import loadmat, matlab, whosmat
 
-        with h5py.File(io.BytesIO(data)) as file:
-            for name in [name for name in names if name in file]:
-                cells = file[name]
-                if isinstance(cells, h5py.Dataset) and h5py.check_ref_dtype(cells.dtype):
-                    tables = [file[cell] for cell in cells[()].ravel()]
-                    # MATLAB transposes its arrays for HDF5, and writes the shape of an empty one in its place.
-                    splits[names[name]] = [np.zeros(0) if "MATLAB_empty" in t.attrs else t[()].T for t in tables]
-    else:
-        from scipy.io import loadmat, matlab
-
-        with warnings.catch_warnings():
-            warnings.simplefilter("error", matlab.MatReadWarning)  # for an unreadable variable
-            content = loadmat(io.BytesIO(data), variable_names=list(names))
-        for name in [name for name in names if name in content]:
-            if content[name].dtype == object:
-                splits[names[name]] = [np.asarray(table) for table in content[name].ravel()]
-    return splits
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", matlab.MatReadWarning)  # for an unreadable variable
+        for name, shape, _ in whosmat(io.BytesIO(data)):
+            if name in names:
+                check_size(math.prod(shape))
+        content = loadmat(io.BytesIO(data), variable_names=list(names))
+    return {
+        names[name]: [np.asarray(table) for table in content[name].ravel()]
+        for name in names
+        if name in content and content[name].dtype == object
+    }
 
 
 def to_piece(keys: np.ndarray, quarters: float) -> Piece:

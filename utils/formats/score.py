@@ -7,6 +7,7 @@ import contextlib
 import itertools
 import os
 import warnings
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from xml.etree.ElementTree import Element
@@ -22,6 +23,7 @@ from utils.formats import SCORE_ENDINGS
 from utils.piece import Part, Piece
 
 TICKS_PER_QUARTER = 3360  # 2^5 * 3 * 5 * 7: triplets, quintuplets and septuplets fall on whole ticks
+LARGEST = 100e6  # bytes of an archive, unpacked: ten times a symphony
 VELOCITY = 80  # of notes for which the score gives no dynamics
 CHOIR = 52  # the program of every singer
 # Programs that scores of music21's corpus give to other instruments: none, piano, strings, ... Where the name of the
@@ -77,11 +79,14 @@ def key(element: note.NotRest, player: instrument.Instrument) -> tuple[int | Non
 
 def read_part(part: stream.Stream, number: int) -> tuple[list[Part], list[tuple[int, int, int, int, int]]]:
     """Two parts, of what has a pitch and of drums, numbered 2 * `number` and 2 * `number` + 1; and their notes as
-    (onset, pitch, duration, velocity, part), ties joined."""
+    (onset, pitch, duration, velocity, part), ties joined, in the part, too."""
     player = part.getInstrument(returnDefault=True)
     names = [name for name in (getattr(part, "partName", ""), player.partName, player.instrumentName) if name] or [""]
     name, rows = midi.readable(names[0]), []
-    for element in part.toSoundingPitch().stripTies().flatten().notes:
+    # In place: to copy a part takes twice as long as to read it.
+    part.toSoundingPitch(inPlace=True)
+    part.stripTies(inPlace=True)
+    for element in part.flatten().notes:
         length = ticks(element.quarterLength)
         if isinstance(element, harmony.Harmony) or element.duration.isGrace or length <= 0:  # chord symbols, graces
             continue
@@ -103,7 +108,7 @@ def to_piece(score: stream.Stream) -> Piece:
     # With an upbeat the first measure lacks its beginning: all is moved later by that, so that bar lines stay in place.
     first = next(iter(parts[0].getElementsByClass(stream.Measure)), None)
     upbeat = ticks(first.paddingLeft) if first is not None else 0
-    flat = parts[0].toSoundingPitch().flatten()  # keys of transposing instruments, too
+    flat = parts[0].flatten()  # at sounding pitch: keys of transposing instruments, too
 
     def moved(quarters: float) -> int:
         return ticks(quarters) + upbeat if quarters else 0
@@ -130,9 +135,20 @@ def to_piece(score: stream.Stream) -> Piece:
     return piece.played().sorted()
 
 
+def check_archive(path: Path) -> None:
+    """Raises ValueError if a file is a ZIP archive, as some formats are, that says it unpacks to more than `LARGEST`;
+    more than it says is never unpacked."""
+    if zipfile.is_zipfile(path):
+        with zipfile.ZipFile(path) as archive:
+            size = sum(member.file_size for member in archive.infolist())
+        if size > LARGEST:
+            raise ValueError(f"it would unpack to {size / 1e6:.0f} MB, where {LARGEST / 1e6:.0f} are the most")
+
+
 def read(path: Path) -> list[Piece]:
     """The pieces in a file, usually one; an ABC tune book has many. Raises UserError that names the file."""
     try:
+        check_archive(path)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", MusicXMLWarning)  # of drums that music21 has no name for
             # forceSource: or else music21 reads a pickle of the file that an earlier run left in a temporary folder.

@@ -1,0 +1,129 @@
+"""Work in processes of their own: what crashes, hangs or takes all memory costs no more than the job in hand."""
+
+import contextlib
+import multiprocessing
+import os
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator
+from multiprocessing.connection import Connection, wait
+from pathlib import Path
+from typing import NamedTuple
+
+import psutil
+
+from utils.errors import UserError
+
+LOOK = 0.05  # seconds between two looks at what the workers use
+PATIENCE = 10  # a worker that waits, as for a disk, may take so many times as long as one that computes
+
+
+class Limit(NamedTuple):
+    """What a job may use."""
+
+    seconds: float  # of a processor's time: how busy the machine is makes no difference
+    megabytes: float
+
+
+def end_with_parent() -> None:
+    """End this process, whatever it does, as soon as the main process is no more, however that ended."""
+    wait([multiprocessing.parent_process().sentinel])
+    os._exit(1)
+
+
+def serve(work: Callable, pipe: Connection) -> None:
+    """What a worker does: take the arguments of a job, answer with None or with what went wrong, and so on."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the workers too, but the main process ends them
+    threading.Thread(target=end_with_parent, daemon=True).start()
+    with contextlib.suppress(EOFError, OSError):  # the main process is no more
+        while True:
+            job, error = pipe.recv(), None
+            try:
+                work(*job)
+            except Exception as raised:  # whatever it is, the main process tells the user
+                error = raised
+            pipe.send(error)
+
+
+class Worker:
+    """A process that does one job after the other, and a new one when a job has ended it."""
+
+    def __init__(self, work: Callable):
+        self.work = work
+        self.process: multiprocessing.Process | None = None
+
+    def start(self, job: tuple[Path, Path], limit: Limit) -> None:
+        """Begin a job: source and target."""
+        if self.process is None or not self.process.is_alive():
+            self.pipe, theirs = multiprocessing.Pipe()
+            self.process = multiprocessing.Process(target=serve, args=(self.work, theirs), daemon=True)
+            self.process.start()
+            theirs.close()  # so that the pipe ends with the worker
+            self.usage = psutil.Process(self.process.pid)
+        self.source, self.limit, self.began, self.computed = job[0], limit, time.monotonic(), self.processor()
+        self.pipe.send(job)
+
+    def processor(self) -> float:
+        """Seconds for which the process has computed."""
+        times = self.usage.cpu_times()
+        return times.user + times.system
+
+    def answer(self) -> Exception | None:
+        """What the worker says of its job, or that it died of it."""
+        try:
+            return self.pipe.recv()
+        except (EOFError, OSError):
+            self.end()
+            return UserError(f"{self.source} made its reader crash: it is damaged.")
+
+    def overrun(self) -> UserError | None:
+        """If the job has passed its limit, the worker is ended, and this is what to say."""
+        try:
+            used = max(self.processor() - self.computed, (time.monotonic() - self.began) / PATIENCE)
+            megabytes = self.usage.memory_info().rss / 1e6
+        except psutil.Error:  # it has died, as its pipe will tell
+            return None
+        if used > self.limit.seconds:
+            what = f"more than {self.limit.seconds:.0f} seconds (--seconds)"
+        elif megabytes > self.limit.megabytes:
+            what = f"more than {self.limit.megabytes:.0f} MB of memory (--megabytes)"
+        else:
+            return None
+        self.end()
+        return UserError(f"{self.source} takes {what} to read: it is damaged, or far larger than other music.")
+
+    def end(self) -> None:
+        """End the process at once."""
+        if self.process is not None:
+            self.process.kill()
+            self.process.join()
+
+
+def each(
+    work: Callable, jobs: dict[Path, Path], count: int, limit: Callable[[Path], Limit]
+) -> Iterator[tuple[Path, Exception | None]]:
+    """Call `work(source, target)` for each of the jobs, in `count` processes, within the limit of each source. Gives
+    the source of each job that has ended and None, or what went wrong: what `work` raised, or a UserError if the job
+    has passed its limit or its process died. When the caller stops, as by Ctrl-C, so do the workers, at once."""
+    waiting = list(reversed(jobs.items()))
+    idle, busy, looked = [Worker(work) for _ in range(min(count, len(jobs)))], [], 0.0
+    try:
+        while waiting or busy:
+            while idle and waiting:
+                source, target = waiting.pop()
+                busy.append(idle.pop())
+                busy[-1].start((source, target), limit(source))
+            ready = wait([worker.pipe for worker in busy], LOOK)
+            if look := time.monotonic() - looked > LOOK:
+                looked = time.monotonic()
+            for worker in list(busy):
+                answered = worker.pipe in ready
+                error = worker.answer() if answered else worker.overrun() if look else None
+                if answered or error:
+                    busy.remove(worker)
+                    idle.append(worker)
+                    yield worker.source, error
+    finally:
+        for worker in busy + idle:
+            worker.end()

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 import wave
+from importlib.util import find_spec
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -261,6 +262,26 @@ def test_a_folder_of_bad_and_odd_files(tmp_path: Path):
 def test_wrong_settings_are_one_sentence(music: Path, flags: list[str], sentence: str):
     """And they are said before Keras is started."""
     assert sentence in one_line_error(run("train.py", "--midi-dir", music, *flags))
+
+
+def test_an_engine_that_is_not_there_is_one_sentence(music: Path, tmp_path: Path, monkeypatch):
+    monkeypatch.setenv("KERAS_BACKEND", "theano")
+    said = one_line_error(run("train.py", "--midi-dir", music, "--weights", tmp_path / "a.weights.h5"))
+    assert "no theano to train with: pip install -r requirements.txt or" in said
+
+
+@pytest.mark.skipif(not find_spec("jax"), reason="JAX is not installed")
+def test_where_tensorflow_is_not_installed_jax_trains(monkeypatch):
+    """And nothing that a script imports at its start or for training asks for TensorFlow."""
+    monkeypatch.delenv("KERAS_BACKEND", raising=False)
+    code = (
+        "import sys; sys.modules['tensorflow'] = None\n"
+        "import benchmark, convertmidis, evaluate, experiments, generate_music, predict_with_prior, train\n"
+        "from utils import network; from utils.measure import ancestors, ways\n"
+        "print(network.keras.backend.backend())"
+    )
+    result = run("-c", code)
+    assert result.stdout == "jax\n", result.stderr
 
 
 def test_weights_that_cannot_be_written(music: Path, tmp_path: Path):

@@ -8,10 +8,12 @@ import os
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from importlib.util import find_spec
 
 import numpy as np
 
 from utils import dataset, files
+from utils.errors import UserError
 from utils.events import END_STREAM
 from utils.heads import (
     CELLS,
@@ -35,9 +37,11 @@ from utils.parts import NOBODY
 from utils.recall import TOLD, K
 from utils.vocabulary import Vocabulary, length
 
-os.environ.setdefault("KERAS_BACKEND", "tensorflow")
+# The first of these that is installed trains, unless the variable names another.
+backend = os.environ.setdefault("KERAS_BACKEND", next(filter(find_spec, ("tensorflow", "jax", "torch")), "tensorflow"))
+if not find_spec(backend):
+    raise UserError(f"There is no {backend} to train with: pip install -r requirements.txt or -r requirements-jax.txt.")
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # its warnings, at this level or below, say nothing to a user
-
 
 # TensorFlow's notices on start, which no setting of its own turns off, would bury what train.py says.
 with files.nothing_on_stderr():

@@ -2,6 +2,11 @@
 PYTHON ?= python3
 VENV := .venv
 RUN := $(VENV)/bin/python
+# Any Python can run this, and ends with a sentence if the packages are not to be had for it.
+CHECK := import sys; v = sys.version_info; bits = 64 if sys.maxsize > 2**32 else 32; \
+	sys.exit(None if (3, 10) <= v[:2] <= (3, 14) and bits == 64 else "$(PYTHON) is Python %d.%d with %d bits, but the \
+	packages need Python 3.10 to 3.14 with 64 bits: name one that you have, as in PYTHON=python3.12 make demo" \
+	% (v[0], v[1], bits))
 WEIGHTS := weights/music.weights.h5
 
 .PHONY: demo test
@@ -23,12 +28,14 @@ test: $(VENV)/ready-dev
 	$(RUN) -m ruff format --check .
 	$(RUN) -m pytest
 
-$(VENV)/ready: requirements.txt
-	test -e $(RUN) || $(PYTHON) -m venv $(VENV)
+$(RUN):
+	@$(PYTHON) -c '$(CHECK)'
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/ready: requirements.txt requirements-base.txt | $(RUN)
 	$(RUN) -m pip install --quiet --disable-pip-version-check -r requirements.txt
 	@touch $@
 
-$(VENV)/ready-dev: requirements-dev.txt requirements.txt
-	test -e $(RUN) || $(PYTHON) -m venv $(VENV)
+$(VENV)/ready-dev: requirements-dev.txt requirements-jax.txt requirements.txt requirements-base.txt | $(RUN)
 	$(RUN) -m pip install --quiet --disable-pip-version-check -r requirements-dev.txt
 	@touch $@ $(VENV)/ready

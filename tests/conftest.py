@@ -28,6 +28,7 @@ LONGEST = (
     "test_styles.py",
     "test_network.py",
     "test_evaluate.py",
+    "test_notebook.py",
 )
 TINY = "--units 16 --embedding 8 --hidden 16 --surroundings 4 --sequence-length 16 --batch-size 4 --transpose 2".split()
 TINY += ["--logs", ""]

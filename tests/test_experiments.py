@@ -7,7 +7,6 @@ import json
 from pathlib import Path
 from types import SimpleNamespace
 
-import keras
 import numpy as np
 import pytest
 from conftest import ROOT, TINY, random_piece, run
@@ -75,7 +74,7 @@ def test_all_changes_at_once_still_learn(music: Path, tmp_path: Path, monkeypatc
 @pytest.mark.parametrize("name", ["Adam", "RMSprop", "Lion"])
 def test_other_optimizers(name: str):
     made = ways.WAYS[name][1]().optimizer(0.1, 0.2, 0.3)
-    assert type(made) is getattr(keras.optimizers, name)
+    assert type(made) is getattr(network.keras.optimizers, name)
     assert [float(made.learning_rate), made.weight_decay, made.global_clipnorm] == pytest.approx([0.1, 0.2, 0.3])
 
 
@@ -98,7 +97,7 @@ def test_the_score_is_in_nats_whatever_the_cost(music: Path, tmp_path: Path):
     args = settings.parse(ROOT / "train.py", [*TINY, f"--streams={','.join(vocabulary.streams)}"])
     shape, corpus, scores = Shape.of(args), dataset.encode(sources, vocabulary), []
     for way in (ways.usual(), ways.smoothing()):
-        keras.utils.set_random_seed(1)
+        network.keras.utils.set_random_seed(1)
         _, scorer = network.build(vocabulary, shape, way)
         scores.append(likelihood.held_out_nats(scorer, corpus, shape))
     np.testing.assert_allclose(*scores, rtol=1e-6)
@@ -125,7 +124,7 @@ def test_the_ancestors_network_is_scored_event_by_event():
     vocabulary = build_vocabulary([s.events for s in sources], Representation(), 0)
     corpus, window = dataset.encode(sources, vocabulary), 6
     sizes = [vocabulary.size(stream) for stream in vocabulary.streams]
-    keras.utils.set_random_seed(1)
+    network.keras.utils.set_random_seed(1)
     model = ancestors.build(sizes, window)
     clock = itertools.count(0, 20)
     assert ancestors.learn(model, corpus, 1, 1, lambda: next(clock)) == 2

@@ -1,5 +1,6 @@
 """The commands of the README, executed as written, in a copy of the repository with little music and tiny networks."""
 
+import itertools
 import os
 import re
 import shutil
@@ -84,6 +85,33 @@ def test_a_command_of_the_readme_works_as_written(command: str, clone: Path):
         assert again.returncode == 0 and "not training again" in again.stdout
 
 
+@pytest.mark.skipif(os.name == "nt", reason="make and its Python are those of a POSIX system")
+@pytest.mark.parametrize(
+    ("version", "bits", "said"),
+    [
+        ("2, 7, 18", 64, "2.7 with 64 bits, but"),
+        ("3, 9, 18", 64, "3.9 with 64 bits, but"),
+        ("3, 12, 1", 32, "3.12 with 32 bits, but"),
+        ("3, 15, 0", 64, "3.15 with 64 bits, but"),
+        ("3, 10, 0", 64, ""),
+        ("3, 14, 9", 64, ""),
+    ],
+)
+def test_a_python_that_nothing_supports_makes_no_environment(version: str, bits: int, said: str, tmp_path: Path):
+    for path in [ROOT / "Makefile", *ROOT.glob("requirements*.txt")]:
+        shutil.copy(path, tmp_path)
+    python = tmp_path / "python"
+    check = f"import sys; sys.version_info = ({version}); sys.maxsize = {2 ** (bits - 1) - 1}; $2"
+    python.write_text(f'#!/bin/sh\ntest "$1" = -c || exec touch made\nexec {sys.executable} -c "{check}"\n')
+    python.chmod(0o755)
+    result = subprocess.run(["make", "demo", f"PYTHON={python}"], cwd=tmp_path, capture_output=True, text=True)
+    assert (tmp_path / "made").exists() == (not said)
+    sentence, *rest = result.stderr.splitlines()
+    if said:
+        assert said in sentence and "PYTHON=python3.12 make demo" in sentence
+        assert rest and all(line.startswith("make") for line in rest)
+
+
 def test_every_file_that_the_readme_names_is_there():
     text = (ROOT / "README.md").read_text("utf-8")
     for target in re.findall(r"\]\(([^)#]+)\)", text):
@@ -108,7 +136,8 @@ def test_every_table_of_experiments_says_at_which_commit_it_was_made():
 
 def test_the_constraints_allow_what_is_required():
     fixed = dict(line.split("==") for line in lines_of("constraints.txt"))
-    for required in map(Requirement, lines_of("requirements.txt") + lines_of("requirements-dev.txt")):
+    lists = ("requirements.txt", "requirements-base.txt", "requirements-jax.txt", "requirements-dev.txt")
+    for required in map(Requirement, itertools.chain.from_iterable(map(lines_of, lists))):
         assert fixed[required.name] in required.specifier, required
 
 

@@ -12,6 +12,7 @@ import subprocess
 import sys
 import time
 import wave
+from importlib.util import find_spec
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -263,6 +264,26 @@ def test_wrong_settings_are_one_sentence(music: Path, flags: list[str], sentence
 def test_what_is_wrong_is_said_before_keras_is_started():
     code = "import runpy, sys; sys.modules['keras'] = None; runpy.run_path('train.py', run_name='__main__')"
     assert "does not exist" in one_line_error(run("-c", code, "--midi-dir", "/no/such/folder"))
+
+
+def test_an_engine_that_is_not_there_is_one_sentence(music: Path, tmp_path: Path, monkeypatch):
+    monkeypatch.setenv("KERAS_BACKEND", "theano")
+    said = one_line_error(run("train.py", "--midi-dir", music, "--weights", tmp_path / "a.weights.h5"))
+    assert "no theano to train with: pip install -r requirements.txt or" in said
+
+
+@pytest.mark.skipif(not find_spec("jax"), reason="JAX is not installed")
+def test_where_tensorflow_is_not_installed_jax_trains(monkeypatch):
+    """And nothing that a script imports at its start or for training asks for TensorFlow."""
+    monkeypatch.delenv("KERAS_BACKEND", raising=False)
+    code = (
+        "import sys; sys.modules['tensorflow'] = None\n"
+        "import benchmark, convertmidis, evaluate, experiments, generate_music, predict_with_prior, train\n"
+        "from utils import network; from utils.measure import ancestors, ways\n"
+        "print(network.keras.backend.backend())"
+    )
+    result = run("-c", code)
+    assert result.stdout == "jax\n", result.stderr
 
 
 def test_weights_that_cannot_be_written(music: Path, tmp_path: Path):

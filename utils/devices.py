@@ -10,6 +10,7 @@ import os
 import shutil
 import sys
 import tempfile
+from importlib.util import find_spec
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -20,14 +21,16 @@ from utils import files
 from utils.checkpoint import sibling
 from utils.errors import UserError
 
-os.environ.setdefault("KERAS_BACKEND", "tensorflow")
+# The first of these that is installed trains, unless the variable names another.
+BACKEND = os.environ.setdefault("KERAS_BACKEND", next(filter(find_spec, ("tensorflow", "jax", "torch")), "tensorflow"))
+if not find_spec(BACKEND):
+    raise UserError(f"There is no {BACKEND} to train with: pip install -r requirements.txt or -r requirements-jax.txt.")
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # its warnings, at this level or below, say nothing to a user
 
 # TensorFlow's notices on start, which no setting of its own turns off, would bury what train.py says.
 with files.nothing_on_stderr():
     import keras
 
-    BACKEND = keras.backend.backend()
     if os.environ.get("KERAS_DISTRIBUTION_JOB_ADDRESSES"):
         if BACKEND != "jax":
             raise UserError("Only with JAX do several machines train together: set KERAS_BACKEND=jax in each of them.")

@@ -78,7 +78,11 @@ def averaged() -> "Way":
     them (Polyak & Juditsky 1992)."""
 
     def take_averages(trainer) -> None:
+        from utils.network import keras
+
         trainer.optimizer.finalize_variable_values(trainer.trainable_variables)
+        for weight in trainer.trainable_variables:  # which JAX could not update if it shared its array with the average
+            weight.assign(keras.ops.copy(weight))
 
     return replace(optimizer("AdamW", use_ema=True, ema_momentum=0.99), before_scoring=take_averages)
 

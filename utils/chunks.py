@@ -22,12 +22,14 @@ EMPTY = b"\xff\1\0"  # a text of no letters
 CLIP = bytes([*range(128), *[127] * 128])  # what data bytes become: those above 127 are damaged
 # What a sound track may have, too, but also a damaged one, or one that symusic does not read as others do: a system
 # message; a text of no known type, of 128 bytes or more, or a tempo, metre or key of the wrong size.
-SUSPECT = re.compile(rb"[\xf0-\xf7]|\xff(?:[\x80-\xff]|.[\x80-\xff]|Q[^\x03]|X[^\x04]|Y[^\x02])", re.DOTALL)
+OTHERS = bytes({*range(256)} - {*range(0xF0, 0xF8)})  # than the status bytes of such messages
+SUSPECT = re.compile(rb"\xff(?:[\x80-\xff]|.[\x80-\xff]|Q[^\x03]|X[^\x04]|Y[^\x02])", re.DOTALL)
 TEMPO = re.compile(rb"\xffQ\x03...", re.DOTALL)
 # Events of a track: its notes and the like, each a time (T), a status byte unless it goes on, and one or two data bytes
-# (D); then, if there is one, the head of a text or system message: time, status, a text's type, and its length.
-PATTERN = rb"(?:T(?:[\x80-\xbf\xe0-\xef]DD(?:TDD)*|[\xc0-\xdf]D(?:TD)*))*"
-PATTERN += rb"(?:T(?:\xff(?!Q[^\x03]|X[^\x04]|Y[^\x02])D|\xf0)(T))?"
+# (D), and tempos; then, if there is one, the head of a text or system message: time, status, a text's type, and its
+# length.
+PATTERN = rb"(?:T(?:[\x80-\xbf\xe0-\xef]DD(?:TDD)*|[\xc0-\xdf]D(?:TD)*|\xffQ\x03...))*"
+PATTERN += rb"(?:T(?:\xff(?!Q|X[^\x04]|Y[^\x02])D|\xf0)(T))?"
 EVENTS = re.compile(PATTERN.replace(b"T", rb"[\x80-\xff]*D").replace(b"D", rb"[\0-\x7f]"), re.DOTALL)
 
 
@@ -58,7 +60,8 @@ def is_plain(data: bytes) -> bool:
     """Whether some tracks have nothing suspicious, and so few and short times that ticks cannot overflow. Of a sound
     track it may be untrue."""
     values = np.frombuffer(data, np.uint8)
-    return len(data) < 2**19 and not (values[:-1] & values[1:] >= 0x80).any() and not SUSPECT.search(data)
+    suspicious = (values[:-1] & values[1:] >= 0x80).any() or data.translate(None, OTHERS) or SUSPECT.search(data)
+    return len(data) < 2**19 and not suspicious
 
 
 def is_sound(track: bytes) -> bool:

@@ -9,6 +9,7 @@ FILE or FOLDER in the help, if its comment begins with that word or with a kind 
 import argparse
 import ast
 import builtins
+import contextlib
 import io
 import itertools
 import re
@@ -17,9 +18,9 @@ import tokenize
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
-from typing import NamedTuple, NoReturn
+from typing import NamedTuple, NoReturn, TextIO
 
-from utils.errors import UserError
+from utils.errors import UserError, printable
 
 METAVARS = {int: "N", float: "X", str: "TEXT", tuple: "A,B,C"}
 GROUP = re.compile(r"# -{3,}\s*(.+?)\s*-*$")
@@ -35,6 +36,19 @@ class Setting(NamedTuple):
     kind: type
     optional: bool
     comment: str
+
+
+class Terminal:
+    """A stream of text without what a terminal would obey: names of files and of parts may be anything."""
+
+    def __init__(self, stream: TextIO):
+        self.stream = stream
+
+    def write(self, text: str) -> int:
+        return self.stream.write(printable(text, keep="\n\t"))
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(self.stream, name)
 
 
 class OneLineParser(argparse.ArgumentParser):
@@ -131,9 +145,10 @@ def run(main: Callable[[SimpleNamespace], None], script: str) -> None:
     sys.stdout.reconfigure(line_buffering=True, errors="replace")
     sys.stderr.reconfigure(errors="replace")
     try:
-        main(settings)
+        with contextlib.redirect_stdout(Terminal(sys.stdout)):
+            main(settings)
     except UserError as error:
-        raise SystemExit(f"{Path(script).name}: {error}") from None
+        raise SystemExit(printable(f"{Path(script).name}: {error}")) from None
     except KeyboardInterrupt:
         print(f"\n{Path(script).name}: stopped.", file=sys.stderr)
         raise SystemExit(130) from None

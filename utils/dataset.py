@@ -14,7 +14,7 @@ from tqdm import tqdm
 
 from utils import apart, midi, recall
 from utils.errors import UserError
-from utils.events import END_STREAM, NOT_TOLD, Events, Representation, bar_steps, outlook, room
+from utils.events import END_STREAM, NOT_TOLD, Representation, bar_steps, outlook, room
 from utils.heads import FADING
 from utils.parts import NOBODY, SILENT, Lines
 from utils.source import Source, read_source
@@ -36,6 +36,8 @@ def read_folder(folder: str, how: Representation, salt: int = 0) -> tuple[list[S
             f"No MIDI file (.mid, .midi, .kar) in {folder}: put some there, or run "
             "'python convertmidis.py --corpus bach' to learn from Bach's chorales."
         )
+    import symusic  # noqa: F401  (once, before processes begin, each of which needs it)
+
     sources, skipped = [], []
     work = functools.partial(read_source, folder=folder, how=how, salt=salt)
     every = tqdm(apart.each(work, paths), "reading", len(paths), unit="file", delay=2, leave=False)

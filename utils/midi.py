@@ -6,9 +6,11 @@ channel, which symusic cannot place. Shapes: N notes.
 
 import contextlib
 import functools
+import heapq
 import itertools
 import operator
 import os
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
@@ -154,8 +156,8 @@ class Channels:
 
     def __init__(self, parts: list[Part]):
         self.taken: dict[tuple[int, int], int] = {}  # (part, lane) -> channel
-        wanted = [part.channel for part in parts if not part.drums]
-        own = [channel for channel in wanted if wanted.count(channel) == 1 and 0 <= channel != DRUM_CHANNEL]
+        wanted = Counter(part.channel for part in parts if not part.drums)
+        own = [channel for channel, count in wanted.items() if count == 1 and 0 <= channel != DRUM_CHANNEL]
         self.free = [c for c in range(SHARED_CHANNEL - 1, -1, -1) if c != DRUM_CHANNEL and c not in own]
         for i, part in enumerate(parts):
             if part.drums or part.channel in own:
@@ -168,6 +170,22 @@ class Channels:
         if (part, lane) not in self.taken and self.free:
             self.taken[part, lane] = self.free.pop()
         return self.taken.get((part, lane), SHARED_CHANNEL)
+
+
+class Lanes:
+    """The notes of one key that sound at the same time: each has a lane, the lowest one that is free."""
+
+    def __init__(self):
+        self.free: list[int] = []  # a heap
+        self.taken: list[tuple[int, int]] = []  # a heap: until when, and which
+
+    def take(self, onset: int, end: int) -> int:
+        """The lane of a note that begins no earlier than those before it."""
+        while self.taken and self.taken[0][0] <= onset:
+            heapq.heappush(self.free, heapq.heappop(self.taken)[1])
+        lane = heapq.heappop(self.free) if self.free else len(self.taken)
+        heapq.heappush(self.taken, (end, lane))
+        return lane
 
 
 def messages(piece: Piece) -> Iterator[tuple[int, int, int, object]]:
@@ -183,13 +201,11 @@ def messages(piece: Piece) -> Iterator[tuple[int, int, int, object]]:
     channels, told = Channels(piece.parts), set()
     for track, part in enumerate(piece.parts, 1):
         yield track, 0, 0, MetaMessage("track_name", name=part.called())
-    ends: dict[tuple[int, int], list[int]] = {}  # (part, pitch) -> tick at which each lane is free again
+    lanes: dict[tuple[int, int], Lanes] = defaultdict(Lanes)  # (part, pitch) -> its lanes
     columns = (getattr(piece, name).tolist() for name in COLUMNS)
     for onset, pitch, duration, velocity, part in zip(*columns, strict=True):
         track, program, end = part + 1, piece.parts[part].program, onset + max(duration, 1)
-        lanes = ends.setdefault((part, pitch), [])
-        lane = next((i for i, until in enumerate(lanes) if until <= onset), len(lanes))
-        lanes[lane : lane + 1] = [end]
+        lane = lanes[part, pitch].take(onset, end)
         channel = channels.of(part, 0 if piece.parts[part].drums else lane)
         if channel == SHARED_CHANNEL:  # the instrument changes with every note
             yield track, onset, 3, Message("program_change", program=program, channel=channel)

@@ -97,16 +97,16 @@ def variable(value: int) -> bytes:
 
 def events(track: bytes) -> Iterator[tuple[int, int, bytes]]:
     """(tick, status byte, data) of the events of a track up to its end; the data of a text begin with its type. A
-    status byte goes on behind texts and system messages. Raises IndexError where the track ends in an event, or begins
-    with one that has no status byte."""
+    status byte goes on behind texts and system messages; what stands before the first one, a byte each, has status 0.
+    Raises IndexError where the track ends within an event."""
     place, tick, running = 0, 0, 0
     while place < len(track):
         delta, place = number(track, place)
         tick, status = tick + delta, track[place]
         place += status >= 0x80
         status, kind = status if status >= 0x80 else running, b""
-        if status < 0xF0:
-            running, size = status, DATA.get(status >> 4, len(track))
+        if status < SYSTEM:
+            running, size = status, DATA.get(status >> 4, 1)
         elif status in (SYSTEM, 0xF7, TEXT):
             kind = track[place : place + 1] if status == TEXT else b""
             size, place = number(track, place + len(kind))
@@ -122,7 +122,7 @@ def events(track: bytes) -> Iterator[tuple[int, int, bytes]]:
 
 def kept(status: int, data: bytes) -> bytes:
     """The bytes of an event as a sound track has them; none if no piece needs it."""
-    if status < 0xF0:
+    if NOTE_OFF <= status < SYSTEM:
         return bytes([status]) + data.translate(CLIP)
     if status != TEXT or not (data[:1] == NAME or KEPT.get(data[0]) == len(data) - 1):
         return b""
@@ -142,6 +142,7 @@ def mended(track: bytes, most: int) -> tuple[bytes, bool]:
     try:
         for tick, status, data in events(track):
             event = kept(status, data)
+            whole = whole and status > 0
             if not event:
                 continue
             if tick > most:

@@ -157,8 +157,8 @@ def mended(track: bytes, most: int) -> tuple[bytes, bool]:
                 keys += [bytes([status & 0xEF, event[1], 0])] * (not ended)
     except IndexError:
         whole = False
-    if not ended:
-        result += b"".join(b"\0" + key for key in keys)
+    if keys and not ended:
+        result += variable(min(tick - now, most - now, LONGEST_DELTA)) + b"\0".join(keys)
     return bytes(result), whole
 
 

@@ -214,9 +214,11 @@ def messages(piece: Piece) -> Iterator[tuple[int, int, int, object]]:
             yield track, 0, 1, Message("program_change", program=program, channel=channel)
         yield track, onset, 3, Message("note_on", note=pitch, velocity=velocity, channel=channel)
         yield track, end, 2, Message("note_off", note=pitch, velocity=0, channel=channel)
+    on = defaultdict(list)  # part -> its channels
+    for part, channel in sorted(told):
+        on[part].append(channel)
     for down, up, part in piece.pedals.tolist():
-        on = [channel for number, channel in sorted(told) if number == part] or [channels.of(part, 0)]
-        for channel, (tick, value) in itertools.product(on, ((down, 127), (up, 0))):
+        for channel, (tick, value) in itertools.product(on[part] or [channels.of(part, 0)], ((down, 127), (up, 0))):
             yield part + 1, tick, 1, Message("control_change", control=PEDAL, value=value, channel=channel)
 
 

@@ -7,6 +7,7 @@ tracks alone; any other is read here event by event, which is slow and cannot cr
 
 import functools
 import re
+from collections import Counter
 from collections.abc import Iterator
 
 import numpy as np
@@ -18,7 +19,7 @@ NOTE_OFF, NOTE_ON, SYSTEM, TEXT = 0x80, 0x90, 0xF0, 0xFF  # status bytes, of the
 DATA = {0x8: 2, 0x9: 2, 0xA: 2, 0xB: 2, 0xC: 1, 0xD: 1, 0xE: 2, 0xF1: 1, 0xF2: 2, 0xF3: 1}  # data bytes of a status
 KEPT = {0x51: 3, 0x58: 4, 0x59: 2}  # the texts that a piece is made from, beside names: tempo, metre, key; their bytes
 NAME, END = b"\3", b"\x2f"  # types of text
-EMPTY = b"\xff\1\0"  # a text of no letters
+LAST, EMPTY = b"\xff\x2f\0", b"\xff\1\0"  # the end of a track, and a text of no letters
 CLIP = bytes([*range(128), *[127] * 128])  # what data bytes become: those above 127 are damaged
 # What a sound track may have, too, but also a damaged one, or one that symusic does not read as others do: a system
 # message; a text of no known type, of 128 bytes or more, or a tempo, metre or key of the wrong size.
@@ -138,7 +139,7 @@ def kept(status: int, data: bytes) -> bytes:
 def mended(track: bytes, most: int) -> tuple[bytes, bool]:
     """A sound track of the events of a track that can be read, and whether these are all. If none of its notes has an
     end, they end where the track does. Raises ValueError if an event is later than `most` ticks."""
-    result, now, whole, ended, keys = bytearray(), 0, True, False, []
+    result, now, whole, ended, keys = bytearray(), 0, True, False, Counter()
     try:
         for tick, status, data in events(track):
             event = kept(status, data)
@@ -153,12 +154,14 @@ def mended(track: bytes, most: int) -> tuple[bytes, bool]:
             result += variable(tick - now) + event
             now = tick
             if NOTE_OFF <= status < 0xA0:
-                ended = ended or status < NOTE_ON or not data[1]
-                keys += [bytes([status & 0xEF, event[1], 0])] * (not ended)
+                key = bytes([status & 0xEF, event[1], 0])  # as it is let go
+                begins = status >= NOTE_ON and data[1] > 0
+                ended = ended or (not begins and keys[key] > 0)
+                keys[key] += int(begins)
     except IndexError:
         whole = False
-    if keys and not ended:
-        result += variable(min(tick - now, most - now, LONGEST_DELTA)) + b"\0".join(keys)
+    if keys.total() and not ended:
+        result += variable(min(tick - now, most - now, LONGEST_DELTA)) + b"\0".join(keys.elements())
     return bytes(result), whole
 
 

@@ -64,7 +64,7 @@ in_order = functools.partial(sorted, key=operator.itemgetter(0))  # by tick
 
 def scores_of(data: bytes, careful: bool) -> tuple[list["symusic.Score"], list[bytes], bool]:
     """What symusic reads of each track in a MIDI file's bytes, the tracks, and whether they are all of it; `careful` as
-    for `chunks.readable`, and if else there were no notes."""
+    for `chunks.readable`, and if there were no notes otherwise."""
     import symusic  # takes 0.1 s, and not every script reads MIDI files
 
     tracks, whole = chunks.readable(data, careful)
@@ -73,9 +73,10 @@ def scores_of(data: bytes, careful: bool) -> tuple[list["symusic.Score"], list[b
         scores = [symusic.Score.from_midi(chunks.alone(track, data)) for track in tracks]
     except RuntimeError:  # it has lost its place
         scores = []
-    if careful or any(len(track.notes) for score in scores for track in score.tracks):
+    if any(len(track.notes) for score in scores for track in score.tracks) or (careful and chunks.LAST not in data):
         return scores, tracks, whole
-    return scores_of(data, careful=True)
+    # In a damaged file a track may end too early.
+    return scores_of(data.replace(chunks.LAST, chunks.EMPTY) if careful else data, careful=True)
 
 
 def parse(data: bytes, channels: bool = False) -> Piece:

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 
-from utils.errors import UserError, printable
+from utils.errors import UserError
 from utils.files import replacing
 from utils.midi import BESIDE
 from utils.piece import Piece
@@ -20,7 +20,7 @@ def about(args: SimpleNamespace, seed: int) -> str:
 
 
 def to_stderr(warning: str) -> None:
-    print(printable(warning), file=sys.stderr)
+    print(warning, file=sys.stderr)
 
 
 def write_beside(

@@ -1,11 +1,8 @@
 """Work in processes of their own: a parser that crashes takes only its process with it."""
 
-import multiprocessing
 import os
 import signal
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
 from typing import TypeVar
 
 CHUNK = 16  # items that a process takes at once
@@ -23,6 +20,10 @@ def each(
 ) -> Iterator[Result | None]:
     """What `work`, called in other processes (0: as many as there are cores), makes of each item, in order; None for an
     item that ends its process. `start` is how processes start ('spawn' where threads run; None: as is usual)."""
+    import multiprocessing  # these take as long as to read a piece, which needs none of them
+    from concurrent.futures import ProcessPoolExecutor
+    from concurrent.futures.process import BrokenProcessPool
+
     done, context = 0, multiprocessing.get_context(start)
     processes = min(processes or os.cpu_count() or 1, MOST_PROCESSES, -(-len(items) // chunk))
     while done < len(items):

@@ -145,12 +145,11 @@ def test_a_file_that_crashes_its_reader_is_skipped(tmp_path: Path, monkeypatch):
         found = list(apart.each(functools.partial(die_of, how=None), files, processes, chunk=16))
         assert [number for number, result in enumerate(found) if result is None] == [3, 17, 18, 40]
         assert found[39] == "39 read" and len(found) == 41
+    assert list(apart.each(os._exit, [3], start="spawn")) == [None]  # as on a page, where threads run
 
 
-def test_names_reach_no_terminal_raw(tmp_path: Path):
+def test_names_reach_no_terminal_raw():
     name = "\x1b[31m\x07\u202e.mid"
-    (tmp_path / name).write_text("no music")
-    (tmp_path / "good.mid").write_bytes(b"")
     [_, sentence] = remarks_on([], [("good.mid", "empty"), (name, "no music")])
     assert sentence.isprintable() and sentence.endswith(".mid: no music")
 

@@ -369,9 +369,8 @@ def test_what_nobody_could_count_takes_little(tmp_path: Path):
     with pytest.raises(UserError, match="more than 16,384 quarter notes or bars"):
         musicxml.write(hours, tmp_path / "a.musicxml", "a")
     assert len(theory.Bar(1, 0, 0, 2**40, (1, 64)).beats()) < 1100
-    late, ticks = make_piece([(2**16, 60, 1)], 1), [(tick, 2 + tick % 3, 4) for tick in range(12_000)]
-    for piece in (late, make_piece([(0, 60, 12_000)], 12, time_signatures=ticks)):
-        pianoroll.write(piece, tmp_path / "a.png", "a")
+    late = make_piece([(2**16, 60, 1)], 1, time_signatures=[(tick, 2 + tick % 3, 4) for tick in range(11_000)])
+    pianoroll.write(late, tmp_path / "a.png", "a")
     assert (tmp_path / "a.png").stat().st_size > 1000
     rubato = make_piece([(0, 60, 50_000)], tempos=[(tick, 500_000 + tick) for tick in range(50_000)])
     bars = theory.bars(rubato.bars(), rubato.onset, 480)

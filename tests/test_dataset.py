@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from utils import apart, dataset, events
 from utils.errors import UserError
 from utils.events import Representation
-from utils.source import remarks_on
+from utils.source import read_apart, remarks_on
 from utils.vocabulary import build_vocabulary
 
 STREAMS = ("offset", "note", "duration")
@@ -148,10 +148,15 @@ def test_a_file_that_crashes_its_reader_is_skipped(tmp_path: Path, monkeypatch):
     assert list(apart.each(os._exit, [3], start="spawn")) == [None]  # as on a page, where threads run
 
 
-def test_names_reach_no_terminal_raw():
-    name = "\x1b[31m\x07\u202e.mid"
-    [_, sentence] = remarks_on([], [("good.mid", "empty"), (name, "no music")])
-    assert sentence.isprintable() and sentence.endswith(".mid: no music")
+def test_a_file_of_somebody_else_is_read_apart(tmp_path: Path, monkeypatch):
+    piece = read_apart(save(random_piece(1), tmp_path / "good.mid"), "good.mid")
+    assert len(piece) == len(random_piece(1))
+    (tmp_path / "bad.mid").write_text("no music")
+    with pytest.raises(UserError, match="^bad.mid cannot be used: it is not a MIDI file.$"):
+        read_apart(tmp_path / "bad.mid", "bad.mid")
+    monkeypatch.setattr(apart, "each", lambda work, items, start: [None])
+    with pytest.raises(UserError, match="^bad.mid cannot be used: it is so damaged that its reader crashed.$"):
+        read_apart(tmp_path / "bad.mid", "bad.mid")
 
 
 def test_an_empty_folder_says_what_to_do(tmp_path: Path):

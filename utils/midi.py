@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, BinaryIO
 import numpy as np
 
 from utils import chunks, files, theory
-from utils.errors import UserError, printable
+from utils.errors import UserError
 from utils.piece import COLUMNS, Part, Piece, told_apart
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ DAMAGED = "it is cut short or damaged"
 
 def readable(name: str) -> str:
     """A name without what a terminal would obey, and not too long."""
-    return " ".join(printable(name).split())[:LONGEST_NAME]
+    return " ".join("".join(c if c.isprintable() else " " for c in name).split())[:LONGEST_NAME]
 
 
 def channels_of(track: bytes) -> dict[tuple[int, bool], int]:

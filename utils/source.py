@@ -1,12 +1,14 @@
 """A piece of a folder of music: read from its file, and what is said of it."""
 
+import functools
 import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 
-from utils import midi
-from utils.errors import UserError, printable
+from utils import apart, midi
+from utils.errors import UserError
 from utils.events import Events, Representation, from_piece
+from utils.piece import Piece
 
 
 @dataclass
@@ -37,7 +39,16 @@ def read_source(path: Path, folder: str, how: Representation, salt: int) -> Sour
     return Source(name, int.from_bytes(digest[:8], "big") / 2**64, events, piece.damage)
 
 
+def read_apart(path: Path, name: str) -> Piece:
+    """`midi.read` in a process of its own, for a program that shall outlive whatever it is given. Raises UserError as
+    that does, and if the file makes its reader crash."""
+    [piece] = apart.each(functools.partial(midi.read, name=name), [path], start="spawn")
+    if piece is None:
+        raise UserError(f"{name} cannot be used: {apart.CRASHED}.")
+    return piece
+
+
 def remarks_on(sources: list[Source], skipped: list[tuple[str, str]]) -> list[str]:
     """Sentences on the files of a folder that could not be read, or not to the end."""
-    sentences = [f"skipped: {printable(name)}: {reason}" for name, reason in skipped]
-    return sentences + [f"{printable(source.name)}: {source.damage}" for source in sources if source.damage]
+    sentences = [f"skipped: {name}: {reason}" for name, reason in skipped]
+    return sentences + [f"{source.name}: {source.damage}" for source in sources if source.damage]

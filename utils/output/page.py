@@ -11,12 +11,13 @@ from types import SimpleNamespace
 
 import gradio as gr
 
-from utils import apart, checkpoint, completion, compose, ensemble, fragment, instruments, midi
+from utils import checkpoint, completion, compose, ensemble, fragment, instruments, midi
 from utils.errors import UserError
 from utils.output import beside, order
 from utils.output.order import AFTER, ANEW, AROUND, BARS, KEYS, NOTES, Order
 from utils.output.slot import Slot, player_and_picture, sibling
 from utils.piece import Piece
+from utils.source import read_apart
 from utils.stepper import Stepper
 
 NOTHING, UPLOADED = "nothing", "a MIDI file of mine"
@@ -208,10 +209,7 @@ class Page:
                 path = asked[self.upload] if source == UPLOADED else self.bundled[source]
                 if path is None:
                     raise UserError("Choose a MIDI file (.mid, .midi or .kar) to begin with.")
-                read = functools.partial(midi.read, name=Path(path).name)  # the visitor knows no folder of it
-                [piece] = apart.each(read, [path], start="spawn") if source == UPLOADED else [read(path)]
-                if piece is None:
-                    raise UserError(f"{Path(path).name} cannot be used: {apart.CRASHED}.")
+                piece = read_apart(path, Path(path).name)  # the visitor knows no folder of it
         except UserError as error:
             problem = str(error)
         beats, notes = (int(piece.onset[-1] // piece.ticks_per_quarter), len(piece)) if piece else (0, 1)

@@ -197,7 +197,8 @@ CLOUDED = [(0, 60, 96, 127, 0, False)]
         (file_of(NOTE, count=9), READ, True),
         (file_of(NOTE + END, count=0), READ, False),
         (file_of(NOTE + END) + b"XFIH\0\0\0\2ab", READ, False),  # a chunk of another kind
-        (file_of(NOTE + END) + b"\0" * 40, READ, False),
+        (file_of(NOTE + END) + b"\0" * 10**6, READ, False),
+        (file_of(NOTE + END) + b"\0\0\0\0\0\0\0\1" * 10**5 + b"\xff" * 9, READ, False),
         (file_of(END, NOTE + END).replace(b"MTrk\0\0\0\4", b"MTrk\0\7\0\4"), READ, True),  # wrong length
         (b"MThd\0\0\0\x08" + file_of(NOTE + END)[8:14] + b"ab" + file_of(NOTE + END)[14:], READ, False),
         (file_of(b"\0\x90\x3c\xc8\x60\x3c\0" + END), CLOUDED, False),  # a velocity of 200

@@ -47,13 +47,14 @@ def split(data: bytes) -> tuple[list[bytes], bool]:
     while place + 8 <= len(data):
         begin = place + 8
         end = begin + int.from_bytes(data[place + 4 : begin], "big")
+        after = end
         if end != len(data) and not data[end : end + 4].isalnum():  # each chunk has four letters at its head
-            after = data.find(b"MTrk", begin)
-            whole &= after < 0 and end <= len(data)
-            end = after if after > 0 else end
+            found = data.find(b"MTrk", begin)
+            whole &= found < 0 and end <= len(data)
+            end, after = (found, found) if found > 0 else (end, len(data))
         if data[place : place + 4] == b"MTrk":
             tracks.append(data[begin:end])
-        place = end
+        place = after
     return tracks, whole and len(tracks) >= int.from_bytes(data[10:12], "big")
 
 

@@ -1,5 +1,7 @@
 """A folder of pieces -> windows and batches."""
 
+import functools
+import os
 import shutil
 from pathlib import Path
 
@@ -9,9 +11,10 @@ from conftest import make_piece, random_piece, save
 from hypothesis import given
 from hypothesis import strategies as st
 
-from utils import dataset, events
+from utils import apart, dataset, events
 from utils.errors import UserError
 from utils.events import Representation
+from utils.source import read_apart, remarks_on
 from utils.vocabulary import build_vocabulary
 
 STREAMS = ("offset", "note", "duration")
@@ -110,13 +113,50 @@ def test_neither_side_of_a_small_folder_is_empty(tmp_path: Path):
 def test_bad_files_are_skipped_with_their_reasons(tmp_path: Path):
     save(random_piece(1), tmp_path / "good.mid")
     (tmp_path / "text.mid").write_text("no music")
-    (tmp_path / "short.mid").write_bytes((tmp_path / "good.mid").read_bytes()[:100])
+    good = (tmp_path / "good.mid").read_bytes()
+    (tmp_path / "short.mid").write_bytes(good[:100])
+    (tmp_path / "shorter.mid").write_bytes(good[:40])
     sources, skipped = dataset.read_folder(tmp_path, Representation())
-    assert [source.name for source in sources] == ["good.mid"]
-    assert dict(skipped).keys() == {"text.mid", "short.mid"}
+    assert [source.name for source in sources] == ["good.mid", "short.mid"]
+    assert dict(skipped).keys() == {"text.mid", "shorter.mid"}
+    first, _, last = remarks_on(sources, skipped)
+    assert first.startswith("skipped: shorter.mid: it is cut short") and last.startswith("short.mid: it is cut short")
+    (tmp_path / "short.mid").unlink()
     (tmp_path / "good.mid").unlink()
     with pytest.raises(UserError, match="None of the 2 MIDI files"):
         read(tmp_path)
+
+
+def die_of(path: Path, how: Representation, **_) -> str:
+    """A reader that crashes on some files."""
+    if path.stem in ("3", "17", "18", "40"):
+        os.abort()
+    return f"{path.stem} read"
+
+
+def test_a_file_that_crashes_its_reader_is_skipped(tmp_path: Path, monkeypatch):
+    for number in range(41):
+        (tmp_path / f"{number}.mid").touch()
+    monkeypatch.setattr(dataset, "read_source", die_of)
+    with pytest.raises(UserError, match="None of the 41 MIDI files"):
+        dataset.read_folder(tmp_path, Representation())
+    files = [tmp_path / f"{number}.mid" for number in range(41)]
+    for processes in (1, 2):
+        found = list(apart.each(functools.partial(die_of, how=None), files, processes, chunk=16))
+        assert [number for number, result in enumerate(found) if result is None] == [3, 17, 18, 40]
+        assert found[39] == "39 read" and len(found) == 41
+    assert list(apart.each(os._exit, [3], start="spawn")) == [None]  # as on a page, where threads run
+
+
+def test_a_file_of_somebody_else_is_read_apart(tmp_path: Path, monkeypatch):
+    piece = read_apart(save(random_piece(1), tmp_path / "good.mid"), "good.mid")
+    assert len(piece) == len(random_piece(1))
+    (tmp_path / "bad.mid").write_text("no music")
+    with pytest.raises(UserError, match="^bad.mid cannot be used: it is not a MIDI file.$"):
+        read_apart(tmp_path / "bad.mid", "bad.mid")
+    monkeypatch.setattr(apart, "each", lambda work, items, start: [None])
+    with pytest.raises(UserError, match="^bad.mid cannot be used: it is so damaged that its reader crashed.$"):
+        read_apart(tmp_path / "bad.mid", "bad.mid")
 
 
 def test_an_empty_folder_says_what_to_do(tmp_path: Path):

@@ -363,6 +363,21 @@ def test_a_picture_has_a_greatest_length(tmp_path: Path, monkeypatch):
     assert not any("shown" in text for text, _ in drawn(make_piece(bars))[1])
 
 
+def test_what_nobody_could_count_takes_little(tmp_path: Path):
+    """Its file has a hundred bytes, or names metres that nobody writes."""
+    hours = make_piece([(0, 60, 2**28 - 1)], 1)
+    with pytest.raises(UserError, match="more than 16,384 quarter notes or bars"):
+        musicxml.write(hours, tmp_path / "a.musicxml", "a")
+    assert len(theory.Bar(1, 0, 0, 2**40, (1, 64)).beats()) < 1100
+    late = make_piece([(2**16, 60, 1)], 1, time_signatures=[(tick, 2 + tick % 3, 4) for tick in range(11_000)])
+    pianoroll.write(late, tmp_path / "a.png", "a")
+    assert (tmp_path / "a.png").stat().st_size > 1000
+    rubato = make_piece([(0, 60, 50_000)], tempos=[(tick, 500_000 + tick) for tick in range(50_000)])
+    bars = theory.bars(rubato.bars(), rubato.onset, 480)
+    tags = musicxml.tempo_tags(rubato, bars)
+    assert sum(map(len, tags.values())) <= bars[-1].end
+
+
 @pytest.mark.parametrize(("bars", "most"), [(1, 1), (8, 1), (9, 2), (60, 8), (2000, 16)])
 def test_systems_hold_eight_bars_or_more_in_a_long_piece(bars: int, most: int):
     lines = np.arange(bars + 1) * 1920

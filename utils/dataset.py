@@ -4,7 +4,7 @@ Shapes: B windows, T events a window, P pieces, E events of all pieces, each pie
 and an end after them; G styles, C conditions: numbers that are told of a whole piece.
 """
 
-import hashlib
+import functools
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -12,26 +12,13 @@ from dataclasses import dataclass
 import numpy as np
 from tqdm import tqdm
 
-from utils import midi, recall
+from utils import apart, midi, recall
 from utils.errors import UserError
-from utils.events import END_STREAM, NOT_TOLD, Events, Representation, bar_steps, from_piece, outlook, room
+from utils.events import END_STREAM, NOT_TOLD, Representation, bar_steps, outlook, room
 from utils.heads import FADING
 from utils.parts import NOBODY, SILENT, Lines
+from utils.source import Source, read_source
 from utils.vocabulary import REACH, Vocabulary
-
-
-@dataclass
-class Source:
-    """A piece of a folder."""
-
-    name: str  # its path in the folder
-    place: float  # 0..1, from a hash of the file's content: decides whether the piece is held out
-    events: Events
-
-    @property
-    def style(self) -> str:
-        """The first folder of its path; '' if it lies in the music folder itself."""
-        return self.name.partition("/")[0] if "/" in self.name else ""
 
 
 def styles_of(sources: list[Source]) -> tuple[str, ...]:
@@ -49,17 +36,16 @@ def read_folder(folder: str, how: Representation, salt: int = 0) -> tuple[list[S
             f"No MIDI file (.mid, .midi, .kar) in {folder}: put some there, or run "
             "'python convertmidis.py --corpus bach' to learn from Bach's chorales."
         )
+    import symusic  # noqa: F401  (once, before processes begin, each of which needs it)
+
     sources, skipped = [], []
-    for path in tqdm(paths, desc="reading", unit="file", delay=2, leave=False):
-        name = path.relative_to(folder).as_posix()
-        try:
-            data = midi.read_bytes(path)
-            events = from_piece(midi.parse(data), how)
-        except (UserError, ValueError) as error:
-            skipped.append((name, str(error)))
-            continue
-        digest = hashlib.sha256(f"{salt}:".encode() + data).digest()
-        sources.append(Source(name, int.from_bytes(digest[:8], "big") / 2**64, events))
+    work = functools.partial(read_source, folder=folder, how=how, salt=salt)
+    every = tqdm(apart.each(work, paths), "reading", len(paths), unit="file", delay=2, leave=False)
+    for path, result in zip(paths, every, strict=True):
+        if isinstance(result, Source):
+            sources.append(result)
+        else:
+            skipped.append((path.relative_to(folder).as_posix(), result or apart.CRASHED))
     if not sources:
         reasons = "; ".join(f"{reason} ({count})" for reason, count in Counter(r for _, r in skipped).most_common(3))
         raise UserError(f"None of the {len(paths)} MIDI files in {folder} can be used: {reasons}.")

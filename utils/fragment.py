@@ -48,12 +48,14 @@ def bars_of(whole: Piece, start: int, bars: int, name: str) -> tuple[int, int]:
 
 
 def counted(vocabulary: Vocabulary, prior: Piece, name: str) -> tuple[Piece, list[str]]:
-    """A fragment with its bars as the network counts them; and a sentence, which calls it `name`, if they change."""
+    """A fragment with its bars as the network counts them; and sentences, which call it `name`, if they change, or if
+    its file was damaged."""
     same = vocabulary.representation.counted(prior)
-    if same.bars() == prior.bars():
-        return same, []
-    own, asked = "{1}/{2}".format(*prior.bars()[-1]), vocabulary.representation.metre
-    return same, [f"{name} is in {own}; the network counts all music in {asked}, and so it is written"]
+    sentences = [f"{name}: {prior.damage}"] if prior.damage else []
+    if same.bars() != prior.bars():
+        own, asked = "{1}/{2}".format(*prior.bars()[-1]), vocabulary.representation.metre
+        sentences.append(f"{name} is in {own}; the network counts all music in {asked}, and so it is written")
+    return same, sentences
 
 
 def remarks(vocabulary: Vocabulary, prior: Piece, name: str) -> list[str]:

@@ -6,84 +6,31 @@ channel, which symusic cannot place. Shapes: N notes.
 
 import contextlib
 import functools
-import io
+import heapq
 import itertools
 import operator
 import os
-import re
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import BinaryIO
+from typing import TYPE_CHECKING, BinaryIO
 
 import numpy as np
 
-from utils import files, theory
+from utils import chunks, files, theory
 from utils.errors import UserError
 from utils.piece import COLUMNS, Part, Piece, told_apart
+
+if TYPE_CHECKING:
+    import symusic
 
 ENDINGS = (".mid", ".midi", ".kar")
 BESIDE = (".wav", ".png", ".musicxml")  # what may stand beside a MIDI file of ours, under its name
 DRUM_CHANNEL = 9  # "channel 10" of the General MIDI standard, counted from 0
 SHARED_CHANNEL = 15  # the last of the 16, for all parts that find no channel of their own
 PEDAL = 64  # the controller that is a sustain pedal, down from the value 64 on (MIDI 1.0, controllers 64 to 69)
-LONGEST = 2**16  # quarter notes of a piece: nine hours at 120 a minute
 LONGEST_NAME = 60  # characters of a part's name
-TEMPO = re.compile(rb"\xff\x51\x03...", re.DOTALL)
-TEXT = re.compile(rb"\xff[\0-\x7f][\x80-\xff]")  # the head of one that has at least 128 bytes
-# Events of a track: its notes and the like, each a time (T), a status byte unless it goes on, and one or two data bytes
-# (D); then, if there is one, the head of a text or system message: time, status, a text's type, and its length.
-PATTERN = rb"(?:T(?:[\x80-\xbf\xe0-\xef]?DD|[\xc0-\xdf]D(?:TD)*))*(?:T(?:\xffD|[\xf0\xf7])(T))?"
-EVENTS = re.compile(PATTERN.replace(b"T", rb"[\x80-\xff]*D").replace(b"D", rb"[\0-\x7f]"))
-
-
-def whole_chunks(data: bytes) -> tuple[bytes, list[bytes]]:
-    """The header of a MIDI file, and the contents of its tracks. Raises ValueError for anything but a complete one.
-
-    symusic 0.5 may crash the interpreter on a file that is cut short or damaged, so its chunks are walked first
-    (layout: Standard MIDI Files 1.0, 'MThd' and 'MTrk', each followed by a four-byte length).
-    """
-    if data[:4] != b"MThd" or len(data) < 14:
-        raise ValueError("it is not a MIDI file")
-    end, tracks = 8 + int.from_bytes(data[4:8], "big"), []
-    while end + 8 <= len(data) and len(tracks) < int.from_bytes(data[10:12], "big"):
-        begin, end = end + 8, end + 8 + int.from_bytes(data[end + 4 : end + 8], "big")
-        tracks.append(data[begin:end])
-    if end > len(data) or not tracks:
-        raise ValueError("it is cut short: copy or download it again")
-    if data[12] & 0x80:
-        raise ValueError("its time is in SMPTE frames instead of beats: export it again with ticks per quarter note")
-    if data[12:14] == b"\0\0":
-        raise ValueError("its header gives 0 ticks per quarter note")
-    if are_damaged(tracks):
-        raise ValueError("its contents are damaged")
-    return data[:14], tracks
-
-
-def is_odd(data: bytes) -> bool:
-    """Whether a byte above 127 follows a status byte somewhere, as in all damage for which `are_damaged` looks."""
-    values = np.frombuffer(data, np.uint8)
-    both_high = values[:-1] & values[1:] >= 0x80
-    return bool((values[:-1][both_high] < 0xF8).any() or TEXT.search(data))
-
-
-def are_damaged(tracks: list[bytes]) -> bool:
-    """Whether tracks may hold an event with which symusic 0.5 crashes: a key above 127, or a text or system message
-    longer than its track. A long rest and a long text are odd too, and only in tracks that have something odd are the
-    events walked, which takes longer than all other reading."""
-    for track in tracks if is_odd(b"".join(tracks)) else []:
-        end = 0 if is_odd(TEMPO.sub(b"", track)) else len(track)
-        while (events := EVENTS.match(track, end))[0]:
-            end = events.end() + functools.reduce(lambda size, byte: size << 7 | byte & 0x7F, events[1] or b"", 0)
-        if end != len(track):
-            return True
-    return False
-
-
-def joined(header: bytes, tracks: list[bytes]) -> bytes:
-    """The bytes of a MIDI file with some of its tracks; of the header only how time is counted stays."""
-    kind = bytes([0, len(tracks) > 1])
-    head = b"MThd\0\0\0\6" + kind + len(tracks).to_bytes(2, "big") + header[12:14]
-    return head + b"".join(b"MTrk" + len(track).to_bytes(4, "big") + track for track in tracks)
+DAMAGED = "it is cut short or damaged"
 
 
 def readable(name: str) -> str:
@@ -91,23 +38,15 @@ def readable(name: str) -> str:
     return " ".join("".join(c if c.isprintable() else " " for c in name).split())[:LONGEST_NAME]
 
 
-def channels_of(data: bytes) -> list[dict[tuple[int, bool], int]]:
-    """For each track of a MIDI file: (program, whether drums) -> the channel on which it first plays; nothing if mido,
-    which is stricter than symusic, cannot read it."""
-    from mido import MidiFile
-
-    found, tracks = [], []
-    with contextlib.suppress(Exception):
-        tracks = MidiFile(file=io.BytesIO(data), clip=True).tracks
-    for track in tracks:
-        programs, channels = [0] * 16, {}
-        for message in track:
-            if message.type == "program_change":
-                programs[message.channel] = message.program
-            elif message.type == "note_on" and message.velocity:
-                who = programs[message.channel], message.channel == DRUM_CHANNEL
-                channels.setdefault(who, message.channel)
-        found.append(channels)
+def channels_of(track: bytes) -> dict[tuple[int, bool], int]:
+    """(program, whether drums) -> the channel on which it first plays in a sound track."""
+    programs, found = [0] * 16, {}
+    for _, status, data in chunks.events(track):
+        channel = status & 0xF
+        if status >> 4 == 0xC:
+            programs[channel] = data[0]
+        elif status >> 4 == 0x9 and data[1]:
+            found.setdefault((programs[channel], channel == DRUM_CHANNEL), channel)
     return found
 
 
@@ -123,18 +62,29 @@ def pedals_of(controls: dict[str, np.ndarray]) -> np.ndarray:
 in_order = functools.partial(sorted, key=operator.itemgetter(0))  # by tick
 
 
-def parse(data: bytes, channels: bool = False) -> Piece:
-    """The piece in a MIDI file's bytes. A part is what plays one program in one track; drums are parts of their own.
-    With `channels`, which takes longer, each part knows its channel. Raises ValueError that says what is wrong."""
+def scores_of(data: bytes, careful: bool) -> tuple[list["symusic.Score"], list[bytes], bool]:
+    """What symusic reads of each track in a MIDI file's bytes, the tracks, and whether they are all of it; `careful` as
+    for `chunks.readable`, and if there were no notes otherwise."""
     import symusic  # takes 0.1 s, and not every script reads MIDI files
 
-    header, chunks = whole_chunks(data)
+    tracks, whole = chunks.readable(data, careful)
     try:
         # What symusic calls a track is what plays one program on one channel of a track.
-        scores = [symusic.Score.from_midi(joined(header, [chunk])) for chunk in chunks]
-    except RuntimeError:
-        raise ValueError("its contents are damaged") from None
-    on = channels_of(joined(header, chunks)) if channels else []
+        scores = [symusic.Score.from_midi(chunks.alone(track, data)) for track in tracks]
+    except RuntimeError:  # it has lost its place
+        scores = []
+    if any(len(track.notes) for score in scores for track in score.tracks) or (careful and chunks.LAST not in data):
+        return scores, tracks, whole
+    # In a damaged file a track may end too early.
+    return scores_of(data.replace(chunks.LAST, chunks.EMPTY) if careful else data, careful=True)
+
+
+def parse(data: bytes, channels: bool = False) -> Piece:
+    """The piece in a MIDI file's bytes, or as much of it as can be read. A part is what plays one program in one track;
+    drums are parts of their own. With `channels` each part knows its channel, and all is read event by event, which
+    takes longer. Raises ValueError that says what is wrong."""
+    scores, tracks, whole = scores_of(data, careful=channels)
+    on = [channels_of(track) for track in tracks] if channels else []
     parts, rows, numbers, pedals = [], [], [], []
     for score, known in itertools.zip_longest(scores, on, fillvalue={}):
         tracks = [track for track in score.tracks if len(track.notes)]
@@ -149,20 +99,24 @@ def parse(data: bytes, channels: bool = False) -> Piece:
         name = readable(tracks[0].name) if len(players) == 1 else ""  # of one that several share it says nothing
         parts += [Part(name, *who, known.get(who, -1)) for who in players]
     if not rows:
-        raise ValueError("it has no notes")
+        raise ValueError("it has no notes" if whole else f"{DAMAGED} before its first note: copy or download it again")
     names = ("time", "pitch", "duration", "velocity")
     onset, pitch, duration, velocity = (np.concatenate([row[name] for row in rows]).astype(np.int64) for name in names)
+    ticks, velocity = int.from_bytes(data[12:14], "big"), (velocity & 0xFF).clip(1, 127)
+    if min(onset.min(), duration.min()) < 0 or (onset + duration).max() > chunks.LONGEST * ticks:
+        raise ValueError(chunks.TOO_LONG)
     tempos = in_order((t.time, t.mspq) for s in scores for t in s.tempos if t.mspq > 0)
     metres = in_order(
         (m.time, m.numerator, m.denominator) for s in scores for m in s.time_signatures if m.numerator and m.denominator
     )
     keys = in_order((k.time, k.key, int(k.tonality)) for s in scores for k in s.key_signatures if -7 <= k.key <= 7)
     part = np.repeat(numbers, [len(row["time"]) for row in rows])
-    columns = onset, pitch, duration, np.maximum(velocity, 1), part
+    columns = onset, pitch, duration, velocity, part
     pedals = np.concatenate([np.zeros((0, 3), np.int64), *pedals])
     if len(numbers) > len(parts):  # two channels of a part, which have the same pedals
         pedals = np.unique(pedals, axis=0)
-    return Piece(*columns, told_apart(parts), scores[0].ticks_per_quarter, tempos, metres, keys, pedals).sorted()
+    damage = "" if whole else f"{DAMAGED}: the {len(onset)} notes that can be read are used"
+    return Piece(*columns, told_apart(parts), ticks, tempos, metres, keys, pedals, damage).sorted()
 
 
 def read_bytes(path: Path) -> bytes:
@@ -203,8 +157,8 @@ class Channels:
 
     def __init__(self, parts: list[Part]):
         self.taken: dict[tuple[int, int], int] = {}  # (part, lane) -> channel
-        wanted = [part.channel for part in parts if not part.drums]
-        own = [channel for channel in wanted if wanted.count(channel) == 1 and 0 <= channel != DRUM_CHANNEL]
+        wanted = Counter(part.channel for part in parts if not part.drums)
+        own = [channel for channel, count in wanted.items() if count == 1 and 0 <= channel != DRUM_CHANNEL]
         self.free = [c for c in range(SHARED_CHANNEL - 1, -1, -1) if c != DRUM_CHANNEL and c not in own]
         for i, part in enumerate(parts):
             if part.drums or part.channel in own:
@@ -217,6 +171,22 @@ class Channels:
         if (part, lane) not in self.taken and self.free:
             self.taken[part, lane] = self.free.pop()
         return self.taken.get((part, lane), SHARED_CHANNEL)
+
+
+class Lanes:
+    """The notes of one key that sound at the same time: each has a lane, the lowest one that is free."""
+
+    def __init__(self):
+        self.free: list[int] = []  # a heap
+        self.taken: list[tuple[int, int]] = []  # a heap: until when, and which
+
+    def take(self, onset: int, end: int) -> int:
+        """The lane of a note that begins no earlier than those before it."""
+        while self.taken and self.taken[0][0] <= onset:
+            heapq.heappush(self.free, heapq.heappop(self.taken)[1])
+        lane = heapq.heappop(self.free) if self.free else len(self.taken)
+        heapq.heappush(self.taken, (end, lane))
+        return lane
 
 
 def messages(piece: Piece) -> Iterator[tuple[int, int, int, object]]:
@@ -232,13 +202,11 @@ def messages(piece: Piece) -> Iterator[tuple[int, int, int, object]]:
     channels, told = Channels(piece.parts), set()
     for track, part in enumerate(piece.parts, 1):
         yield track, 0, 0, MetaMessage("track_name", name=part.called())
-    ends: dict[tuple[int, int], list[int]] = {}  # (part, pitch) -> tick at which each lane is free again
+    lanes: dict[tuple[int, int], Lanes] = defaultdict(Lanes)  # (part, pitch) -> its lanes
     columns = (getattr(piece, name).tolist() for name in COLUMNS)
     for onset, pitch, duration, velocity, part in zip(*columns, strict=True):
         track, program, end = part + 1, piece.parts[part].program, onset + max(duration, 1)
-        lanes = ends.setdefault((part, pitch), [])
-        lane = next((i for i, until in enumerate(lanes) if until <= onset), len(lanes))
-        lanes[lane : lane + 1] = [end]
+        lane = lanes[part, pitch].take(onset, end)
         channel = channels.of(part, 0 if piece.parts[part].drums else lane)
         if channel == SHARED_CHANNEL:  # the instrument changes with every note
             yield track, onset, 3, Message("program_change", program=program, channel=channel)
@@ -247,9 +215,11 @@ def messages(piece: Piece) -> Iterator[tuple[int, int, int, object]]:
             yield track, 0, 1, Message("program_change", program=program, channel=channel)
         yield track, onset, 3, Message("note_on", note=pitch, velocity=velocity, channel=channel)
         yield track, end, 2, Message("note_off", note=pitch, velocity=0, channel=channel)
+    on = defaultdict(list)  # part -> its channels
+    for part, channel in sorted(told):
+        on[part].append(channel)
     for down, up, part in piece.pedals.tolist():
-        on = [channel for number, channel in sorted(told) if number == part] or [channels.of(part, 0)]
-        for channel, (tick, value) in itertools.product(on, ((down, 127), (up, 0))):
+        for channel, (tick, value) in itertools.product(on[part] or [channels.of(part, 0)], ((down, 127), (up, 0))):
             yield part + 1, tick, 1, Message("control_change", control=PEDAL, value=value, channel=channel)
 
 
@@ -261,8 +231,8 @@ def write(piece: Piece, file: BinaryIO, merge: bool = False) -> None:
     tracks = [MidiTrack() for _ in range(1 if merge else 1 + len(piece.parts))]
     before = [0] * len(tracks)
     ordered = sorted(messages(piece), key=lambda item: item[1:3])
-    if ordered[-1][1] > LONGEST * piece.ticks_per_quarter:
-        raise ValueError(f"it is longer than {LONGEST:,} quarter notes: no music is, so its times are wrong")
+    if ordered[-1][1] > chunks.LONGEST * piece.ticks_per_quarter:
+        raise ValueError(chunks.TOO_LONG)
     for track, tick, _, message in ordered:
         if merge and message.type == "track_name":
             continue

@@ -61,6 +61,7 @@ class Piece:
     key_signatures: list[tuple[int, int, int]] = field(default_factory=list)  # (tick, sharps -7..7, 1 if minor)
     # (M, 3) when a sustain pedal is pressed and lifted, in ticks, and of which part
     pedals: np.ndarray = field(default_factory=lambda: np.zeros((0, 3), np.int64))
+    damage: str = ""  # if its file could not be read to the end: what is wrong with it
 
     def __len__(self) -> int:
         return len(self.onset)

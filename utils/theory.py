@@ -22,6 +22,7 @@ KEY_PROFILES = (
 KEYS = np.array([np.roll(profile, tonic) for profile in KEY_PROFILES for tonic in range(12)])
 TRIADS = {(0, 3), (0, 4), (0, 3, 6), (0, 3, 7), (0, 4, 7)}  # semitones above the root; the fifth may be missing
 GRID = 12  # steps to a quarter note on paper: enough for sixteenths and for triplets of them
+MOST_BEATS = 1020  # of a bar: of 255/1, the longest that a MIDI file can name, in quarter notes
 Metre = tuple[int, int]  # numerator and denominator
 Change = tuple[int, int, int]  # of metre: tick, numerator and denominator
 
@@ -127,8 +128,9 @@ class Bar:
         return 3 * unit if denominator >= 8 and numerator % 3 == 0 else min(unit, GRID)
 
     def beats(self) -> list[int]:
-        """Where the beats begin, and the end of the bar."""
-        return [*range(self.start, self.end, self.beat), self.end]
+        """Where the beats begin, and the end of the bar. In a bar of more than MOST_BEATS, which nobody could count,
+        they are longer."""
+        return [*range(self.start, self.end, max(self.beat, (self.end - self.start) // MOST_BEATS)), self.end]
 
 
 def bars(lines: Sequence[Change], onset: np.ndarray, per_quarter: int) -> list[Bar]:

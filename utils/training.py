@@ -19,6 +19,7 @@ from utils.measure import plots
 from utils.output.tensorboard import Board
 from utils.piece import shortened
 from utils.run import Run
+from utils.source import remarks_on
 from utils.vocabulary import build_vocabulary
 
 if TYPE_CHECKING:
@@ -88,8 +89,8 @@ def read_music(args: SimpleNamespace) -> tuple[list[Source], list[Source]]:
     settings what `settle` makes of them. What is skipped is printed."""
     automatic = settle(args)
     sources, skipped = dataset.read_folder(args.midi_dir, Representation.of(vars(args)), args.split)
-    for name, reason in skipped:
-        print(f"skipped: {name}: {reason}")
+    for remark in remarks_on(sources, skipped):
+        print(remark)
     if automatic and len(np.unique([v for s in sources for v in np.unique(s.events.streams["velocity"])])) < 2:
         args.streams = tuple(stream for stream in args.streams if stream != "velocity")
         for source in sources:

@@ -14,6 +14,7 @@ from utils.dataset import Corpus, Source
 from utils.errors import UserError
 from utils.events import Events, Representation
 from utils.measure import copying, given, judge, likelihood, ngram, statistics
+from utils.source import remarks_on
 from utils.stepper import Stepper
 
 LEVEL = 0.05  # a difference that chance makes less often than this counts as more than chance, as is usual
@@ -69,7 +70,7 @@ def read_music(weights: str | Path, about: dict, asked: Asked) -> tuple[list[Sou
         remarks.append(f"The training music of {weights} is not in {folder} (see --training-dir): {without}.")
     if asked.midi_dir:
         scored, skipped = copying.read_as_trained(about, asked.midi_dir)
-        remarks += [f"skipped: {name}: {reason}" for name, reason in skipped]
+        remarks += remarks_on(scored, skipped)
     return train, scored, remarks
 
 

@@ -15,6 +15,7 @@ from xml.etree.ElementTree import Element
 import numpy as np
 
 from utils import theory
+from utils.errors import UserError
 from utils.instruments import drum
 from utils.midi import DRUM_CHANNEL
 from utils.output import notation
@@ -22,6 +23,7 @@ from utils.output.notation import PLAIN, TRIPLET, VOICES, Chord, Clef, Player, c
 from utils.piece import Piece
 from utils.theory import GRID, Bar, to_steps
 
+LONGEST = 2**14  # quarter notes, and bars: hours of music; a file may have more than memory can hold as XML
 CLEARLY = 0.1  # a tempo that differs by this share from the one before is written down; less is rubato
 # Where a drum stands in its staff, and the shape of its head where it is not round (as in MuseScore's drum set).
 PLACES = {35: "E4", 36: "F4", 37: "C5 x", 38: "C5", 39: "D5 x", 40: "C5", 41: "G4", 42: "G5 x", 43: "A4", 44: "D4 x",
@@ -136,13 +138,14 @@ def tempo_tags(piece: Piece, bars: list[Bar]) -> dict[int, list[Element]]:
     """Index of a bar -> its tempos. A rubato has hundreds: a metronome mark shows the first, and one that differs
     clearly from the one that was shown last and then holds for a bar; the others are only heard."""
     tags, shown, starts = defaultdict(list), 0.0, [bar.start for bar in bars]
-    changes = dict(sorted(piece.tempos))  # of several at one time the last holds
-    steps = to_steps(np.array([*changes], dtype=int), piece.ticks_per_quarter, GRID)
-    tempos = 60e6 / np.array([*changes.values()], dtype=int)
-    for step, tempo in zip(steps.tolist(), tempos.tolist(), strict=True):
+    ticks, lengths = np.array(sorted(piece.tempos), dtype=int).reshape(-1, 2).T
+    changes = to_steps(ticks, piece.ticks_per_quarter, GRID)
+    steps, last = np.unique(changes[::-1], return_index=True)  # of several at one time the last holds
+    tempos = 60e6 / lengths[::-1][last]
+    for n, (step, tempo) in enumerate(zip(steps.tolist(), tempos.tolist(), strict=True)):
         i = max(int(np.searchsorted(starts, step, "right")) - 1, 0)
         until = step + bars[i].end - bars[i].start
-        bar = tempos[(steps >= step) & (steps < until)]
+        bar = tempos[n : np.searchsorted(steps, until)]
         steady = until <= bars[-1].end and np.ptp(bar) <= CLEARLY * tempo
         mark = tag("words", "\u00a0")  # to be heard only: without any words MuseScore would show the number
         if not shown or (steady and abs(tempo - shown) > CLEARLY * shown):
@@ -197,8 +200,10 @@ def score_part(player: Player, known: dict[int, Head], name: str) -> Element:
 
 
 def write(piece: Piece, path: Path, title: str) -> None:
-    """Write a piece as MusicXML, on the GRID. Raises OSError."""
+    """Write a piece as MusicXML, on the GRID. Raises OSError, and UserError for a piece that is too long."""
     bars = theory.bars(piece.bars(), piece.onset, piece.ticks_per_quarter)
+    if max(len(bars), bars[-1].end / GRID) > LONGEST:
+        raise UserError(f"it has more than {LONGEST:,} quarter notes or bars, which is too long for a score")
     tempos, pitched = tempo_tags(piece, bars), ~piece.is_drum
     key = theory.key_of(piece.pitch[pitched], piece.duration[pitched])
     listed, parts = [], []

@@ -18,6 +18,7 @@ from utils.output.slot import Slot, player_and_picture, sibling
 from utils.output.visitors import Left, Visitor, Visitors
 from utils.output.words import labelled, plain
 from utils.piece import Piece
+from utils.source import read_apart
 
 NOTHING, UPLOADED = "nothing", "a MIDI file of mine"
 HEADING = "# Music generator\nNew music from a network that you trained, from nothing or from a fragment."
@@ -184,7 +185,7 @@ class Page:
                     raise UserError("Choose a MIDI file (.mid, .midi or .kar) to begin with.")
                 if source == UPLOADED:
                     visitor.upload = Path(path)
-                piece = midi.read(path, Path(path).name)  # the visitor knows no folder of it
+                piece = read_apart(path, Path(path).name)  # the visitor knows no folder of it
             visitor.prior = piece
         except UserError as error:
             problem = self.said(str(error))

@@ -77,8 +77,8 @@ def pitched_and_drums(piece: Piece) -> tuple[Piece, Piece]:
 
 
 def beginning(piece: Piece) -> Piece:
-    """As much of a piece as is shown."""
-    end = LONGEST * piece.ticks_per_quarter
+    """As much of a piece as is shown; at least its first note."""
+    end = max(LONGEST * piece.ticks_per_quarter, int(piece.onset.min()) + 1)
     if len(piece) > MOST_NOTES:
         end = min(end, max(int(np.sort(piece.onset)[MOST_NOTES]), 1))
     piece = piece.take(piece.onset < end)

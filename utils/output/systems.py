@@ -20,7 +20,9 @@ ROW, STROKE = 0.13, 0.04  # height of a drum's row, and width of a stroke in it
 STRIP = 0.08  # between the keys and the drums
 LEGEND, COLUMNS = 0.24, 6  # height of a line of the legend; names in it
 TALLEST = 75.0  # of a picture without drums: with all 128 keys in each of MOST_SYSTEMS a note is still 4 pixels high
+NEAR = 0.02  # three pixels, between lines that can be told apart
 # ---- in music
+MOST_LINES = 10_000  # upright ones, such as the beats of hours of music, that are drawn wherever they are
 MOST_SYSTEMS = 16  # a longer piece has more bars in each of them
 FEWEST_KEYS = 24  # in a system
 BLACK_KEYS = (1, 3, 6, 8, 10)  # pitch classes
@@ -86,8 +88,13 @@ class Page:
         return self.bottom[system] - (pitch - self.low[system]) * self.key
 
     def upright(self, tick: np.ndarray, system: np.ndarray, **how: object) -> None:
-        """Draw a line from top to bottom of a system at each of the ticks (N,)."""
-        self.axes.vlines(self.x(tick, system), self.top[system], self.foot[system], **how)
+        """Draw a line from top to bottom of a system at each of the ticks (N,); of very many, those in different places
+        by NEAR."""
+        x = self.x(tick, system)
+        if len(x) > MOST_LINES:
+            _, which = np.unique(np.stack([system, x // NEAR]), axis=1, return_index=True)
+            x, system = x[which], system[which]
+        self.axes.vlines(x, self.top[system], self.foot[system], **how)
 
     def along(self, pitch: np.ndarray, system: np.ndarray, x0: np.ndarray, x1: np.ndarray, **how: object) -> None:
         """Draw bars that fill a key each, almost."""

@@ -1,0 +1,17 @@
+"""Files that are damaged at random, read in other processes as training reads them."""
+
+import damage
+
+
+def test_damaged_files_neither_crash_nor_hang_nor_raise():
+    found = damage.outcomes(first=0, count=2000)
+    assert damage.faults(found) == {}
+    assert sum(result in (damage.READ, damage.PART) for result in found.values()) > 1000
+
+
+def test_faults_are_seen(monkeypatch):
+    def broken(data: bytes) -> None:
+        raise ValueError("it is damaged")
+
+    monkeypatch.setattr(damage.midi, "parse", broken)
+    assert set(damage.faults(damage.outcomes(first=0, count=20)).values()) == {damage.REFUSED}

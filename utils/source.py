@@ -1,0 +1,54 @@
+"""A piece of a folder of music: read from its file, and what is said of it."""
+
+import functools
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+
+from utils import apart, midi
+from utils.errors import UserError
+from utils.events import Events, Representation, from_piece
+from utils.piece import Piece
+
+
+@dataclass
+class Source:
+    """A piece of a folder."""
+
+    name: str  # its path in the folder
+    place: float  # 0..1, from a hash of the file's content: decides whether the piece is held out
+    events: Events
+    damage: str = ""  # what is wrong with its file, if that could not be read to the end
+
+    @property
+    def style(self) -> str:
+        """The first folder of its path; '' if it lies in the music folder itself."""
+        return self.name.partition("/")[0] if "/" in self.name else ""
+
+
+def read_source(path: Path, folder: str, how: Representation, salt: int) -> Source | str:
+    """The piece in a file below `folder`, or why it cannot be used."""
+    try:
+        data = midi.read_bytes(path)
+        piece = midi.parse(data)
+        events = from_piece(piece, how)
+    except (UserError, ValueError) as error:
+        return str(error)
+    digest = hashlib.sha256(f"{salt}:".encode() + data).digest()
+    name = path.relative_to(folder).as_posix()
+    return Source(name, int.from_bytes(digest[:8], "big") / 2**64, events, piece.damage)
+
+
+def read_apart(path: Path, name: str) -> Piece:
+    """`midi.read` in a process of its own, for a program that shall outlive whatever it is given. Raises UserError as
+    that does, and if the file makes its reader crash."""
+    [piece] = apart.each(functools.partial(midi.read, name=name), [path], start="spawn")
+    if piece is None:
+        raise UserError(f"{name} cannot be used: {apart.CRASHED}.")
+    return piece
+
+
+def remarks_on(sources: list[Source], skipped: list[tuple[str, str]]) -> list[str]:
+    """Sentences on the files of a folder that could not be read, or not to the end."""
+    sentences = [f"skipped: {name}: {reason}" for name, reason in skipped]
+    return sentences + [f"{source.name}: {source.damage}" for source in sources if source.damage]

@@ -122,7 +122,11 @@ def save_network(corpus: dataset.Corpus, path: Path) -> None:
     """Weights of the default network, untrained."""
     from utils import network
 
-    about = {"vocabulary": corpus.vocabulary.to_json(), "shape": vars(SHAPE)}
+    opening = {"name": "", "event": 0, "metre": (4, 4), "phase": [], "parts": [], "style": ""}
+    opening["classes"] = dict.fromkeys(corpus.vocabulary.streams, [])
+    about = {"settings": vars(TRAIN), "shape": vars(SHAPE), "vocabulary": corpus.vocabulary.to_json(), "metre": (4, 4)}
+    about |= {"split": {"train": [], "held_out": []}, "openings": [opening]}
+    about["history"] = [dict.fromkeys(("epoch", "updates", "seconds", "train", "score"), 0)]
     checkpoint.save(path, network.build(corpus.vocabulary, SHAPE)[1], about)
 
 

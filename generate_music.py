@@ -10,7 +10,7 @@ python generate_music.py --temperature 0.8 --seed 7        calmer, and the same 
 
 from pathlib import Path
 
-from utils import checkpoint, compose, control, ensemble, instruments, midi, sampler, settings, styles, theory
+from utils import checkpoint, compose, control, ensemble, files, instruments, midi, sampler, settings, styles, theory
 from utils.compose import Wanted
 from utils.measure import copying
 from utils.output import beside
@@ -62,6 +62,7 @@ def main(args) -> None:
     key, metre = control.asked(args), theory.metre(args.metre) if args.metre else None
     programs = instruments.programs(args.instrument)
     tempo = theory.microseconds(args.tempo)
+    files.sweep(args.out)
     args.weights = checkpoint.to_play(args.weights)
     weights = checkpoint.load(args.weights)
     how = sampler.Sampling(args.temperature, args.top_p, args.seed)

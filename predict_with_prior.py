@@ -16,6 +16,7 @@ from utils import (
     completion,
     compose,
     control,
+    files,
     fragment,
     instruments,
     midi,
@@ -75,6 +76,7 @@ def main(args) -> None:
     settings.at_least("count", args.count, 1)
     compose.check_length(args, least_notes=1)
     whole, programs = midi.read(args.prior), instruments.programs(args.instrument)
+    files.sweep(args.out)
     args.weights = checkpoint.to_play(args.weights)
     weights = checkpoint.load(args.weights)
     whole, counted = fragment.counted(weights.vocabulary, whole, args.prior)

@@ -9,8 +9,6 @@ import pytest
 
 from utils import checkpoint, network
 from utils.errors import UserError
-from utils.heads import Shape
-from utils.stepper import Stepper
 
 
 def copy(weights: Path, folder: Path) -> Path:
@@ -37,7 +35,7 @@ def test_it_holds_all_that_is_needed(weights: Path, music: Path):
 
 def test_keras_loads_it(weights: Path):
     loaded = checkpoint.load(weights)
-    trainer, _ = network.build(loaded.vocabulary, Shape(**loaded.about["shape"]))
+    trainer, _ = network.build(loaded.vocabulary, loaded.shape)
     trainer.load_weights(weights)
     for layer in trainer.layers:
         for mine, kept in zip(layer.weights, loaded.arrays.get(layer.name, []), strict=False):
@@ -46,7 +44,7 @@ def test_keras_loads_it(weights: Path):
 
 def test_every_layer_of_the_file_is_the_layer_it_is_named_after(tmp_path: Path, weights: Path):
     loaded = checkpoint.load(weights)
-    _, scorer = network.build(loaded.vocabulary, Shape(**loaded.about["shape"]))
+    _, scorer = network.build(loaded.vocabulary, loaded.shape)
     checkpoint.save(tmp_path / "b.weights.h5", scorer, loaded.about)
     again = checkpoint.load(tmp_path / "b.weights.h5")
     for layer in scorer.layers:
@@ -92,14 +90,14 @@ def test_missing_foreign_newer_and_other_networks(weights: Path, tmp_path: Path)
         path = copy(weights, tmp_path)
         edit(path, change)
         with pytest.raises(UserError, match="another network"):
-            Stepper(checkpoint.load(path))
+            checkpoint.load(path)
 
 
 def test_a_failed_save_leaves_the_old_file(weights: Path, tmp_path: Path):
     path = copy(weights, tmp_path)
     before = path.read_bytes()
     loaded = checkpoint.load(path)
-    _, scorer = network.build(loaded.vocabulary, Shape(**loaded.about["shape"]))
+    _, scorer = network.build(loaded.vocabulary, loaded.shape)
     with pytest.raises(TypeError):
         checkpoint.save(path, scorer, {"not": {"json"}})
     assert path.read_bytes() == before
@@ -110,7 +108,7 @@ def test_a_failed_save_leaves_the_old_file(weights: Path, tmp_path: Path):
 
 def test_half_the_precision_is_half_the_file(tmp_path: Path, weights: Path):
     whole = checkpoint.load(weights)
-    _, scorer = network.build(whole.vocabulary, Shape(**whole.about["shape"]))
+    _, scorer = network.build(whole.vocabulary, whole.shape)
     scorer.load_weights(weights)
     checkpoint.save(tmp_path / "half.weights.h5", scorer, whole.about, half=True)
     half = checkpoint.load(tmp_path / "half.weights.h5")

@@ -18,7 +18,6 @@ from evaluate import show_judge
 from utils import checkpoint, compose, dataset, events, midi, theory
 from utils.errors import UserError
 from utils.events import Representation
-from utils.heads import Shape
 from utils.measure import copying, evaluation, likelihood, ngram, plots, statistics
 from utils.stepper import Stepper
 from utils.vocabulary import build_vocabulary
@@ -541,7 +540,7 @@ def test_the_legend_covers_no_line_and_the_diagram_shows_every_part(weights: Pat
     figures, kept = [], checkpoint.load(weights)
     monkeypatch.setattr(plots, "save", lambda figure, path: figures.append(figure))
     plots.learning_curve(kept.about["history"], tmp_path / "curve.png")
-    shape = replace(Shape(**kept.about["shape"]), cell="lstm", layers=2)
+    shape = replace(kept.shape, cell="lstm", layers=2)
     plots.network_diagram(kept.vocabulary, shape, tmp_path / "network.png")
     curve, diagram = figures
     curve.draw_without_rendering()

@@ -44,6 +44,7 @@ TEMPO = 120.0  # quarter notes a minute
 INSTRUMENT = ""  # sound of the parts whatever they are, General MIDI names or numbers in their order ('': their own)
 OUT = "samples"  # folder for all that is written; nothing there is overwritten
 COPYING = True  # say how many notes in a row stand in the training music too, in any key, if that is still there
+TRAINING_DIR = ""  # folder of that music ('': where it was then, if that is below this folder)
 # ---- beside each MIDI file, under its name
 WAV = True  # its sound
 PICTURE = True  # its piano roll (PNG)
@@ -94,7 +95,7 @@ def main(args) -> None:
         print(f"Wrote {path}: {len(one.piece)} notes, {one.told()}, seed {how.seed}{after}{also}")
         paths.append(path)
     if args.copying:
-        copying.report(weights, paths, made)
+        copying.report(weights, paths, made, args.training_dir)
 
 
 if __name__ == "__main__":

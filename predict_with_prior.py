@@ -65,6 +65,7 @@ TEMPO = 0.0  # quarter notes a minute (0: as in the fragment)
 INSTRUMENT = ""  # sound of the parts' new notes, General MIDI names or numbers in their order ('': their own)
 OUT = "samples"  # folder for all that is written; nothing there is overwritten
 COPYING = True  # say how many new notes in a row stand in the training music too, in any key, if that is still there
+TRAINING_DIR = ""  # folder of that music ('': where it was then, if that is below this folder)
 # ---- beside each MIDI file, under its name
 WAV = True  # its sound
 PICTURE = True  # its piano roll (PNG)
@@ -115,7 +116,7 @@ def main(args) -> None:
         )
         paths.append(path)
     if args.copying:
-        copying.report(weights, paths, made)
+        copying.report(weights, paths, made, args.training_dir)
 
 
 if __name__ == "__main__":

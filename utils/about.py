@@ -34,6 +34,12 @@ class Real:
     high: float = 1e300
 
 
+def is_name(value: Any) -> bool:
+    """Whether it is a text that can be written, and name a file; halves of characters cannot (Unicode, surrogates) but
+    for those that stand for bytes of an undecodable name (PEP 383)."""
+    return isinstance(value, str) and bool(re.fullmatch("[^\0\ud800-\udc7f\udd00-\udfff]{0,1000}", value))
+
+
 def is_metre(value: Any) -> bool:
     """Whether it is a metre as MIDI has it, [numerator, denominator] in a byte each."""
     parts = [range(1, 256), tuple(2**k for k in range(8))]
@@ -63,12 +69,12 @@ ANY = range(2**62)
 STEPS = MOST["grid"] * MOST["max_beats"]
 PART = frozenset({DRUMS, *range(ALIKE, 129 * ALIKE)})  # see `parts.player`
 NOTE = range(2 * FIRST_DRUM)
-PLAYER = {"name": str, "low": NOTE, "high": NOTE, "mean": Real(0, 2 * FIRST_DRUM), "alone": bool}
+PLAYER = {"name": is_name, "low": NOTE, "high": NOTE, "mean": Real(0, 2 * FIRST_DRUM), "alone": bool}
 VALUES = {"offset": range(STEPS + 1), "part": PART, "duration": range(1, STEPS + 1), "velocity": range(128)}
 NOTES = {"split": NOTE, "class": is_chord}  # the values of the note stream
 REPRESENTATION = {"grid": SIZES["grid"], "chords": tuple(NOTES), "max_beats": SIZES["max_beats"], "pedal?": bool}
 REPRESENTATION |= {"metre?": is_metre_of_all}
-SETTINGS = {"midi_dir": str, "streams": [KNOWN_STREAMS], "transpose": ANY, "split": ANY, "heads": HEADS}
+SETTINGS = {"midi_dir": is_name, "streams": [KNOWN_STREAMS], "transpose": ANY, "split": ANY, "heads": HEADS}
 SHAPE = {name: SIZES[name] for name in ("layers", "units", "embedding", "hidden", "surroundings")}
 SHAPE |= {"sees": {str: [str]}, "dropout": Real(0, 1), "numbers": [("offset", "duration")], "cell": tuple(CELLS)}
 PHASE = range(LONGEST_BAR * MOST["grid"])

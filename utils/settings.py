@@ -9,6 +9,7 @@ FILE or FOLDER in the help, if its comment begins with that word or with a kind 
 import argparse
 import ast
 import builtins
+import functools
 import io
 import itertools
 import re
@@ -23,6 +24,7 @@ from utils.errors import UserError
 
 METAVARS = {int: "N", float: "X", str: "TEXT", tuple: "A,B,C"}
 GROUP = re.compile(r"# -{3,}\s*(.+?)\s*-*$")
+CONTROL = re.compile("[\0-\b\v\f\x0e-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")  # and of the direction of writing
 PATH = re.compile(r"(?:\S+ (?:or \S+ )?)?(file|folder)s?\b")
 
 
@@ -133,6 +135,12 @@ def at_most(name: str, value: float, most: float) -> None:
         raise UserError(f"--{name.replace('_', '-')} is {value}; it must be at most {most}.")
 
 
+def write_visibly(write: Callable[[str], int], text: str) -> int:
+    """Write a text with its control characters as escapes: a name in it may come from anywhere, and hold what would
+    move the cursor of a terminal or worse."""
+    return write(CONTROL.sub(lambda found: ascii(found[0])[1:-1], text))
+
+
 def run(main: Callable[[SimpleNamespace], None], script: str) -> None:
     """Call `main` with the settings of `script`; a user's error becomes one line on stderr and exit status 1."""
     settings = parse(script)
@@ -140,6 +148,8 @@ def run(main: Callable[[SimpleNamespace], None], script: str) -> None:
     # reason to fail.
     sys.stdout.reconfigure(line_buffering=True, errors="replace")
     sys.stderr.reconfigure(errors="replace")
+    for stream in (sys.stdout, sys.stderr):
+        stream.write = functools.partial(write_visibly, stream.write)
     try:
         main(settings)
     except UserError as error:

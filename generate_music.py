@@ -12,6 +12,7 @@ from pathlib import Path
 
 from utils import checkpoint, compose, control, ensemble, files, instruments, midi, sampler, settings, styles, theory
 from utils.compose import Wanted
+from utils.errors import UserError
 from utils.measure import copying
 from utils.output import beside
 from utils.stepper import Stepper
@@ -86,16 +87,18 @@ def main(args) -> None:
         least_events=args.least_events,
         most_events=args.most_events,
     )
-    made, paths = compose.likeliest_first(compose.new_pieces(Stepper(weights), begun, how, wanted)), []
+    made, paths, problems = compose.likeliest_first(compose.new_pieces(Stepper(weights), begun, how, wanted)), [], []
     for one in made:
         one.piece.tempos = [(0, tempo)]
         path = midi.save_new(one.piece, args.out, Path(args.weights).name.removesuffix(".weights.h5"))
-        also = beside.write_beside(path, one.piece, args, beside.about(args, how.seed))
+        also = beside.write_beside(path, one.piece, args, beside.about(args, how.seed), warn=problems.append)
         after = f", after a passage of {one.after}" if one.after else ""
         print(f"Wrote {path}: {len(one.piece)} notes, {one.told()}, seed {how.seed}{after}{also}")
         paths.append(path)
     if args.copying:
         copying.report(weights, paths, made, args.training_dir)
+    if problems:  # the last thing, as all else is there
+        raise UserError(" ".join(problems))
 
 
 if __name__ == "__main__":

@@ -26,6 +26,7 @@ from utils import (
     theory,
 )
 from utils.compose import Wanted
+from utils.errors import UserError
 from utils.measure import copying
 from utils.output import beside
 from utils.stepper import Stepper
@@ -106,10 +107,10 @@ def main(args) -> None:
         made, before = compose.continuations(network, prior, how, wanted, args.count)
     for remark in [*counted, *sounds_like, *remarks]:
         print(remark)
-    made, paths = compose.likeliest_first(made), []
+    made, paths, problems = compose.likeliest_first(made), [], []
     for one in made:
         path = midi.save_new(one.piece, args.out, f"{Path(args.prior).stem}-{'completed' if given else 'continued'}")
-        also = beside.write_beside(path, one.piece, args, beside.about(args, how.seed), before)
+        also = beside.write_beside(path, one.piece, args, beside.about(args, how.seed), before, problems.append)
         print(
             f"Wrote {path}: {len(before)} notes of {args.prior} and {len(one.piece) - len(before)} new ones, "
             f"{one.told()}, seed {how.seed}{also}"
@@ -117,6 +118,8 @@ def main(args) -> None:
         paths.append(path)
     if args.copying:
         copying.report(weights, paths, made, args.training_dir)
+    if problems:  # the last thing, as all else is there
+        raise UserError(" ".join(problems))
 
 
 if __name__ == "__main__":

@@ -10,7 +10,7 @@ from xml.etree import ElementTree
 
 import numpy as np
 import pytest
-from conftest import make_piece, random_piece, run, save
+from conftest import make_piece, one_line_error, random_piece, run, save
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -47,8 +47,7 @@ def test_a_failure_costs_one_file_and_one_line(weights: Path, tmp_path: Path):
     font.write_bytes(b"RIFF, but no soundfont")
     flags = ["--weights", weights, "--out", tmp_path / "out", "--notes", 5, "--soundfont", font]
     result = run("generate_music.py", *flags)
-    assert result.returncode == 0
-    (line,) = result.stderr.splitlines()
+    line = one_line_error(result)
     assert "tiny-001.wav was not written" in line and "is no soundfont" in line
     assert re.search("^Wrote .*; also .png$", result.stdout, re.MULTILINE)
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["tiny-001.mid", "tiny-001.png"]

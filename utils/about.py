@@ -42,7 +42,7 @@ def is_name(value: Any) -> bool:
 
 def is_metre(value: Any) -> bool:
     """Whether it is a metre as MIDI has it, [numerator, denominator] in a byte each."""
-    parts = [range(1, 256), tuple(2**k for k in range(8))]
+    parts = [range(1, 256), frozenset(2**k for k in range(8))]
     return isinstance(value, list) and len(value) == 2 and all(map(fits, value, parts))
 
 

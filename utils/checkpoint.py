@@ -124,9 +124,11 @@ def numbered(group: object, what: str) -> list[h5py.Dataset]:
     return arrays
 
 
-def numbers(array: h5py.Dataset, kind: type | None = None) -> np.ndarray:
-    """What a dataset holds, as numbers of a `kind`. Raises Misfit for such as no training makes."""
-    values = array[()] if kind is None else array[()].astype(kind, copy=False)
+def numbers(array: h5py.Dataset) -> np.ndarray:
+    """What a dataset holds, as float32. Raises Misfit for what no training makes."""
+    if array.dtype.kind != "f" or array.dtype.itemsize > 4:
+        raise Misfit(f"{array.name[1:]} is not of single precision")
+    values = array[()].astype(np.float32, copy=False)
     if not (np.abs(values) <= LARGEST).all():
         raise Misfit(f"{array.name[1:]} holds what is no weight")
     return values
@@ -152,7 +154,7 @@ def read(file: h5py.File, path: str | Path, with_optimizer: bool) -> Checkpoint:
         raise UserError(f"{path} holds the weights of another network than the one that it describes: train again.")
     if sum(array.nbytes for arrays in layers.values() for array in arrays) > Path(path).stat().st_size:
         raise Misfit("its weights are more than it holds")
-    arrays = {name: [numbers(array, np.float32) for array in arrays] for name, arrays in layers.items()}
+    arrays = {name: [numbers(array) for array in arrays] for name, arrays in layers.items()}
     optimizer = numbered(file.get("optimizer/vars"), "the optimizer") if with_optimizer else []
     return Checkpoint(about, vocabulary, shape, arrays, [array[()] for array in optimizer])
 

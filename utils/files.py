@@ -80,7 +80,8 @@ def write(path: str | Path, data: bytes, place: Callable[[Path, Path], None] = r
     it its own. So a kill or a full disk at any moment leaves the old file or the new one, whole. Raises UserError if it
     cannot be written; nothing new is left then."""
     path = Path(path)
-    scratch = path.with_name(SCRATCH.format(name=path.name, process=os.getpid()))
+    # Of a long name only its end, as names must not be longer than 255 bytes.
+    scratch = path.with_name(SCRATCH.format(name=path.name[-50:], process=os.getpid()))
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with scratch.open("wb") as file:

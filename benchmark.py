@@ -128,7 +128,11 @@ def save_network(corpus: dataset.Corpus, path: Path) -> None:
     from utils import network
 
     shape = Shape.of(TRAIN)
-    about = {"vocabulary": corpus.vocabulary.to_json(), "shape": vars(shape)}
+    opening = {"name": "", "event": 0, "metre": (4, 4), "phase": [], "parts": [], "style": ""}
+    opening["classes"] = dict.fromkeys(corpus.vocabulary.streams, [])
+    about = {"settings": vars(TRAIN), "shape": vars(shape), "vocabulary": corpus.vocabulary.to_json(), "metre": (4, 4)}
+    about |= {"split": {"train": [], "held_out": []}, "openings": [opening]}
+    about["history"] = [dict.fromkeys(("epoch", "updates", "seconds", "train", "score"), 0)]
     checkpoint.save(path, network.build(corpus.vocabulary, shape)[1], about)
 
 

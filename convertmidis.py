@@ -18,7 +18,7 @@ from types import SimpleNamespace
 
 from tqdm import tqdm
 
-from utils import midi, settings, workers
+from utils import files, midi, settings, workers
 from utils.errors import DiskFull, NotWritten, UserError
 from utils.formats import SCORE_ENDINGS, frames
 
@@ -48,10 +48,11 @@ def is_there(source: Path, target: Path) -> bool:
     return target.exists() or (target.with_name(source.name) / "001.mid").exists()
 
 
-def convert(source: Path, target: Path, frame: float, merge: bool) -> None:
+def convert(source: Path, target: Path, frame: float, merge: bool) -> str:
     """Write the music of `source` to `target`; a tune book to numbered files in a folder with the book's full name,
     which no other file there can have, and a benchmark file, with frames of so many quarter notes, into the folder
-    `target`. A file has a track for each part, or with `merge` one for all. Raises UserError that says why it cannot.
+    `target`. A file has a track for each part, or with `merge` one for all. Returns what is wrong with a MIDI file that
+    cannot be read to its end, or ''. Raises UserError that says why it cannot be converted.
     """
     if frames.is_named(source):
         pieces = {target / place: piece for place, piece in frames.read(source, frame).items()}
@@ -68,6 +69,7 @@ def convert(source: Path, target: Path, frame: float, merge: bool) -> None:
             midi.save(pieces[path], path, merge)
         except ValueError as error:
             raise UserError(f"{source} holds what a MIDI file cannot: {error}.") from None
+    return " ".join(filter(None, (piece.damage for piece in pieces.values())))
 
 
 def plan(source: str, corpus: str, out: Path) -> dict[Path, Path]:
@@ -79,20 +81,20 @@ def plan(source: str, corpus: str, out: Path) -> dict[Path, Path]:
     if composers:
         from utils.formats import score
 
-        files = score.corpus_places(composers)
+        places = score.corpus_places(composers)
     elif Path(source).is_file():
         if frames.is_named(Path(source)):
             return {Path(source): out}
-        files = {Path(source): Path(Path(source).name)}
+        places = {Path(source): Path(Path(source).name)}
     else:
         if out.resolve().is_relative_to(Path(source).resolve()):
             raise UserError(f"--out {out} lies inside --source {source}: converted files would be converted again.")
-        files = {path: path.relative_to(source) for path in midi.find(source, (*ENDINGS, *frames.PICKLES))}
-    if not files:
+        places = {path: path.relative_to(source) for path in midi.find(source, (*ENDINGS, *frames.PICKLES))}
+    if not places:
         raise UserError(f"No music in {source}: no file there ends in {' '.join(ENDINGS)}.")
     targets = {}
-    taken = {folder for relative in files.values() for folder in relative.parents}
-    for path, relative in files.items():
+    taken = {folder for relative in places.values() for folder in relative.parents}
+    for path, relative in places.items():
         ending = "" if frames.is_named(path) else ".mid"
         target = relative.with_suffix(ending)
         while target in taken:  # a benchmark file then keeps its full name, which nothing else can have
@@ -110,9 +112,10 @@ def convert_all(
     work: Callable,
     seconds: float = SECONDS,
     megabytes: float = MEGABYTES,
-) -> dict[Path, Exception | None]:
-    """Call `work` for each source and target, in `count` processes; for each source file None, or what went wrong. A
-    file may take so many megabytes and, as far as its size is no reason for more, so many seconds. Raises DiskFull."""
+) -> dict[Path, str | Exception]:
+    """Call `work` for each source and target, in `count` processes; for each source file what it returned, or what went
+    wrong. A file may take so many megabytes and, as far as its size is no reason for more, so many seconds. Raises
+    DiskFull."""
 
     def limit(source: Path) -> workers.Limit:
         size = source.stat().st_size if source.exists() else 0
@@ -121,12 +124,18 @@ def convert_all(
 
     outcomes = {}
     with tqdm(total=len(targets), desc="converting", unit="file", delay=2) as bar:
-        for source, error in workers.each(work, targets, count, limit):
-            if isinstance(error, DiskFull):
-                raise error
-            outcomes[source] = error
+        for source, outcome in workers.each(work, targets, count, limit):
+            if isinstance(outcome, DiskFull):
+                raise outcome
+            outcomes[source] = outcome
             bar.update()
     return outcomes
+
+
+def sweep(out: Path) -> None:
+    """Remove what processes that were ended while they wrote have left below a folder."""
+    for folder in (out, *(path for path in out.rglob("*") if path.is_dir())):
+        files.sweep(folder)
 
 
 def main(args: SimpleNamespace) -> None:
@@ -141,9 +150,16 @@ def main(args: SimpleNamespace) -> None:
     targets = {path: target for path, target in targets.items() if path not in present}
     count = min(args.workers or os.cpu_count() or 1, 61)  # Windows can wait for 61 processes at the most
     work = functools.partial(convert, frame=args.frame, merge=args.merge)
-    outcomes = convert_all(targets, count, work, args.seconds, args.megabytes)
-    errors = {path: error for path, error in outcomes.items() if error is not None}
+    sweep(out)
+    try:
+        outcomes = convert_all(targets, count, work, args.seconds, args.megabytes)
+    finally:
+        sweep(out)  # a file that takes too much is ended, and so are all by Ctrl-C
+    errors = {path: outcome for path, outcome in outcomes.items() if isinstance(outcome, Exception)}
     done, other = len(outcomes) - len(errors), 0
+    for path in outcomes.keys() - errors.keys():
+        if outcomes[path]:
+            print(f"{path}: {outcomes[path]}", file=sys.stderr)
     for path, error in errors.items():
         sentence = error if isinstance(error, UserError) else f"{path}: {type(error).__name__}: {error}."
         other += isinstance(error, frames.NoFrames)

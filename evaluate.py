@@ -193,8 +193,7 @@ def main(args) -> None:
     if args.json == "-":
         print(json.dumps(result))
     elif args.json:
-        with files.replacing(args.json) as scratch:
-            scratch.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+        files.write(args.json, (json.dumps(result, indent=1) + "\n").encode())
 
 
 if __name__ == "__main__":

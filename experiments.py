@@ -132,8 +132,7 @@ def alone(args: SimpleNamespace) -> None:
     settings.choice("only", args.only, tuple(WAYS))
     folder = folder_of(args)
     results = MEASURES.get(args.question, after_some_minutes)(args, folder)
-    with files.replacing(folder / "results.json") as scratch:
-        scratch.write_text(json.dumps(results), "utf-8")
+    files.write(folder / "results.json", json.dumps(results).encode())
 
 
 # ---- all of them ----

@@ -10,8 +10,9 @@ python generate_music.py --temperature 0.8 --seed 7        calmer, and the same 
 
 from pathlib import Path
 
-from utils import checkpoint, compose, control, ensemble, instruments, midi, sampler, settings, styles, theory
+from utils import checkpoint, compose, control, ensemble, files, instruments, midi, sampler, settings, styles, theory
 from utils.compose import Wanted
+from utils.errors import UserError
 from utils.measure import copying
 from utils.output import beside
 from utils.stepper import Stepper
@@ -44,6 +45,7 @@ TEMPO = 120.0  # quarter notes a minute
 INSTRUMENT = ""  # sound of the parts whatever they are, General MIDI names or numbers in their order ('': their own)
 OUT = "samples"  # folder for all that is written; nothing there is overwritten
 COPYING = True  # say how many notes in a row stand in the training music too, in any key, if that is still there
+TRAINING_DIR = ""  # folder of that music ('': where it was then, if that is below this folder)
 # ---- beside each MIDI file, under its name
 WAV = True  # its sound
 PICTURE = True  # its piano roll (PNG)
@@ -62,6 +64,7 @@ def main(args) -> None:
     key, metre = control.asked(args), theory.metre(args.metre) if args.metre else None
     programs = instruments.programs(args.instrument)
     tempo = theory.microseconds(args.tempo)
+    files.sweep(args.out)
     args.weights = checkpoint.to_play(args.weights)
     weights = checkpoint.load(args.weights)
     how = sampler.Sampling(args.temperature, args.top_p, args.seed)
@@ -84,16 +87,18 @@ def main(args) -> None:
         least_events=args.least_events,
         most_events=args.most_events,
     )
-    made, paths = compose.likeliest_first(compose.new_pieces(Stepper(weights), begun, how, wanted)), []
+    made, paths, problems = compose.likeliest_first(compose.new_pieces(Stepper(weights), begun, how, wanted)), [], []
     for one in made:
         one.piece.tempos = [(0, tempo)]
         path = midi.save_new(one.piece, args.out, Path(args.weights).name.removesuffix(".weights.h5"))
-        also = beside.write_beside(path, one.piece, args, beside.about(args, how.seed))
+        also = beside.write_beside(path, one.piece, args, beside.about(args, how.seed), warn=problems.append)
         after = f", after a passage of {one.after}" if one.after else ""
         print(f"Wrote {path}: {len(one.piece)} notes, {one.told()}, seed {how.seed}{after}{also}")
         paths.append(path)
     if args.copying:
-        copying.report(weights, paths, made)
+        copying.report(weights, paths, made, args.training_dir)
+    if problems:  # the last thing, as all else is there
+        raise UserError(" ".join(problems))
 
 
 if __name__ == "__main__":

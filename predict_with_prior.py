@@ -16,6 +16,7 @@ from utils import (
     completion,
     compose,
     control,
+    files,
     fragment,
     instruments,
     midi,
@@ -25,6 +26,7 @@ from utils import (
     theory,
 )
 from utils.compose import Wanted
+from utils.errors import UserError
 from utils.measure import copying
 from utils.output import beside
 from utils.stepper import Stepper
@@ -64,6 +66,7 @@ TEMPO = 0.0  # quarter notes a minute (0: as in the fragment)
 INSTRUMENT = ""  # sound of the parts' new notes, General MIDI names or numbers in their order ('': their own)
 OUT = "samples"  # folder for all that is written; nothing there is overwritten
 COPYING = True  # say how many new notes in a row stand in the training music too, in any key, if that is still there
+TRAINING_DIR = ""  # folder of that music ('': where it was then, if that is below this folder)
 # ---- beside each MIDI file, under its name
 WAV = True  # its sound
 PICTURE = True  # its piano roll (PNG)
@@ -75,6 +78,7 @@ def main(args) -> None:
     settings.at_least("count", args.count, 1)
     compose.check_length(args, least_notes=1)
     whole, programs = midi.read(args.prior), instruments.programs(args.instrument)
+    files.sweep(args.out)
     args.weights = checkpoint.to_play(args.weights)
     weights = checkpoint.load(args.weights)
     whole, counted = fragment.counted(weights.vocabulary, whole, args.prior)
@@ -103,17 +107,19 @@ def main(args) -> None:
         made, before = compose.continuations(network, prior, how, wanted, args.count)
     for remark in [*counted, *sounds_like, *remarks]:
         print(remark)
-    made, paths = compose.likeliest_first(made), []
+    made, paths, problems = compose.likeliest_first(made), [], []
     for one in made:
         path = midi.save_new(one.piece, args.out, f"{Path(args.prior).stem}-{'completed' if given else 'continued'}")
-        also = beside.write_beside(path, one.piece, args, beside.about(args, how.seed), before)
+        also = beside.write_beside(path, one.piece, args, beside.about(args, how.seed), before, problems.append)
         print(
             f"Wrote {path}: {len(before)} notes of {args.prior} and {len(one.piece) - len(before)} new ones, "
             f"{one.told()}, seed {how.seed}{also}"
         )
         paths.append(path)
     if args.copying:
-        copying.report(weights, paths, made)
+        copying.report(weights, paths, made, args.training_dir)
+    if problems:  # the last thing, as all else is there
+        raise UserError(" ".join(problems))
 
 
 if __name__ == "__main__":

@@ -76,9 +76,8 @@ def learning_rate(run: Run) -> float:
     return args.learning_rate * factor * min(1, (run.updates + 1) / max(args.warm_up, 1))
 
 
-def main(args, way=None) -> None:
+def learn(args, way=None) -> None:
     """Train; `way` is a `network.Way`, or None for the usual one."""
-    training.check(args)
     began = (way.clock if way else time.monotonic)()
     music = training.read_music(args)
     from utils import devices, network  # takes seconds; a wrong flag or folder has been reported before
@@ -118,6 +117,13 @@ def main(args, way=None) -> None:
                 print(f"The held-out pieces have not improved for {waited} epochs.")
                 break
     finish(run, epochs_before)
+
+
+def main(args, way=None) -> None:
+    """Train, as long as nobody else does so with the same weights file."""
+    training.check(args)
+    with training.alone(args.weights):
+        learn(args, way)
 
 
 if __name__ == "__main__":

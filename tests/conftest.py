@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 from unittest.mock import patch
 
@@ -17,8 +18,10 @@ from filelock import FileLock
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from utils import midi, settings  # noqa: E402  (the path comes first)
+from utils import dataset, midi, settings  # noqa: E402  (the path comes first)
+from utils.heads import Shape  # noqa: E402
 from utils.piece import Part, Piece  # noqa: E402
+from utils.vocabulary import Vocabulary  # noqa: E402
 
 LONGEST = (
     "test_train.py",
@@ -80,6 +83,14 @@ def band_piece(seed: int, bars: int = 4) -> Piece:
         rows += [(tick, int(rng.choice([36, 38])), 60, 100, 4), (tick + 240, 42, 60, 60, 4)]
     parts = [Part("Flute", 73), Part("", 40), Part("", 40), Part("Bass", 33), Part("Kit", 0, drums=True)]
     return make_piece(rows, parts=parts, time_signatures=[(0, 4, 4)], tempos=[(0, 500_000)])
+
+
+def about_of(vocabulary: Vocabulary, shape: Shape, sources: list[dataset.Source]) -> dict:
+    """What the weights file of a network that has learnt nothing yet says."""
+    how = {**asdict(vocabulary.representation), "midi_dir": "", "transpose": 0, "split": 0, "heads": "chained"}
+    about = {"settings": how, "shape": vars(shape), "vocabulary": vocabulary.to_json(), "metre": (4, 4)}
+    about |= {"split": {"train": [], "held_out": []}, "openings": dataset.passages(sources, vocabulary, 8, 2, 1)}
+    return about | {"history": [dict.fromkeys(("epoch", "updates", "seconds", "train", "score"), 0)]}
 
 
 def run(*command: object, cwd: Path = ROOT, **kwargs) -> subprocess.CompletedProcess:

@@ -1,16 +1,19 @@
 """The weights file: whole, readable by Keras, and refused with a sentence when it cannot be used."""
 
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 
+import damage_weights
 import h5py
 import numpy as np
 import pytest
+from conftest import ROOT
 
-from utils import checkpoint, network
+from utils import about, checkpoint, files, network, training
 from utils.errors import UserError
-from utils.heads import Shape
-from utils.stepper import Stepper
 
 
 def copy(weights: Path, folder: Path) -> Path:
@@ -37,7 +40,7 @@ def test_it_holds_all_that_is_needed(weights: Path, music: Path):
 
 def test_keras_loads_it(weights: Path):
     loaded = checkpoint.load(weights)
-    trainer, _ = network.build(loaded.vocabulary, Shape(**loaded.about["shape"]))
+    trainer, _ = network.build(loaded.vocabulary, loaded.shape)
     trainer.load_weights(weights)
     for layer in trainer.layers:
         for mine, kept in zip(layer.weights, loaded.arrays.get(layer.name, []), strict=False):
@@ -46,7 +49,7 @@ def test_keras_loads_it(weights: Path):
 
 def test_every_layer_of_the_file_is_the_layer_it_is_named_after(tmp_path: Path, weights: Path):
     loaded = checkpoint.load(weights)
-    _, scorer = network.build(loaded.vocabulary, Shape(**loaded.about["shape"]))
+    _, scorer = network.build(loaded.vocabulary, loaded.shape)
     checkpoint.save(tmp_path / "b.weights.h5", scorer, loaded.about)
     again = checkpoint.load(tmp_path / "b.weights.h5")
     for layer in scorer.layers:
@@ -67,10 +70,7 @@ def test_a_cut_short_file_is_refused_at_any_length(weights: Path, tmp_path: Path
 
 def edit(path: Path, change) -> None:
     with h5py.File(path, "r+") as file:
-        about = json.loads(file["about"][()])
-        change(about)
-        del file["about"]
-        file["about"] = json.dumps(about)
+        of_text(file, change)
 
 
 def test_missing_foreign_newer_and_other_networks(weights: Path, tmp_path: Path):
@@ -92,14 +92,111 @@ def test_missing_foreign_newer_and_other_networks(weights: Path, tmp_path: Path)
         path = copy(weights, tmp_path)
         edit(path, change)
         with pytest.raises(UserError, match="another network"):
-            Stepper(checkpoint.load(path))
+            checkpoint.load(path)
+
+
+def of_text(file: h5py.File, change) -> None:
+    text = json.loads(file["about"][()])
+    change(text)
+    del file["about"]
+    file["about"] = json.dumps(text)
+
+
+def link(file: h5py.File, target: object) -> None:
+    del file["network/head_note/0"]
+    file["network/head_note/0"] = target
+
+
+def numbers(file: h5py.File, values: object, **how: object) -> None:
+    place = file.get("network/head_note/0", getlink=True).path
+    shape = file[place].shape
+    del file[place]
+    file.create_dataset(place, shape, np.float32, **how) if values is None else file.create_dataset(place, data=values)
+
+
+# What a hostile file may hold, and the place that is named.
+HOSTILE = {
+    "a group": (lambda file: link(file, file.create_group("elsewhere")), "head_note is damaged"),
+    "text as numbers": (lambda file: link(file, file["about"]), "head_note is damaged"),
+    "another file": (lambda file: link(file, h5py.ExternalLink("/etc/passwd", "/")), "leads to other files"),
+    "another file on the way": (lambda file: file.__setitem__("x", h5py.ExternalLink("a.h5", "/")), "other files"),
+    "a link to nothing": (lambda file: link(file, h5py.SoftLink("/nothing")), "damaged"),
+    "a link to itself": (lambda file: link(file, h5py.SoftLink("/network/head_note/0")), "damaged"),
+    "numbers of another file": (lambda file: numbers(file, None, external="/etc/passwd"), "head_note is damaged"),
+    "packed numbers": (lambda file: numbers(file, None, compression="gzip"), "head_note is damaged"),
+    "numbers that are not there": (lambda file: numbers(file, None), "head_note is damaged"),
+    "too many numbers": (lambda file: numbers(file, np.zeros((9, 9), np.float32)), "another network"),
+    "no number": (lambda file: file["network/head_note/1"].__setitem__(0, np.nan), "what is no weight"),
+    "too large a number": (lambda file: file["network/head_note/1"].__setitem__(0, 1e30), "what is no weight"),
+    "no network": (lambda file: file.pop("network"), "not written by this train.py"),
+    "no text": (lambda file: (file.pop("about"), file.__setitem__("about", [1])), "about is no text"),
+}
+TEXTS = {
+    "shape": lambda text: text.pop("shape"),
+    "openings": lambda text: text.update(openings=[]),
+    "settings": lambda text: text.update(settings=None),
+    "vocabulary": lambda text: text.pop("vocabulary"),
+    "format": lambda text: text.update(format="5"),
+    "shape.layers": lambda text: text["shape"].update(layers=10**9),
+    "shape.units": lambda text: text["shape"].update(units=0),
+    "shape.sees.offset": lambda text: text["shape"]["sees"].update(offset=["note"]),
+    "metre": lambda text: text.update(metre=[0, 4]),
+    "openings[0].metre": lambda text: text["openings"][0].update(metre=[3, 5]),
+    "openings[0].phase": lambda text: text["openings"][0]["phase"].__setitem__(0, 96),
+    "openings[0].classes": lambda text: text["openings"][0]["classes"]["note"].__setitem__(0, 500),
+    "openings[0].parts": lambda text: text["openings"][0].update(parts=[17]),
+    "openings[0].style": lambda text: text["openings"][0].update(style="polka"),
+    "vocabulary.values": lambda text: text["vocabulary"]["values"].pop("duration"),
+    "vocabulary.values.note": lambda text: text["vocabulary"]["values"]["note"].reverse(),
+    "vocabulary.values.duration": lambda text: text["vocabulary"]["values"]["duration"].__setitem__(0, 0),
+    "vocabulary.players": lambda text: text["vocabulary"]["players"].append([17, ["x", 0, 9, 5.0, True]]),
+    "vocabulary.players[0]": lambda text: text["vocabulary"]["players"][0][1].__setitem__(0, "\ud800"),
+    "settings.transpose": lambda text: text["settings"].update(transpose=True),
+    "history[0].score": lambda text: text["history"][0].update(score="1"),
+    "it holds Infinity": lambda text: text["history"][0].update(train=float("inf")),
+}
+HOSTILE |= {f"wrong {place}": (lambda f, change=change: of_text(f, change), place) for place, change in TEXTS.items()}
+
+
+@pytest.mark.parametrize("kind", HOSTILE)
+def test_hostile_files_are_refused_and_the_place_is_named(weights: Path, tmp_path: Path, kind: str):
+    path, (change, named) = copy(weights, tmp_path), HOSTILE[kind]
+    with h5py.File(path, "r+") as file:
+        change(file)
+    with pytest.raises(UserError) as error:
+        checkpoint.load(path)
+    assert str(path) in str(error.value) and named in str(error.value) and len(str(error.value)) < 300
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no named pipes in folders")
+def test_a_pipe_is_no_weights_file(tmp_path: Path):
+    os.mkfifo(tmp_path / "a.weights.h5")
+    with pytest.raises(UserError, match="is no file"):
+        checkpoint.load(tmp_path / "a.weights.h5")
+
+
+def test_a_text_of_any_size_costs_little(weights: Path, tmp_path: Path):
+    for text in ("[" * 10**6, " " * (about.LONGEST + 1), "9" * 10**6, '{"format": 1e999}'):
+        path = copy(weights, tmp_path)
+        with h5py.File(path, "r+") as file:
+            del file["about"]
+            file["about"] = text
+        with pytest.raises(UserError, match="damaged"):
+            checkpoint.load(path)
+
+
+def test_damaged_files_are_refused_or_play(weights: Path, band: Path, tmp_path: Path):
+    """Many more: python tests/damage_weights.py 10000."""
+    originals = [(data, damage_weights.places_of(data)) for data in (weights.read_bytes(), band.read_bytes())]
+    said = [damage_weights.survive(*originals[seed % 2], seed, tmp_path / "a.weights.h5") for seed in range(200)]
+    assert 30 < said.count("plays") < 120 and all(each == "plays" or each.endswith(".") for each in said)
 
 
 def test_a_failed_save_leaves_the_old_file(weights: Path, tmp_path: Path):
     path = copy(weights, tmp_path)
     before = path.read_bytes()
     loaded = checkpoint.load(path)
-    _, scorer = network.build(loaded.vocabulary, Shape(**loaded.about["shape"]))
+    _, scorer = network.build(loaded.vocabulary, loaded.shape)
     with pytest.raises(TypeError):
         checkpoint.save(path, scorer, {"not": {"json"}})
     assert path.read_bytes() == before
@@ -108,9 +205,69 @@ def test_a_failed_save_leaves_the_old_file(weights: Path, tmp_path: Path):
         checkpoint.check_writable(path / "inside" / "a.weights.h5")
 
 
+def no_space(*_: object) -> None:
+    """Stands for `os.fsync` where a disk is full."""
+    raise OSError(28, "No space left on device")
+
+
+def test_a_full_disk_leaves_the_old_files(weights: Path, tmp_path: Path, monkeypatch):
+    path = copy(weights, tmp_path)
+    before = path.read_bytes()
+    _, scorer = network.build(checkpoint.load(path).vocabulary, checkpoint.load(path).shape)
+    monkeypatch.setattr(os, "fsync", no_space)
+    for write in (lambda: checkpoint.save(path, scorer, {}), lambda: training.set_aside(str(path))):
+        with pytest.raises(UserError, match="No space left on device"):
+            write()
+        assert [p.name for p in tmp_path.iterdir()] == [path.name] and path.read_bytes() == before
+
+
+# ---- several processes ----
+
+HELD = """
+import sys, time
+from utils import files, training
+with training.alone(sys.argv[1]), open(sys.argv[2], "ab") as scratch:
+    files.lock(scratch)
+    print("there", flush=True)
+    time.sleep(60)
+"""
+
+
+def test_one_process_trains_and_what_the_dead_left_goes(tmp_path: Path):
+    path, scratch = tmp_path / "a.weights.h5", tmp_path / files.SCRATCH.format(name="a.weights.h5", process=1)
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    command = [sys.executable, "-c", HELD, str(path), str(scratch)]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, env=environment)
+    assert process.stdout.readline().strip() == b"there"
+    with pytest.raises(UserError, match="is being trained by another process"), training.alone(str(path)):
+        pass
+    files.sweep(tmp_path)
+    assert scratch.exists()  # its writer is alive
+    with training.alone(str(tmp_path / "b.weights.h5")):
+        pass
+    process.kill()
+    process.communicate()
+    with training.alone(str(path)):
+        assert not scratch.exists()
+
+
+def test_names_that_others_take_meanwhile(tmp_path: Path, monkeypatch):
+    """Nothing is replaced, on disks without links either."""
+    for links in (True, False):
+        folder = tmp_path / str(links)
+        if not links:
+            monkeypatch.setattr(os, "link", no_space)
+        taken = iter([1, 1, 2, 3])
+        monkeypatch.setattr(files, "first_free", lambda _, taken=taken: next(taken))
+        names = lambda number, folder=folder: [folder / f"{number}.mid"]  # noqa: E731
+        written = [files.write_new(names, b"first").name] + ([files.write_new(names, b"second").name] if links else [])
+        assert written == ["1.mid", "2.mid"][: 1 + links]
+        assert (folder / "1.mid").read_bytes() == b"first" and len(list(folder.iterdir())) == len(written)
+
+
 def test_half_the_precision_is_half_the_file(tmp_path: Path, weights: Path):
     whole = checkpoint.load(weights)
-    _, scorer = network.build(whole.vocabulary, Shape(**whole.about["shape"]))
+    _, scorer = network.build(whole.vocabulary, whole.shape)
     scorer.load_weights(weights)
     checkpoint.save(tmp_path / "half.weights.h5", scorer, whole.about, half=True)
     half = checkpoint.load(tmp_path / "half.weights.h5")

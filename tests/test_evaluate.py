@@ -18,7 +18,6 @@ from evaluate import show_judge
 from utils import checkpoint, compose, dataset, events, midi, theory
 from utils.errors import UserError
 from utils.events import Representation
-from utils.heads import Shape
 from utils.measure import copying, evaluation, likelihood, ngram, plots, statistics
 from utils.stepper import Stepper
 from utils.vocabulary import build_vocabulary
@@ -398,16 +397,19 @@ def test_the_playing_scripts_say_what_they_copied(weights: Path, music: Path, tm
     sources, _ = copying.read_split(kept.about)
     classes, _ = kept.vocabulary.encode(sources[0].events)
     made = [compose.Made(random_piece(0), classes, 1.0)]
-    copying.report(kept, [Path("a.mid")], made)
+    copying.report(kept, [Path("a.mid")], made, str(music))
     line = f"longest run shared with the training music: {len(sources[0].events)} notes ({sources[0].name}, beat 0)\n"
     assert capsys.readouterr().out == line
     for folder in (tmp_path, tmp_path / "nowhere", "samples"):  # empty, not there, and other music
-        about = {**kept.about, "settings": {**kept.about["settings"], "midi_dir": str(folder)}}
-        copying.report(replace(kept, about=about), [Path("a.mid")], made)
+        copying.report(kept, [Path("a.mid")], made, str(folder))
+    about = {**kept.about, "settings": {**kept.about["settings"], "midi_dir": "samples"}}
+    copying.report(replace(kept, about=about), [Path("a.mid")], made)
     assert capsys.readouterr().out == ""
+    copying.report(kept, [Path("a.mid")], made)  # the file may come from anywhere, and name any folder
+    assert "name it with --training-dir" in capsys.readouterr().out
     for script in ("generate_music.py", "predict_with_prior.py"):
         flags = ["--weights", weights, "--out", tmp_path, "--notes", 20, "--count", 2, "--no-wav", "--no-picture"]
-        result = run(script, *flags)
+        result = run(script, *flags, "--training-dir", music)
         assert result.stdout.splitlines()[-1].startswith(f"longest run shared with the training music in {tmp_path}")
         assert "longest run" not in run(script, *flags, "--no-copying").stdout
 
@@ -541,7 +543,7 @@ def test_the_legend_covers_no_line_and_the_diagram_shows_every_part(weights: Pat
     figures, kept = [], checkpoint.load(weights)
     monkeypatch.setattr(plots, "save", lambda figure, path: figures.append(figure))
     plots.learning_curve(kept.about["history"], tmp_path / "curve.png")
-    shape = replace(Shape(**kept.about["shape"]), cell="lstm", layers=2)
+    shape = replace(kept.shape, cell="lstm", layers=2)
     plots.network_diagram(kept.vocabulary, shape, tmp_path / "network.png")
     curve, diagram = figures
     curve.draw_without_rendering()

@@ -5,7 +5,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from conftest import band_piece, random_piece
+from conftest import about_of, band_piece, random_piece
 
 from utils import checkpoint, dataset, events, network
 from utils.events import END_STREAM, Representation
@@ -53,7 +53,7 @@ def build(
     trainer, scorer = network.build(vocabulary, shape)
     for weight in trainer.trainable_variables:  # larger than they start, so that mistakes show
         weight.assign(np.random.default_rng(1).normal(0, 0.5, weight.shape))
-    checkpoint.save(path, scorer, {"vocabulary": vocabulary.to_json(), "shape": vars(shape), "history": []})
+    checkpoint.save(path, scorer, about_of(vocabulary, shape, sources))
     return trainer, scorer, shape, dataset.encode(sources, vocabulary), Stepper(checkpoint.load(path))
 
 

@@ -6,6 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import kill_scripts
 import numpy as np
 import pytest
 from conftest import ROOT, make_piece, one_line_error, run, save
@@ -363,3 +364,9 @@ def test_the_bundled_network_plays_until_there_is_another(tmp_path: Path):
     # Weights that the user named are never replaced by others.
     missing = run(ROOT / "generate_music.py", "--weights", "mine.weights.h5", cwd=tmp_path)
     assert "no weights at mine.weights.h5" in one_line_error(missing)
+
+
+def test_killed_while_writing(weights: Path, tmp_path: Path):
+    """What there is is whole. Many more times: python tests/kill_scripts.py 100."""
+    flags = ["--weights", weights, "--out", tmp_path, "--bars", 4, "--count", 4, "--no-copying"]
+    kill_scripts.killed(1, tmp_path, "generate_music.py", lambda: flags, lambda: None, 2.0)

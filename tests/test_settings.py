@@ -92,3 +92,15 @@ def test_a_path_is_known_by_the_beginning_of_its_comment(comment: str, word: str
 def test_wrong_flags_are_one_line(script: str, flags: list[str]):
     start = run if flags == ["--no-such-flag"] else call
     assert "--help" in one_line_error(start(script, *flags))
+
+
+def test_a_setting_as_a_flag():
+    values = {"grid": 12, "pedal": False, "no_end": True, "metre": "", "streams": ("offset", "note"), "max_beats": 1.5}
+    flags = [settings.flag(*each) for each in values.items()]
+    assert flags == ["--grid 12", "--no-pedal", "--no-end", "--metre ''", "--streams offset,note", "--max-beats 1.5"]
+
+
+def test_control_characters_are_shown():
+    said: list[str] = []
+    settings.write_visibly(said.append, "a\x1b[2J\x9bÄ\u202e\r\n\tb\0")
+    assert said == ["a\\x1b[2J\\x9bÄ\\u202e\r\n\tb\\x00"]

@@ -80,6 +80,8 @@ def test_resuming_needs_the_same_network(music: Path, weights: Path, tmp_path: P
     path = earlier_run(weights, tmp_path)
     with pytest.raises(UserError, match="--layers 1, not 2"):
         learn("--midi-dir", music, "--weights", path, "--epochs", 3, "--layers", 2, "--resume")
+    with pytest.raises(UserError, match="with --styles, not --no-styles: resume"):
+        learn("--midi-dir", music, "--weights", path, "--epochs", 3, "--no-styles", "--resume")
 
 
 def test_resuming_needs_an_earlier_run(music: Path, tmp_path: Path):
@@ -128,7 +130,10 @@ def started(music: Path, weights: Path, line: str) -> subprocess.Popen:
 def test_kill_9_at_any_moment_leaves_weights_that_load(music: Path, tmp_path: Path):
     path = tmp_path / "a.weights.h5"
     process = started(music, path, "epoch   5")
+    with pytest.raises(UserError, match="is being trained by another process"):
+        learn("--midi-dir", music, "--weights", path)
     time.sleep(np.random.default_rng().random() / 2)
+    checkpoint.load(path)  # who only plays need not wait
     process.kill()
     process.communicate()
     for name in ("a.weights.h5", "a.last.weights.h5"):
@@ -136,6 +141,7 @@ def test_kill_9_at_any_moment_leaves_weights_that_load(music: Path, tmp_path: Pa
     epochs = len(checkpoint.load(tmp_path / "a.last.weights.h5").about["history"])
     learn("--midi-dir", music, "--weights", path, "--epochs", epochs + 1, "--patience", 0, "--resume")
     assert len(checkpoint.load(tmp_path / "a.last.weights.h5").about["history"]) == epochs + 1
+    assert not list(tmp_path.glob(".*.scratch"))
 
     # A new run that is killed before its first epoch leaves the weights of the one before.
     process = started(music, path, "The files of an earlier run")
@@ -369,7 +375,7 @@ def test_logs_that_cannot_be_made_cost_the_logs_alone(tmp_path: Path, monkeypatc
         (tmp_path, True, "pip install"),
     ):
         if missing:
-            monkeypatch.setitem(sys.modules, "tensorboard.summary.writer.event_file_writer", None)
+            monkeypatch.setitem(sys.modules, "tensorboard.summary.writer.record_writer", None)
         board = Board(str(logs), "a.weights.h5", False)
         assert said in capsys.readouterr().out
         board.update(1, {"loss": 1.0})

@@ -32,13 +32,13 @@ def network(vocabulary: Vocabulary, heads: str = "chained", cell: str = "gru") -
     shape, rng = Shape.of(SimpleNamespace(streams=vocabulary.streams, heads=heads, **sizes)), np.random.default_rng(1)
     weights = weights_of(vocabulary, shape).items()
     made = {name: [rng.normal(0, 0.5, shape_of(axes)).astype(np.float32) for axes in each] for name, each in weights}
-    return Checkpoint({"shape": vars(shape)}, vocabulary, made)
+    return Checkpoint({}, vocabulary, shape, made)
 
 
 def started(vocabulary: Vocabulary, earlier: Checkpoint) -> Checkpoint:
     """The network that starts from an earlier one, before any update."""
-    made = transfer.started(vocabulary, Shape(**earlier.about["shape"]), earlier)
-    return Checkpoint(earlier.about, vocabulary, made)
+    made = transfer.started(vocabulary, earlier.shape, earlier)
+    return Checkpoint({}, vocabulary, earlier.shape, made)
 
 
 def logits(weights: Checkpoint, heard: Events) -> list[dict[str, np.ndarray]]:

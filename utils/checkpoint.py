@@ -5,12 +5,12 @@ arrays by the names that `network.py` gives its layers; `about`, a JSON text wit
 so loading runs no code from the file.
 """
 
+import io
 import json
-import os
 import tempfile
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,7 +18,9 @@ import h5py
 import numpy as np
 
 from utils import files
+from utils.about import Misfit, checked, parsed
 from utils.errors import UserError
+from utils.heads import Shape, shape_of, weights_of
 from utils.vocabulary import Vocabulary
 
 if TYPE_CHECKING:
@@ -26,6 +28,7 @@ if TYPE_CHECKING:
 
 FORMAT = 5  # raised when the network changes, so that one program cannot play what another wrote
 OLDEST = 3  # format that still plays: without parts; 4 is without styles
+LARGEST = 1e6  # size of a weight: with larger ones sums may no longer be finite, and no training makes them
 USUAL = "weights/music.weights.h5"  # what train.py writes unless told otherwise
 BUNDLED = Path(__file__).resolve().parent.parent / "weights" / "bach-chorales.weights.h5"
 
@@ -34,9 +37,11 @@ BUNDLED = Path(__file__).resolve().parent.parent / "weights" / "bach-chorales.we
 class Checkpoint:
     """What a weights file says; `arrays[layer]` are the layer's weights, float32, in the order that Keras has them."""
 
-    about: dict  # settings, shape, split, openings, history, versions, and what else train.py notes
+    about: dict  # what `about.ABOUT` describes, and what else train.py notes
     vocabulary: Vocabulary
+    shape: Shape
     arrays: dict[str, list[np.ndarray]]
+    optimizer: list[np.ndarray] = field(default_factory=list)  # its variables, if they were asked for
 
 
 def sibling(weights: str, ending: str) -> Path:
@@ -44,11 +49,12 @@ def sibling(weights: str, ending: str) -> Path:
     return Path(weights.removesuffix("weights.h5") + ending)
 
 
-def kept_weights(model: "keras.Model") -> Iterator[tuple[str, str, tuple[int, ...]]]:
-    """LAYER/N of each weight, its path in a file that `model.save_weights` wrote, and its shape.
+def kept_weights(model: "keras.Model") -> Iterator[tuple[str, str, np.ndarray]]:
+    """LAYER/N of each weight, its path in a file that Keras reads, and its numbers.
 
     Keras names a layer in the file by its class in snake case and its number among the layers of that class.
     """
+    from keras import ops
     from keras.src.utils.naming import to_snake_case
 
     counts = Counter()
@@ -58,7 +64,9 @@ def kept_weights(model: "keras.Model") -> Iterator[tuple[str, str, tuple[int, ..
         counts[kind] += 1
         inner = "cell/vars" if hasattr(layer, "cell") else "vars"  # a recurrent layer keeps its weights in a cell
         for i, weight in enumerate(layer.weights):
-            yield f"{layer.name}/{i}", f"layers/{group}/{inner}/{i}", tuple(weight.shape)
+            yield f"{layer.name}/{i}", f"layers/{group}/{inner}/{i}", ops.convert_to_numpy(weight)
+    for i, variable in enumerate(model.optimizer.variables if getattr(model, "optimizer", None) else ()):
+        yield "", f"optimizer/vars/{i}", ops.convert_to_numpy(variable)
 
 
 def check_writable(path: str | Path) -> None:
@@ -70,35 +78,18 @@ def check_writable(path: str | Path) -> None:
         raise UserError(f"{path} cannot be written ({error.strerror}): name another place with --weights.") from None
 
 
-def halve(path: Path) -> None:
-    """Rewrite a file of weights with numbers of half the precision, and so half the size."""
-    halved = path.with_suffix(".half")
-    with h5py.File(path, "r") as source, h5py.File(halved, "w") as target:
-
-        def copy(name: str, item: h5py.Group | h5py.Dataset) -> None:
-            if isinstance(item, h5py.Dataset):
-                target[name] = item[()].astype(np.float16) if item.dtype == np.float32 else item[()]
-            else:
-                target.require_group(name)
-            target[name].attrs.update(item.attrs)
-
-        source.visititems(copy)
-    os.replace(halved, path)
-
-
 def save(path: str | Path, model: "keras.Model", about: dict, half: bool = False) -> None:
     """Write the weights of `model` (with its optimizer, if it is compiled) and `about`, JSON, to `path`; with `half` in
-    half precision. Raises UserError if it cannot be written; an earlier file then stays as it was."""
-    with files.replacing(path) as scratch:
-        model.save_weights(scratch, overwrite=True)
-        if half:
-            halve(scratch)
-        with h5py.File(scratch, "r+") as file:
-            for name, place, shape in kept_weights(model):
-                if file[place].shape != shape:
-                    raise RuntimeError(f"Keras keeps {name} elsewhere than at {place} in its weights files")
+    half precision, and so half the size. Raises UserError if it cannot be written; an earlier file then stays as it
+    was. HDF5 writes to memory, as it can bring the process down where a disk is full."""
+    image = io.BytesIO()
+    with h5py.File(image, "w") as file:
+        for name, place, numbers in kept_weights(model):
+            file[place] = numbers.astype(np.float16) if half else numbers
+            if name:
                 file[f"network/{name}"] = h5py.SoftLink(f"/{place}")
-            file["about"] = json.dumps({"format": FORMAT, **about})
+        file["about"] = json.dumps({"format": FORMAT, **about})
+    files.write(path, image.getvalue())
 
 
 def to_play(path: str) -> str:
@@ -109,22 +100,78 @@ def to_play(path: str) -> str:
     return str(BUNDLED)
 
 
-def load(path: str | Path) -> Checkpoint:
-    """Read a weights file. Raises UserError that says what is wrong with it and what to do."""
+def leads_elsewhere(file: h5py.File) -> bool:
+    """Whether any link of it leads to another file, which might be any of this computer's."""
+    inside = h5py.h5l.TYPE_HARD, h5py.h5l.TYPE_SOFT
+    return bool(file.id.links.visit(lambda name, link: link.type not in inside or None, info=True))
+
+
+def is_plain(item: object) -> bool:
+    """Whether it is a dataset that stands in the file as it is: neither in another file nor packed, as a few bytes may
+    stand for any number of zeros."""
+    if not isinstance(item, h5py.Dataset):
+        return False
+    how = item.id.get_create_plist()
+    return how.get_layout() == h5py.h5d.CONTIGUOUS and not how.get_external_count()
+
+
+def numbered(group: object, what: str) -> list[h5py.Dataset]:
+    """The datasets 0, 1, 2, ... of a group. Raises Misfit, which calls it `what`."""
+    arrays = [group.get(str(i)) for i in range(len(group))] if isinstance(group, h5py.Group) else [None]
+    for array in arrays:
+        if not is_plain(array) or array.dtype.kind not in "fiu" or array.id.get_storage_size() != array.nbytes:
+            raise Misfit(f"{what} is damaged")
+    return arrays
+
+
+def numbers(array: h5py.Dataset) -> np.ndarray:
+    """What a dataset holds, as float32. Raises Misfit for what no training makes."""
+    if array.dtype.kind != "f" or array.dtype.itemsize > 4:
+        raise Misfit(f"{array.name[1:]} is not of single precision")
+    values = array[()].astype(np.float32, copy=False)
+    if not (np.abs(values) <= LARGEST).all():
+        raise Misfit(f"{array.name[1:]} holds what is no weight")
+    return values
+
+
+def read(file: h5py.File, path: str | Path, with_optimizer: bool) -> Checkpoint:
+    """What an open weights file says, see `load`. Raises Misfit and UserError, and what h5py does for broken HDF5."""
+    if leads_elsewhere(file):
+        raise Misfit("it leads to other files")
+    if "about" not in file or "network" not in file:
+        raise UserError(f"{path} was not written by this train.py: train again, or name others with --weights.")
+    text = file["about"]
+    if not is_plain(text) or text.shape != () or h5py.check_string_dtype(text.dtype) is None:
+        raise Misfit("about is no text")
+    about = parsed(text[()])
+    if not OLDEST <= about["format"] <= FORMAT:
+        age, remedy = ("an older", "train again") if about["format"] < OLDEST else ("a newer", "update yours")
+        raise UserError(f"{path} was written by {age} version of this program, for another network: {remedy}.")
+    vocabulary, shape = checked(about)
+    expected = {name: list(map(shape_of, axes)) for name, axes in weights_of(vocabulary, shape).items()}
+    layers = {name: numbered(file["network"][name], name) for name in expected if name in file["network"]}
+    if {name: [array.shape for array in arrays] for name, arrays in layers.items()} != expected:
+        raise UserError(f"{path} holds the weights of another network than the one that it describes: train again.")
+    if sum(array.nbytes for arrays in layers.values() for array in arrays) > Path(path).stat().st_size:
+        raise Misfit("its weights are more than it holds")
+    arrays = {name: [numbers(array) for array in arrays] for name, arrays in layers.items()}
+    optimizer = numbered(file.get("optimizer/vars"), "the optimizer") if with_optimizer else []
+    return Checkpoint(about, vocabulary, shape, arrays, [array[()] for array in optimizer])
+
+
+def load(path: str | Path, with_optimizer: bool = False) -> Checkpoint:
+    """Read a weights file, and check that it says nothing but what train.py may have written: it may come from
+    anywhere. Raises UserError that says what is wrong with it and what to do."""
     if not Path(path).exists():
         raise UserError(f"There are no weights at {path}: run 'python train.py' first, or name others with --weights.")
+    if not Path(path).is_file():  # to open a pipe would wait for ever
+        raise UserError(f"{path} is no file: name a weights file with --weights.")
     try:
         with h5py.File(path, "r") as file:
-            if "about" not in file or "network" not in file:
-                raise UserError(f"{path} was not written by this train.py: train again, or name others with --weights.")
-            about = json.loads(file["about"][()])
-            if not OLDEST <= about["format"] <= FORMAT:
-                age, remedy = ("an older", "train again") if about["format"] < OLDEST else ("a newer", "update yours")
-                raise UserError(f"{path} was written by {age} version of this program, for another network: {remedy}.")
-            layers = file["network"].items()
-            arrays = {n: [np.asarray(layer[str(i)], np.float32) for i in range(len(layer))] for n, layer in layers}
-        return Checkpoint(about, Vocabulary.from_json(about["vocabulary"]), arrays)
+            return read(file, path, with_optimizer)
     except PermissionError:
         raise UserError(f"{path} cannot be read: permission denied.") from None
+    except Misfit as misfit:
+        raise UserError(f"{path} is damaged or no weights file ({misfit}): train again, or take a copy.") from None
     except (OSError, KeyError, ValueError, TypeError, RuntimeError):
         raise UserError(f"{path} is damaged or no weights file at all: train again, or take a copy.") from None

@@ -1,34 +1,126 @@
-"""Files that are written whole or not at all, names that nothing else has, and silence on stderr."""
+"""Files that are written whole or not at all, locks, names that nothing else has, and silence on stderr."""
 
 import contextlib
 import errno
 import itertools
 import os
-import shutil
+import time
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
+from typing import IO
 
 from utils.errors import DiskFull, NotWritten, UserError
 
+if os.name == "nt":
+    import msvcrt
+else:
+    import fcntl
+
+SCRATCH = ".{name}.{process}.scratch"  # what a file is called until all of it is on the disk
+
+
+def lock(file: IO) -> None:
+    """Take the lock of an open file, which ends when it is closed, or its process does, however that ends. Raises
+    BlockingIOError if it is taken, and OSError where the file system knows no locks."""
+    if os.name == "nt":
+        place = file.tell()
+        file.seek(2**30)  # what is locked cannot be read by others, so it is a byte that is not there
+        try:
+            msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)
+        except OSError as error:
+            raise BlockingIOError(error.errno, error.strerror) from None
+        file.seek(place)
+    else:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
 
 @contextlib.contextmanager
-def replacing(path: str | Path) -> Iterator[Path]:
-    """A scratch path in the folder of `path`, which is made if need be. When the block ends, what was written there is
-    flushed to the disk and renamed to `path`, so a kill at any moment leaves the old file or the new one, whole; when
-    it fails, the scratch file is removed. Raises NotWritten if the file cannot be written."""
-    path = Path(path)
-    scratch = path.with_name(f".{os.getpid()}.{path.name}")  # the ending tells Keras the format
+def alone(path: Path, refusal: str) -> Iterator[None]:
+    """While it is open, no other process has it open for the same `path`, an empty file that stays. Raises UserError
+    with the `refusal` if one has, or says that there can be no such file."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        yield scratch
-        with open(scratch, "rb+") as file:
+        file = path.open("ab")
+    except OSError as error:
+        raise UserError(f"{path} cannot be written: {error.strerror}.") from None
+    with file:
+        try:
+            lock(file)
+        except BlockingIOError:
+            raise UserError(refusal) from None
+        except OSError:
+            pass  # a network drive without locks: nobody can know
+        yield
+
+
+def renamed(scratch: Path, path: Path) -> None:
+    """Let a file take the place of another."""
+    for seconds in (0.02, 0.1, 0.5, 2.0):
+        try:
+            os.replace(scratch, path)
+            return
+        except PermissionError:  # on Windows also while somebody reads the other one, which takes a moment
+            if os.name != "nt":
+                raise
+            time.sleep(seconds)
+    os.replace(scratch, path)
+
+
+def linked(scratch: Path, path: Path) -> None:
+    """Give a file a name that must be free. Raises FileExistsError if it is not."""
+    try:
+        os.link(scratch, path)  # unlike os.rename it never replaces another
+    except FileExistsError:
+        raise
+    except OSError:  # a disk without links
+        os.rename(scratch, path)
+
+
+def write(path: str | Path, data: bytes, place: Callable[[Path, Path], None] = renamed) -> None:
+    """Write a file, and its folder if need be. `data` is flushed to the disk under a scratch name; then `place` gives
+    it its own. So a kill or a full disk at any moment leaves the old file or the new one, whole. Raises UserError if it
+    cannot be written; nothing new is left then."""
+    path = Path(path)
+    # Of a long name only its end, as names must not be longer than 255 bytes.
+    scratch = path.with_name(SCRATCH.format(name=path.name[-50:], process=os.getpid()))
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with scratch.open("wb") as file:
+            with contextlib.suppress(OSError):  # where there are no locks, the scratch files of the dead stay
+                lock(file)
+            file.write(data)
+            file.flush()
             os.fsync(file.fileno())
-        os.replace(scratch, path)
+            if os.name == "nt":
+                file.close()  # an open file cannot be renamed there
+            place(scratch, path)
     except OSError as error:
         kind = DiskFull if error.errno in (errno.ENOSPC, errno.EDQUOT) else NotWritten
         raise kind(f"{path} cannot be written: {error.strerror or error}.") from None
     finally:
-        with contextlib.suppress(OSError):  # a folder of the path may be a file
+        with contextlib.suppress(OSError):  # it has got its name, or a folder of the path is a file
+            scratch.unlink()
+
+
+def write_new(names: Callable[[int], list[Path]], data: bytes) -> Path:
+    """Write a file under the first of the `names` for a number, the first one from 1 on of whose names none is taken;
+    returns the path. Raises UserError as `write`."""
+    while True:
+        path = names(first_free(names))[0]
+        try:
+            write(path, data, linked)
+            return path
+        except UserError:
+            if not path.exists():
+                raise  # otherwise another process has just taken the name: the next number, then
+
+
+def sweep(folder: str | Path) -> None:
+    """Remove the scratch files in a folder that processes which were killed have left: nobody has their locks."""
+    for scratch in Path(folder).glob(SCRATCH.format(name="*", process="*")):
+        with contextlib.suppress(OSError):
+            with scratch.open("ab") as file:
+                lock(file)
             scratch.unlink()
 
 
@@ -50,16 +142,19 @@ def first_free(names: Callable[[int], Iterable[Path]]) -> int:
     return next(number for number in itertools.count(1) if not any(os.path.lexists(path) for path in names(number)))
 
 
-def set_aside(paths: Iterable[Path], renamed: Callable[[Path, int], Path], copied: Path | None = None) -> int:
-    """Rename what an earlier run left: each of `paths` that exists to what `renamed` makes of it and the first number
+def set_aside(paths: Iterable[Path], aside: Callable[[Path, int], Path], copied: Path | None = None) -> int:
+    """Rename what an earlier run left: each of `paths` that exists to what `aside` makes of it and the first number
     that is free for all of them. `copied` is one of them that stays and gets a copy of that name instead. Returns the
     number, or 0 if there was nothing. Raises UserError that names what cannot be renamed."""
     paths = list(paths)
-    number = first_free(lambda number: (renamed(path, number) for path in paths))
+    number = first_free(lambda number: (aside(path, number) for path in paths))
     there = [path for path in paths if path.exists()]
     for path in there:
         try:
-            (shutil.copy2 if path == copied else os.rename)(path, renamed(path, number))
+            if path == copied:
+                write(aside(path, number), path.read_bytes())
+            else:
+                os.rename(path, aside(path, number))
         except OSError as error:
             raise UserError(f"{path} of an earlier run cannot be set aside: {error.strerror}.") from None
     return number if there else 0

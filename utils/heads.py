@@ -13,7 +13,6 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from utils.errors import UserError
 from utils.events import END_STREAM, derived
 from utils.parts import MIDDLE_C, NOBODY, SILENT, SOUNDING
 from utils.recall import LONGEST_STREAK, NOTHING, REMEMBERED, K
@@ -41,6 +40,9 @@ LOG2 = np.log2(np.maximum(np.arange(LONGEST_STREAK + REMEMBERED + 2), 1)).astype
 HEARD = (len(FADING) - 1) * (12 + 2 * NEAR + 1) + 1 + PROFILES.shape[1]
 # By what traces that fade are multiplied when they are read: that of a key struck at each sixteenth grows to about 1.
 SCALES = np.array([[1 - by_event * by_beat**0.25] for by_event, by_beat in FADING[:-1]], np.float32)  # (F - 1, 1)
+
+
+HEADS = ("chained", "parallel", "regression")  # what the heads see of each other's choices, and what they predict
 
 
 class Cell(NamedTuple):
@@ -273,10 +275,3 @@ def weights_of(vocabulary: Vocabulary, shape: Shape) -> dict[str, list[Axes]]:
 def shape_of(weight: Axes) -> tuple[int, ...]:
     """The shape of a weight with these axes."""
     return tuple(map(length, weight))
-
-
-def check_weights(arrays: dict[str, list[np.ndarray]], vocabulary: Vocabulary, shape: Shape) -> None:
-    """Raises UserError if the arrays of a weights file are not those of the network that it describes."""
-    expected = {name: list(map(shape_of, weights)) for name, weights in weights_of(vocabulary, shape).items()}
-    if {name: [a.shape for a in arrays[name]] for name in expected if name in arrays} != expected:
-        raise UserError("These weights are of another network than the one that they describe: train again.")

@@ -4,9 +4,9 @@ symusic reads (thousands of files a second); mido writes, because a part whose n
 channel, which symusic cannot place. Shapes: N notes.
 """
 
-import contextlib
 import functools
 import heapq
+import io
 import itertools
 import operator
 import os
@@ -243,10 +243,16 @@ def write(piece: Piece, file: BinaryIO, merge: bool = False) -> None:
     MidiFile(type=kind, charset="utf-8", ticks_per_beat=ticks, tracks=tracks).save(file=file)
 
 
+def as_bytes(piece: Piece, merge: bool = False) -> bytes:
+    """The content of a MIDI file, see `write`."""
+    file = io.BytesIO()
+    write(piece, file, merge)
+    return file.getvalue()
+
+
 def save(piece: Piece, path: Path, merge: bool = False) -> None:
     """Write a piece to a file, whole or not at all; `merge` and ValueError are those of `write`. Raises UserError."""
-    with files.replacing(path) as scratch, open(scratch, "wb") as file:
-        write(piece, file, merge)
+    files.write(path, as_bytes(piece, merge))
 
 
 def save_new(piece: Piece, folder: Path, stem: str) -> Path:
@@ -257,17 +263,6 @@ def save_new(piece: Piece, folder: Path, stem: str) -> Path:
         return [Path(folder, f"{stem}-{number:03d}{ending}") for ending in (".mid", *BESIDE)]
 
     try:
-        Path(folder).mkdir(parents=True, exist_ok=True)
-        while True:
-            path = names(files.first_free(names))[0]
-            with contextlib.suppress(FileExistsError):  # another process has just taken it: the next number, then
-                path.touch(exist_ok=False)
-                break
-    except OSError as error:
-        raise UserError(f"The folder {folder} cannot be written ({error.strerror}): name another with --out.") from None
-    try:
-        save(piece, path)
-    except BaseException:
-        path.unlink(missing_ok=True)
-        raise
-    return path
+        return files.write_new(names, as_bytes(piece))
+    except UserError as error:
+        raise UserError(f"{error} Name another folder with --out.") from None

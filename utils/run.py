@@ -2,6 +2,7 @@
 
 import contextlib
 import csv
+import io
 import math
 import signal
 from collections import Counter, deque
@@ -23,6 +24,15 @@ from utils.output.tensorboard import Board
 
 if TYPE_CHECKING:
     import keras
+
+
+def table(history: list[dict]) -> str:
+    """The rows of a history as CSV, with the columns of the last; the first may be of an older version, with less."""
+    text = io.StringIO(newline="")
+    writer = csv.DictWriter(text, history[-1], extrasaction="ignore")
+    writer.writeheader()
+    writer.writerows(history)
+    return text.getvalue()
 
 
 @dataclass
@@ -133,11 +143,7 @@ class Run:
         if (row["epoch"] - 1) % self.args.sample_epochs == 0:
             self.board.sample(row, self.last)
         try:
-            log = sibling(self.args.weights, "log.csv")
-            with files.replacing(log) as scratch, scratch.open("w", newline="", encoding="utf-8") as file:
-                writer = csv.DictWriter(file, row)  # the first rows may be of an older version, with less
-                writer.writeheader()
-                writer.writerows(self.history)
+            files.write(sibling(self.args.weights, "log.csv"), table(self.history).encode())
         except UserError as error:  # it may be open in a spreadsheet
             print(f"{error} Training goes on.")
         held_out = nats("held_out") if "held_out" in row else "nothing held out"

@@ -135,7 +135,8 @@ def generate(
     `stop` (B,), in steps since its beginning.
 
     Each piece has its own random numbers, so the first piece of a seed is the same however many are made. Returns, for
-    each piece, stream -> (E,) classes, and (B,) the nats of an event, that of the end counted.
+    each piece, stream -> (E,) classes, and (B,) the nats of an event, that of the end counted. Raises UserError if the
+    network gives no numbers.
     """
     count = len(state.onset)
     rngs = [np.random.default_rng([sampling.seed, i]) for i in range(count)]
@@ -155,5 +156,7 @@ def generate(
         if (length <= n).all():
             break
         state = network.append(state, chosen)
+    if not np.isfinite(cost).all():  # weights of finite size may still overflow where they meet
+        raise UserError("The network of these weights gives no probabilities: train again, or name other --weights.")
     pieces = [{stream: made[stream][: length[i], i] for stream in network.streams} for i in range(count)]
     return pieces, cost / np.minimum(length + 1, events)

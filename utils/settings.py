@@ -107,6 +107,16 @@ def parse(script: str | Path, argv: list[str] | None = None) -> SimpleNamespace:
     return SimpleNamespace(**vars(parser.parse_args(argv)))
 
 
+def flag(name: str, value: object) -> str:
+    """What sets a setting to a value on the command line: '--no-pedal', '--grid 12', "--metre ''"."""
+    name = name.replace("_", "-")
+    if isinstance(value, bool):
+        return f"--{name}" if value else f"--no-{name}"
+    return (
+        f"--{name} {','.join(value) if isinstance(value, list | tuple) else value}" if value != "" else f"--{name} ''"
+    )
+
+
 def choice(name: str, value: str, allowed: tuple[str, ...]) -> None:
     """Raises UserError that names the setting and the choices if `value` is none of `allowed`."""
     if value not in allowed:

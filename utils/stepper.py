@@ -23,7 +23,6 @@ from utils.heads import (
     Head,
     Known,
     Shape,
-    check_weights,
     confidence,
     heads_of,
     height,
@@ -99,16 +98,14 @@ class Stepper:
     """The network of a weights file, stepped event by event.
 
     Embeddings meet only linear maps, so each table is multiplied by its map once, here: an event then costs a row of
-    each table, one recurrent product for a layer, and the heads. Raises UserError if the file's weights do not have the
-    shapes that it describes.
+    each table, one recurrent product for a layer, and the heads.
     """
 
     def __init__(self, checkpoint: Checkpoint):
         self.vocabulary: Vocabulary = checkpoint.vocabulary
         self.streams = self.vocabulary.streams
-        self.shape = Shape(**checkpoint.about["shape"])
+        self.shape: Shape = checkpoint.shape
         arrays, size = checkpoint.arrays, self.shape.embedding
-        check_weights(arrays, self.vocabulary, self.shape)
         cell = self.shape.cell
         self.layers = [STEPS[cell](*arrays[f"{cell}_{i}"]) for i in range(self.shape.layers)]
         tables = {name: arrays[f"embed_{name}"][0] for name in self.vocabulary.inputs}

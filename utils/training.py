@@ -1,5 +1,6 @@
 """How a training run begins: its settings are checked, its music is read, an earlier run is set aside or resumed."""
 
+import contextlib
 import math
 from collections import Counter
 from collections.abc import Iterator
@@ -10,11 +11,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from utils import checkpoint, dataset, files, settings, theory, transfer
+from utils.about import MOST
 from utils.checkpoint import sibling
 from utils.dataset import Corpus, Source
 from utils.errors import UserError
 from utils.events import KNOWN_STREAMS, Representation
-from utils.heads import CELLS, Shape
+from utils.heads import CELLS, HEADS, Shape
 from utils.measure import plots
 from utils.output.tensorboard import Board
 from utils.piece import shortened
@@ -35,7 +37,7 @@ LEFT_BEHIND = ("weights.h5", "last.weights.h5", "log.csv", "curve.png")  # files
 
 def check(args: SimpleNamespace) -> None:
     """Raises UserError for a setting of train.py that cannot work."""
-    settings.choice("heads", args.heads, ("chained", "parallel", "regression"))
+    settings.choice("heads", args.heads, HEADS)
     settings.choice("chords", args.chords, ("split", "class"))
     settings.choice("cell", args.cell, tuple(CELLS))
     settings.choice("precision", args.precision, ("float32", "bfloat16"))
@@ -49,9 +51,13 @@ def check(args: SimpleNamespace) -> None:
         raise UserError("--resume goes on with a run, and --start-from begins one: give one of them.")
     if not args.weights.endswith(".weights.h5"):
         raise UserError(f"--weights {args.weights} must end in .weights.h5.")
-    sizes = "layers units embedding hidden surroundings sequence_length epochs openings sample_epochs"
-    for name in ("grid", "max_beats", *sizes.split()):
+    last = sibling(args.weights, "last.weights.h5")
+    if args.resume and not last.exists():
+        raise UserError(f"There is no {last} to resume from: train without --resume, or name the run with --weights.")
+    for name in (*MOST, "sequence_length", "epochs", "openings", "sample_epochs"):
         settings.at_least(name, getattr(args, name), 1)
+    for name, most in MOST.items():
+        settings.at_most(name, getattr(args, name), most)
     shares, rates = "validation dropout", "learning_rate weight_decay clip_norm"
     for name in f"batch_size transpose minutes patience warm_up seed {rates} {shares}".split():
         settings.at_least(name, getattr(args, name), 0)
@@ -84,6 +90,17 @@ def settle(args: SimpleNamespace) -> bool:
     return automatic and not earlier
 
 
+@contextlib.contextmanager
+def alone(weights: str) -> Iterator[None]:
+    """While it is open, nobody else can train these weights; what killed runs left unfinished beside them is removed.
+    Raises UserError if another process trains them."""
+    path = Path(weights)
+    refusal = f"{weights} is being trained by another process: let it end, or write others with --weights."
+    with files.alone(path.with_name(f".{path.name.removesuffix('.weights.h5')}.lock"), refusal):
+        files.sweep(path.parent)
+        yield
+
+
 def read_music(args: SimpleNamespace) -> tuple[list[Source], list[Source]]:
     """The pieces that a run learns from, and those held out; `args.streams` become what is learnt of them, and other
     settings what `settle` makes of them. What is skipped is printed."""
@@ -113,18 +130,16 @@ def set_aside(weights: str) -> None:
 
 
 def resumed(args: SimpleNamespace, path: Path) -> checkpoint.Checkpoint:
-    """The checkpoint at `path` to go on from. Raises UserError if there is none, or if its network is not the one that
-    `args` describe."""
-    if not path.exists():
-        raise UserError(f"There is no {path} to resume from: train without --resume, or name the run with --weights.")
-    earlier = checkpoint.load(path)
+    """The checkpoint at `path` to go on from. Raises UserError if its network is not the one that `args`
+    describe."""
+    earlier = checkpoint.load(path, with_optimizer=True)
     then = {"metre": "", **earlier.about["settings"]}  # which earlier versions do not say
     for name in FIXED:
         was, now = then.get(name, False), getattr(args, name)  # what an older version had no setting for, it did not do
-        if was != (list(now) if isinstance(now, tuple) else now):
-            flag = "--" + name.replace("_", "-")
-            was, now = ("''" if value == "" else value for value in (was, now))
-            raise UserError(f"{path} was trained with {flag} {was}, not {now}: resume with that, or start anew.")
+        was, now = settings.flag(name, was), settings.flag(name, now)
+        if was != now:
+            now = now.rpartition(" ")[-1]
+            raise UserError(f"{path} was trained with {was}, not {now}: resume with that, or start anew.")
     row = earlier.about["history"][-1]
     print(f"Going on after epoch {row['epoch']} of {path}, {row['seconds'] / 60:.1f} minutes of training.")
     if Path(then["midi_dir"]).resolve() != Path(args.midi_dir).resolve():
@@ -165,7 +180,7 @@ def begin(args: SimpleNamespace, music: tuple[list[Source], list[Source]], way: 
     optimizer = way.optimizer(args.learning_rate, args.weight_decay, args.clip_norm or None)
     network.compile_trainer(trainer, args.streams, optimizer, way.loss)
     if args.resume:
-        load(trainer, last)
+        go_on(trainer, earlier, last)
     elif args.start_from:
         for name, arrays in transfer.started(vocabulary, shape, earlier).items():
             trainer.get_layer(name).set_weights(arrays)
@@ -189,11 +204,14 @@ def begin(args: SimpleNamespace, music: tuple[list[Source], list[Source]], way: 
     return Run(args, trainer, scorer, shape, *corpora, about, way.clock, devices.agreed, began, board, best)
 
 
-def load(trainer: "keras.Model", path: Path) -> None:
-    """Load weights and the optimizer's state. Raises UserError if Keras does not find them where they should be: it
-    goes by the order of the layers, which changes when the network does."""
+def go_on(trainer: "keras.Model", earlier: checkpoint.Checkpoint, path: Path) -> None:
+    """Give a network the weights and the optimizer's state of an earlier run, which are from `path`. Raises UserError
+    if they are another network's, as an older version of this program built it."""
     try:
-        trainer.load_weights(path)
+        for name, arrays in earlier.arrays.items():
+            trainer.get_layer(name).set_weights(arrays)
+        for variable, array in zip(trainer.optimizer.variables, earlier.optimizer, strict=True):
+            variable.assign(array)
     except ValueError:
         raise UserError(
             f"{path} is of another version of this program: its network still plays, but training cannot go on; train "

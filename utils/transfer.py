@@ -9,11 +9,11 @@ from types import SimpleNamespace
 
 import numpy as np
 
-from utils import parts
+from utils import parts, settings
 from utils.checkpoint import Checkpoint
 from utils.errors import UserError
 from utils.events import Representation
-from utils.heads import Axes, Shape, check_weights, weights_of
+from utils.heads import Axes, Shape, weights_of
 from utils.piece import shortened
 from utils.vocabulary import Axis, Block, Vocabulary, nearest
 
@@ -23,11 +23,9 @@ NONE = -1  # stands where nothing is like what is new
 
 def flags(how: Representation) -> list[str]:
     """The flags of train.py that ask for a representation."""
-    streams = ",".join(stream for stream in how.streams if stream != "part")
-    named = {"grid": how.grid, "chords": how.chords, "max-beats": how.max_beats, "metre": how.metre or "''"}
-    switched = {"pedal": how.pedal, "parts": how.has_parts}
-    values = [f"--{name} {value}" for name, value in {**named, "streams": streams}.items()]
-    return values + [f"--{name}" if on else f"--no-{name}" for name, on in switched.items()]
+    streams = tuple(stream for stream in how.streams if stream != "part")
+    asked = {"grid": how.grid, "chords": how.chords, "max_beats": how.max_beats, "metre": how.metre, "streams": streams}
+    return [settings.flag(*each) for each in {**asked, "pedal": how.pedal, "parts": how.has_parts}.items()]
 
 
 def adopt(args: SimpleNamespace, path: str, earlier: Checkpoint) -> None:
@@ -38,7 +36,7 @@ def adopt(args: SimpleNamespace, path: str, earlier: Checkpoint) -> None:
     if other := [pair for pair in both if pair[0] != pair[1]]:
         theirs, ours = (" ".join(some) for some in zip(*other, strict=True))
         raise UserError(f"{path} was trained with {theirs}, not {ours}: give that too, or start from other weights.")
-    sizes = {"heads": then["heads"], **vars(Shape(**earlier.about["shape"]))}
+    sizes = {"heads": then["heads"], **vars(earlier.shape)}
     vars(args).update({name: sizes[name] for name in SIZES})
     print(
         f"The network has the sizes of {path}: {', '.join(f'{name} {sizes[name]}' for name in SIZES)}; "
@@ -103,11 +101,8 @@ def at_rest(new: Axis, old: Axis) -> np.ndarray:
 
 
 def started(vocabulary: Vocabulary, shape: Shape, earlier: Checkpoint) -> dict[str, list[np.ndarray]]:
-    """Layer -> the weights with which a network starts from an earlier one, as far as that has such layers. Raises
-    UserError if the earlier weights do not have the shapes that their file describes."""
-    before = Shape(**earlier.about["shape"])
-    check_weights(earlier.arrays, earlier.vocabulary, before)
-    old, heard = weights_of(earlier.vocabulary, before), heard_as(vocabulary, earlier.vocabulary)
+    """Layer -> the weights with which a network starts from an earlier one, as far as that has such layers."""
+    old, heard = weights_of(earlier.vocabulary, earlier.shape), heard_as(vocabulary, earlier.vocabulary)
     arrays = {}
     for name, new in weights_of(vocabulary, shape).items():
         if name not in old:

@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Iterator
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import psutil
 
@@ -33,17 +33,17 @@ def end_with_parent() -> None:
 
 
 def serve(work: Callable, pipe: Connection) -> None:
-    """What a worker does: take the arguments of a job, answer with None or with what went wrong, and so on."""
+    """What a worker does: take the arguments of a job, answer with what came of it or went wrong, and so on."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the workers too, but the main process ends them
     threading.Thread(target=end_with_parent, daemon=True).start()
     with contextlib.suppress(EOFError, OSError):  # the main process is no more
         while True:
-            job, error = pipe.recv(), None
+            job = pipe.recv()
             try:
-                work(*job)
-            except Exception as raised:  # whatever it is, the main process tells the user
-                error = raised
-            pipe.send(error)
+                outcome = work(*job)
+            except Exception as error:  # whatever it is, the main process tells the user
+                outcome = error
+            pipe.send(outcome)
 
 
 class Worker:
@@ -69,8 +69,8 @@ class Worker:
         times = self.usage.cpu_times()
         return times.user + times.system
 
-    def answer(self) -> Exception | None:
-        """What the worker says of its job, or that it died of it."""
+    def answer(self) -> Any:
+        """What came of the worker's job, or that it died of it."""
         try:
             return self.pipe.recv()
         except (EOFError, OSError):
@@ -102,10 +102,11 @@ class Worker:
 
 def each(
     work: Callable, jobs: dict[Path, Path], count: int, limit: Callable[[Path], Limit]
-) -> Iterator[tuple[Path, Exception | None]]:
+) -> Iterator[tuple[Path, Any]]:
     """Call `work(source, target)` for each of the jobs, in `count` processes, within the limit of each source. Gives
-    the source of each job that has ended and None, or what went wrong: what `work` raised, or a UserError if the job
-    has passed its limit or its process died. When the caller stops, as by Ctrl-C, so do the workers, at once."""
+    the source of each job that has ended and what `work` returned, or what went wrong: what it raised, or a UserError
+    if the job has passed its limit or its process died. When the caller stops, as by Ctrl-C, so do the workers, at
+    once."""
     waiting = list(reversed(jobs.items()))
     idle, busy, looked = [Worker(work) for _ in range(min(count, len(jobs)))], [], 0.0
     try:
@@ -119,11 +120,11 @@ def each(
                 looked = time.monotonic()
             for worker in list(busy):
                 answered = worker.pipe in ready
-                error = worker.answer() if answered else worker.overrun() if look else None
-                if answered or error:
+                outcome = worker.answer() if answered else worker.overrun() if look else None
+                if answered or outcome:
                     busy.remove(worker)
                     idle.append(worker)
-                    yield worker.source, error
+                    yield worker.source, outcome
     finally:
         for worker in busy + idle:
             worker.end()

@@ -93,10 +93,20 @@ def in_steps(sources: list[Source], grid: int) -> dict[str, Piece]:
     return {source.name: events.to_piece(source.events.streams, grid, grid) for source in sources}
 
 
-def report(weights: Checkpoint, paths: list[Path], made: list[Made]) -> None:
-    """Print what of the new events of some files is in the training music, if that is there."""
+def is_here(folder: str) -> bool:
+    """Whether a folder is below the current one or that of this program: where a weights file may have one searched."""
+    here = Path.cwd(), Path(__file__).resolve().parents[2]
+    return any(Path(folder).resolve().is_relative_to(known) for known in here)
+
+
+def report(weights: Checkpoint, paths: list[Path], made: list[Made], folder: str = "") -> None:
+    """Print what of the new events of some files is in the training music, if that is there: in `folder` ('': where the
+    weights file says, if that `is_here`)."""
+    if not folder and not is_here(weights.about["settings"]["midi_dir"]):
+        print("The training music is not below this folder: to be told what is copied, name it with --training-dir.")
+        return
     try:
-        train, _ = read_split(weights.about)
+        train, _ = read_split(weights.about, folder)
     except UserError:
         train = []
     if not train:

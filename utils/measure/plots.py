@@ -1,5 +1,6 @@
 """Pictures: the learning curve, the diagram of the network, and new music beside real music."""
 
+import io
 import textwrap
 from fractions import Fraction
 from pathlib import Path
@@ -8,7 +9,8 @@ import numpy as np
 from matplotlib.figure import Figure  # not pyplot: no screen is needed
 from matplotlib.patches import FancyBboxPatch
 
-from utils import theory
+from utils import files, theory
+from utils.errors import UserError
 from utils.heads import FADING, HEARD, Shape
 from utils.measure.statistics import LENGTHS, REPEATED, Features, defined
 from utils.recall import K
@@ -26,11 +28,13 @@ UNITS |= dict.fromkeys(REPEATED, "share")
 
 def save(figure: Figure, path: Path) -> bool:
     """Write a picture; returns whether it could be. If not (it may be open elsewhere), that is printed and no error."""
+    picture = io.BytesIO()
+    figure.savefig(picture, dpi=110)
     try:
-        figure.savefig(path, dpi=110)
+        files.write(path, picture.getvalue())
         return True
-    except OSError as error:
-        print(f"{path} could not be written: {error.strerror}.")
+    except UserError as error:
+        print(error)
         return False
 
 

@@ -7,7 +7,6 @@ from pathlib import Path
 from types import SimpleNamespace
 
 from utils.errors import UserError
-from utils.files import replacing
 from utils.midi import BESIDE
 from utils.piece import Piece
 
@@ -38,19 +37,18 @@ def write_beside(
         if not wanted:
             continue
         try:
-            with replacing(target) as scratch:
-                if ending == ".wav":
-                    from utils.output import sound
+            if ending == ".wav":
+                from utils.output import sound
 
-                    sound.write(piece, scratch, args.soundfont)
-                elif ending == ".png":
-                    from utils.output import pianoroll
+                sound.write(piece, target, args.soundfont)
+            elif ending == ".png":
+                from utils.output import pianoroll
 
-                    pianoroll.write(piece, scratch, line, prior, path.stem)
-                else:
-                    from utils.output import musicxml
+                pianoroll.write(piece, target, line, prior)
+            else:
+                from utils.output import musicxml
 
-                    musicxml.write(piece, scratch, path.stem)
+                musicxml.write(piece, target, path.stem)
             written.append(ending)
         except Exception as error:
             target.unlink(missing_ok=True)

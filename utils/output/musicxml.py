@@ -14,7 +14,7 @@ from xml.etree.ElementTree import Element
 
 import numpy as np
 
-from utils import theory
+from utils import files, theory
 from utils.errors import UserError
 from utils.instruments import drum
 from utils.midi import DRUM_CHANNEL
@@ -200,7 +200,7 @@ def score_part(player: Player, known: dict[int, Head], name: str) -> Element:
 
 
 def write(piece: Piece, path: Path, title: str) -> None:
-    """Write a piece as MusicXML, on the GRID. Raises OSError, and UserError for a piece that is too long."""
+    """Write a piece as MusicXML, on the GRID. Raises UserError if it is too long or cannot be written."""
     bars = theory.bars(piece.bars(), piece.onset, piece.ticks_per_quarter)
     if max(len(bars), bars[-1].end / GRID) > LONGEST:
         raise UserError(f"it has more than {LONGEST:,} quarter notes or bars, which is too long for a score")
@@ -216,4 +216,4 @@ def write(piece: Piece, path: Path, title: str) -> None:
     work = tag("work", tag("work-title", printable(title)))
     root = tag("score-partwise", work, tag("part-list", *listed), *parts, version="4.0")
     ElementTree.indent(root)
-    ElementTree.ElementTree(root).write(path, "utf-8", xml_declaration=True)
+    files.write(path, ElementTree.tostring(root, "utf-8", xml_declaration=True))

@@ -1,6 +1,7 @@
 """The piano roll of a piece: a picture of its notes against bars and beats, in systems as a score has. Each part has a
 colour; drums have a strip of their own. Shapes: N notes, S systems."""
 
+import io
 import warnings
 from collections import Counter
 from dataclasses import replace
@@ -11,7 +12,7 @@ import numpy as np
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure  # not pyplot, which would look for a screen
 
-from utils import theory
+from utils import files, theory
 from utils.instruments import FAMILIES, drum, numbered
 from utils.output.systems import COLUMNS, LEFT, LEGEND, RIGHT, SHADE, TOP, WIDTH, Page, keys, sounding, systems
 from utils.piece import Piece
@@ -156,14 +157,15 @@ def draw(figure: Figure, piece: Piece, title: str, about: str, prior: Piece | No
     figure.set_size_inches(WIDTH, page.axes.get_ylim()[0])  # last: to measure words, matplotlib makes a whole picture
 
 
-def write(piece: Piece, path: Path, about: str, prior: Piece | None = None, title: str | None = None) -> None:
+def write(piece: Piece, path: Path, about: str, prior: Piece | None = None) -> None:
     """A PNG of the notes of a piece against its bars and beats, in systems as a score has, each with the keys that it
-    needs; `about` is the line under the title, which is by default the file's name. The notes of `prior`, which are
+    needs; `about` is the line under the title, the file's name. The notes of `prior`, which are
     also in `piece`, have another colour, or another ground if there are several parts, and a line stands where they
-    end; where new ones stand between them, the bars without new ones have another ground. Raises OSError if it cannot
+    end; where new ones stand between them, the bars without new ones have another ground. Raises UserError if it cannot
     be written."""
-    figure = Figure(dpi=DPI)
+    figure, picture = Figure(dpi=DPI), io.BytesIO()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # letters of a file's name that the font lacks
-        draw(figure, piece, path.stem if title is None else title, about, prior)
-        figure.savefig(path, dpi=DPI)
+        draw(figure, piece, path.stem, about, prior)
+        figure.savefig(picture, dpi=DPI)
+    files.write(path, picture.getvalue())

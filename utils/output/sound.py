@@ -1,12 +1,14 @@
 """Piece -> WAV file, by the synthesizer of symusic and a soundfont."""
 
 import importlib.util
+import io
 import mmap
 import wave
 from pathlib import Path
 
 import numpy as np
 
+from utils import files
 from utils.errors import UserError
 from utils.piece import Piece
 
@@ -84,10 +86,11 @@ def samples(piece: Piece, soundfont: str = "") -> np.ndarray:
 
 
 def write(piece: Piece, path: Path, soundfont: str = "") -> None:
-    """Write a piece as a stereo WAV file of 16 bits. Raises UserError as `samples`, and OSError."""
-    sound = samples(piece, soundfont)
-    with open(path, "wb") as raw, wave.open(raw, "wb") as file:
+    """Write a piece as a stereo WAV file of 16 bits. Raises UserError as `samples` and `files.write`."""
+    sound, content = samples(piece, soundfont), io.BytesIO()
+    with wave.open(content, "wb") as file:
         file.setnchannels(2)
         file.setsampwidth(2)
         file.setframerate(RATE)
         file.writeframes(sound)
+    files.write(path, content.getbuffer())

@@ -4,6 +4,8 @@ The event files are made with the tensorboard package alone, without TensorFlow,
 same. Layout: tensorboard/compat/proto/event.proto and summary.proto.
 """
 
+import os
+import socket
 import struct
 import tempfile
 import time
@@ -54,12 +56,15 @@ class Board:
             return
         try:
             from tensorboard.compat.proto import event_pb2, summary_pb2
-            from tensorboard.summary.writer.event_file_writer import EventFileWriter
+            from tensorboard.summary.writer.record_writer import RecordWriter
 
             self.event, self.summary = event_pb2.Event, summary_pb2.Summary
             folder = folder_of(logs, weights, resumed)
             folder.mkdir(parents=True, exist_ok=True)
-            self.writer = EventFileWriter(str(folder), flush_secs=5)
+            # Not tensorboard's EventFileWriter: its thread dies loudly where a disk is full.
+            name = f"events.out.tfevents.{int(time.time()):010d}.{socket.gethostname()}.{os.getpid()}"
+            self.writer = RecordWriter((folder / name).open("ab"))
+            self.write(file_version="brain.Event:2")
             print(f"watch and hear it learn: tensorboard --logdir {logs}")
         except ImportError:
             print("to watch and hear it learn: pip install tensorboard")
@@ -74,10 +79,15 @@ class Board:
             return
         fields = {tag: value if isinstance(value, dict) else {"simple_value": value} for tag, value in values.items()}
         summary = self.summary(value=[self.summary.Value(tag=tag, **field) for tag, field in fields.items()])
+        self.write(step=step, summary=summary)
+
+    def write(self, **event: object) -> None:
+        """Write an event with these fields."""
         try:
-            self.writer.add_event(self.event(wall_time=time.time(), step=step, summary=summary))
-        except Exception as error:  # TensorFlow, if installed, writes the files, and raises errors of its own
-            print(f"nothing more is logged: {error}")
+            self.writer.write(self.event(wall_time=time.time(), **event).SerializeToString())
+            self.writer.flush()
+        except OSError as error:
+            print(f"nothing more is logged: {error.strerror}")
             self.writer = None
 
     def update(self, number: int, losses: dict[str, float]) -> None:
@@ -105,12 +115,15 @@ class Board:
             return
         kept, how = checkpoint.load(weights), Sampling(TEMPERATURE, seed=SEED)
         (made,) = compose.new_pieces(Stepper(kept), compose.openings(kept, 1, SEED), how, Wanted(NOTES))
-        with tempfile.TemporaryDirectory() as folder:
-            path = Path(folder, f"epoch {row['epoch']}.mid")
-            beside.write_beside(path, made.piece, SHOWN, f"{row['train']:.3f} nats in training")
-            self.add(row["updates"], {f"sample/{file.suffix[1:]}": message_of(file) for file in Path(folder).iterdir()})
+        try:
+            with tempfile.TemporaryDirectory() as folder:
+                path = Path(folder, f"epoch {row['epoch']}.mid")
+                beside.write_beside(path, made.piece, SHOWN, f"{row['train']:.3f} nats in training")
+                self.add(row["updates"], {f"sample/{f.suffix[1:]}": message_of(f) for f in Path(folder).iterdir()})
+        except OSError as error:
+            print(f"the sample of epoch {row['epoch']} is not logged: {error.strerror}")
 
     def close(self) -> None:
-        """Write what is not yet in the file, and end it."""
+        """End the file."""
         if self.writer:
             self.writer.close()

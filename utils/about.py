@@ -1,0 +1,193 @@
+"""What a weights file says beside its weights: the one description of it, by which each file is checked on loading.
+
+A form says what a value may be: a range or a set of integers; a tuple of choices; `Real`; a type; a function that says
+whether a value is right; a list with the form of its items; a dict with the form of each key, of which those that end
+in '?' may be missing. The key `str` stands for all other keys.
+"""
+
+import json
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any
+
+from utils import theory
+from utils.events import FIRST_DRUM, KNOWN_STREAMS, LONGEST_BAR, Representation, derived, pitches
+from utils.heads import CELLS, HEADS, Shape
+from utils.parts import ALIKE, DRUMS, Class
+from utils.vocabulary import Vocabulary
+
+LONGEST = 2**25  # characters of JSON: the names of half a million pieces; in memory it may be twenty times as large
+MOST_CLASSES = 2**17  # of a stream
+# The most that train.py takes, and that a file may say: more than any computer could train.
+MOST = {"grid": 960, "max_beats": 1000, "layers": 64}
+MOST |= dict.fromkeys(("units", "embedding", "hidden", "surroundings"), 2**16)
+SIZES = {name: range(1, most + 1) for name, most in MOST.items()}
+
+
+@dataclass(frozen=True)
+class Real:
+    """A finite number."""
+
+    low: float = -1e300
+    high: float = 1e300
+
+
+def is_name(value: Any) -> bool:
+    """Whether it is a text that can be written, and name a file; halves of characters cannot (Unicode, surrogates) but
+    for those that stand for bytes of an undecodable name (PEP 383)."""
+    return isinstance(value, str) and bool(re.fullmatch("[^\0\ud800-\udc7f\udd00-\udfff]{0,1000}", value))
+
+
+def is_metre(value: Any) -> bool:
+    """Whether it is a metre as MIDI has it, [numerator, denominator] in a byte each."""
+    parts = [range(1, 256), frozenset(2**k for k in range(8))]
+    return isinstance(value, list) and len(value) == 2 and all(map(fits, value, parts))
+
+
+def is_metre_of_all(value: Any) -> bool:
+    """Whether it is a value of the setting METRE. Raises UserError for a text that is none."""
+    return value == "" or isinstance(value, str) and bool(theory.metre(value))
+
+
+def is_chord(value: Any) -> bool:
+    """Whether it is a name as by `events.chord_name`."""
+    name = r"(?:[A-G]|[CDFGA]#)-?\d"
+    named = isinstance(value, str) and re.fullmatch(rf"{name}(?:\.{name}){{0,127}}", value, re.ASCII)
+    return bool(named) and all(pitch in range(FIRST_DRUM) for pitch in pitches(value))
+
+
+def is_player(value: Any) -> bool:
+    """Whether it is [value of the part stream, what is known of that part]."""
+    if not (isinstance(value, list) and len(value) == 2 and fits(value[0], PART) and isinstance(value[1], list)):
+        return False
+    return len(value[1]) == len(Class._fields) and fits(dict(zip(Class._fields, value[1], strict=True)), PLAYER)
+
+
+ANY = range(2**62)
+STEPS = MOST["grid"] * MOST["max_beats"]
+PART = frozenset({DRUMS, *range(ALIKE, 129 * ALIKE)})  # see `parts.player`
+NOTE = range(2 * FIRST_DRUM)
+PLAYER = {"name": is_name, "low": NOTE, "high": NOTE, "mean": Real(0, 2 * FIRST_DRUM), "alone": bool}
+VALUES = {"offset": range(STEPS + 1), "part": PART, "duration": range(1, STEPS + 1), "velocity": range(128)}
+NOTES = {"split": NOTE, "class": is_chord}  # the values of the note stream
+REPRESENTATION = {"grid": SIZES["grid"], "chords": tuple(NOTES), "max_beats": SIZES["max_beats"], "pedal?": bool}
+REPRESENTATION |= {"metre?": is_metre_of_all}
+SETTINGS = {"midi_dir": is_name, "streams": [KNOWN_STREAMS], "transpose": ANY, "split": ANY, "heads": HEADS}
+SHAPE = {name: SIZES[name] for name in ("layers", "units", "embedding", "hidden", "surroundings")}
+SHAPE |= {"sees": {str: [str]}, "dropout": Real(0, 1), "numbers": [("offset", "duration")], "cell": tuple(CELLS)}
+PHASE = range(LONGEST_BAR * MOST["grid"])
+OPENING = {"name": str, "event": ANY, "metre": is_metre, "classes": {str: [range(MOST_CLASSES)]}, "phase": [PHASE]}
+OPENING |= {"parts?": [PART], "style?": str}
+ABOUT = {
+    "settings": REPRESENTATION | SETTINGS | {"start_from?": str},
+    "shape": SHAPE,
+    "vocabulary": REPRESENTATION | {"values": {str: list}, "players?": [is_player], "styles?": [str]},
+    "metre": is_metre,
+    "split": {"train": [str], "held_out": [str]},
+    "learnt_before?": [str],
+    "openings": [OPENING],
+    "history": [{"epoch": ANY, "updates": ANY, "seconds": Real(0), "train": Real(), "score": Real(), str: Real()}],
+}
+
+
+class Misfit(Exception):
+    """What a weights file says cannot be; the message says where."""
+
+
+def misfit(value: Any, form: Any) -> str | None:
+    """Where in a value something is not of its form, such as '.openings[3].metre', '' for all of it; None if it is."""
+    if isinstance(form, list):
+        if not isinstance(value, list):
+            return ""
+        inside = ((i, misfit(item, form[0])) for i, item in enumerate(value))
+        return next((f"[{i}]{where}" for i, where in inside if where is not None), None)
+    if isinstance(form, dict):
+        return misfit_in_dict(value, form) if isinstance(value, dict) else ""
+    if isinstance(form, range | frozenset):
+        right = type(value) is int and value in form  # True is not 1
+    elif isinstance(form, Real):
+        right = type(value) in (int, float) and form.low <= value <= form.high
+    elif isinstance(form, tuple):
+        right = value in form
+    else:
+        right = isinstance(value, form) if isinstance(form, type) else form(value)
+    return None if right else ""
+
+
+def misfit_in_dict(value: dict, form: dict) -> str | None:
+    """As `misfit`, in the keys of a dict."""
+    forms = {key.removesuffix("?"): inner for key, inner in form.items() if key is not str}
+    missing = [key for key in form if key is not str and key not in value and not key.endswith("?")]
+    if missing:
+        return f".{missing[0]}"
+    for key, item in value.items():
+        inner = forms.get(key, form.get(str))
+        if inner is not None and (where := misfit(item, inner)) is not None:
+            return f".{key[:40]}{where}"
+    return None
+
+
+def fits(value: Any, form: Any) -> bool:
+    return misfit(value, form) is None
+
+
+def agreements(about: dict) -> Iterator[tuple[str, bool]]:
+    """What must agree with the rest where each part has its form: its place, and whether it does."""
+    said = about["vocabulary"]
+    values, players, styles = said["values"], said.get("players", []), said.get("styles", [])
+    how, streams = Representation.of({**said, "streams": values}), list(values)
+    known = {"offset", "note", "duration"} <= set(streams) <= set(KNOWN_STREAMS)
+    in_order = streams[:1] == ["offset"] and ("part" not in streams or streams[1] == "part")
+    yield ".vocabulary.values", known and in_order and how.streams == tuple(streams)
+    yield ".settings", Representation.of(about["settings"]) == how
+    for stream, some in values.items():
+        form = VALUES.get(stream, NOTES[how.chords])
+        right = 0 < len(some) <= MOST_CLASSES and fits(some, [form]) and all(a < b for a, b in pairwise(some))
+        yield f".vocabulary.values.{stream}", right
+    yield ".vocabulary.players", [value for value, _ in players] == values.get("part", [])
+    yield ".vocabulary.styles", len(set(styles)) == len(styles)
+    sees, source = about["shape"]["sees"], derived(streams)
+    yield ".shape.sees", list(sees) == streams
+    for i, stream in enumerate(streams):
+        before = {name for name in (*streams, *source) if source.get(name, name) in streams[:i]}
+        yield f".shape.sees.{stream}", set(sees[stream]) <= before and len(set(sees[stream])) == len(sees[stream])
+    yield ".history", bool(about["history"])
+    yield ".openings", bool(about["openings"])
+    for i, opening in enumerate(about["openings"]):
+        classes, phase = opening["classes"], opening["phase"]
+        right = classes.keys() == values.keys() and all(len(some) == len(phase) for some in classes.values())
+        right = right and all(max(some, default=0) < len(values[stream]) for stream, some in classes.items())
+        yield f".openings[{i}].classes", right
+        yield f".openings[{i}].phase", max(phase, default=0) < LONGEST_BAR * how.grid
+        yield f".openings[{i}].parts", set(opening.get("parts", [None] if players else [])) <= {v for v, _ in players}
+        yield f".openings[{i}].style", opening.get("style", None if styles else "") in ("", *styles)
+
+
+def refuse(constant: str) -> None:
+    raise Misfit(f"it holds {constant}, which is no number")
+
+
+def parsed(text: bytes) -> dict:
+    """What the JSON says, whatever that is, as long as its format is a number. Raises Misfit."""
+    if len(text) > LONGEST:
+        raise Misfit("it says too much beside its weights")
+    try:
+        about = json.loads(text, parse_constant=refuse)
+    except (ValueError, RecursionError):
+        raise Misfit("about is no JSON") from None
+    if not fits(about, {"format": ANY}):
+        raise Misfit("its format is missing")
+    return about
+
+
+def checked(about: dict) -> tuple[Vocabulary, Shape]:
+    """The vocabulary and the network that a weights file describes. Raises Misfit that says where it makes no
+    sense."""
+    where = misfit(about, ABOUT)
+    if where is None:
+        where = next((place for place, right in agreements(about) if not right), None)
+    if where is not None:
+        raise Misfit(f"{where[1:]} is missing or makes no sense")
+    return Vocabulary.from_json(about["vocabulary"]), Shape(**about["shape"])

@@ -213,6 +213,7 @@ CLOUDED = [(0, 60, 96, 127, 0, False)]
         (file_of(b"\0\x90\x3c\x40\x60" + END[1:]), READ, False),  # a note without end
         (file_of(b"\0\xff\3\4Fl\xf6t" + NOTE + END), READ, False),
         (file_of(b"\0\xff\x58\4\0\xff\0\0\0\xff\x58\4\4\xff\0\0\0\xff\x58\1\4" + NOTE + END), READ, False),
+        (file_of(b"\0\xff\x58\4\4\x08\0\0" + NOTE + END), READ, False),  # in 4/256
         (file_of(b"\0\xff\x59\2\x7f\5\0\xff\x51\0\0\xff\x51\3\0\0\0" + NOTE + END), READ, False),
         (file_of(b"\0\x90\x3c\0" + NOTE + END), READ, False),
         (file_of(*[NOTE + END] * 300), READ * 300, False),

@@ -30,6 +30,7 @@ DRUM_CHANNEL = 9  # "channel 10" of the General MIDI standard, counted from 0
 SHARED_CHANNEL = 15  # the last of the 16, for all parts that find no channel of their own
 PEDAL = 64  # the controller that is a sustain pedal, down from the value 64 on (MIDI 1.0, controllers 64 to 69)
 LONGEST_NAME = 60  # characters of a part's name
+FINEST = 128  # the shortest note value in which a metre counts; MIDI could say 2^255
 DAMAGED = "it is cut short or damaged"
 
 
@@ -106,9 +107,8 @@ def parse(data: bytes, channels: bool = False) -> Piece:
     if min(onset.min(), duration.min()) < 0 or (onset + duration).max() > chunks.LONGEST * ticks:
         raise ValueError(chunks.TOO_LONG)
     tempos = in_order((t.time, t.mspq) for s in scores for t in s.tempos if t.mspq > 0)
-    metres = in_order(
-        (m.time, m.numerator, m.denominator) for s in scores for m in s.time_signatures if m.numerator and m.denominator
-    )
+    counted = [m for s in scores for m in s.time_signatures if m.numerator and 0 < m.denominator <= FINEST]
+    metres = in_order((m.time, m.numerator, m.denominator) for m in counted)
     keys = in_order((k.time, k.key, int(k.tonality)) for s in scores for k in s.key_signatures if -7 <= k.key <= 7)
     part = np.repeat(numbers, [len(row["time"]) for row in rows])
     columns = onset, pitch, duration, velocity, part

@@ -14,4 +14,4 @@ def test_faults_are_seen(monkeypatch):
         raise ValueError("it is damaged")
 
     monkeypatch.setattr(damage.midi, "parse", broken)
-    assert set(damage.faults(damage.outcomes(first=0, count=20)).values()) == {damage.REFUSED}
+    assert set(damage.faults({i: damage.outcome(i) for i in range(20)}).values()) == {damage.REFUSED}

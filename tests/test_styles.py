@@ -112,7 +112,7 @@ def test_the_styles_are_in_the_weights_file(weights: Path):
 
 
 def test_no_styles_if_they_are_not_wanted(folder: Path, weights: Path, tmp_path: Path, monkeypatch):
-    with pytest.raises(UserError, match="--styles True, not False"):
+    with pytest.raises(UserError, match="--styles, not --no-styles"):
         learn("--midi-dir", folder, "--weights", weights, "--validation", "0", "--resume", "--no-styles")
 
     def not_built(vocabulary: Vocabulary, *more: object) -> None:

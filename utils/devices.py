@@ -60,7 +60,8 @@ def settle(args: SimpleNamespace) -> None:
     on; let all devices learn as one; and if this is not the first of several processes, let it neither speak nor write.
     Raises UserError for a batch that the devices cannot share. To be called before a network is built."""
     args.batch_size = args.batch_size or (BATCH_SIZE_ON_GPU if ON_GPU else BATCH_SIZE)
-    args.learning_rate = args.learning_rate or LEARNING_RATE * (args.batch_size / BATCH_SIZE) ** (1 / 3)
+    if args.learning_rate is None:
+        args.learning_rate = LEARNING_RATE * (args.batch_size / BATCH_SIZE) ** (1 / 3)
     keras.config.set_dtype_policy("mixed_bfloat16" if args.precision == "bfloat16" else "float32")
     if BACKEND == "jax" and len(NAMES) > 1:
         if args.batch_size % len(NAMES):

@@ -42,7 +42,7 @@ def read_source(path: Path, folder: str, how: Representation, salt: int) -> Sour
 def read_apart(path: Path, name: str) -> Piece:
     """`midi.read` in a process of its own, for a program that shall outlive whatever it is given. Raises UserError as
     that does, and if the file makes its reader crash."""
-    [piece] = apart.each(functools.partial(midi.read, name=name), [path], start="spawn")
+    [piece] = apart.each(functools.partial(midi.read, name=name), [path])
     if piece is None:
         raise UserError(f"{name} cannot be used: {apart.CRASHED}.")
     return piece

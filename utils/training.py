@@ -2,6 +2,7 @@
 
 import contextlib
 import math
+import os
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -60,7 +61,7 @@ def check(args: SimpleNamespace) -> None:
         settings.at_most(name, getattr(args, name), most)
     shares, rates = "validation dropout", "learning_rate weight_decay clip_norm"
     for name in f"batch_size transpose minutes patience warm_up seed {rates} {shares}".split():
-        settings.at_least(name, getattr(args, name), 0)
+        settings.at_least(name, getattr(args, name) or 0, 0)
     settings.at_most("seed", args.seed, 2**32 - 1)
     for name in shares.split():
         if getattr(args, name) >= 1:
@@ -95,6 +96,9 @@ def alone(weights: str) -> Iterator[None]:
     """While it is open, nobody else can train these weights; what killed runs left unfinished beside them is removed.
     Raises UserError if another process trains them."""
     path = Path(weights)
+    if int(os.environ.get("KERAS_DISTRIBUTION_PROCESS_ID", 0)):
+        yield  # one of several processes that train together, of which the first alone writes
+        return
     refusal = f"{weights} is being trained by another process: let it end, or write others with --weights."
     with files.alone(path.with_name(f".{path.name.removesuffix('.weights.h5')}.lock"), refusal):
         files.sweep(path.parent)

@@ -330,7 +330,7 @@ def test_an_exact_instrument_is_not_commented_on(capsys):
     assert capsys.readouterr().out == ""
 
 
-@pytest.mark.parametrize("part", ["read", "train", "sample", "prior", "memory", "render"])
+@pytest.mark.parametrize("part", ["read", "all"])
 def test_the_benchmark_measures_each_part(part: str):
     """At toy size: what it prints is there and is above 0. How fast is no business of a test."""
     sizes = "--files 1 --updates 2 --ancestor-updates 1 --ancestor-notes 1 --repeat 1 --notes 100 --window 10"
@@ -339,15 +339,13 @@ def test_the_benchmark_measures_each_part(part: str):
     result = run("benchmark.py", "--part", part, *(["--quick"] if part == "read" else []), *flags)
     assert result.returncode == 0, result.stderr
     measured = json.loads(result.stdout.splitlines()[-1])
-    expected = {
-        "read": {"read_ratio", "read_limit_share"},
-        "train": {"train_ratio", "train_targets_per_second", "train_limit_share"},
-        "sample": {"notes_per_second", "notes_per_second_64", "notes_per_second_limit_share", "score_seconds_100"},
-        "prior": {"prior_seconds", "prior_ratio", "prior_limit_share"},
-        "memory": {"train_peak_gb", "train_update_ratio"},
-        "render": {"wav_seconds", "picture_seconds"},
-    }
-    assert expected[part] <= set(measured)
+    reading = {"read_ratio", "read_limit_share"}
+    others = {"train_ratio", "train_targets_per_second", "train_limit_share"}
+    others |= {"notes_per_second", "notes_per_second_64", "notes_per_second_limit_share", "score_seconds_100"}
+    others |= {"prior_seconds", "prior_ratio", "prior_limit_share", "train_peak_gb", "train_update_ratio"}
+    others |= {"wav_seconds", "picture_seconds"}
+    assert measured.keys() >= (reading | others if part == "all" else reading)
+    assert part == "all" or not others & measured.keys()
     assert all(value > 0 for value in measured.values())
 
 

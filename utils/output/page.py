@@ -183,9 +183,9 @@ class Page:
                 path = asked[self.upload] if source == UPLOADED else self.bundled[source]
                 if path is None:
                     raise UserError("Choose a MIDI file (.mid, .midi or .kar) to begin with.")
-                if source == UPLOADED:
-                    visitor.upload = Path(path)
-                piece = read_apart(path, Path(path).name)  # the visitor knows no folder of it
+                path = Path(path)  # not Gradio's text, for which the process that reads it would start Gradio
+                visitor.upload = path if source == UPLOADED else visitor.upload
+                piece = read_apart(path, path.name)  # the visitor knows no folder of it
             visitor.prior = piece
         except UserError as error:
             problem = self.said(str(error))

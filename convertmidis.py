@@ -18,7 +18,7 @@ from types import SimpleNamespace
 
 from tqdm import tqdm
 
-from utils import files, midi, settings, workers
+from utils import apart, files, midi, settings, workers
 from utils.errors import DiskFull, NotWritten, UserError
 from utils.formats import SCORE_ENDINGS, frames
 
@@ -148,7 +148,7 @@ def main(args: SimpleNamespace) -> None:
     targets = plan(args.source, args.corpus, out)
     present = {path for path, target in targets.items() if is_there(path, target) and not args.overwrite}
     targets = {path: target for path, target in targets.items() if path not in present}
-    count = min(args.workers or os.cpu_count() or 1, 61)  # Windows can wait for 61 processes at the most
+    count = min(args.workers or os.cpu_count() or 1, apart.MOST_PROCESSES)
     work = functools.partial(convert, frame=args.frame, merge=args.merge)
     sweep(out)
     try:

@@ -330,6 +330,16 @@ def test_an_exact_instrument_is_not_commented_on(capsys):
     assert capsys.readouterr().out == ""
 
 
+@pytest.mark.parametrize("how", [["--notes", 8], ["--fill", "1"]])
+def test_that_a_prior_is_damaged_is_said_once(weights: Path, tmp_path: Path, how: list):
+    cut = tmp_path / "cut.mid"
+    cut.write_bytes((ROOT / "samples" / "prior.mid").read_bytes()[:400])
+    flags = ["--prior", cut, "--out", tmp_path / "out", "--no-wav", "--no-picture", *how]
+    result = run("predict_with_prior.py", "--weights", weights, *flags)
+    assert result.returncode == 0, result.stderr
+    assert result.stdout.count("it is cut short or damaged: the 36 notes that can be read are used") == 1
+
+
 @pytest.mark.parametrize("part", ["read", "all"])
 def test_the_benchmark_measures_each_part(part: str):
     """At toy size: what it prints is there and is above 0. How fast is no business of a test."""

@@ -103,4 +103,6 @@ def agreed(*numbers: float) -> tuple[float, ...]:
 def own(batch: Any) -> Any:
     """The rows that the devices of this process learn from, of the arrays (B, ...) of a batch: all processes cut the
     same batches, so that several machines learn what one would."""
+    if PROCESSES == 1:
+        return batch
     return keras.tree.map_structure(lambda array: np.array_split(array, PROCESSES)[PROCESS], batch)

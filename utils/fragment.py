@@ -59,11 +59,10 @@ def counted(vocabulary: Vocabulary, prior: Piece, name: str) -> tuple[Piece, lis
 
 
 def remarks(vocabulary: Vocabulary, prior: Piece, name: str) -> list[str]:
-    """Sentences on what the network hears otherwise than it is in a fragment, which they call `name`. Raises UserError
-    if it can hear nothing of it."""
-    _, sentences = counted(vocabulary, prior, name)
-    heard, _, more = ensemble.hear(vocabulary, prior)
-    return [*sentences, *more, *unknown_values(vocabulary, heard, name)]
+    """Sentences on what the network hears otherwise than it is in a fragment, which they call `name`, beside how its
+    bars are `counted`. Raises UserError if it can hear nothing of it."""
+    heard, _, sentences = ensemble.hear(vocabulary, prior)
+    return [*sentences, *unknown_values(vocabulary, heard, name)]
 
 
 def unknown_values(vocabulary: Vocabulary, heard: Events, name: str) -> list[str]:

@@ -27,9 +27,10 @@ COUNT = 1  # pieces to write, the likeliest first; they are made side by side, s
 OPENING = "random"  # random: a passage of the training music sets the scene; none: from silence
 STYLE = ""  # sub-folder of the training music to play like, or several: haydn:0.7,bach:0.3 ('': that of the opening)
 INCLUDE_OPENING = False  # let that passage stand before the new music
+FORM_OF = "opening"  # whose bars come again as its do: opening, the piece of that passage; none; or a MIDI file
 METRE = ""  # metre of the music, such as 3/4 or 6/8 ('': that of the passage)
 # ---- in which key
-KEY = ""  # key of the music, such as D minor or Eb ('': whatever comes)
+KEY = ""  # key of the music, such as D minor or Eb ('': that of the passage; none: whatever comes)
 SCALE = ""  # scale instead of that of the key, such as dorian or D dorian (without a tonic: on that of the passage)
 KEY_STRENGTH = 0.5  # how much less likely notes outside of it are made, in nats; less so where the music modulates
 KEY_LOCK = False  # no note outside of it at all, drums apart
@@ -75,7 +76,8 @@ def main(args) -> None:
     style = styles.asked(weights.vocabulary, args.style)
     weights, args.opening = control.suited(weights, key, metre, args.opening)
     begun = compose.openings(weights, args.count, how.seed, args.opening, players, style)
-    home = control.after_openings(args, key, begun, weights.vocabulary)
+    begun = control.formed(begun, args.form_of, weights.vocabulary)
+    home = control.after_openings(args, key, begun)
     wanted = Wanted(
         **compose.length_of(args, tempo),
         players=players,

@@ -7,7 +7,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from unittest.mock import patch
 
@@ -18,9 +18,9 @@ from filelock import FileLock
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from utils import dataset, midi, settings  # noqa: E402  (the path comes first)
+from utils import dataset, midi, settings, theory  # noqa: E402  (the path comes first)
 from utils.heads import Shape  # noqa: E402
-from utils.piece import Part, Piece  # noqa: E402
+from utils.piece import COLUMNS, Part, Piece  # noqa: E402
 from utils.vocabulary import Vocabulary  # noqa: E402
 
 LONGEST = (
@@ -85,6 +85,14 @@ def band_piece(seed: int, bars: int = 4) -> Piece:
         rows += [(tick, int(rng.choice([36, 38])), 60, 100, 4), (tick + 240, 42, 60, 60, 4)]
     parts = [Part("Flute", 73), Part("", 40), Part("", 40), Part("Bass", 33), Part("Kit", 0, drums=True)]
     return make_piece(rows, parts=parts, time_signatures=[(0, 4, 4)], tempos=[(0, 500_000)])
+
+
+def twice(piece: Piece) -> Piece:
+    """The piece, and behind its last bar all of it again."""
+    start, *metre = piece.bars(int((piece.onset + piece.duration).max()))[-1]
+    after = {"onset": piece.onset + start + theory.bar_length(metre, piece.ticks_per_quarter)}
+    columns = {name: np.append(getattr(piece, name), after.get(name, getattr(piece, name))) for name in COLUMNS}
+    return replace(piece, **columns).sorted()
 
 
 def about_of(vocabulary: Vocabulary, shape: Shape, sources: list[dataset.Source]) -> dict:

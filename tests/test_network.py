@@ -5,9 +5,9 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from conftest import about_of, band_piece, random_piece
+from conftest import about_of, band_piece, random_piece, twice
 
-from utils import checkpoint, dataset, events, network
+from utils import checkpoint, control, dataset, events, network
 from utils.events import END_STREAM, Representation
 from utils.heads import FADING, NEAR, Shape
 from utils.measure import likelihood
@@ -36,7 +36,7 @@ def build(
     """A small network with random weights, its weights file read back, and two pieces, which are in these folders."""
     how = Representation(streams, chords=chords)
     make = band_piece if how.has_parts else random_piece
-    pieces = [events.from_piece(make(seed), how) for seed in range(2)]
+    pieces = [events.from_piece(twice(make(seed)), how) for seed in range(2)]  # so that bars come again
     sources = [dataset.Source(f"{folders[i]}{i}", i / 9, pieces[i]) for i in range(2)]
     vocabulary = build_vocabulary(pieces, how, 3, dataset.styles_of(sources))
     sizes = {
@@ -54,20 +54,21 @@ def build(
     for weight in trainer.trainable_variables:  # larger than they start, so that mistakes show
         weight.assign(np.random.default_rng(1).normal(0, 0.5, weight.shape))
     checkpoint.save(path, scorer, about_of(vocabulary, shape, sources))
-    return trainer, scorer, shape, dataset.encode(sources, vocabulary), Stepper(checkpoint.load(path))
+    return trainer, scorer, shape, dataset.encode(sources, vocabulary), Stepper(checkpoint.load(path)), sources
 
 
 @pytest.mark.parametrize(("chords", "heads", "layers", "streams", "cell", "folders"), CELLS)
 def test_stepping_gives_the_same_distributions(chords, heads, layers, streams, cell, folders, tmp_path: Path):
     path = tmp_path / "a.weights.h5"
-    _, scorer, shape, corpus, stepper = build(chords, heads, layers, streams, path, cell, folders)
+    _, scorer, shape, corpus, stepper, sources = build(chords, heads, layers, streams, path, cell, folders)
     length = int(np.diff(corpus.first).min()) - 1
     pieces = np.arange(2)
     told = np.zeros((2, corpus.vocabulary.hints), bool)
-    told[0, 1:] = True  # of the first piece who plays and its style
+    told[0, 1:] = True  # of the first piece who plays, its form and its style
     inputs, weights = dataset.cut(corpus, pieces, corpus.first[:-1], length, told)
     nats, *_ = scorer.predict_on_batch({**inputs, **shape.silence(2)})
     state = stepper.start(2, (4, 4), inputs.get("condition", 0.0))
+    state = control.with_forms(state, [sources[0].events.form(), ()], np.zeros(2, int))
     for t in range(1, length + 1):
         before = state.style
         output, state = stepper.step(state)
@@ -98,7 +99,7 @@ def test_stepping_gives_the_same_distributions(chords, heads, layers, streams, c
 
 def test_all_classes_have_the_probability_that_keras_gives_them(tmp_path: Path):
     """The whole distribution of one step, class by class."""
-    _, scorer, shape, corpus, stepper = build(*CASES[0], tmp_path / "a.weights.h5")
+    _, scorer, shape, corpus, stepper, _ = build(*CASES[0], tmp_path / "a.weights.h5")
     inputs, _ = dataset.cut(corpus, np.array([0]), corpus.first[:1], 3)
     state = stepper.start(1, (4, 4))
     for t in (1, 2):
@@ -116,12 +117,12 @@ def test_all_classes_have_the_probability_that_keras_gives_them(tmp_path: Path):
 def test_what_is_told_of_the_end_and_where_home_is(tmp_path: Path):
     """Told to the stepper bar by bar as the corpus has it, from the start token on; and a window in the middle of a
     piece begins with all keys that were struck before it."""
-    *_, corpus, stepper = build(*CASES[0], tmp_path / "a.weights.h5")
+    *_, corpus, stepper, sources = build(*CASES[0], tmp_path / "a.weights.h5")
     first, length = corpus.first[:1], int(corpus.first[1]) - 1
     inputs, _ = dataset.cut(corpus, np.array([0]), first, length, told=True)
     assert len(set(inputs["remaining"][0])) > 3 and len(set(inputs["progress"][0])) > 3
-    bars = events.from_piece(random_piece(0)).bars
-    state = stepper.start(1, (4, 4))
+    bars = sources[0].events.bars
+    state = control.with_forms(stepper.start(1, (4, 4)), [sources[0].events.form()], np.zeros(1, int))
     assert state.last["remaining"] == events.NOT_TOLD["remaining"]
     state = ending(state, np.array([bars * 48]))
     for t in range(1, length):
@@ -138,14 +139,14 @@ def test_what_is_told_of_the_end_and_where_home_is(tmp_path: Path):
 
 
 def test_the_state_is_carried_from_chunk_to_chunk(tmp_path: Path, monkeypatch):
-    _, scorer, shape, corpus, _ = build(*CASES[1], tmp_path / "a.weights.h5")
+    _, scorer, shape, corpus, *_ = build(*CASES[1], tmp_path / "a.weights.h5")
     whole = likelihood.held_out_nats(scorer, corpus, shape)
     monkeypatch.setattr(likelihood, "CHUNK", 7)
     np.testing.assert_allclose(likelihood.held_out_nats(scorer, corpus, shape, most=1), whole, rtol=1e-4)
 
 
 def test_the_loss_counts_real_events_only(tmp_path: Path):
-    trainer, scorer, shape, corpus, _ = build(*CASES[0], tmp_path / "a.weights.h5")
+    trainer, scorer, shape, corpus, *_ = build(*CASES[0], tmp_path / "a.weights.h5")
     length = int(np.diff(corpus.first).max()) + 30  # every window is padded
     inputs, weights = dataset.cut(corpus, np.arange(2), corpus.first[:-1], length)
     nats = trainer.predict_on_batch({**inputs, **shape.silence(2)})
@@ -157,7 +158,7 @@ def test_the_loss_counts_real_events_only(tmp_path: Path):
 
 def test_the_ancestors_configuration_learns(tmp_path: Path):
     """Parallel heads, chords as classes: the loss falls."""
-    trainer, _, shape, corpus, _ = build("class", "parallel", 2, CASES[0][3], tmp_path / "a.weights.h5")
+    trainer, _, shape, corpus, *_ = build("class", "parallel", 2, CASES[0][3], tmp_path / "a.weights.h5")
     network.compile_trainer(trainer, corpus.vocabulary.streams, network.adamw(0.01, 0, 1.0))
     inputs, weights = dataset.cut(corpus, np.arange(2), corpus.first[:-1], 32)
     batch = {**inputs, **shape.silence(2)}
@@ -176,7 +177,7 @@ def test_heads_see_what_was_chosen_before_them():
     assert sees("parallel") == {"offset": (), "note": (), "duration": ()}
     assert sees("chained") == {
         "offset": (),
-        "note": ("offset", "phase", "remaining", "progress"),
-        "duration": ("offset", "note", "phase", "interval", "remaining", "progress"),
+        "note": ("offset", "phase", "remaining", "progress", "form"),
+        "duration": ("offset", "note", "phase", "interval", "remaining", "progress", "form"),
     }
     assert streams[0] == END_STREAM

@@ -2,9 +2,9 @@
 
 import numpy as np
 import pytest
-from conftest import band_piece, make_piece, random_piece
+from conftest import band_piece, make_piece, random_piece, twice
 
-from utils import dataset, events, recall
+from utils import dataset, events, form, recall
 from utils.events import Representation
 from utils.parts import Voices
 from utils.states import mapped
@@ -24,18 +24,22 @@ def repeating_piece(seed: int, chords: str = "split") -> events.Events:
     return events.from_piece(make_piece(rows, time_signatures=[(0, 3, 4)]), Representation(chords=chords))
 
 
+def corpus_of(pieces: list[events.Events], how: Representation = events.DEFAULT) -> dataset.Corpus:
+    sources = [dataset.Source(str(i), i / 9, piece) for i, piece in enumerate(pieces)]
+    corpus = dataset.encode(sources, build_vocabulary(pieces, how, 0))
+    # For `added`: what the form of each piece says, of its start token and its end nothing.
+    again = [np.pad(form.again(piece.form(), piece.bar), ((1, 1), (0, 0))) for piece in pieces]
+    corpus.matches.again = np.concatenate(again)
+    return corpus
+
+
 def encoded(chords: str = "split") -> dataset.Corpus:
     if chords == "parts":
-        pieces = [events.from_piece(band_piece(seed, 12)) for seed in range(2)]
-        vocabulary = build_vocabulary(pieces, Representation(), 0)
-        return dataset.encode([dataset.Source(str(i), i / 9, piece) for i, piece in enumerate(pieces)], vocabulary)
-    pieces = [
-        repeating_piece(1, chords),
-        events.from_piece(random_piece(3), Representation(chords=chords)),
-        repeating_piece(2, chords),
-    ]
-    vocabulary = build_vocabulary(pieces, Representation(chords=chords), 0)
-    return dataset.encode([dataset.Source(str(i), i / 9, piece) for i, piece in enumerate(pieces)], vocabulary)
+        return corpus_of([events.from_piece(twice(band_piece(seed, 12))) for seed in range(2)])
+    how = Representation(chords=chords)
+    return corpus_of(
+        [repeating_piece(1, chords), events.from_piece(random_piece(3), how), repeating_piece(2, chords)], how
+    )
 
 
 def start_of(corpus: dataset.Corpus, count: int = 1) -> tuple[recall.Past, Voices]:
@@ -49,7 +53,7 @@ def added(so_far: tuple[recall.Past, Voices], corpus: dataset.Corpus, at: np.nda
     event = {name: column[at] for name, column in corpus.inputs.items()} | other
     lasts = [vocabulary.steps(name)[event[name]] for name in ("offset", "duration")]
     voices = voices.after(vocabulary.part_of(event), vocabulary.top[event["note"]], *lasts, {})
-    return past.add(event, corpus.matches.bar[at], voices), voices
+    return past.add(event, corpus.matches.bar[at], corpus.matches.again[at], voices), voices
 
 
 def slow_last_time(classes: dict[str, np.ndarray], start: int, at: int, streams: tuple[str, ...], length: int) -> int:
@@ -75,11 +79,10 @@ def test_what_stood_some_bars_ago_is_found():
     """By hand: a bar of 3/4 that comes again a third lower, in chords of two."""
     rows = [(0, 60, 480), (0, 64, 480), (480, 65, 480), (960, 67, 480)]
     piece = events.from_piece(make_piece([*rows, (1440, 57, 480), (1440, 61, 480)], time_signatures=[(0, 3, 4)]))
-    vocabulary = build_vocabulary([piece], Representation(), 0)
-    corpus = dataset.encode([dataset.Source("a", 0, piece)], vocabulary)
+    corpus = corpus_of([piece])
     told = corpus.matches.recalled(np.arange(corpus.first[-1]))
     one_bar = len(recall.REPEATS)
-    offsets = vocabulary.values["offset"]
+    offsets = corpus.vocabulary.values["offset"]
     # Events 1 to 4 have no bar before them; event 5 (57) is lower than 60, the first note a bar ago, which comes next.
     assert (told["offset"][:5, one_bar] == recall.NOTHING).all()
     assert offsets[told["offset"][5, one_bar]] == 0 and told["interval"][5, one_bar] - REACH == 60 - 57
@@ -87,10 +90,25 @@ def test_what_stood_some_bars_ago_is_found():
     assert offsets[told["offset"][6, one_bar]] == 0 and told["interval"][6, one_bar] - REACH == 64 - 61
 
 
+def test_what_the_form_says_comes_again():
+    """By hand: four bars of quarter notes, of which the third is the same as the first."""
+    pitches = [60, 62, 64, 65, 71, 69, 67, 66, 60, 62, 64, 65, 50, 51, 53, 55]
+    piece = events.from_piece(make_piece([(480 * i, pitch, 480) for i, pitch in enumerate(pitches)]))
+    assert piece.form().tolist() == [0, 0, 2, 0]
+    corpus = corpus_of([piece])
+    told = corpus.matches.recalled(np.arange(1, 17), form=True)
+    # In the second bar it is known how the third begins (as far as there is such an offset), and in that how it goes on.
+    assert told["back"][:, recall.STREAKS].tolist() == [0] * 4 + [5, 6, 7, 8, 8, 8, 8] + [0] * 5
+    assert (told["interval"][7:11, recall.STREAKS] - REACH).tolist() == [60 - 66, 2, 2, 1]
+    assert (corpus.vocabulary.values["offset"][told["offset"][7:11, recall.STREAKS]] == 12).all()
+    assert (told["offset"][4:7, recall.STREAKS] == recall.NOTHING).all()
+    assert (corpus.matches.recalled(np.arange(17))["interval"][:, recall.STREAKS] == recall.NOTHING).all()
+
+
 @pytest.mark.parametrize("chords", ["split", "class", "parts"])
 def test_event_by_event_it_is_the_same(chords: str):
     corpus = encoded(chords)
-    expected = corpus.matches.recalled(np.arange(corpus.first[-1]))
+    expected = corpus.matches.recalled(np.arange(corpus.first[-1]), form=True)
     for start, end in zip(corpus.first[:-1], corpus.first[1:], strict=True):
         past = start_of(corpus)
         for at in range(start + 1, end - 1):
@@ -102,7 +120,7 @@ def test_event_by_event_it_is_the_same(chords: str):
 
 def test_one_past_may_go_on_in_several_ways():
     corpus = encoded()
-    expected = corpus.matches.recalled(np.arange(corpus.first[-1]))
+    expected = corpus.matches.recalled(np.arange(corpus.first[-1]), form=True)
     past = start_of(corpus)
     for at in range(corpus.first[0] + 1, corpus.first[1] - 1):
         added(past, corpus, np.array([at]), offset=np.array([0]))  # another way
@@ -139,8 +157,7 @@ def test_how_long_each_context_has_been_right():
     rows = [(i * 240, (60, 64, 67)[i % 3], 240) for i in range(40)]
     rows += [((40 + i) * 240, 40 + i * (i + 1) // 2, 240) for i in range(10)]  # wider and wider intervals
     piece = events.from_piece(make_piece(rows))
-    vocabulary = build_vocabulary([piece], Representation(), 0)
-    corpus = dataset.encode([dataset.Source("a", 0, piece)], vocabulary)
+    corpus = corpus_of([piece])
     past, rounds = start_of(corpus), []
     assert past[0].rounds() == [0]
     for at in range(1, len(rows) + 1):

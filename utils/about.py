@@ -14,6 +14,7 @@ from typing import Any
 
 from utils import theory
 from utils.events import FIRST_DRUM, KNOWN_STREAMS, LONGEST_BAR, Representation, derived, pitches
+from utils.form import FARTHEST
 from utils.heads import CELLS, HEADS, Shape
 from utils.parts import ALIKE, DRUMS, Class
 from utils.vocabulary import Vocabulary
@@ -79,11 +80,12 @@ SHAPE = {name: SIZES[name] for name in ("layers", "units", "embedding", "hidden"
 SHAPE |= {"sees": {str: [str]}, "dropout": Real(0, 1), "numbers": [("offset", "duration")], "cell": tuple(CELLS)}
 PHASE = range(LONGEST_BAR * MOST["grid"])
 OPENING = {"name": str, "event": ANY, "metre": is_metre, "classes": {str: [range(MOST_CLASSES)]}, "phase": [PHASE]}
-OPENING |= {"parts?": [PART], "style?": str}
+OPENING |= {"parts?": [PART], "style?": str, "form?": [range(-FARTHEST, FARTHEST + 1)]}
+VOCABULARY = {"values": {str: list}, "players?": [is_player], "styles?": [str], "told_form?": bool}
 ABOUT = {
     "settings": REPRESENTATION | SETTINGS | {"start_from?": str},
     "shape": SHAPE,
-    "vocabulary": REPRESENTATION | {"values": {str: list}, "players?": [is_player], "styles?": [str]},
+    "vocabulary": REPRESENTATION | VOCABULARY,
     "metre": is_metre,
     "split": {"train": [str], "held_out": [str]},
     "learnt_before?": [str],

@@ -1,5 +1,6 @@
 """From an opening or a fragment to new pieces: what generate_music.py, predict_with_prior.py and app.py share."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from types import SimpleNamespace
 
@@ -35,6 +36,7 @@ class Wanted:
     drums: bool = True  # with the drums of the opening
     style: styles.Shares = ()  # (): that of the opening; not told of a fragment
     programs: tuple[int, ...] = ()  # how the first parts sound, whatever they are; the others as they are
+    form: Sequence[int] = ()  # of a fragment and what follows it, see `form`
     home: Home | None = None  # the tonality of each opening, or of the fragment; None: whatever comes
     at_bar: bool = False  # what follows a fragment begins at the next bar line
     prepend: bool = False  # keep the opening or the fragment in front of the new notes
@@ -100,7 +102,8 @@ def openings(
 ) -> list[dict]:
     """What `count` new pieces begin after: random: passages that `dataset.passages` kept in the weights file, in an
     order that `seed` chooses, of the style that has the largest share if there are any, and of these those that have
-    the most parts in common with the `players`; none: silence, in the usual metre of the training music."""
+    the most parts in common with the `players`; none: silence, in the usual metre of the training music. Each says in
+    which `key` the passage is, also where silence has taken its place; None if in none."""
     kept = weights.about["openings"]
     main = {name for name, share in zip(weights.vocabulary.styles, style, strict=False) if share == max(style)}
 
@@ -111,6 +114,7 @@ def openings(
     least = min(map(unlike, kept))
     order = [i for i in np.random.default_rng(seed).permutation(len(kept)) if unlike(kept[i]) == least]
     chosen = [kept[order[i % len(order)]] for i in range(count)]
+    chosen = [{**one, "key": control.of_opening(one, weights.vocabulary)} for one in chosen]
     if opening == "none":
         empty = dict.fromkeys(weights.vocabulary.streams, [])
         silence = {"metre": weights.about["metre"], "classes": empty, "phase": [], "style": ""}
@@ -189,6 +193,7 @@ def new_pieces(network: Stepper, begun: list[dict], how: Sampling, wanted: Wante
     state = replace(state, past=recall.Past.empty(len(begun), network.vocabulary))
     tried = states.take(state, np.repeat(np.arange(len(begun)), wanted.tries))
     begin = first_bar(network, tried)
+    tried = control.with_forms(tried, [one.get("form", ()) for one in begun for _ in range(wanted.tries)], begin)
     if wanted.by_bars:
         how = how.constrained(constraints.no_onset_before(network, begin))
     how = how.constrained(*Players(network, np.repeat(masks, wanted.tries, axis=0)).constraints())
@@ -225,6 +230,7 @@ def continuations(
     heard, playing, _ = ensemble.hear(vocabulary, prior)
     mask = playing.mask(vocabulary)
     start = network.start(1, heard.metre(), styles.condition(vocabulary, mask, wanted.style))
+    start = control.with_forms(start, [wanted.form], np.zeros(1, int))
     state = network.read(start, vocabulary.encode(heard)[0], heard.phase)
     seam = int(events.to_steps(prior.onset[-1:], ticks, grid)[0])
     state.onset[:] = seam  # where its last note really is: the network may have heard shorter rests

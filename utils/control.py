@@ -1,14 +1,15 @@
-"""Key, scale and metre of new music: what is asked for, and how the openings and the sampler keep to it.
+"""Key, scale, metre and form of new music: what is asked for, and how the openings and the sampler keep to it.
 
 Shapes: B pieces side by side, V classes of a stream, E events.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from types import SimpleNamespace
 
 import numpy as np
 
-from utils import constraints, settings, theory, tonality
+from utils import constraints, events, form, midi, settings, theory, tonality
 from utils.checkpoint import Checkpoint
 from utils.constraints import Constraint
 from utils.errors import UserError
@@ -21,6 +22,7 @@ from utils.theory import Metre
 from utils.tonality import Tonality
 from utils.vocabulary import Vocabulary, nearest
 
+STRENGTH = 0.5  # see `Home.strength`: what the scripts have, too
 BEFORE = 1000  # notes that the network is told to have heard in the key: far more than its music is long
 RECENT = 1  # the trace, of heads.FADING, that holds a phrase: a note weighs half after 23 more
 # By so much of the recent notes another place of the scale must be better than home for the bias to be gone: two of the
@@ -91,6 +93,40 @@ def suited(weights: Checkpoint, key: Tonality | None, metre: Metre | None, openi
             opening = "none"
             print(f"No passage in the weights file is in {metre[0]}/{metre[1]}: the music begins from silence.")
     return (in_key(weights, key) if key else weights), opening
+
+
+# ---- form ----
+
+
+def formed(begun: list[dict], form_of: str, vocabulary: Vocabulary) -> list[dict]:
+    """The openings `begun` with the form that a setting `form_of` asks for: 'opening', the one of their own pieces;
+    'none'; or that of a MIDI file. Raises UserError where the network cannot be told of a form."""
+    if form_of == "opening":
+        return begun
+    shape = [] if form_of == "none" else form_of_file(form_of, vocabulary)
+    return [{**one, "form": shape} for one in begun]
+
+
+def form_of_file(path: str, vocabulary: Vocabulary) -> np.ndarray:
+    """(bars,) the form of a MIDI file. Raises UserError if it has none, or the network cannot be told of it."""
+    if not vocabulary.told_form:
+        raise UserError("--form-of needs a network that has learnt forms, and this one is older: train again.")
+    try:
+        shape = events.from_piece(midi.read(path), vocabulary.representation).form()
+    except ValueError as error:
+        raise UserError(f"{path} has no form that could be taken: {error}.") from None
+    if not shape.any():
+        raise UserError(f"No bar of {path} comes again, not even changed: name another file with --form-of.")
+    return shape
+
+
+def with_forms(state: State, forms: list[Sequence[int]], begin: np.ndarray) -> State:
+    """The state in pieces that have these forms, each from the bar on that begins at `begin` (B,) steps."""
+    first = begin // state.bar
+    told = np.full((len(forms), max(first + [len(one) for one in forms])), form.UNTOLD)
+    for row, bar, one in zip(told, first, forms, strict=True):
+        row[bar : bar + len(one)] = one
+    return replace(state, form=told)
 
 
 # ---- sampling ----
@@ -194,14 +230,20 @@ def home(args: SimpleNamespace, key: Tonality, heard: list[Tonality | None]) -> 
     return Home(tuple(tonalities), args.key_strength, args.key_lock)
 
 
-def after_openings(
-    args: SimpleNamespace, key: Tonality | None, begun: list[dict], vocabulary: Vocabulary
-) -> Home | None:
-    """The home of new pieces after the openings `begun`, if there is a `key`. Raises UserError as `home`, and for a
-    lock without a key."""
-    if key is None and args.key_lock:
+def after_openings(args: SimpleNamespace, key: Tonality | None, begun: list[dict]) -> Home | None:
+    """The home of new pieces after the openings `begun`: the `key`, if there is one, or else their own, unless the
+    setting key is none. Raises UserError as `home`, and for a lock without a key."""
+    if key:
+        return home(args, key, [opening["key"] for opening in begun])
+    if args.key_lock:
         raise UserError("--key-lock keeps the music in a key: name that with --key or --scale.")
-    return key and home(args, key, [of_opening(opening, vocabulary) for opening in begun])
+    return None if args.key.lower() == "none" else own_home(begun, args.key_strength)
+
+
+def own_home(begun: list[dict], strength: float = STRENGTH) -> Home | None:
+    """The home of new pieces that keep to the keys of the openings `begun`; None if one of them has none."""
+    keys = [opening["key"] for opening in begun]
+    return None if None in keys else Home(tuple(keys), strength, written=False)
 
 
 def after_fragment(args: SimpleNamespace, prior: Piece) -> Home | None:

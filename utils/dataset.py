@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from tqdm import tqdm
 
-from utils import apart, midi, recall
+from utils import apart, form, midi, recall
 from utils.errors import UserError
 from utils.events import END_STREAM, NOT_TOLD, Representation, bar_steps, outlook, room
 from utils.heads import FADING
@@ -73,6 +73,7 @@ class Corpus:
     inputs: dict[str, np.ndarray]  # what the network reads of events -> (E,) classes, and of 'origin' pitches
     first: np.ndarray  # (P + 1,) index of each piece's start token; the last entry is E
     is_target: np.ndarray  # (E, streams) what is predicted: no start tokens, and ends in END_STREAM alone
+    ranges: np.ndarray  # (E, RANGE) how far the part of each event has ranged before it; see `Lines.ranges`
     matches: recall.MatchModel  # what is recalled after each event
     room: np.ndarray  # (P, 2) semitones that each piece can be transposed down and up
     playing: np.ndarray  # (P, parts) whether each part plays in each piece
@@ -100,10 +101,14 @@ class Corpus:
     def notes(self) -> int:
         return int(self.notes_each.sum())
 
-    def events_at(self, index: np.ndarray, told: np.ndarray | bool = False) -> dict[str, np.ndarray]:
-        """What the network reads of the events `index` (B, ...), with how much is to come where `told` (B, 1)."""
+    def events_at(
+        self, index: np.ndarray, told: np.ndarray | bool = False, form: np.ndarray | bool = False
+    ) -> dict[str, np.ndarray]:
+        """What the network reads of the events `index` (B, ...), with how much is to come where `told` (B, 1), and
+        whether the bar comes again where `form` (B, 1)."""
         classes = {name: each[index].astype(np.int32) for name, each in self.inputs.items()}
-        return classes | {name: np.where(told, classes[name], not_told) for name, not_told in NOT_TOLD.items()}
+        told = dict.fromkeys(NOT_TOLD, told) | {"form": form}
+        return classes | {name: np.where(told[name], classes[name], last) for name, last in NOT_TOLD.items()}
 
     def targets(self, stream: str) -> np.ndarray:
         """(E,) mask of what is predicted in a stream."""
@@ -113,17 +118,20 @@ class Corpus:
 def encode(sources: list[Source], vocabulary: Vocabulary, transpose: int = 0) -> Corpus:
     """The corpus of some pieces. `transpose` is how far, in semitones, they may be moved later."""
     first = np.cumsum([0, *(len(source.events) + 2 for source in sources)])
-    start_token = vocabulary.start_token | dict.fromkeys(NOT_TOLD, 0)
+    start_token = vocabulary.start_token | dict.fromkeys(outlook(0, 1), 0)
     kinds = {name: np.int16 if size < 2**15 else np.int32 for name, size in vocabulary.inputs.items()}
     kinds |= dict.fromkeys(NOT_TOLD, np.int8)
     inputs = {name: np.full(first[-1], value, kinds.get(name, np.int16)) for name, value in start_token.items()}
     bar = np.full(first[-1], bar_steps((4, 4), vocabulary.grid), np.int32)
-    moved = Counter()
+    again, moved = np.zeros((first[-1], 2), np.int16), Counter()
     for source, start, stop in zip(sources, first + 1, first[1:] - 1, strict=False):
         events = source.events
         encoded, changed = vocabulary.encode(events)
         moved.update(changed)
-        for name, classes in {**encoded, "phase": events.phase, **outlook(events.bar, events.bars)}.items():
+        shape = events.form()
+        again[start:stop] = form.again(shape, events.bar)
+        told = {**outlook(events.bar, events.bars), "form": form.kinds(shape)[events.bar]}
+        for name, classes in {**encoded, "phase": events.phase, **told}.items():
             inputs[name][start:stop] = classes
         inputs["remaining"][start - 1] = outlook(-1, events.bars)["remaining"]
         inputs[END_STREAM][stop] = vocabulary.end
@@ -144,12 +152,13 @@ def encode(sources: list[Source], vocabulary: Vocabulary, transpose: int = 0) ->
     # The end of a piece is the class `end` of this stream, the start token the one after it.
     is_target = inputs[END_STREAM][:, None] < vocabulary.end + np.equal(vocabulary.streams, END_STREAM)
     rooms = np.array([room(source.events.streams["note"], transpose) for source in sources])
-    matches = recall.MatchModel(inputs, first, bar, lines, vocabulary)
+    matches = recall.MatchModel(inputs, first, bar, again, lines, vocabulary)
     playing = np.zeros((len(sources), vocabulary.parts + 1), bool)
     playing[np.repeat(np.arange(len(sources)), np.diff(first)), lines.part] = True
     style = [[source.style == known for known in vocabulary.styles] for source in sources]
     style = np.array(style, bool).reshape(len(sources), len(vocabulary.styles))
-    return Corpus(inputs, first, is_target, matches, rooms, playing[:, :-1], style, moved, vocabulary)
+    ranges = lines.ranges(inputs["origin"])
+    return Corpus(inputs, first, is_target, ranges, matches, rooms, playing[:, :-1], style, moved, vocabulary)
 
 
 def lines_of(inputs: dict[str, np.ndarray], first: np.ndarray, vocabulary: Vocabulary) -> Lines:
@@ -182,34 +191,36 @@ def cut(
     corpus: Corpus, piece: np.ndarray, start: np.ndarray, length: int, told: np.ndarray | bool = False
 ) -> tuple[dict[str, np.ndarray], np.ndarray]:
     """Windows of `length` + 1 events of the pieces (B,) from the indices (B,); `told` (B, hints) is whether it is told
-    how much is to come (as for `Corpus.events_at`), who plays in the piece, and, if there are styles, which it is of.
+    how much is to come (as for `Corpus.events_at`), who plays in the piece, its form, and, if there are styles, which
+    it is of.
 
     Returns the inputs, name -> (B, T + 1) or, for what is recalled, (B, T + 1, K), and the traces before the window,
-    (B, F + 1, 128), of which only the one that never fades is there; if there are parts, `until` as below; if there
-    are parts or styles, the `condition` (B, C): 1 for each part that plays, and for the style, where that is told; if
-    there are styles, the `style` (B, G) that is to be recognised: 1 for the one that is not told; and the weight of
-    each target, (B, T, streams): 1, or 0 where it is none (see `Corpus.is_target`) or the piece is over, and with
-    styles, as one column more, that of the style.
+    (B, F + 1, 128), of which only the one that never fades is there; if there are parts, `until` as below, and the
+    `range` as in `Corpus.ranges`; if there are parts or styles, the `condition` (B, C): 1 for each part that plays, and
+    for the style, where that is told; if there are styles, the `style` (B, G) that is to be recognised: 1 for the one
+    that is not told; and the weight of each target, (B, T, streams): 1, or 0 where it is none (see `Corpus.is_target`)
+    or the piece is over, and with styles, as one column more, that of the style.
     """
     vocabulary, told = corpus.vocabulary, np.broadcast_to(told, (len(piece), corpus.vocabulary.hints))
     index = start[:, None] + np.arange(length + 1)
     last = corpus.first[piece + 1][:, None] - 1
     inside = index <= last
     index = np.minimum(index, last)
-    inputs = corpus.events_at(index, told[:, :1])
+    inputs = corpus.events_at(index, told[:, :1], told[:, 2:3])
     keys, notes = vocabulary.keys, corpus.inputs["note"]
     inputs["traces"] = np.zeros((len(piece), len(FADING) + 1, 128), np.float32)
     for row, (first, now) in enumerate(zip(corpus.first[piece], start, strict=True)):
         inputs["traces"][row, len(FADING) - 1] = np.bincount(notes[first:now], minlength=len(keys)) @ keys
-    inputs |= {f"recall_{name}": classes for name, classes in corpus.matches.recalled(index).items()}
+    inputs |= {f"recall_{name}": classes for name, classes in corpus.matches.recalled(index, told[:, 2:3]).items()}
     if vocabulary.told_parts:
         inputs["until"] = until(corpus, index)
+        inputs["range"] = corpus.ranges[index].astype(np.float32)
     if vocabulary.conditions:
         playing, style = corpus.playing[piece, : vocabulary.told_parts], corpus.style[piece]
-        condition = np.concatenate([playing & told[:, 1:2], style & told[:, 2:]], axis=1)
+        condition = np.concatenate([playing & told[:, 1:2], style & told[:, 3:]], axis=1)
         inputs["condition"] = condition.astype(np.float32)
     if vocabulary.styles:
-        inputs["style"] = (style & ~told[:, 2:]).astype(np.float32)
+        inputs["style"] = (style & ~told[:, 3:]).astype(np.float32)
     weights = corpus.is_target[index[:, 1:]] & inside[:, 1:, None]
     if vocabulary.styles:
         weights = np.concatenate([weights, inside[:, 1:, None]], axis=2)
@@ -263,7 +274,8 @@ def passages(sources: list[Source], vocabulary: Vocabulary, length: int, count: 
     alike, as openings.
 
     Each is a dict: classes (stream -> list), phase (list), metre, name (of the piece), event (index of the first),
-    parts (values of the part stream that the whole piece has, as they are heard), and style ('': none that is known).
+    parts (values of the part stream that the whole piece has, as they are heard), its form, and style ('': none that is
+    known).
     """
     rng = np.random.default_rng(seed)
     order, chosen, before = rng.permutation(len(sources)), [], Counter()
@@ -280,5 +292,6 @@ def passages(sources: list[Source], vocabulary: Vocabulary, length: int, count: 
         classes = {stream: values[begin : begin + length].tolist() for stream, values in encoded.items()}
         playing = sorted(set(vocabulary.heard_as(events).values()))
         passage = {"name": sources[i].name, "event": begin, "metre": part.metre(), "parts": playing, "style": styles[i]}
+        passage["form"] = events.form().tolist()
         chosen.append({**passage, "classes": classes, "phase": part.phase.tolist()})
     return chosen

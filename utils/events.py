@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from utils import parts, theory
+from utils.form import KINDS, form_of
 from utils.piece import Part, Piece
 from utils.theory import Metre, bar_length, metres_from_start, note_name, note_pitch, to_steps
 
@@ -21,15 +22,17 @@ END_STREAM = "offset"  # the stream in which the end of a piece is a class: it c
 # counts from the last note of the same part, the spacing from the last note of all; LAST is what the part that plays
 # did before. See `derived` for what of it there is.
 DERIVED = {"phase": "offset", "interval": "note", "spacing": "note", "remaining": "offset", "progress": "offset"}
+DERIVED |= {"form": "offset"}
 LAST = {"last_interval": "interval", "last_duration": "duration", "last_velocity": "velocity"}
 DERIVED |= dict.fromkeys(LAST, "part")
 FIRST_DRUM = 128  # a drum's value of the note stream is this and its key; pitches are below
 LONGEST_BAR = 8  # quarter notes; the phase starts again after so many in a longer bar
 # How much is still to come, if that is told (see `outlook`): the bars after that of an event, in steps that widen, and
-# the share of the piece's bars before it. Both have one class more, for what is not told.
+# the share of the piece's bars before it; and whether its bar comes again (see `form`). All have one class more, for
+# what is not told.
 REMAINING = np.array([0, 1, 2, 3, 4, 6, 8, 12, 16, 24, 32])
 SHARES = 8
-NOT_TOLD = {"remaining": len(REMAINING), "progress": SHARES}
+NOT_TOLD = {"remaining": len(REMAINING), "progress": SHARES, "form": KINDS}
 VELOCITY_STEP = 8  # velocities are kept in bins of this width: 16 classes
 
 
@@ -95,6 +98,12 @@ class Events:
         return replace(
             self, streams=streams, phase=self.phase[part], metres=self.metres[part], bar=self.bar[part], clipped=0
         )
+
+    def form(self) -> np.ndarray:
+        """(bars,) which bars come again, see `form`."""
+        _, note = np.unique(self.streams["note"], return_inverse=True)
+        who = self.streams.get("part", np.zeros(len(self), int)) + parts.MOST * self.phase.astype(np.int64)
+        return form_of(self.bar, who * (len(self) + 1) + note, self.bars)
 
     def metre(self, event: int = -1) -> tuple[int, int]:
         """(numerator, denominator) of the bar that an event is in."""

@@ -15,14 +15,14 @@ import numpy as np
 
 from utils.events import END_STREAM, derived
 from utils.parts import MIDDLE_C, NOBODY, SILENT, SOUNDING
-from utils.recall import LONGEST_STREAK, NOTHING, REMEMBERED, K
+from utils.recall import LONGEST_STREAK, NOTHING, REMEMBERED, STREAKS, contexts
 from utils.theory import KEYS
-from utils.vocabulary import Axis, Vocabulary, counted, length
+from utils.vocabulary import Axis, Block, Vocabulary, counted, length
 
 Array = Any  # of NumPy, or a tensor of Keras
 Axes = tuple[Axis, ...]  # what stands along each axis of a weight
 
-CONFIDENCE = 2 * K  # numbers that say how far the recalled events can be trusted, see `confidence`
+CONFIDENCE = 2 * STREAKS  # numbers that say how far the recalled events can be trusted, see `confidence`
 # A trace of a key grows by 1 when the key is struck, and fades by the first factor with every event and by the second
 # with every quarter note. Three are enough: one that forgets within a bar of fast notes, one that holds a phrase, and
 # one that follows the clock (EXPERIMENTS.md, 'What it remembers': six were no better). The last never fades: only key
@@ -137,7 +137,7 @@ def log_softmax(xp: ModuleType, logits: Array) -> Array:
 def confidence(xp: ModuleType, recalled: dict[str, Array]) -> Array:
     """(..., CONFIDENCE) for how long each context has been right, and how many times over that is the distance at which
     it repeats, both as logarithms: real repetition ends, and this is how one can know when."""
-    streak, back = recalled["streak"], xp.maximum(recalled["back"], 1)
+    streak, back = recalled["streak"][..., :STREAKS], xp.maximum(recalled["back"][..., :STREAKS], 1)
     rounds = xp.take(LOG2, streak + back, axis=0) - xp.take(LOG2, back, axis=0)  # log2(1 + streak / back)
     return xp.concatenate([xp.take(LOG2, streak + 1, axis=0) / 8, rounds / 2], axis=-1)
 
@@ -147,10 +147,15 @@ def gains(xp: ModuleType, gain: Array, classes: Array, size: int) -> Array:
     nothing is recalled the gain must be 0."""
     first, *more, _ = xp.shape(gain)
     rows = first * more[0] if more else first
-    place = xp.reshape(xp.maximum(classes, 0), (-1, K)) + xp.arange(rows)[:, None] * size
+    place = xp.reshape(xp.maximum(classes, 0), (-1, xp.shape(classes)[-1])) + xp.arange(rows)[:, None] * size
     place, gain = xp.reshape(place, (-1,)), xp.reshape(gain, (-1,))
     counted = np.bincount(place, gain, rows * size) if xp is np else xp.segment_sum(gain, place, rows * size)
     return xp.reshape(counted, (-1, *more, size))
+
+
+def contexts_of(vocabulary: Vocabulary) -> Block:
+    """A place for each context of the match model."""
+    return counted("context", contexts(vocabulary), "same")
 
 
 class Head:
@@ -161,16 +166,17 @@ class Head:
         self.stream, self.vocabulary, self.shape = stream, vocabulary, shape
         self.sees, self.classes = tuple(shape.sees[stream]), vocabulary.size(stream)
         # Dense layers above the hidden one, and the numbers that each gives.
-        self.outputs = {f"head_{stream}": vocabulary.choices(stream), f"trust_{stream}": (counted("context", K),)}
+        self.outputs = {f"head_{stream}": vocabulary.choices(stream), f"trust_{stream}": (contexts_of(vocabulary),)}
         # Weights beside theirs, all of which start at 0.
         self.own_weights: dict[str, list[Axes]] = {}
 
     def weights(self) -> dict[str, list[Axes]]:
         """Its part of `weights_of`."""
         hidden, vocabulary = (counted("hidden", self.shape.hidden),), self.vocabulary
-        read = counted("output", self.shape.units), counted("heard", HEARD), counted("confidence", CONFIDENCE)
+        read = counted("output", self.shape.units), counted("heard", HEARD), counted("range", vocabulary.told_ranges)
+        read += (counted("confidence", CONFIDENCE),)
         read += vocabulary.told_of_parts("sounding", SILENT / SOUNDING), *vocabulary.condition
-        read += counted("agrees", K), *embedded(self.sees, self.shape)
+        read += contexts_of(vocabulary), *embedded(self.sees, self.shape)
         dense = {name: [(hidden, numbers), (numbers,)] for name, numbers in self.outputs.items()}
         return {f"hidden_{self.stream}": [(read, hidden), (hidden,)], **dense, **self.own_weights}
 

@@ -31,7 +31,7 @@ from utils.heads import (
     tonality,
 )
 from utils.parts import NOBODY
-from utils.recall import TOLD, K
+from utils.recall import TOLD, contexts
 from utils.vocabulary import Vocabulary, length
 
 # isort: split
@@ -200,8 +200,8 @@ def recognise(x, style, gradient: float):
 
 def told_of_pieces(vocabulary: Vocabulary) -> dict[str, keras.KerasTensor]:
     """The inputs for what `dataset.cut` tells of parts and styles, as far as there are any."""
-    sizes = {"until": (None, vocabulary.told_parts), "condition": (vocabulary.conditions,)}
-    sizes["style"] = (len(vocabulary.styles),)
+    sizes = {"until": (None, vocabulary.told_parts), "range": (None, vocabulary.told_ranges)}
+    sizes |= {"condition": (vocabulary.conditions,), "style": (len(vocabulary.styles),)}
     return {name: keras.Input(size, name=name) for name, size in sizes.items() if size[-1]}
 
 
@@ -216,7 +216,8 @@ def build(vocabulary: Vocabulary, shape: Shape, way: Way | None = None) -> tuple
     way = way or Way()
     inputs = {name: keras.Input((None,), dtype="int32", name=name) for name in (*vocabulary.inputs, "origin")}
     names = (*vocabulary.recalled, *TOLD)
-    recalled = {name: keras.Input((None, K), dtype="int32", name=f"recall_{name}") for name in names}
+    shape_of_recalled = None, contexts(vocabulary)
+    recalled = {name: keras.Input(shape_of_recalled, dtype="int32", name=f"recall_{name}") for name in names}
     before = {name: keras.Input(array.shape[1:], name=name) for name, array in shape.silence(1).items()}
     read = {name: classes[:, :-1] for name, classes in inputs.items()}
     following = {name: classes[:, 1:] for name, classes in inputs.items()}
@@ -248,7 +249,12 @@ def build(vocabulary: Vocabulary, shape: Shape, way: Way | None = None) -> tuple
     for head in heads_of(vocabulary, shape):
         known = Known(None, recalled_now, following["origin"], here, around)
         # A head that knows who plays hears everything from where that part is.
-        seen = [x, heard_by_part if "part" in head.sees else heard, trusted]
+        knows_part = "part" in head.sees
+        seen = [x, heard_by_part if knows_part else heard]
+        if vocabulary.told_ranges:
+            ranged = told["range"][:, 1:]  # of the part of the event that comes
+            seen.append(ranged if knows_part else ops.zeros_like(ranged))
+        seen.append(trusted)
         if vocabulary.told_parts:
             passed = quarters if END_STREAM in head.sees else ops.zeros_like(quarters)
             seen.append(sounding(ops, told["until"][:, :-1], passed))

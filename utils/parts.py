@@ -19,8 +19,11 @@ from utils.piece import Part, Piece
 
 DRUMS = 0  # the value of all drums
 ALIKE = 16  # parts of one instrument that are told apart; the lowest of more are one
+MOST = 129 * ALIKE  # values of the part stream
 NOBODY = -1  # stands for the pitch of a drum, and where no pitch has been heard yet
 MIDDLE_C = 60  # from where intervals are counted then
+# How far a part has ranged: mean, lowest and highest pitch, in half precision, as there may be millions of them.
+RANGE, HALF = 3, np.float16
 SILENT, SOUNDING = -2.0, 4.0  # quarter notes: for how long a part has been silent, or is still to sound, at the most
 
 
@@ -141,6 +144,24 @@ class Lines:
         pitch = np.where(own != NOBODY, self.pitch[own], NOBODY)
         return np.where(pitch != NOBODY, pitch, self.here[at])
 
+    def ranges(self, origin: np.ndarray) -> np.ndarray:
+        """(E, RANGE) the mean, the lowest and the highest pitch of what the part of each event has played before it in
+        its piece, in octaves from `origin` (E,); 0 where that is nothing, and for drums."""
+        pitch, line = self.pitch[self.order].astype(np.int64), np.stack([self.part, self.begins])[:, self.order]
+        first = np.append(True, (np.diff(line) != 0).any(axis=0))
+        line = np.cumsum(first) - 1  # the number of each part of each piece
+        count = np.arange(len(pitch)) - np.flatnonzero(first)[line]  # notes before
+        total = np.cumsum(pitch) - pitch
+        total -= total[first][line]
+        # One running maximum serves all lines, since each begins above whatever came before it.
+        apart = 256 * line
+        low, high = (np.maximum.accumulate(side * pitch + apart) - apart for side in (-1, 1))
+        told = np.stack([total / np.maximum(count, 1), -np.roll(low, 1), np.roll(high, 1)], axis=1)
+        known = (count > 0) & (pitch != NOBODY)
+        ranges = np.empty(told.shape, HALF)
+        ranges[self.order] = np.where(known[:, None], (told - origin[self.order][:, None]) / 12, 0)
+        return ranges
+
 
 @dataclass
 class Voices:
@@ -149,6 +170,7 @@ class Voices:
     pitch: np.ndarray  # (B, P) of the last note of each part, or NOBODY
     here: np.ndarray  # (B,) of the last note of all
     last: dict[str, np.ndarray]  # (B, P) what is told of the last event of each part: classes
+    struck: np.ndarray  # (B, P, 1 + RANGE) how many notes each part has played; their sum, lowest and highest
     left: np.ndarray  # (B, P) steps after the last event for which each part is still to sound; below 0 if it is silent
 
     @classmethod
@@ -156,7 +178,8 @@ class Voices:
         """Before the first event; `start` is what is told of a part that has not played yet."""
         last = {name: np.full((count, parts), value) for name, value in start.items()}
         never = np.full((count, parts), -(2**30))
-        return cls(np.full((count, parts), NOBODY), np.full(count, NOBODY), last, never)
+        struck = np.tile([0, 0, 127, 0], (count, parts, 1))
+        return cls(np.full((count, parts), NOBODY), np.full(count, NOBODY), last, struck, never)
 
     def origins(self, part: np.ndarray) -> np.ndarray:
         """As `Lines.origins`, for notes of `part` (B, ...) after the last event."""
@@ -164,15 +187,25 @@ class Voices:
         here = self.here.reshape(-1, *(1,) * (part.ndim - 1))
         return np.where(flat != NOBODY, flat, here)
 
+    def ranges(self, part: np.ndarray, origin: np.ndarray) -> np.ndarray:
+        """As `Lines.ranges`, for notes of `part` (B,) after the last event whose intervals count from `origin` (B,)."""
+        number, total, low, high = self.struck[np.arange(len(part)), part].T
+        told = np.stack([total / np.maximum(number, 1), low, high], axis=1)
+        return np.where(number[:, None] > 0, (told - origin[:, None]) / 12, 0).astype(HALF)
+
     def after(
         self, part: np.ndarray, pitch: np.ndarray, offset: np.ndarray, duration: np.ndarray, told: dict[str, np.ndarray]
     ) -> "Voices":
         """After a note of `part` (B,) that begins `offset` and lasts `duration` steps, (B,), and of which so much is
         `told`; of a drum the pitch is NOBODY."""
+        number, total, low, high = np.moveaxis(self.struck, 2, 0)  # each (B, P)
+        note = pitch[:, None]
+        struck = np.stack([number + 1, total + note, np.minimum(low, note), np.maximum(high, note)], axis=2)
         mine, left = part[:, None] == np.arange(self.pitch.shape[1]), self.left - offset[:, None]
         return Voices(
             np.where(mine, pitch[:, None], self.pitch),
             np.where(pitch != NOBODY, pitch, self.here),
             {name: np.where(mine, told[name][:, None], before) for name, before in self.last.items()},
+            np.where((mine & (note != NOBODY))[:, :, None], struck, self.struck),
             np.where(mine, np.maximum(duration[:, None], left), left),
         )

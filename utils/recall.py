@@ -4,9 +4,10 @@ Music repeats itself, in the same key or another, after a bar or after a page: l
 trained on short windows remembers. So after each event the network is told what followed the last time that the last
 few events, or their rhythm, were the same (data compressors call that a match model, for instance Mahoney's PAQ), and
 what stood one, two, four and eight bars before the place where the next event is to come. It is also told for how long
-each of these has been right, and how far back it lies: so it can learn from real music when repetition ends.
+each of these has been right, and how far back it lies: so it can learn from real music when repetition ends. Where it
+is told the form of the piece, it also hears what stood in the bar that comes again.
 
-Shapes: E events of all pieces, B pieces side by side, K contexts (repeats, then bars).
+Shapes: E events of all pieces, B pieces side by side, K contexts (repeats, then bars, then the form).
 """
 
 from collections.abc import Callable
@@ -24,7 +25,8 @@ RHYTHM = COMPARED[:1]
 REPEATS = tuple((COMPARED, n) for n in (1, 2, 3, 4, 6, 8, 12, 16, 24)) + tuple((RHYTHM, n) for n in (2, 4, 8, 16))
 LENGTH = np.array([length for _, length in REPEATS], np.int8)  # small, since it is compared with each event of a piece
 BARS = np.array([1, 2, 4, 8])  # so many bars ago
-K = len(REPEATS) + len(BARS)
+STREAKS = len(REPEATS) + len(BARS)  # contexts of which it is told for how long they have been right
+K = STREAKS + 1  # what the form says is right where it is told, whatever came before
 KIND = np.array([int(streams == RHYTHM) for streams, _ in REPEATS])  # see `Past.runs`
 REMEMBERED = 4096  # the last time may be so many events ago: more than most pieces have; it bounds the work of a step
 NOTHING = -1  # stands where nothing is recalled
@@ -65,12 +67,18 @@ def last_times(classes: dict[str, np.ndarray], first: np.ndarray) -> np.ndarray:
     return back
 
 
+def contexts(vocabulary: Vocabulary) -> int:
+    """How many there are for a network: in weights files from before the form was told one fewer."""
+    return K if vocabulary.told_form else STREAKS
+
+
 class Viewpoint:
     """Recalled events as the network hears them: the offset and interval of one some bars ago are those from the event
     that is now the last."""
 
     def __init__(self, vocabulary: Vocabulary):
         self.names = vocabulary.recalled
+        self.contexts = contexts(vocabulary)
         self.vocabulary, self.steps = vocabulary, vocabulary.steps(END_STREAM)
         self.steady, self.moves = vocabulary.steady.astype(np.int32), vocabulary.moves.astype(np.int32)
         # Of each note class, a number that rises as notes struck together by a part stand: the start token is lowest.
@@ -87,16 +95,16 @@ class Viewpoint:
         return onset.astype(np.int64) * (8 * FIRST_DRUM * (self.vocabulary.parts + 1)) + place
 
     def classes(
-        self, column: Callable, origins: Callable, at: np.ndarray, now: np.ndarray, bar: np.ndarray
+        self, column: Callable, origins: Callable, at: np.ndarray, now: np.ndarray, ago: np.ndarray
     ) -> dict[str, np.ndarray]:
         """Name -> classes (..., K) of the events at the indices `at` (..., K), NOTHING for none. `column` looks up a
         name ('onset', 'note', 'who', 'interval' or a stream) at some indices, and `origins` from which pitches the
-        intervals of some parts count after the last events, which are `now` (..., 1); `bar` (..., 1) are the steps of
-        their bars."""
+        intervals of some parts count after the last events, which are `now` (..., 1); `ago` (..., bars + 1) are the
+        steps that lie between what some bars ago and the form recall and its place now."""
         classes = {name: np.where(at >= 0, column(name, at), NOTHING) for name in self.names}
         # An event some bars ago is heard where it would come if those bars were repeated.
         bars = at[..., len(REPEATS) :]
-        steps = column("onset", bars) + BARS * bar - column("onset", now)
+        steps = column("onset", bars) + ago[..., : bars.shape[-1]] - column("onset", now)
         known = (bars >= 0) & (steps >= 0) & (steps < len(self.of_steps))
         offset = self.of_steps[np.where(known, steps, 0)]
         note = column("note", bars)
@@ -108,6 +116,26 @@ class Viewpoint:
         return classes
 
 
+@dataclass
+class Place:
+    """Where events are that stand last, each in a piece or in one of its own; all (...)."""
+
+    onset: np.ndarray  # steps
+    line: np.ndarray  # steps from the beginning to the next bar line
+    again: np.ndarray  # (..., 2) how many steps ago what comes in its bar, and in the next, was heard before; 0: never
+
+    def by_form(self, search: Callable, onset_at: Callable) -> tuple[np.ndarray, np.ndarray]:
+        """(...) the index of the event that the form recalls after each, or NOTHING, and (...) how many steps ago it
+        stood: the next one in the bar that comes again, and where there is none, the first one in that which the next
+        bar repeats. `search` gives the index of the first event behind so many steps (...), or with a second argument
+        of True not before them; `onset_at` its onset, none of which is behind the last."""
+        here, after = self.again[..., 0], self.again[..., 1]
+        goes_on, begins = search(self.onset - here, False), search(self.line - after, True)
+        inside = (here > 0) & (onset_at(goes_on) + here < self.line)
+        at = np.where(inside, goes_on, np.where(after > 0, begins, NOTHING))
+        return at, np.where(inside, here, after)
+
+
 def come_true(recalled: dict[str, np.ndarray], event: dict[str, np.ndarray]) -> np.ndarray:
     """(..., K) whether the recalled classes (..., K) are those of the event (...) that came, as far as it counts."""
     return np.all([recalled[name] == event[name][..., None] for name in COMPARED if name in recalled], axis=0)
@@ -117,9 +145,16 @@ class MatchModel:
     """What is recalled in whole pieces, which stand one after another."""
 
     def __init__(
-        self, classes: dict[str, np.ndarray], first: np.ndarray, bar: np.ndarray, lines: Lines, vocabulary: Vocabulary
+        self,
+        classes: dict[str, np.ndarray],
+        first: np.ndarray,
+        bar: np.ndarray,
+        again: np.ndarray,
+        lines: Lines,
+        vocabulary: Vocabulary,
     ):
-        """`classes` and `first` as for `last_times`; `bar` (E,) the steps of the bar that each event is in."""
+        """`classes` and `first` as for `last_times`; `bar` (E,) the steps of the bar that each event is in, and `again`
+        (E, 2) as `form.again`."""
         self.viewpoint = Viewpoint(vocabulary)
         onset, who, rank = lines.onset, lines.part, self.viewpoint.rank[classes["note"]]
         self.columns, self.bar, self.lines = {**classes, "onset": onset, "who": who}, bar, lines
@@ -133,23 +168,39 @@ class MatchModel:
             ago = onset - bars * bar
             back = np.arange(1, len(onset) + 1) - np.searchsorted(order, self.viewpoint.order(ago, who, rank), "right")
             self.back[:, k] = np.where((ago < onset[lines.begins]) | (back > REMEMBERED), 0, back)
-        self.streak = np.zeros((len(onset), K), np.uint8)
-        index, right = np.arange(len(onset)), np.zeros((len(onset), K), bool)
+
+        def search(steps: np.ndarray, at_once: bool) -> np.ndarray:
+            behind = self.viewpoint.order(steps, *((0 * who, 0 * rank) if at_once else (who, rank)))
+            at = np.searchsorted(order, behind, "left" if at_once else "right")
+            return np.maximum(at, lines.begins + 1)  # what begins with a piece comes after its start token
+
+        place = Place(onset, onset - classes["phase"] + bar, again * bar[:, None])
+        at, self.ago = place.by_form(search, lambda at: onset[np.minimum(at, len(onset) - 1)])
+        back = np.arange(1, len(onset) + 1) - at
+        self.back[:, -1] = np.where((at == NOTHING) | (back > REMEMBERED), 0, back)
+        self.back = self.back[:, : self.viewpoint.contexts]
+        self.streak = np.zeros(self.back.shape, np.uint8)
+        index, right = np.arange(len(onset)), np.zeros(self.back.shape, bool)
         for now in np.split(index[:-1], range(CHUNK, len(index) - 1, CHUNK)):
-            right[now + 1] = come_true(self.recalled(now), {n: classes[n][now + 1] for n in COMPARED if n in classes})
-        for k in range(K):
+            right[now + 1] = come_true(
+                self.recalled(now, True), {n: classes[n][now + 1] for n in COMPARED if n in classes}
+            )
+        for k in range(self.viewpoint.contexts):
             wrong = np.maximum.accumulate(np.where(right[:, k], 0, index))
             self.streak[:, k] = np.minimum(index - wrong, LONGEST_STREAK)
 
-    def recalled(self, index: np.ndarray) -> dict[str, np.ndarray]:
-        """What is recalled after the events `index` (...): name -> classes (..., K), and what is TOLD of them."""
+    def recalled(self, index: np.ndarray, form: np.ndarray | bool = False) -> dict[str, np.ndarray]:
+        """What is recalled after the events `index` (B, ...): name -> classes (B, ..., K), and what is TOLD of them;
+        with what the form says where that is told, `form` (B, ...)."""
         back, now, bar = self.back[index], index[..., None], self.bar[index][..., None]
+        back[..., STREAKS:] *= np.asarray(form)[..., None]
         at = np.where(back > 0, now - back + 1, NOTHING)
 
         def origins(who: np.ndarray) -> np.ndarray:
             return self.lines.origins(self.lines.last(who, now), now)
 
-        classes = self.viewpoint.classes(lambda name, at: self.columns[name][at], origins, at, now, bar)
+        ago = np.concatenate([BARS * bar, self.ago[index][..., None]], axis=-1)
+        classes = self.viewpoint.classes(lambda name, at: self.columns[name][at], origins, at, now, ago)
         return {**classes, "streak": self.streak[index].astype(np.int32), "back": back.astype(np.int32)}
 
 
@@ -170,12 +221,13 @@ class Past:
     def empty(cls, count: int, vocabulary: Vocabulary) -> "Past":
         viewpoint = Viewpoint(vocabulary)
         columns = {name: np.zeros((count, 0), np.int32) for name in (*viewpoint.names, "note", "onset", "who")}
-        recalled = dict.fromkeys(viewpoint.names, np.full((count, K), NOTHING))
-        recalled |= dict.fromkeys(TOLD, np.zeros((count, K), np.int32))
+        shape = count, viewpoint.contexts
+        recalled = dict.fromkeys(viewpoint.names, np.full(shape, NOTHING)) | dict.fromkeys(TOLD, np.zeros(shape, int))
         return cls(viewpoint, columns, np.zeros((count, 2, 0), np.int8), np.zeros(count, np.int32), recalled)
 
-    def add(self, event: dict[str, np.ndarray], bar: np.ndarray, voices: Voices) -> "Past":
-        """The past with an event, name -> (B,), in a bar of so many steps (B,), after it; `voices` count it already."""
+    def add(self, event: dict[str, np.ndarray], bar: np.ndarray, again: np.ndarray, voices: Voices) -> "Past":
+        """The past with an event, name -> (B,), in a bar of so many steps (B,), after it; `again` (B, 2) as by
+        `form.again`; `voices` count it already."""
         onset, rank = self.onset + self.viewpoint.steps[event[END_STREAM]], self.viewpoint.rank[event["note"]]
         who = self.viewpoint.vocabulary.part_of(event)
         now, event = self.length, {**event, "onset": onset, "who": who}
@@ -191,19 +243,28 @@ class Past:
         ago = onset[:, None] - BARS * bar[:, None]  # (B, bars)
         bars = (order[:, None] <= self.viewpoint.order(ago, who[:, None], rank[:, None])[:, :, None]).sum(axis=-1)
         bars = np.where((ago < 0) | (now - bars + 1 > REMEMBERED), NOTHING, bars)
-        at, rows = np.concatenate([repeats, bars], axis=1), np.arange(len(onset))[:, None]
+        rows = np.arange(len(onset))
+
+        def search(steps: np.ndarray, at_once: bool) -> np.ndarray:
+            behind = self.viewpoint.order(steps, *((0 * who, 0 * rank) if at_once else (who, rank)))[:, None]
+            return ((order < behind) if at_once else (order <= behind)).sum(axis=-1)
+
+        place = Place(onset, onset - event["phase"] + bar, again * bar[:, None])
+        by_form, ago = place.by_form(search, lambda at: columns["onset"][rows, np.minimum(at, now)])
+        by_form = np.where(now - by_form + 1 > REMEMBERED, NOTHING, by_form)
+        at = np.concatenate([repeats, bars, by_form[:, None]], axis=1)[:, : self.viewpoint.contexts]
+        rows = rows[:, None]
+        ago = np.concatenate([BARS * bar[:, None], ago[:, None]], axis=1)
         last = np.array([[now]])
-        recalled = self.viewpoint.classes(
-            lambda name, at: columns[name][rows, at], voices.origins, at, last, bar[:, None]
-        )
+        recalled = self.viewpoint.classes(lambda name, at: columns[name][rows, at], voices.origins, at, last, ago)
         streak = np.minimum(self.recalled["streak"] + 1, LONGEST_STREAK) * come_true(self.recalled, event)
         recalled |= {"streak": streak, "back": np.where(at >= 0, now - at + 1, 0)}
         return Past(self.viewpoint, columns, runs, onset, recalled, now + 1)
 
     def rounds(self) -> np.ndarray:
         """(B,) how often what was heard last has come again without a break: 1 when a figure, of any length up to
-        LONGEST_STREAK, has been repeated once."""
-        return (self.recalled["streak"] / np.maximum(self.recalled["back"], 1)).max(axis=1)
+        LONGEST_STREAK, has been repeated once. What the form wants does not count."""
+        return (self.recalled["streak"] / np.maximum(self.recalled["back"], 1))[:, :STREAKS].max(axis=1)
 
     def aligned(self, length: int) -> "Past":
         """The same with its last event at the place `length` - 1, so that several can be put side by side."""

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from utils import recall
+from utils import form, recall
 from utils.events import NOT_TOLD, outlook
 from utils.parts import Voices
 
@@ -23,6 +23,7 @@ class State:
     cells: list[tuple[np.ndarray, ...]]  # for each layer its states (B, U): h and c of an LSTM, h of a GRU
     last: Classes  # what the network reads of the last event: its streams and what follows from them
     bar: np.ndarray  # (B,) steps in a bar
+    form: np.ndarray  # (B, N) which of its bars come again, see `form`
     end: np.ndarray  # (B,) steps from the beginning to the bar line at which the piece shall end; 0 if nobody says
     traces: np.ndarray  # (B, F, numbers) of pitch classes and keys before the last event; see `Stepper.move_on`
     held: np.ndarray  # (B, keys) quarter notes after the event before the last for which each key is held
@@ -63,9 +64,10 @@ def take(state: State, which: np.ndarray | slice) -> State:
 
 
 def to_come(state: State, bar: np.ndarray) -> Classes:
-    """What is told, in the bars (B,) numbered from 0 on, of how much is still to come."""
+    """What is told, in the bars (B,) numbered from 0 on, of how much is still to come, and whether they come again."""
     told = outlook(bar, np.maximum(state.end // state.bar, 1))
-    return {name: np.where(state.end > 0, told[name], not_told) for name, not_told in NOT_TOLD.items()}
+    told = {name: np.where(state.end > 0, classes, NOT_TOLD[name]) for name, classes in told.items()}
+    return told | {"form": form.kinds(form.at(state.form, bar))}
 
 
 def ending(state: State, end: np.ndarray) -> State:

@@ -11,7 +11,7 @@ from itertools import pairwise
 
 import numpy as np
 
-from utils import recall
+from utils import form, recall
 from utils.checkpoint import Checkpoint
 from utils.events import END_STREAM, bar_steps
 from utils.heads import (
@@ -139,6 +139,7 @@ class Stepper:
             cells=[(zeros,) * CELLS[self.shape.cell].states for _ in self.layers],
             last={name: np.full(count, value) for name, value in self.vocabulary.start_token.items()},
             bar=np.full(count, bar_steps(metre, self.vocabulary.grid)),
+            form=np.zeros((count, 0), np.int16),
             end=np.zeros(count, int),
             traces=np.zeros((count, len(FADING), self.struck.shape[1]), np.float32),
             held=np.zeros((count, self.keys.shape[1]), np.float32),
@@ -172,7 +173,7 @@ class Stepper:
         """Read the last event: what all heads see, (B, numbers), and the state with everything moved on."""
         traces, held = self.move_on(state)
         heard = self.heard(traces, pitch_of(np, state.voices.here))
-        past = state.past.add(state.last, state.bar, state.voices) if state.length else state.past
+        past = state.past.add(state.last, state.bar, self.again(state), state.voices) if state.length else state.past
         read = heard @ self.kernel_of_heard + state.condition @ self.kernel_of_condition
         for name, table in self.events.items():
             read = read + table[state.last[name]]
@@ -183,8 +184,15 @@ class Stepper:
         if self.vocabulary.styles:
             style = style + log_softmax(np, cells[-1][0] @ self.kernel_of_style + self.bias_of_style)
         parts = self.sounding(state, np.zeros(len(heard)))
-        output = np.concatenate([cells[-1][0], heard, confidence(np, past.recalled), parts], axis=1, dtype=np.float32)
+        ranged = np.zeros((len(heard), self.vocabulary.told_ranges))
+        output = np.concatenate(
+            [cells[-1][0], heard, ranged, confidence(np, past.recalled), parts], axis=1, dtype=np.float32
+        )
         return output, replace(state, cells=cells, traces=traces, held=held, past=past, style=style)
+
+    def again(self, state: State) -> np.ndarray:
+        """(B, 2) how many bars ago what comes in the bar of the last event, and in the next, was heard before."""
+        return form.again(state.form, (state.onset - state.last["phase"]) // state.bar)
 
     def logits(self, stream: str, output: np.ndarray, state: State, chosen: Classes) -> tuple[np.ndarray, np.ndarray]:
         """(B, V) unnormalised log-probabilities of the next event's class in `stream`, given the output of `step` (as
@@ -245,6 +253,9 @@ class Stepper:
             first, turned = after, self.sounding(state, self.quarters[chosen[stream]])
         elif stream == "part":
             turned = self.heard(state.traces, pitch_of(np, chosen["origin"]))
+            if self.vocabulary.told_ranges:
+                ranged = state.voices.ranges(chosen["part"], chosen["origin"])
+                turned = np.concatenate([turned, ranged], axis=1)
         else:
             return output
         output = output.copy()

@@ -69,8 +69,8 @@ def among(block: Block, known: np.ndarray, heard: dict[int, int]) -> np.ndarray:
     """(V,) the place of each value of a block, or of the nearest, among the `known` ones, or NONE; `heard` as above."""
     if block.match != "nearest":
         place = {value: i for i, value in enumerate(known.tolist())}
-        like = heard.get if block.match == "part" else str
-        return np.array([place.get(like(value), NONE) for value in block.values.tolist()], int)
+        like = heard if block.match == "part" else {}
+        return np.array([place.get(like.get(value, value), NONE) for value in block.values.tolist()], int)
     return nearest(known, block.values) if len(known) else np.full(len(block.values), NONE)
 
 

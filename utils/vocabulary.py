@@ -43,9 +43,9 @@ class Block(NamedTuple):
 Axis = tuple[Block, ...]  # all its places, in order
 
 
-def counted(of: str, count: int) -> Block:
+def counted(of: str, count: int, match: str = "nearest") -> Block:
     """A block of so many places that stand for nothing but their number."""
-    return Block(of, np.arange(count))
+    return Block(of, np.arange(count), match)
 
 
 def length(axis: Axis) -> int:
@@ -77,6 +77,7 @@ class Vocabulary:
     representation: Representation
     players: dict[int, parts.Class] = field(default_factory=dict)  # what is known of each value of the part stream
     styles: tuple[str, ...] = ()  # names of the styles of the training pieces
+    told_form: bool = True  # the network is told of the form of a piece, and the range of its parts so far
 
     def __post_init__(self):
         notes = self.values["note"]
@@ -85,7 +86,8 @@ class Vocabulary:
         self.parts = max(len(self.players), 1)
         self.told_parts = len(self.players)  # of how many the network is told whether they play, and still sound
         self.conditions = self.told_parts + len(self.styles)  # numbers that it is told of the whole piece
-        self.hints = 2 + bool(self.styles)  # of which it gets each half of the time: the end, who plays, the style
+        self.told_ranges = parts.RANGE * (self.told_form and self.told_parts > 0)  # numbers
+        self.hints = 3 + bool(self.styles)  # which it gets each half of the time: the end, who plays, form, style
         # Of each note class, and of the start token behind them: its keys (V + 1, 128), and its highest pitch (V + 1,);
         # drums have no keys, and NOBODY plays them.
         self.keys = np.pad(keyboard(notes), ((0, 1), (0, 0))).astype(np.float32)
@@ -108,7 +110,9 @@ class Vocabulary:
         self.last = {name: LAST[name] for name in derived(self.streams) if name in LAST}
         self.axes |= {"spacing": self.interval_axis} if self.players else {}
         self.axes |= {name: self.axes[source] for name, source in self.last.items()}
-        self.axes |= {name: (counted(name, last + 1),) for name, last in NOT_TOLD.items()}
+        self.axes |= {
+            name: (counted(name, last + 1),) for name, last in NOT_TOLD.items() if self.told_form or name != "form"
+        }
         self.inputs = {name: length(axis) for name, axis in self.axes.items()}
         self.start_token = {stream: self.size(stream) for stream in self.streams}  # what it reads before a piece
         self.start_token |= {"phase": 0, "interval": REACH, "origin": parts.NOBODY, **NOT_TOLD}
@@ -203,14 +207,15 @@ class Vocabulary:
 
     def to_json(self) -> dict:
         values = {stream: values.tolist() for stream, values in self.values.items()}
-        about = {"players": list(self.players.items()), "styles": self.styles}
+        about = {"players": list(self.players.items()), "styles": self.styles, "told_form": self.told_form}
         return {**asdict(self.representation), "values": values, **about}
 
     @classmethod
     def from_json(cls, data: dict) -> "Vocabulary":
         values = {stream: np.array(values) for stream, values in data["values"].items()}
         players = {value: parts.Class(*known) for value, known in data.get("players", [])}
-        return cls(values, Representation.of({**data, "streams": values}), players, tuple(data.get("styles", ())))
+        how = Representation.of({**data, "streams": values})
+        return cls(values, how, players, tuple(data.get("styles", ())), data.get("told_form", False))
 
 
 def nearest(values: np.ndarray, wanted: np.ndarray) -> np.ndarray:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from utils import checkpoint, completion, compose, dataset, events, midi, sampler
+from utils import checkpoint, completion, compose, control, dataset, events, midi, sampler
 from utils.checkpoint import Checkpoint
 from utils.dataset import Corpus, Source
 from utils.errors import UserError
@@ -151,7 +151,7 @@ def new_music(weights: Checkpoint, network: Stepper, train: list[Source], unseen
     """
     grid = weights.vocabulary.grid
     begun = compose.openings(weights, asked.samples, asked.seed, asked.opening)
-    wanted = compose.Wanted(asked.notes, asked.bars)
+    wanted = compose.Wanted(asked.notes, asked.bars, home=control.own_home(begun))
     new = compose.new_pieces(network, begun, asked.sampling(compose.TEMPERATURE), wanted)
     chosen = [one.classes for one in new]
     form = Representation(grid=grid, max_beats=weights.vocabulary.representation.max_beats)

@@ -115,7 +115,7 @@ def from_nothing(
     players, tempo = ensemble.named(weights.vocabulary, order.players), theory.microseconds(order.tempo or 120)
     suited, opening = control.suited(weights, key, None, "random")
     begun = compose.openings(suited, order.count, how.seed, opening, players, style)
-    home = control.after_openings(order, key, begun, weights.vocabulary)
+    home = control.after_openings(order, key, begun)
     wanted = Wanted(**order.length, players=players, style=style, programs=order.programs, home=home)
     made = compose.new_pieces(network, begun, how, wanted)
     for one in made:

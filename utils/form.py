@@ -1,0 +1,64 @@
+"""The form of a piece: which of its bars come again, and how long ago they were heard.
+
+A form has a number for each bar: 0 if it is new, n if it is the same as the bar n before it, -n if it is like that one,
+and UNTOLD if nobody says. Shapes: E events of a piece, N bars.
+"""
+
+import numpy as np
+
+FARTHEST = 128  # bars ago; it bounds the work that a piece of many bars makes
+UNTOLD = FARTHEST + 1
+# From so large a share of the notes of two bars (Jaccard index) on that both have at the same place they are the same,
+# or alike. On POP909 half of the bars are neither, in chorales nine of ten.
+SAME, LIKE = 0.75, 0.4
+GOES_ON = 0.15  # by so much more than the bar that would go on with a repeat must another one be like this
+KINDS = 3  # what is told of a bar: it is like another, new, or the same as another; one class more stands for UNTOLD
+
+
+def likeness(bar: np.ndarray, notes: np.ndarray, bars: int) -> np.ndarray:
+    """(N, FARTHEST + 1) how much each of so many `bars` is like the one so many bars before it, from 0 to 1; `bar` (E,)
+    is the number of each event's bar, from 0 on, and `notes` (E,) a number for what it is and where in its bar."""
+    note, bar = np.divmod(np.unique(notes.astype(np.int64) * bars + bar), bars)  # sorted by note, and then by bar
+    common = np.zeros((bars, FARTHEST + 1), np.int32)
+    for k in range(1, FARTHEST + 1):
+        ago = bar[k:] - bar[:-k]
+        both = (note[k:] == note[:-k]) & (ago <= FARTHEST)
+        if not both.any():
+            break
+        np.add.at(common, (bar[k:][both], ago[both]), 1)
+    size = np.bincount(bar, minlength=bars)
+    before = size[np.maximum(np.arange(bars)[:, None] - np.arange(FARTHEST + 1), 0)]
+    return common / np.maximum(size[:, None] + before - common, 1)
+
+
+def form_of(bar: np.ndarray, notes: np.ndarray, bars: int) -> np.ndarray:
+    """(N,) the form of a piece of so many `bars`, of whose events as much is said as to `likeness`. Of several bars
+    that are as much alike the nearest counts."""
+    alike = likeness(bar, notes, bars)
+    form = np.zeros(bars, np.int16)
+    for i in np.flatnonzero(alike.any(axis=1)).tolist():
+        ranked = alike[i].copy()
+        ranked[abs(form[i - 1])] += GOES_ON
+        ago = int(ranked.argmax())
+        form[i] = ago if alike[i, ago] >= SAME else -ago if alike[i, ago] >= LIKE else 0
+    return form
+
+
+def kinds(form: np.ndarray) -> np.ndarray:
+    """What is told of bars, of any shape: classes."""
+    return np.where(form == UNTOLD, KINDS, np.sign(form) + 1)
+
+
+def at(form: np.ndarray, bar: np.ndarray) -> np.ndarray:
+    """What a form (N,), or forms (B, N), say of the bars (...) or (B,) numbered from 0 on; UNTOLD of all that there are
+    not."""
+    padded = np.pad(form, [*[(0, 0)] * (form.ndim - 1), (0, 1)], constant_values=UNTOLD)
+    bar = np.where((bar < 0) | (bar >= form.shape[-1]), -1, bar)
+    return padded[bar] if form.ndim == 1 else padded[np.arange(len(bar)), bar]
+
+
+def again(form: np.ndarray, bar: np.ndarray) -> np.ndarray:
+    """(..., 2) how many bars ago what comes in the bars (...), as for `at`, and in those after them, was heard before;
+    0 if it is new or nobody says."""
+    told = np.stack([at(form, bar), at(form, bar + 1)], axis=-1)
+    return np.where(told == UNTOLD, 0, np.abs(told))

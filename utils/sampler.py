@@ -124,7 +124,7 @@ def next_event(
         # The end of a piece is a class of one stream; the others say nothing of it.
         nats += surprise(logits, classes) * (stream == END_STREAM or chosen[END_STREAM] != network.vocabulary.end)
         chosen |= network.known(stream, classes, state, chosen)
-        output = network.turned(stream, output, state, chosen)
+        output = network.told(stream, output, state, chosen)
     return state, chosen, nats
 
 

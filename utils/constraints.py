@@ -8,6 +8,7 @@ from collections.abc import Callable
 import numpy as np
 
 from utils.events import END_STREAM
+from utils.heads import log_sum
 from utils.states import Classes, State
 from utils.stepper import Stepper
 
@@ -138,7 +139,7 @@ def how_final(network: Stepper, finality: list[np.ndarray]) -> Constraint:
 
     def listen(stream: str, logits: np.ndarray, state: State, chosen: Classes) -> np.ndarray:
         if stream == END_STREAM:
-            finality.append(logits[:, network.vocabulary.end] - np.logaddexp.reduce(logits, axis=1))
+            finality.append(logits[:, network.vocabulary.end] - log_sum(logits))
         return logits
 
     return listen
@@ -153,7 +154,7 @@ def ends_at_bar_line(network: Stepper) -> list[Constraint]:
         if stream != END_STREAM:
             return logits
         late = ~end & (network.next_onsets(state) >= state.end[:, None])
-        over = np.logaddexp.reduce(np.where(late | end, logits, -np.inf), axis=1, keepdims=True)
+        over = log_sum(np.where(late | end, logits, -np.inf))[:, None]
         early = (state.onset < state.end - state.bar)[:, None]
         return forbid(np.where(end & ~early, over, logits), late | end & early)
 

@@ -36,6 +36,7 @@ PROFILES = (PROFILES - PROFILES.mean(axis=0)) / np.linalg.norm(PROFILES - PROFIL
 FROM_MEAN = np.eye(12, dtype=np.float32) - np.float32(1 / 12)  # twelve numbers @ this: how far each is from their mean
 FROM_MIDDLE_C = np.arange(-60, 68, dtype=np.float32)[:, None]  # semitones (128, 1)
 LOG2 = np.log2(np.maximum(np.arange(LONGEST_STREAK + REMEMBERED + 2), 1)).astype(np.float32)
+LOWEST, TINY = np.finfo(np.float64).min, np.finfo(np.float64).tiny  # the second is added where there must not be a zero: to all else it is nothing
 # Numbers read of the traces: of twelve pitch classes and of the keys nearby; how high the last note lies; and the key.
 HEARD = (len(FADING) - 1) * (12 + 2 * NEAR + 1) + 1 + PROFILES.shape[1]
 # By what traces that fade are multiplied when they are read: that of a key struck at each sixteenth grows to about 1.
@@ -132,6 +133,13 @@ def log_softmax(xp: ModuleType, logits: Array) -> Array:
     """(..., V) the logarithms of the probabilities that the logits (..., V) stand for."""
     logits = logits - xp.max(logits, axis=-1, keepdims=True)
     return logits - xp.log(xp.sum(xp.exp(logits), axis=-1, keepdims=True))
+
+
+def log_sum(logits: np.ndarray) -> np.ndarray:
+    """(B,) the logarithm of the sum of the exponentials of each row of the logits (B, V), also where all are minus
+    infinity. `np.logaddexp.reduce` says the same and takes ten times as long."""
+    top = np.maximum(logits.max(axis=1), LOWEST)
+    return top + np.log(np.exp(logits - top[:, None]).sum(axis=1) + TINY)
 
 
 def confidence(xp: ModuleType, recalled: dict[str, Array]) -> Array:

@@ -9,8 +9,9 @@ each of these has been right, and how far back it lies: so it can learn from rea
 Shapes: E events of all pieces, B pieces side by side, K contexts (repeats, then bars).
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
+from functools import reduce
 
 import numpy as np
 
@@ -20,6 +21,7 @@ from utils.vocabulary import Vocabulary
 
 COMPARED = ("offset", "part", "interval", "duration")  # streams by which events are compared, as far as there are any
 RHYTHM = COMPARED[:1]
+PLACED = ("note", "onset", "who")  # by which events some bars ago are found and heard; `who` is the class of the part
 # Looked for after each event: the last time that the last n events were the same in these streams.
 REPEATS = tuple((COMPARED, n) for n in (1, 2, 3, 4, 6, 8, 12, 16, 24)) + tuple((RHYTHM, n) for n in (2, 4, 8, 16))
 LENGTH = np.array([length for _, length in REPEATS], np.int8)  # small, since it is compared with each event of a piece
@@ -70,7 +72,9 @@ class Viewpoint:
     that is now the last."""
 
     def __init__(self, vocabulary: Vocabulary):
-        self.names = vocabulary.recalled
+        # What is recalled of an event, first that by which events are compared.
+        compared = tuple(name for name in COMPARED if name in vocabulary.recalled)
+        self.compared, self.names = len(compared), tuple(dict.fromkeys((*compared, *vocabulary.recalled)))
         self.vocabulary, self.steps = vocabulary, vocabulary.steps(END_STREAM)
         self.steady, self.moves = vocabulary.steady.astype(np.int32), vocabulary.moves.astype(np.int32)
         # Of each note class, a number that rises as notes struck together by a part stand: the start token is lowest.
@@ -87,30 +91,37 @@ class Viewpoint:
         return onset.astype(np.int64) * (8 * FIRST_DRUM * (self.vocabulary.parts + 1)) + place
 
     def classes(
-        self, column: Callable, origins: Callable, at: np.ndarray, now: np.ndarray, bar: np.ndarray
+        self,
+        recalled: Iterable[np.ndarray],
+        placed: Iterable[np.ndarray],
+        origins: Callable,
+        at: np.ndarray,
+        onset: np.ndarray,
+        bar: np.ndarray,
     ) -> dict[str, np.ndarray]:
-        """Name -> classes (..., K) of the events at the indices `at` (..., K), NOTHING for none. `column` looks up a
-        name ('onset', 'note', 'who', 'interval' or a stream) at some indices, and `origins` from which pitches the
-        intervals of some parts count after the last events, which are `now` (..., 1); `bar` (..., 1) are the steps of
-        their bars."""
-        classes = {name: np.where(at >= 0, column(name, at), NOTHING) for name in self.names}
+        """Name -> classes (..., K) of the events at the indices `at` (..., K), NOTHING for none. `recalled` is what
+        stands there, (..., K) for each of the `names`; `placed`, (..., bars), what is PLACED at the last of them.
+        `origins` says from which pitches the intervals of some parts count after the last events, whose `onset` (...,
+        1) is given and the steps of their `bar` (..., 1)."""
+        there, bars = at >= 0, slice(len(REPEATS), None)
+        classes = {n: np.where(there, column, NOTHING) for n, column in zip(self.names, recalled, strict=True)}
         # An event some bars ago is heard where it would come if those bars were repeated.
-        bars = at[..., len(REPEATS) :]
-        steps = column("onset", bars) + BARS * bar - column("onset", now)
-        known = (bars >= 0) & (steps >= 0) & (steps < len(self.of_steps))
+        note, then, who = placed
+        steps = then + BARS * bar - onset
+        known = there[..., bars] & (steps >= 0) & (steps < len(self.of_steps))
         offset = self.of_steps[np.where(known, steps, 0)]
-        note = column("note", bars)
         # Of events that are not there `who` may be the start token, and has no origin.
-        who = np.minimum(column("who", bars), self.vocabulary.parts - 1)
+        who = np.minimum(who, self.vocabulary.parts - 1)
         interval = self.steady[note] - self.moves[note] * origins(who)
         for name, relative in (("offset", offset), ("interval", interval)):
-            classes[name][..., len(REPEATS) :] = np.where(known, relative, NOTHING)
+            classes[name][..., bars] = np.where(known, relative, NOTHING)
         return classes
 
 
 def come_true(recalled: dict[str, np.ndarray], event: dict[str, np.ndarray]) -> np.ndarray:
     """(..., K) whether the recalled classes (..., K) are those of the event (...) that came, as far as it counts."""
-    return np.all([recalled[name] == event[name][..., None] for name in COMPARED if name in recalled], axis=0)
+    same = [recalled[name] == event[name][..., None] for name in COMPARED if name in recalled]
+    return reduce(np.logical_and, same)
 
 
 class MatchModel:
@@ -149,7 +160,9 @@ class MatchModel:
         def origins(who: np.ndarray) -> np.ndarray:
             return self.lines.origins(self.lines.last(who, now), now)
 
-        classes = self.viewpoint.classes(lambda name, at: self.columns[name][at], origins, at, now, bar)
+        recalled = (self.columns[name][at] for name in self.viewpoint.names)
+        placed = (self.columns[name][at[..., len(REPEATS) :]] for name in PLACED)
+        classes = self.viewpoint.classes(recalled, placed, origins, at, self.columns["onset"][now], bar)
         return {**classes, "streak": self.streak[index].astype(np.int32), "back": back.astype(np.int32)}
 
 
@@ -158,7 +171,8 @@ class Past:
     """The events of B pieces so far, searched again after each: it recalls the same as a MatchModel of whole pieces."""
 
     viewpoint: Viewpoint
-    columns: dict[str, np.ndarray]  # streams, 'interval', 'onset' and 'who' -> (B, length)
+    events: np.ndarray  # (B, names, length) the names of the viewpoint, then those that are PLACED
+    order: np.ndarray  # (B, length) see `Viewpoint.order`
     # (B, 2, length) how many events up to the last equal those 0, 1, 2, ... events before them, by COMPARED and RHYTHM;
     # no more are counted than the longest context has
     runs: np.ndarray
@@ -169,36 +183,46 @@ class Past:
     @classmethod
     def empty(cls, count: int, vocabulary: Vocabulary) -> "Past":
         viewpoint = Viewpoint(vocabulary)
-        columns = {name: np.zeros((count, 0), np.int32) for name in (*viewpoint.names, "note", "onset", "who")}
+        events = np.zeros((count, len(viewpoint.names) + len(PLACED), 0), np.int32)
+        order, runs = np.zeros((count, 0), np.int64), np.zeros((count, 2, 0), np.int8)
         recalled = dict.fromkeys(viewpoint.names, np.full((count, K), NOTHING))
         recalled |= dict.fromkeys(TOLD, np.zeros((count, K), np.int32))
-        return cls(viewpoint, columns, np.zeros((count, 2, 0), np.int8), np.zeros(count, np.int32), recalled)
+        return cls(viewpoint, events, order, runs, np.zeros(count, np.int32), recalled)
 
     def add(self, event: dict[str, np.ndarray], bar: np.ndarray, voices: Voices) -> "Past":
         """The past with an event, name -> (B,), in a bar of so many steps (B,), after it; `voices` count it already."""
-        onset, rank = self.onset + self.viewpoint.steps[event[END_STREAM]], self.viewpoint.rank[event["note"]]
-        who = self.viewpoint.vocabulary.part_of(event)
-        now, event = self.length, {**event, "onset": onset, "who": who}
-        columns = {n: np.concatenate([c, event[n][:, None]], 1, dtype=np.int32) for n, c in self.columns.items()}
-        # From the last event backwards, so that the first match is the last time; an event is no repeat of itself.
-        same = [columns[name][:, ::-1] == event[name][:, None] for name in COMPARED if name in columns]
-        runs = np.stack([np.all(same, axis=0), same[0]], axis=1).astype(np.int8)
-        runs[..., :now] *= np.minimum(self.runs + 1, LENGTH.max())
-        runs[..., 0] = 0
-        back = (runs[:, KIND, : REMEMBERED + 1] >= LENGTH[:, None]).argmax(axis=-1)
+        viewpoint, now, rows = self.viewpoint, self.length, np.arange(len(bar))[:, None]
+        onset, rank = self.onset + viewpoint.steps[event[END_STREAM]], viewpoint.rank[event["note"]]
+        who = viewpoint.vocabulary.part_of(event)
+        new = np.array([*(event[name] for name in viewpoint.names), event["note"], onset, who], np.int32).T[..., None]
+        events = np.concatenate([self.events, new], axis=2)
+        order = np.concatenate([self.order, viewpoint.order(onset, who, rank)[:, None]], axis=1)
+        runs = self.longer_runs(events)
+        back = (runs[..., : REMEMBERED + 1].take(KIND, axis=1) >= LENGTH[:, None]).argmax(axis=-1)
         repeats = np.where(back > 0, now - back + 1, NOTHING)
-        order = self.viewpoint.order(columns["onset"], columns["who"], self.viewpoint.rank[columns["note"]])
-        ago = onset[:, None] - BARS * bar[:, None]  # (B, bars)
-        bars = (order[:, None] <= self.viewpoint.order(ago, who[:, None], rank[:, None])[:, :, None]).sum(axis=-1)
+        bar = bar[:, None]
+        ago = onset[:, None] - BARS * bar  # (B, bars)
+        bars = (order[:, None] <= viewpoint.order(ago, who[:, None], rank[:, None])[:, :, None]).sum(axis=-1)
         bars = np.where((ago < 0) | (now - bars + 1 > REMEMBERED), NOTHING, bars)
-        at, rows = np.concatenate([repeats, bars], axis=1), np.arange(len(onset))[:, None]
-        last = np.array([[now]])
-        recalled = self.viewpoint.classes(
-            lambda name, at: columns[name][rows, at], voices.origins, at, last, bar[:, None]
-        )
+        at = np.concatenate([repeats, bars], axis=1)
+
+        there, names = events.transpose(1, 0, 2)[:, rows, at], len(viewpoint.names)
+        placed = there[names:, :, len(REPEATS) :]
+        recalled = viewpoint.classes(there[:names], placed, voices.origins, at, onset[:, None], bar)
         streak = np.minimum(self.recalled["streak"] + 1, LONGEST_STREAK) * come_true(self.recalled, event)
         recalled |= {"streak": streak, "back": np.where(at >= 0, now - at + 1, 0)}
-        return Past(self.viewpoint, columns, runs, onset, recalled, now + 1)
+        return Past(viewpoint, events, order, runs, onset, recalled, now + 1)
+
+    def longer_runs(self, events: np.ndarray) -> np.ndarray:
+        """The `runs` with one more of the `events`."""
+        # From the last event backwards, so that the first match is the last time; an event is no repeat of itself.
+        compared = events[:, : self.viewpoint.compared]
+        same = compared[..., ::-1] == compared[..., -1:]
+        runs = np.empty((len(events), 2, self.length + 1), np.int8)
+        runs[:, 0], runs[:, 1] = same.all(axis=1), same[:, 0]
+        runs[..., :-1] *= np.minimum(self.runs + 1, LENGTH.max())
+        runs[..., 0] = 0
+        return runs
 
     def rounds(self) -> np.ndarray:
         """(B,) how often what was heard last has come again without a break: 1 when a figure, of any length up to
@@ -208,6 +232,8 @@ class Past:
     def aligned(self, length: int) -> "Past":
         """The same with its last event at the place `length` - 1, so that several can be put side by side."""
         before = length - self.length
-        margins = (0, 0), (before, 0)
-        columns = {name: np.pad(column, margins, constant_values=NOTHING) for name, column in self.columns.items()}
-        return replace(self, columns=columns, runs=np.pad(self.runs, ((0, 0), (0, 0), (0, before))), length=length)
+        events = np.pad(self.events, ((0, 0), (0, 0), (before, 0)), constant_values=NOTHING)
+        order = np.pad(self.order, ((0, 0), (before, 0)), constant_values=NOTHING)
+        return replace(
+            self, events=events, order=order, runs=np.pad(self.runs, ((0, 0), (0, 0), (0, before))), length=length
+        )

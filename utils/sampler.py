@@ -12,9 +12,11 @@ from utils import recall, settings
 from utils.constraints import Constraint
 from utils.errors import UserError
 from utils.events import END_STREAM
+from utils.heads import TINY, log_sum
 from utils.states import Classes, State
 from utils.stepper import Stepper
 
+BELOW_1 = np.nextafter(1, 0)
 DRAWS = 8  # random numbers for an event: more than there are streams, so one more stream leaves those of the others
 
 
@@ -55,23 +57,24 @@ def choose(
     """
     if temperature == 0:
         return logits.argmax(axis=1)
-    below_top = logits.astype(np.float64) - logits.max(axis=1, keepdims=True)
-    probability = np.exp(below_top / np.maximum(temperature, lowest))  # of 1 in all only when divided by its sum
+    below_top = logits - logits.max(axis=1, keepdims=True)
+    probability = np.exp(below_top / temperature)  # of 1 in all only when divided by its sum
     if top_p < 1 or np.any(lowest > temperature):
-        share = np.where(repeats, 0, probability)
-        new = np.where(repeats, 0, np.exp(below_top / temperature))
+        is_new = np.logical_not(repeats)
+        new = probability * is_new
         new = nucleus(new, top_p) if top_p < 1 else new
-        new *= share.sum(axis=1, keepdims=True) / np.maximum(new.sum(axis=1, keepdims=True), np.finfo(np.float64).tiny)
-        probability = np.where(repeats, probability, new)
-    cumulative = np.cumsum(probability, axis=1)
-    total = cumulative[:, -1:]
+        probability = np.exp(below_top / np.maximum(temperature, lowest))
+        share = (probability * is_new).sum(axis=1, keepdims=True)
+        new *= share / np.maximum(new.sum(axis=1, keepdims=True), TINY)
+        probability = np.where(is_new, new, probability)
+    cumulative = probability.cumsum(axis=1)
     # Classes without probability are never chosen, not even by a number of exactly 0 or 1.
-    return np.minimum((cumulative <= uniform[:, None] * total).sum(axis=1), (cumulative < total).sum(axis=1))
+    return (cumulative > np.minimum(uniform, BELOW_1)[:, None] * cumulative[:, -1:]).argmax(axis=1)
 
 
 def surprise(logits: np.ndarray, classes: np.ndarray) -> np.ndarray:
     """Nats (B,) of the classes (B,) by their logits (B, V)."""
-    return np.logaddexp.reduce(logits, axis=1) - logits[np.arange(len(classes)), classes]
+    return log_sum(logits) - logits[np.arange(len(classes)), classes]
 
 
 @dataclass

@@ -166,7 +166,7 @@ class Stepper:
         outputs = [above[part] for part in folded.parts]
         known = Known(agrees, recalled, chosen.get("origin"), state.voices.here, around)
         new, gained = folded.head.logits(np, outputs, known, *folded.own)
-        return new + gained, gained != 0
+        return np.add(new, gained, dtype=np.float64), gained != 0
 
     def surroundings(self, output: Output, state: State, chosen: Classes) -> np.ndarray:
         """(B, P, D) what lies around each key that may come next."""

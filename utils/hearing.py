@@ -5,7 +5,6 @@ describe what lies around a key.
 """
 
 import numpy as np
-from numpy.lib.stride_tricks import as_strided
 
 from utils.heads import FADING, HEARD, NEAR, SCALES, along, height, tonality
 from utils.parts import MIDDLE_C
@@ -78,7 +77,6 @@ class Hearing:
         around = np.empty((*held.shape, fading + 1), np.float32)
         around[..., :-1], around[..., -1] = traces[:, :, self.candidates].transpose(0, 2, 1), held
         # Of each key the numbers of all nearby stand side by side, and begin where those of the next key are.
-        piece, key, number = around.strides
         windows = (count, held.shape[1] - 2 * NEAR, len(self.kernel))
-        windows = as_strided(around, windows, (piece, key, number)).copy()
+        windows = np.ndarray(windows, np.float32, around, strides=around.strides).copy()
         return np.maximum(windows @ self.kernel + self.bias, 0)

@@ -9,7 +9,7 @@ each of these has been right, and how far back it lies: so it can learn from rea
 Shapes: E events of all pieces, B pieces side by side, K contexts (repeats, then bars).
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from functools import reduce
 
@@ -21,7 +21,7 @@ from utils.vocabulary import Vocabulary
 
 COMPARED = ("offset", "part", "interval", "duration")  # streams by which events are compared, as far as there are any
 RHYTHM = COMPARED[:1]
-PLACED = ("note", "onset", "who")  # by which events some bars ago are found and heard; `who` is the class of the part
+PLACED = ("note", "who", "onset")  # by which events some bars ago are heard; `who` is the class of the part
 # Looked for after each event: the last time that the last n events were the same in these streams.
 REPEATS = tuple((COMPARED, n) for n in (1, 2, 3, 4, 6, 8, 12, 16, 24)) + tuple((RHYTHM, n) for n in (2, 4, 8, 16))
 LENGTH = np.array([length for _, length in REPEATS], np.int8)  # small, since it is compared with each event of a piece
@@ -80,41 +80,31 @@ class Viewpoint:
         # Of each note class, a number that rises as notes struck together by a part stand: the start token is lowest.
         self.rank = np.append(np.where(vocabulary.moves == 1, vocabulary.top, FIRST_DRUM + vocabulary.steady)[:-1], 0)
         self.rank = self.rank.astype(np.int32)
-        self.of_steps = np.full(int(self.steps.max()) + 1, NOTHING)  # offset class of each number of steps
+        # Offset class of each number of steps; the last is for those that no offset has.
+        self.of_steps = np.full(int(self.steps.max()) + 2, NOTHING)
         self.of_steps[vocabulary.values[END_STREAM]] = np.arange(vocabulary.end)
         # The notes of a chord stand in the order of their pitch, unless the chord is one event.
         self.by_pitch = vocabulary.representation.chords == "split"
 
+        self.step = 8 * FIRST_DRUM * (vocabulary.parts + 1)  # by so much the order rises with each step
+
     def order(self, onset: np.ndarray, part: np.ndarray, rank: np.ndarray) -> np.ndarray:
         """A number that rises from each event of a piece to the next."""
         place = np.multiply(part, 8 * FIRST_DRUM, dtype=np.int64) + rank if self.by_pitch else 0
-        return onset.astype(np.int64) * (8 * FIRST_DRUM * (self.vocabulary.parts + 1)) + place
+        return np.multiply(onset, self.step, dtype=np.int64) + place
 
     def classes(
-        self,
-        recalled: Iterable[np.ndarray],
-        placed: Iterable[np.ndarray],
-        origins: Callable,
-        at: np.ndarray,
-        onset: np.ndarray,
-        bar: np.ndarray,
+        self, recalled: Iterable[np.ndarray], note: np.ndarray, origin: np.ndarray, steps: np.ndarray
     ) -> dict[str, np.ndarray]:
-        """Name -> classes (..., K) of the events at the indices `at` (..., K), NOTHING for none. `recalled` is what
-        stands there, (..., K) for each of the `names`; `placed`, (..., bars), what is PLACED at the last of them.
-        `origins` says from which pitches the intervals of some parts count after the last events, whose `onset` (...,
-        1) is given and the steps of their `bar` (..., 1)."""
-        there, bars = at >= 0, slice(len(REPEATS), None)
-        classes = {n: np.where(there, column, NOTHING) for n, column in zip(self.names, recalled, strict=True)}
-        # An event some bars ago is heard where it would come if those bars were repeated.
-        note, then, who = placed
-        steps = then + BARS * bar - onset
-        known = there[..., bars] & (steps >= 0) & (steps < len(self.of_steps))
-        offset = self.of_steps[np.where(known, steps, 0)]
-        # Of events that are not there `who` may be the start token, and has no origin.
-        who = np.minimum(who, self.vocabulary.parts - 1)
-        interval = self.steady[note] - self.moves[note] * origins(who)
-        for name, relative in (("offset", offset), ("interval", interval)):
-            classes[name][..., bars] = np.where(known, relative, NOTHING)
+        """Name -> classes (..., K) of recalled events, NOTHING for none: from what they are, (..., K) for each of the
+        names, and from how those some bars ago are heard, (..., bars). Their notes are `note`, their intervals would
+        count from `origin`, and they would come so many `steps` after the last event if those bars were repeated; below
+        0 for none."""
+        classes = dict(zip(self.names, recalled, strict=True))
+        known = (steps >= 0) & (steps < len(self.of_steps))
+        interval = self.steady[note] - self.moves[note] * origin
+        classes["offset"][..., len(REPEATS) :] = self.of_steps[np.where(known, steps, NOTHING)]
+        classes["interval"][..., len(REPEATS) :] = np.where(known, interval, NOTHING)
         return classes
 
 
@@ -141,9 +131,10 @@ class MatchModel:
         who = np.where(who == vocabulary.parts, -1, who)
         order = self.viewpoint.order(onset, who, rank)
         for k, bars in enumerate(BARS, len(REPEATS)):
-            ago = onset - bars * bar
-            back = np.arange(1, len(onset) + 1) - np.searchsorted(order, self.viewpoint.order(ago, who, rank), "right")
-            self.back[:, k] = np.where((ago < onset[lines.begins]) | (back > REMEMBERED), 0, back)
+            since = bars * bar
+            place = np.searchsorted(order, order - since * self.viewpoint.step, "right")
+            back = np.arange(1, len(onset) + 1) - place
+            self.back[:, k] = np.where((onset - since < onset[lines.begins]) | (back > REMEMBERED), 0, back)
         self.streak = np.zeros((len(onset), K), np.uint8)
         index, right = np.arange(len(onset)), np.zeros((len(onset), K), bool)
         for now in np.split(index[:-1], range(CHUNK, len(index) - 1, CHUNK)):
@@ -157,12 +148,14 @@ class MatchModel:
         back, now, bar = self.back[index], index[..., None], self.bar[index][..., None]
         at = np.where(back > 0, now - back + 1, NOTHING)
 
-        def origins(who: np.ndarray) -> np.ndarray:
-            return self.lines.origins(self.lines.last(who, now), now)
-
-        recalled = (self.columns[name][at] for name in self.viewpoint.names)
-        placed = (self.columns[name][at[..., len(REPEATS) :]] for name in PLACED)
-        classes = self.viewpoint.classes(recalled, placed, origins, at, self.columns["onset"][now], bar)
+        recalled = [np.where(at >= 0, self.columns[name][at], NOTHING) for name in self.viewpoint.names]
+        bars = at[..., len(REPEATS) :]
+        note, who, onset = (self.columns[name][bars] for name in PLACED)
+        # Of events that are not there `who` may be the start token, and has no origin.
+        who = np.minimum(who, self.viewpoint.vocabulary.parts - 1)
+        origin = self.lines.origins(self.lines.last(who, now), now)
+        steps = np.where(bars >= 0, onset + BARS * bar - self.columns["onset"][now], NOTHING)
+        classes = self.viewpoint.classes(recalled, note, origin, steps)
         return {**classes, "streak": self.streak[index].astype(np.int32), "back": back.astype(np.int32)}
 
 
@@ -171,7 +164,7 @@ class Past:
     """The events of B pieces so far, searched again after each: it recalls the same as a MatchModel of whole pieces."""
 
     viewpoint: Viewpoint
-    events: np.ndarray  # (B, names, length) the names of the viewpoint, then those that are PLACED
+    events: np.ndarray  # (B, names, 1 + length) the names of the viewpoint, then those PLACED; the first is NOTHING
     order: np.ndarray  # (B, length) see `Viewpoint.order`
     # (B, 2, length) how many events up to the last equal those 0, 1, 2, ... events before them, by COMPARED and RHYTHM;
     # no more are counted than the longest context has
@@ -183,7 +176,7 @@ class Past:
     @classmethod
     def empty(cls, count: int, vocabulary: Vocabulary) -> "Past":
         viewpoint = Viewpoint(vocabulary)
-        events = np.zeros((count, len(viewpoint.names) + len(PLACED), 0), np.int32)
+        events = np.full((count, len(viewpoint.names) + len(PLACED), 1), NOTHING, np.int32)
         order, runs = np.zeros((count, 0), np.int64), np.zeros((count, 2, 0), np.int8)
         recalled = dict.fromkeys(viewpoint.names, np.full((count, K), NOTHING))
         recalled |= dict.fromkeys(TOLD, np.zeros((count, K), np.int32))
@@ -191,36 +184,36 @@ class Past:
 
     def add(self, event: dict[str, np.ndarray], bar: np.ndarray, voices: Voices) -> "Past":
         """The past with an event, name -> (B,), in a bar of so many steps (B,), after it; `voices` count it already."""
-        viewpoint, now, rows = self.viewpoint, self.length, np.arange(len(bar))[:, None]
-        onset, rank = self.onset + viewpoint.steps[event[END_STREAM]], viewpoint.rank[event["note"]]
+        viewpoint, length, bar = self.viewpoint, self.length + 1, bar[:, None]
+        onset, rank = self.onset + viewpoint.steps.take(event[END_STREAM]), viewpoint.rank.take(event["note"])
         who = viewpoint.vocabulary.part_of(event)
-        new = np.array([*(event[name] for name in viewpoint.names), event["note"], onset, who], np.int32).T[..., None]
-        events = np.concatenate([self.events, new], axis=2)
-        order = np.concatenate([self.order, viewpoint.order(onset, who, rank)[:, None]], axis=1)
-        runs = self.longer_runs(events)
-        back = (runs[..., : REMEMBERED + 1].take(KIND, axis=1) >= LENGTH[:, None]).argmax(axis=-1)
-        repeats = np.where(back > 0, now - back + 1, NOTHING)
-        bar = bar[:, None]
-        ago = onset[:, None] - BARS * bar  # (B, bars)
-        bars = (order[:, None] <= viewpoint.order(ago, who[:, None], rank[:, None])[:, :, None]).sum(axis=-1)
-        bars = np.where((ago < 0) | (now - bars + 1 > REMEMBERED), NOTHING, bars)
-        at = np.concatenate([repeats, bars], axis=1)
-
-        there, names = events.transpose(1, 0, 2)[:, rows, at], len(viewpoint.names)
-        placed = there[names:, :, len(REPEATS) :]
-        recalled = viewpoint.classes(there[:names], placed, voices.origins, at, onset[:, None], bar)
+        new = np.array([*(event[name] for name in viewpoint.names), event["note"], who, onset], np.int32).T
+        events = np.concatenate([self.events, new[:, :, None]], axis=2)
+        now = viewpoint.order(onset, who, rank)[:, None]
+        order, runs = np.concatenate([self.order, now], axis=1), self.longer_runs(events)
+        # How many events back from the next one the recalled events lie: 0, where NOTHING stands, if there is none.
+        repeats = (runs[..., : REMEMBERED + 1].take(KIND, axis=1) >= LENGTH[:, None]).argmax(axis=-1)
+        since = BARS * bar  # (B, bars) steps
+        bars = length - (order[:, None] <= (now - since * viewpoint.step)[:, :, None]).sum(axis=-1)
+        bars *= (since <= onset[:, None]) & (bars <= REMEMBERED)
+        back = np.concatenate([repeats, bars], axis=1)
+        there = events.transpose(1, 0, 2)[:, np.arange(len(back))[:, None], -back]  # (names, B, K)
+        recalled, (note, who, then) = there[: -len(PLACED)], there[-len(PLACED) :, :, len(REPEATS) :]
+        steps = np.where(bars > 0, then + since - onset[:, None], NOTHING)
+        recalled = viewpoint.classes(recalled, note, voices.origins(who), steps)
         streak = np.minimum(self.recalled["streak"] + 1, LONGEST_STREAK) * come_true(self.recalled, event)
-        recalled |= {"streak": streak, "back": np.where(at >= 0, now - at + 1, 0)}
-        return Past(viewpoint, events, order, runs, onset, recalled, now + 1)
+        recalled |= {"streak": streak, "back": back}
+        return Past(viewpoint, events, order, runs, onset, recalled, length)
 
     def longer_runs(self, events: np.ndarray) -> np.ndarray:
         """The `runs` with one more of the `events`."""
         # From the last event backwards, so that the first match is the last time; an event is no repeat of itself.
-        compared = events[:, : self.viewpoint.compared]
+        compared = events[:, : self.viewpoint.compared, 1:]
         same = compared[..., ::-1] == compared[..., -1:]
         runs = np.empty((len(events), 2, self.length + 1), np.int8)
         runs[:, 0], runs[:, 1] = same.all(axis=1), same[:, 0]
-        runs[..., :-1] *= np.minimum(self.runs + 1, LENGTH.max())
+        earlier = runs[..., :-1]
+        earlier *= np.minimum(self.runs + 1, LENGTH.max())
         runs[..., 0] = 0
         return runs
 

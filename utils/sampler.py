@@ -12,7 +12,7 @@ from utils import recall, settings
 from utils.constraints import Constraint
 from utils.errors import UserError
 from utils.events import END_STREAM
-from utils.heads import TINY, log_sum
+from utils.heads import TINY
 from utils.states import Classes, State
 from utils.stepper import Stepper
 
@@ -74,7 +74,8 @@ def choose(
 
 def surprise(logits: np.ndarray, classes: np.ndarray) -> np.ndarray:
     """Nats (B,) of the classes (B,) by their logits (B, V)."""
-    return log_sum(logits) - logits[np.arange(len(classes)), classes]
+    below_top = logits - logits.max(axis=1, keepdims=True)
+    return np.log(np.exp(below_top).sum(axis=1)) - below_top[np.arange(len(classes)), classes]
 
 
 @dataclass
@@ -127,7 +128,7 @@ def next_event(
         # The end of a piece is a class of one stream; the others say nothing of it.
         nats += surprise(logits, classes) * (stream == END_STREAM or chosen[END_STREAM] != network.vocabulary.end)
         chosen |= network.known(stream, classes, state, chosen)
-        output = network.told(stream, output, state, chosen)
+        network.tell(stream, output, state, chosen)
     return state, chosen, nats
 
 

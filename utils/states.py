@@ -64,6 +64,8 @@ def take(state: State, which: np.ndarray | slice) -> State:
 
 def to_come(state: State, bar: np.ndarray) -> Classes:
     """What is told, in the bars (B,) numbered from 0 on, of how much is still to come."""
+    if not state.end.any():
+        return {name: np.full(len(bar), not_told) for name, not_told in NOT_TOLD.items()}
     told = outlook(bar, np.maximum(state.end // state.bar, 1))
     return {name: np.where(state.end > 0, told[name], not_told) for name, not_told in NOT_TOLD.items()}
 

@@ -155,7 +155,7 @@ class Stepper:
 
     def logits(self, stream: str, output: Output, state: State, chosen: Classes) -> tuple[np.ndarray, np.ndarray]:
         """(B, V) unnormalised log-probabilities of the next event's class in `stream`, given the output of `step` (as
-        it is `told` of the choices by then), the state before the event, and what was chosen of it so far (see
+        `tell` has added the choices by then), the state before the event, and what was chosen of it so far (see
         `known`); and which classes repeat something that agrees with that."""
         folded = self.heads[stream]
         recalled = state.past.recalled
@@ -192,21 +192,20 @@ class Stepper:
             told |= {name: last[np.arange(len(part)), part] for name, last in state.voices.last.items()}
         return told
 
-    def told(self, stream: str, output: Output, state: State, chosen: Classes) -> Output:
-        """The output of `step` for the heads after that of `stream`, which has just been chosen: these are told that
-        class and what follows from it, as far as they see it."""
+    def tell(self, stream: str, output: Output, state: State, chosen: Classes) -> None:
+        """Add to the output of `step` what is known now that the class of `stream` has just been chosen: that class and
+        what follows from it, for the heads after that stream which see it."""
         added = [self.hidden.tables[name].take(chosen[name], axis=0) for name in self.hidden.known[stream]]
-        if stream == END_STREAM and stream in self.hidden.later:
-            added.append(self.sounding(state, self.quarters[chosen[stream]]) @ self.hidden.later[stream])
-        if stream == "part" and stream in self.hidden.later:
-            added.append(self.hearing.heard(output.audible, chosen["origin"]) @ self.hidden.later[stream])
-        if not added:
-            return output
-        hidden = output.hidden.copy()
+        kernel = self.hidden.later.get(stream)
+        if kernel is not None:
+            if stream == END_STREAM:
+                read = self.sounding(state, self.quarters.take(chosen[stream]))
+            else:
+                read = self.hearing.heard(output.audible, chosen["origin"])
+            added.append(read @ kernel)
         for each in added:
-            later = hidden[:, -each.shape[1] :]
-            later += each
-        return output._replace(hidden=hidden)
+            hidden = output.hidden[:, -each.shape[1] :]
+            hidden += each
 
     def sounding(self, state: State, quarters: np.ndarray) -> np.ndarray:
         """(B, parts) for how long each part still sounds, so many `quarters` (B,) after the last event."""

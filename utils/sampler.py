@@ -46,24 +46,24 @@ def choose(
     top_p: float,
     uniform: np.ndarray,
     repeats: np.ndarray | bool = False,
-    lowest: np.ndarray | float = 0,
+    repeating: np.ndarray | float | None = None,
 ) -> np.ndarray:
     """A class for each row of `logits` (B, V), by a number in 0..1 for each row (B,).
 
     Temperature divides the logits (0: the likeliest class), `top_p` keeps a `nucleus`. Both are for what is new: what
-    `repeats` (B, V) something heard before has at least the temperature `lowest` (B, 1), and so has the choice between
-    old and new. How often music repeats itself is what the network has learnt best, and a little more at each event
-    adds up to a loop without end.
+    `repeats` (B, V) something heard before has the temperature `repeating` (B, 1), unless that is None, and so has the
+    choice between old and new. How often music repeats itself is what the network has learnt best, and a little more at
+    each event adds up to a loop without end.
     """
     if temperature == 0:
         return logits.argmax(axis=1)
     below_top = logits - logits.max(axis=1, keepdims=True)
     probability = np.exp(below_top / temperature)  # of 1 in all only when divided by its sum
-    if top_p < 1 or np.any(lowest > temperature):
+    if top_p < 1 or repeating is not None:
         is_new = np.logical_not(repeats)
         new = probability * is_new
         new = nucleus(new, top_p) if top_p < 1 else new
-        probability = np.exp(below_top / np.maximum(temperature, lowest))
+        probability = np.exp(below_top / (temperature if repeating is None else repeating))
         share = (probability * is_new).sum(axis=1, keepdims=True)
         new *= share / np.maximum(new.sum(axis=1, keepdims=True), TINY)
         probability = np.where(is_new, new, probability)
@@ -117,19 +117,21 @@ def next_event(
     Returns the state before the new event, all that is `known` of that, and its nats (B,), whatever constrains it.
     """
     output, state = network.step(state)
-    lowest = repeating_temperature(state.past) if sampling.is_safer else 0
-    chosen, nats = {}, np.zeros(len(uniform))
+    temperature, repeating = sampling.temperature, None
+    if sampling.is_safer:
+        repeating = np.maximum(repeating_temperature(state.past), temperature)
+    chosen, nats = {}, []
     for k, stream in enumerate(network.streams):
         logits, repeats = network.logits(stream, output, state, chosen)
         allowed = logits
         for constrain in sampling.constraints:
             allowed = constrain(stream, allowed, state, chosen)
-        classes = choose(allowed, sampling.temperature, sampling.top_p, uniform[:, k], repeats, lowest)
-        # The end of a piece is a class of one stream; the others say nothing of it.
-        nats += surprise(logits, classes) * (stream == END_STREAM or chosen[END_STREAM] != network.vocabulary.end)
+        classes = choose(allowed, temperature, sampling.top_p, uniform[:, k], repeats, repeating)
+        nats.append(surprise(logits, classes))
         chosen |= network.known(stream, classes, state, chosen)
         network.tell(stream, output, state, chosen)
-    return state, chosen, nats
+    # The end of a piece is a class of the first stream; the others say nothing of it.
+    return state, chosen, nats[0] + sum(nats[1:]) * (chosen[END_STREAM] != network.vocabulary.end)
 
 
 def generate(

@@ -33,6 +33,11 @@ def by_block(kernel: np.ndarray, axis: Axis) -> dict[str, np.ndarray]:
     return {block.of: kernel[begin:end] for block, (begin, end) in zip(axis, pairwise(ends), strict=True)}
 
 
+def add(total: np.ndarray, addend: np.ndarray) -> None:
+    """Add in place: `total` is a view of some columns."""
+    total += addend
+
+
 class Output(NamedTuple):
     """What the network makes of the events so far, and of what is chosen of the next one."""
 
@@ -41,30 +46,35 @@ class Output(NamedTuple):
 
 
 class Hidden:
-    """The hidden layers of all heads, side by side: sums over what each head sees. What is known before the first
-    choice is one product for all of them, and what is known later is added to all that see it at once."""
+    """The hidden layers of all heads, side by side: sums over what each head sees, of which each addend is added to all
+    heads that see it at once, as soon as it is known."""
 
     def __init__(self, heads: list[Head], arrays: Arrays, tables: dict[str, np.ndarray]):
         names = [f"hidden_{head.stream}" for head in heads]
         rows = [by_block(arrays[n][0], h.weights()[n][0][0]) for n, h in zip(names, heads, strict=True)]
+        size = heads[0].shape.hidden
 
-        def joined(block: str, those: list[bool]) -> np.ndarray:
-            """The rows of a block for `those` heads, side by side from the first of them on; 0 for the others."""
-            none = np.zeros_like(rows[those.index(True)][block])
+        def joined(block: str, those: list[bool]) -> tuple[slice, np.ndarray]:
+            """From the first to the last of `those` heads their columns, and the rows of a block side by side."""
+            first, last = those.index(True), len(those) - those[::-1].index(True)
+            none = np.zeros_like(rows[first][block])
             kernels = [own.get(block, none) * reads for own, reads in zip(rows, those, strict=True)]
-            return np.concatenate(kernels[those.index(True) :], axis=1)
+            return np.s_[:, first * size : last * size], np.concatenate(kernels[first:last], axis=1)
 
-        seen = {name: [name in head.sees for head in heads] for name in tables}
-        seen = {name: those for name, those in seen.items() if any(those)}
-        self.tables = {name: tables[name] @ joined(f"embedded {name}", those) for name, those in seen.items()}
+        always = [joined(block, [True] * len(heads))[1] for block in ("output", "confidence", "playing", "style")]
+        self.kernel, self.bias = np.concatenate(always), np.concatenate([arrays[name][1] for name in names])
         # A head that knows when the next event comes knows for how long the parts still sound then; one that knows who
         # plays hears everything from where that part is.
-        later = {"sounding": END_STREAM, "heard": "part"}
-        self.later = {name: joined(block, seen[name]) for block, name in later.items() if name in seen}
-        kernels = []
-        for block in ("output", "heard", "confidence", "sounding", "playing", "style"):
-            kernels.append(joined(block, [later.get(block) not in head.sees for head in heads]))
-        self.kernel, self.bias = np.concatenate(kernels), np.concatenate([arrays[name][1] for name in names])
+        self.now, self.later, self.tables = {}, {}, {}
+        for block, stream in {"sounding": END_STREAM, "heard": "part"}.items():
+            knows = [stream in head.sees for head in heads]
+            self.now[block] = joined(block, [not each for each in knows])
+            if any(knows) and len(rows[0][block]):
+                self.later[stream] = joined(block, knows)
+        for name, table in tables.items():
+            if any(those := [name in head.sees for head in heads]):
+                columns, kernel = joined(f"embedded {name}", those)
+                self.tables[name] = columns, table @ kernel
         # What becomes known with the class of a stream.
         self.known = {h.stream: [n for n in self.tables if DERIVED.get(n, n) == h.stream] for h in heads}
 
@@ -149,8 +159,11 @@ class Stepper:
         if self.vocabulary.styles:
             style = style + log_softmax(np, cells[-1][0] @ self.kernel_of_style + self.bias_of_style)
         sounds = self.sounding(state, np.zeros(len(heard)))
-        seen = [cells[-1][0], heard, confidence(np, past.recalled), sounds, state.condition]
-        hidden = np.concatenate(seen, axis=1, dtype=np.float32) @ self.hidden.kernel + self.hidden.bias
+        always = np.concatenate([cells[-1][0], confidence(np, past.recalled), state.condition], axis=1)
+        hidden = always @ self.hidden.kernel + self.hidden.bias
+        for block, read in (("heard", heard), ("sounding", sounds)):
+            columns, kernel = self.hidden.now[block]
+            add(hidden[columns], read @ kernel)
         return Output(hidden, audible), replace(state, cells=cells, traces=traces, held=held, past=past, style=style)
 
     def logits(self, stream: str, output: Output, state: State, chosen: Classes) -> tuple[np.ndarray, np.ndarray]:
@@ -195,22 +208,21 @@ class Stepper:
     def tell(self, stream: str, output: Output, state: State, chosen: Classes) -> None:
         """Add to the output of `step` what is known now that the class of `stream` has just been chosen: that class and
         what follows from it, for the heads after that stream which see it."""
-        added = [self.hidden.tables[name].take(chosen[name], axis=0) for name in self.hidden.known[stream]]
-        kernel = self.hidden.later.get(stream)
-        if kernel is not None:
+        for name in self.hidden.known[stream]:
+            columns, table = self.hidden.tables[name]
+            add(output.hidden[columns], table.take(chosen[name], axis=0))
+        if stream in self.hidden.later:
             if stream == END_STREAM:
                 read = self.sounding(state, self.quarters.take(chosen[stream]))
             else:
                 read = self.hearing.heard(output.audible, chosen["origin"])
-            added.append(read @ kernel)
-        for each in added:
-            hidden = output.hidden[:, -each.shape[1] :]
-            hidden += each
+            columns, kernel = self.hidden.later[stream]
+            add(output.hidden[columns], read @ kernel)
 
     def sounding(self, state: State, quarters: np.ndarray) -> np.ndarray:
         """(B, parts) for how long each part still sounds, so many `quarters` (B,) after the last event."""
         left = state.voices.left[:, : self.vocabulary.told_parts] / self.vocabulary.grid
-        return sounding(np, left, quarters)
+        return sounding(np, left, quarters).astype(np.float32)
 
     def append(self, state: State, event: Classes) -> State:
         """The state with an event, all that is `known` of it, after it; not yet read."""

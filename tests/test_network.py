@@ -89,7 +89,7 @@ def test_stepping_gives_the_same_distributions(chords, heads, layers, streams, c
             if not valid.all():
                 break
             chosen |= stepper.known(stream, target, state, chosen)
-            output = stepper.turned(stream, output, state, chosen)
+            stepper.tell(stream, output, state, chosen)
         if t == length:  # the shorter piece ends: it has no next note
             break
         # What the stepper derives is what the corpus has.

@@ -97,7 +97,7 @@ def test_what_the_form_says_comes_again():
     assert piece.form().tolist() == [0, 0, 2, 0]
     corpus = corpus_of([piece])
     told = corpus.matches.recalled(np.arange(1, 17), form=True)
-    # In the second bar it is known how the third begins (as far as there is such an offset), and in that how it goes on.
+    # In the second bar it is known how the third begins (if there is such an offset), then how it goes on.
     assert told["back"][:, recall.STREAKS].tolist() == [0] * 4 + [5, 6, 7, 8, 8, 8, 8] + [0] * 5
     assert (told["interval"][7:11, recall.STREAKS] - REACH).tolist() == [60 - 66, 2, 2, 1]
     assert (corpus.vocabulary.values["offset"][told["offset"][7:11, recall.STREAKS]] == 12).all()

@@ -53,7 +53,7 @@ def logits(weights: Checkpoint, heard: Events) -> list[dict[str, np.ndarray]]:
         for stream in stepper.streams:
             of_event[stream] = stepper.logits(stream, output, state, chosen)[0][0]
             chosen |= stepper.known(stream, classes[stream][i : i + 1], state, chosen)
-            output = stepper.turned(stream, output, state, chosen)
+            stepper.tell(stream, output, state, chosen)
         told.append(of_event)
         state = stepper.append(state, chosen)
     return told

@@ -8,6 +8,7 @@ from collections.abc import Callable
 import numpy as np
 
 from utils.events import END_STREAM
+from utils.heads import log_sum
 from utils.states import Classes, State
 from utils.stepper import Stepper
 
@@ -21,8 +22,11 @@ def forbid(logits: np.ndarray, forbidden: np.ndarray) -> np.ndarray:
     is."""
     if not forbidden.any():
         return logits
-    nothing_left = (forbidden | np.isneginf(logits)).all(axis=1, keepdims=True)
-    return np.where(forbidden & ~nothing_left, -np.inf, logits)
+    left = np.where(forbidden, -np.inf, logits)
+    lost = left.max(axis=1) == -np.inf
+    if lost.any():
+        left[lost] = logits[lost]
+    return left
 
 
 def forbidding(where: str, rule: Callable[[State, Classes], np.ndarray]) -> Constraint:
@@ -43,16 +47,17 @@ def no_note_below_previous_in_chord(network: Stepper) -> list[Constraint]:
     """Notes of a part struck together come from the lowest up, as in the training music, so none comes twice."""
     vocabulary, notes = network.vocabulary, np.arange(network.vocabulary.size("note"))
     together = np.append(vocabulary.values[END_STREAM] == 0, False)  # (V,) offsets; the last is the end
-    # Before the first event of a piece its last note is the start token, class len(notes).
+    # (V + 1, V) what is not above each note; all is above the start token, the last note before a piece.
+    not_above = np.append(notes <= notes[:, None], np.zeros_like(notes[None], bool), axis=0)
 
     def nothing_above(state: State, chosen: Classes) -> np.ndarray:
         last = vocabulary.part_of(state.last) == vocabulary.parts - 1
         return (last & (state.last["note"] == notes[-1]))[:, None] & together
 
     def below(state: State, chosen: Classes) -> np.ndarray:
-        in_chord = together[chosen[END_STREAM]] & (state.last["note"] < len(notes))
-        in_chord &= vocabulary.part_of(chosen) == vocabulary.part_of(state.last)
-        return in_chord[:, None] & (notes <= state.last["note"][:, None])
+        same_part = vocabulary.part_of(chosen) == vocabulary.part_of(state.last)
+        in_chord = together.take(chosen[END_STREAM]) & same_part
+        return in_chord[:, None] & not_above.take(state.last["note"], axis=0)
 
     return [forbidding(END_STREAM, nothing_above), forbidding("note", below)]
 
@@ -63,30 +68,37 @@ class Players:
     at once. Without parts there is nothing to keep."""
 
     def __init__(self, network: Stepper, allowed: np.ndarray):
-        self.network, self.allowed, self.notes = network, allowed, network.vocabulary.values["note"]
-        known = list(network.vocabulary.players.values())
-        self.classes, self.alone = np.arange(len(known)), np.array([one.alone for one in known], bool)
-        low, high = (np.array([getattr(one, name) for one in known])[:, None] for name in ("low", "high"))
-        self.out_of_range = (self.notes < low) | (self.notes > high)  # (P, V)
-        # The class of each part's highest note.
-        self.top = (~self.out_of_range * np.arange(len(self.notes))).max(axis=1, initial=0)
+        self.network, self.allowed = network, allowed
+        known, notes = list(network.vocabulary.players.values()), network.vocabulary.values["note"]
+        self.classes, alone = np.arange(len(known)), np.array([one.alone for one in known], bool)
+        self.may_double = ~alone
+        # Of the parts that wait until they are silent, and for how long all others do: not at all, or for ever.
+        self.waiting, self.others = allowed & alone, np.where(allowed, 0, 2**30)
+        # (P, V) the notes that are not a part's; the class of each part's highest note.
+        self.out_of_range = np.array([(notes < one.low) | (notes > one.high) for one in known], bool)
+        self.out_of_range = self.out_of_range.reshape(-1, len(notes))
+        top = (~self.out_of_range * np.arange(len(notes))).max(axis=1, initial=0)
+        # (P, V, P) which parts may follow a note of a part in a chord: higher ones, and the same with a higher note.
+        higher = self.classes > self.classes[:, None]
+        same = np.eye(len(known), dtype=bool) & (np.arange(len(notes))[:, None, None] < top)
+        self.may_follow = higher[:, None] | same.transpose(1, 0, 2)
 
     def free(self, state: State, steps: np.ndarray) -> np.ndarray:
         """(B, P) which parts may play so many `steps` (B, 1) after the last event."""
-        may = self.allowed & ~(self.alone & (state.voices.left > steps))
+        may = self.allowed & (self.may_double | (state.voices.left <= steps))
         if not state.length:
             return may
-        vocabulary = self.network.vocabulary
-        last, note = vocabulary.part_of(state.last)[:, None], state.last["note"][:, None]
-        return may & ((steps > 0) | (self.classes > last) | (self.classes == last) & (note < self.top))
+        part = self.network.vocabulary.part_of(state.last)
+        return may & ((steps > 0) | self.may_follow[part, state.last["note"]])
 
     def too_early(self, state: State, chosen: Classes) -> np.ndarray:
         """(B, V) the offsets after which none of them may play yet."""
+        free = self.free(state, np.zeros((len(state.onset), 1)))
+        until = np.where(self.waiting, state.voices.left, self.others).min(axis=1, keepdims=True)
         gaps = self.network.gaps
-        until = np.where(self.allowed, np.where(self.alone, state.voices.left, 0), 2**30).min(axis=1, keepdims=True)
         until = np.minimum(until, gaps.max())  # a part may sound for longer than any offset
-        nobody = ~self.free(state, np.zeros((len(state.onset), 1))).any(axis=1, keepdims=True)
-        return ~self.network.is_end & ((gaps[:-1] < until) | (gaps[:-1] == 0) & nobody)
+        nobody = ~free.any(axis=1, keepdims=True)
+        return ~self.network.is_end & (gaps[:-1] < np.maximum(until, nobody))
 
     def not_free(self, state: State, chosen: Classes) -> np.ndarray:
         return ~self.free(state, self.network.steps(chosen[END_STREAM])[:, None])
@@ -138,7 +150,7 @@ def how_final(network: Stepper, finality: list[np.ndarray]) -> Constraint:
 
     def listen(stream: str, logits: np.ndarray, state: State, chosen: Classes) -> np.ndarray:
         if stream == END_STREAM:
-            finality.append(logits[:, network.vocabulary.end] - np.logaddexp.reduce(logits, axis=1))
+            finality.append(logits[:, network.vocabulary.end] - log_sum(logits))
         return logits
 
     return listen
@@ -153,7 +165,7 @@ def ends_at_bar_line(network: Stepper) -> list[Constraint]:
         if stream != END_STREAM:
             return logits
         late = ~end & (network.next_onsets(state) >= state.end[:, None])
-        over = np.logaddexp.reduce(np.where(late | end, logits, -np.inf), axis=1, keepdims=True)
+        over = log_sum(np.where(late | end, logits, -np.inf))[:, None]
         early = (state.onset < state.end - state.bar)[:, None]
         return forbid(np.where(end & ~early, over, logits), late | end & early)
 

@@ -136,8 +136,8 @@ def bar_steps(metre: Metre, grid: int) -> int:
 
 def outlook(bar: np.ndarray, bars: np.ndarray) -> dict[str, np.ndarray]:
     """Classes (E,) of 'remaining' and 'progress' in the bars (E,), numbered from 0 on, of pieces of so many `bars`."""
-    remaining = np.searchsorted(REMAINING, np.maximum(bars - 1 - bar, 0), "right") - 1
-    return {"remaining": remaining, "progress": np.clip(SHARES * bar // bars, 0, SHARES - 1)}
+    remaining = REMAINING.searchsorted(np.maximum(bars - 1 - bar, 0), "right") - 1
+    return {"remaining": remaining, "progress": np.minimum(np.maximum(SHARES * bar // bars, 0), SHARES - 1)}
 
 
 def places(onset: np.ndarray, piece: Piece, grid: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -36,6 +36,10 @@ PROFILES = (PROFILES - PROFILES.mean(axis=0)) / np.linalg.norm(PROFILES - PROFIL
 FROM_MEAN = np.eye(12, dtype=np.float32) - np.float32(1 / 12)  # twelve numbers @ this: how far each is from their mean
 FROM_MIDDLE_C = np.arange(-60, 68, dtype=np.float32)[:, None]  # semitones (128, 1)
 LOG2 = np.log2(np.maximum(np.arange(LONGEST_STREAK + REMEMBERED + 2), 1)).astype(np.float32)
+LOWEST, TINY = (
+    np.finfo(np.float64).min,
+    np.finfo(np.float64).tiny,
+)  # the second is added where there must not be a zero: to all else it is nothing
 # Numbers read of the traces: of twelve pitch classes and of the keys nearby; how high the last note lies; and the key.
 HEARD = (len(FADING) - 1) * (12 + 2 * NEAR + 1) + 1 + PROFILES.shape[1]
 # By what traces that fade are multiplied when they are read: that of a key struck at each sixteenth grows to about 1.
@@ -103,7 +107,8 @@ class Known:
 def sounding(xp: ModuleType, until: Array, quarters: Array) -> Array:
     """(..., Q) for how many quarter notes each part is still to sound, from -0.5 to 1, when so many `quarters` (...)
     have passed since it was `until` (..., Q)."""
-    return xp.clip(until - quarters[..., None], SILENT, SOUNDING) / SOUNDING
+    left = xp.maximum(until - quarters[..., None], SILENT)  # `clip` of NumPy takes three times as long
+    return xp.minimum(left, SOUNDING) / SOUNDING
 
 
 def pitch_of(xp: ModuleType, origin: Array) -> Array:
@@ -134,6 +139,13 @@ def log_softmax(xp: ModuleType, logits: Array) -> Array:
     return logits - xp.log(xp.sum(xp.exp(logits), axis=-1, keepdims=True))
 
 
+def log_sum(logits: np.ndarray) -> np.ndarray:
+    """(B,) the logarithm of the sum of the exponentials of each row of the logits (B, V), also where all are minus
+    infinity. `np.logaddexp.reduce` says the same and takes ten times as long."""
+    top = np.maximum(logits.max(axis=1), LOWEST)
+    return top + np.log(np.exp(logits - top[:, None]).sum(axis=1) + TINY)
+
+
 def confidence(xp: ModuleType, recalled: dict[str, Array]) -> Array:
     """(..., CONFIDENCE) for how long each context has been right, and how many times over that is the distance at which
     it repeats, both as logarithms: real repetition ends, and this is how one can know when."""
@@ -144,18 +156,26 @@ def confidence(xp: ModuleType, recalled: dict[str, Array]) -> Array:
 
 def gains(xp: ModuleType, gain: Array, classes: Array, size: int) -> Array:
     """(..., size): for each class the sum of the gains (..., K) of those recalled `classes` (..., K) that are it. Where
-    nothing is recalled the gain must be 0."""
-    first, *more, _ = xp.shape(gain)
-    rows = first * more[0] if more else first
+    NOTHING is recalled the gain must be 0."""
+    if xp is np:  # each piece has a place more, before its first class, for NOTHING
+        place = classes + np.arange(1, len(classes) * (size + 1), size + 1)[:, None]
+        summed = np.bincount(place.ravel(), gain.ravel(), len(classes) * (size + 1))
+        return summed.reshape(-1, size + 1)[:, 1:]
+    first, second, _ = xp.shape(gain)
+    rows = first * second
     place = xp.reshape(xp.maximum(classes, 0), (-1, xp.shape(classes)[-1])) + xp.arange(rows)[:, None] * size
-    place, gain = xp.reshape(place, (-1,)), xp.reshape(gain, (-1,))
-    counted = np.bincount(place, gain, rows * size) if xp is np else xp.segment_sum(gain, place, rows * size)
-    return xp.reshape(counted, (-1, *more, size))
+    summed = xp.segment_sum(xp.reshape(gain, (-1,)), xp.reshape(place, (-1,)), rows * size)
+    return xp.reshape(summed, (-1, second, size))
 
 
-def contexts_of(vocabulary: Vocabulary) -> Block:
+def along(xp: ModuleType, values: Array, index: Array) -> Array:
+    """`xp.take_along_axis` for the last axis; that of NumPy takes longer than all else that is done to so few."""
+    return values[np.arange(len(index))[:, None], index] if xp is np else xp.take_along_axis(values, index, axis=-1)
+
+
+def contexts_of(of: str, vocabulary: Vocabulary) -> Block:
     """A place for each context of the match model."""
-    return counted("context", contexts(vocabulary), "same")
+    return counted(of, contexts(vocabulary), "same")
 
 
 class Head:
@@ -165,8 +185,10 @@ class Head:
     def __init__(self, stream: str, vocabulary: Vocabulary, shape: Shape):
         self.stream, self.vocabulary, self.shape = stream, vocabulary, shape
         self.sees, self.classes = tuple(shape.sees[stream]), vocabulary.size(stream)
+        self.compared = [name for name in self.sees if name in vocabulary.recalled]  # with what is recalled
         # Dense layers above the hidden one, and the numbers that each gives.
-        self.outputs = {f"head_{stream}": vocabulary.choices(stream), f"trust_{stream}": (contexts_of(vocabulary),)}
+        trust = contexts_of("trust", vocabulary)
+        self.outputs = {f"head_{stream}": vocabulary.choices(stream), f"trust_{stream}": (trust,)}
         # Weights beside theirs, all of which start at 0.
         self.own_weights: dict[str, list[Axes]] = {}
 
@@ -176,7 +198,7 @@ class Head:
         read = counted("output", self.shape.units), counted("heard", HEARD), counted("range", vocabulary.told_ranges)
         read += (counted("confidence", CONFIDENCE),)
         read += vocabulary.told_of_parts("sounding", SILENT / SOUNDING), *vocabulary.condition
-        read += contexts_of(vocabulary), *embedded(self.sees, self.shape)
+        read += contexts_of("agrees", vocabulary), *embedded(self.sees, self.shape)
         dense = {name: [(hidden, numbers), (numbers,)] for name, numbers in self.outputs.items()}
         return {f"hidden_{self.stream}": [(read, hidden), (hidden,)], **dense, **self.own_weights}
 
@@ -184,7 +206,7 @@ class Head:
         """(..., K) whether each recalled event is the same in all that is `chosen` (...) already of the next event, as
         far as this head sees it: one that is not says nothing about the rest."""
         agrees = xp.not_equal(recalled[END_STREAM], NOTHING)
-        for name in [name for name in self.sees if name in recalled]:
+        for name in self.compared:
             agrees = xp.logical_and(agrees, xp.equal(recalled[name], chosen[name][..., None]))
         return agrees
 
@@ -216,9 +238,9 @@ class NoteHead(Head):
         each = self.from_pitch(xp, known.origin)
         around = xp.take(xp.matmul(known.around, wanted[..., None])[..., 0], self.row, axis=-1)
         around = xp.multiply(around, self.has_key)
-        of_interval, gained = (xp.take_along_axis(by_interval, each, axis=-1) for by_interval in (interval, gained))
+        of_interval, gained = (along(xp, by_interval, each) for by_interval in (interval, gained))
         for by_interval in spacing:
-            around = around + xp.take_along_axis(by_interval, self.from_pitch(xp, known.here), axis=-1)
+            around = around + along(xp, by_interval, self.from_pitch(xp, known.here))
         return pitch + of_interval + around, gained
 
     def from_pitch(self, xp: ModuleType, pitch: Array) -> Array:

@@ -19,6 +19,7 @@ from tqdm import tqdm
 from utils import sampler, states
 from utils.constraints import Constraint, Players
 from utils.events import END_STREAM
+from utils.heads import log_sum
 from utils.recall import NOTHING
 from utils.sampler import Sampling
 from utils.states import Classes, State
@@ -80,7 +81,7 @@ class Guide:
         is_given, allowed = self.offsets(state) if stream == END_STREAM else self.others(stream, state, chosen)
         every = np.where(is_given, logits, free)
         left = np.where(allowed, every, -np.inf)
-        share = np.logaddexp.reduce(left, axis=1) - np.logaddexp.reduce(every, axis=1)
+        share = log_sum(left) - log_sum(every)
         # The end of a piece is a class of one stream; the others say nothing of it.
         self.worth = self.worth + share * (stream == END_STREAM or ~self.is_over(chosen))
         return left

@@ -10,8 +10,9 @@ is told the form of the piece, it also hears what stood in the bar that comes ag
 Shapes: E events of all pieces, B pieces side by side, K contexts (repeats, then bars, then the form).
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
+from functools import reduce
 
 import numpy as np
 
@@ -21,6 +22,7 @@ from utils.vocabulary import Vocabulary
 
 COMPARED = ("offset", "part", "interval", "duration")  # streams by which events are compared, as far as there are any
 RHYTHM = COMPARED[:1]
+PLACED = ("note", "who", "onset")  # by which events some bars ago are heard; `who` is the class of the part
 # Looked for after each event: the last time that the last n events were the same in these streams.
 REPEATS = tuple((COMPARED, n) for n in (1, 2, 3, 4, 6, 8, 12, 16, 24)) + tuple((RHYTHM, n) for n in (2, 4, 8, 16))
 LENGTH = np.array([length for _, length in REPEATS], np.int8)  # small, since it is compared with each event of a piece
@@ -77,42 +79,40 @@ class Viewpoint:
     that is now the last."""
 
     def __init__(self, vocabulary: Vocabulary):
-        self.names = vocabulary.recalled
+        # What is recalled of an event, first that by which events are compared.
+        compared = tuple(name for name in COMPARED if name in vocabulary.recalled)
+        self.compared, self.names = len(compared), tuple(dict.fromkeys((*compared, *vocabulary.recalled)))
         self.contexts = contexts(vocabulary)
         self.vocabulary, self.steps = vocabulary, vocabulary.steps(END_STREAM)
         self.steady, self.moves = vocabulary.steady.astype(np.int32), vocabulary.moves.astype(np.int32)
         # Of each note class, a number that rises as notes struck together by a part stand: the start token is lowest.
         self.rank = np.append(np.where(vocabulary.moves == 1, vocabulary.top, FIRST_DRUM + vocabulary.steady)[:-1], 0)
         self.rank = self.rank.astype(np.int32)
-        self.of_steps = np.full(int(self.steps.max()) + 1, NOTHING)  # offset class of each number of steps
+        # Offset class of each number of steps; the last is for those that no offset has.
+        self.of_steps = np.full(int(self.steps.max()) + 2, NOTHING)
         self.of_steps[vocabulary.values[END_STREAM]] = np.arange(vocabulary.end)
         # The notes of a chord stand in the order of their pitch, unless the chord is one event.
         self.by_pitch = vocabulary.representation.chords == "split"
 
+        self.step = 8 * FIRST_DRUM * (vocabulary.parts + 1)  # by so much the order rises with each step
+
     def order(self, onset: np.ndarray, part: np.ndarray, rank: np.ndarray) -> np.ndarray:
         """A number that rises from each event of a piece to the next."""
         place = np.multiply(part, 8 * FIRST_DRUM, dtype=np.int64) + rank if self.by_pitch else 0
-        return onset.astype(np.int64) * (8 * FIRST_DRUM * (self.vocabulary.parts + 1)) + place
+        return np.multiply(onset, self.step, dtype=np.int64) + place
 
     def classes(
-        self, column: Callable, origins: Callable, at: np.ndarray, now: np.ndarray, ago: np.ndarray
+        self, recalled: Iterable[np.ndarray], note: np.ndarray, origin: np.ndarray, steps: np.ndarray
     ) -> dict[str, np.ndarray]:
-        """Name -> classes (..., K) of the events at the indices `at` (..., K), NOTHING for none. `column` looks up a
-        name ('onset', 'note', 'who', 'interval' or a stream) at some indices, and `origins` from which pitches the
-        intervals of some parts count after the last events, which are `now` (..., 1); `ago` (..., bars + 1) are the
-        steps that lie between what some bars ago and the form recall and its place now."""
-        classes = {name: np.where(at >= 0, column(name, at), NOTHING) for name in self.names}
-        # An event some bars ago is heard where it would come if those bars were repeated.
-        bars = at[..., len(REPEATS) :]
-        steps = column("onset", bars) + ago[..., : bars.shape[-1]] - column("onset", now)
-        known = (bars >= 0) & (steps >= 0) & (steps < len(self.of_steps))
-        offset = self.of_steps[np.where(known, steps, 0)]
-        note = column("note", bars)
-        # Of events that are not there `who` may be the start token, and has no origin.
-        who = np.minimum(column("who", bars), self.vocabulary.parts - 1)
-        interval = self.steady[note] - self.moves[note] * origins(who)
-        for name, relative in (("offset", offset), ("interval", interval)):
-            classes[name][..., len(REPEATS) :] = np.where(known, relative, NOTHING)
+        """Name -> classes (..., K) of recalled events, NOTHING for none: from what they are, (..., K) for each of the
+        names, and from how those some bars ago, and by the form, are heard, (..., bars + 1). Their notes are `note`,
+        their intervals would count from `origin`, and they would come so many `steps` after the last event if those
+        bars were repeated; below 0 for none."""
+        classes = dict(zip(self.names, recalled, strict=True))
+        known = (steps >= 0) & (steps < len(self.of_steps))
+        interval = self.steady[note] - self.moves[note] * origin
+        classes["offset"][..., len(REPEATS) :] = self.of_steps[np.where(known, steps, NOTHING)]
+        classes["interval"][..., len(REPEATS) :] = np.where(known, interval, NOTHING)
         return classes
 
 
@@ -138,7 +138,8 @@ class Place:
 
 def come_true(recalled: dict[str, np.ndarray], event: dict[str, np.ndarray]) -> np.ndarray:
     """(..., K) whether the recalled classes (..., K) are those of the event (...) that came, as far as it counts."""
-    return np.all([recalled[name] == event[name][..., None] for name in COMPARED if name in recalled], axis=0)
+    same = [recalled[name] == event[name][..., None] for name in COMPARED if name in recalled]
+    return reduce(np.logical_and, same)
 
 
 class MatchModel:
@@ -165,9 +166,10 @@ class MatchModel:
         who = np.where(who == vocabulary.parts, -1, who)
         order = self.viewpoint.order(onset, who, rank)
         for k, bars in enumerate(BARS, len(REPEATS)):
-            ago = onset - bars * bar
-            back = np.arange(1, len(onset) + 1) - np.searchsorted(order, self.viewpoint.order(ago, who, rank), "right")
-            self.back[:, k] = np.where((ago < onset[lines.begins]) | (back > REMEMBERED), 0, back)
+            since = bars * bar
+            place = np.searchsorted(order, order - since * self.viewpoint.step, "right")
+            back = np.arange(1, len(onset) + 1) - place
+            self.back[:, k] = np.where((onset - since < onset[lines.begins]) | (back > REMEMBERED), 0, back)
 
         def search(steps: np.ndarray, at_once: bool) -> np.ndarray:
             behind = self.viewpoint.order(steps, *((0 * who, 0 * rank) if at_once else (who, rank)))
@@ -196,11 +198,15 @@ class MatchModel:
         back[..., STREAKS:] *= np.asarray(form)[..., None]
         at = np.where(back > 0, now - back + 1, NOTHING)
 
-        def origins(who: np.ndarray) -> np.ndarray:
-            return self.lines.origins(self.lines.last(who, now), now)
-
-        ago = np.concatenate([BARS * bar, self.ago[index][..., None]], axis=-1)
-        classes = self.viewpoint.classes(lambda name, at: self.columns[name][at], origins, at, now, ago)
+        recalled = [np.where(at >= 0, self.columns[name][at], NOTHING) for name in self.viewpoint.names]
+        bars = at[..., len(REPEATS) :]
+        note, who, onset = (self.columns[name][bars] for name in PLACED)
+        # Of events that are not there `who` may be the start token, and has no origin.
+        who = np.minimum(who, self.viewpoint.vocabulary.parts - 1)
+        origin = self.lines.origins(self.lines.last(who, now), now)
+        ago = np.concatenate([BARS * bar, self.ago[index][..., None]], axis=-1)[..., : bars.shape[-1]]
+        steps = np.where(bars >= 0, onset + ago - self.columns["onset"][now], NOTHING)
+        classes = self.viewpoint.classes(recalled, note, origin, steps)
         return {**classes, "streak": self.streak[index].astype(np.int32), "back": back.astype(np.int32)}
 
 
@@ -209,7 +215,8 @@ class Past:
     """The events of B pieces so far, searched again after each: it recalls the same as a MatchModel of whole pieces."""
 
     viewpoint: Viewpoint
-    columns: dict[str, np.ndarray]  # streams, 'interval', 'onset' and 'who' -> (B, length)
+    events: np.ndarray  # (B, names, 1 + length) the names of the viewpoint, then those PLACED; the first is NOTHING
+    order: np.ndarray  # (B, length) see `Viewpoint.order`
     # (B, 2, length) how many events up to the last equal those 0, 1, 2, ... events before them, by COMPARED and RHYTHM;
     # no more are counted than the longest context has
     runs: np.ndarray
@@ -220,46 +227,66 @@ class Past:
     @classmethod
     def empty(cls, count: int, vocabulary: Vocabulary) -> "Past":
         viewpoint = Viewpoint(vocabulary)
-        columns = {name: np.zeros((count, 0), np.int32) for name in (*viewpoint.names, "note", "onset", "who")}
+        events = np.full((count, len(viewpoint.names) + len(PLACED), 1), NOTHING, np.int32)
+        order, runs = np.zeros((count, 0), np.int64), np.zeros((count, 2, 0), np.int8)
         shape = count, viewpoint.contexts
         recalled = dict.fromkeys(viewpoint.names, np.full(shape, NOTHING)) | dict.fromkeys(TOLD, np.zeros(shape, int))
-        return cls(viewpoint, columns, np.zeros((count, 2, 0), np.int8), np.zeros(count, np.int32), recalled)
+        return cls(viewpoint, events, order, runs, np.zeros(count, np.int32), recalled)
 
     def add(self, event: dict[str, np.ndarray], bar: np.ndarray, again: np.ndarray, voices: Voices) -> "Past":
         """The past with an event, name -> (B,), in a bar of so many steps (B,), after it; `again` (B, 2) as by
         `form.again`; `voices` count it already."""
-        onset, rank = self.onset + self.viewpoint.steps[event[END_STREAM]], self.viewpoint.rank[event["note"]]
-        who = self.viewpoint.vocabulary.part_of(event)
-        now, event = self.length, {**event, "onset": onset, "who": who}
-        columns = {n: np.concatenate([c, event[n][:, None]], 1, dtype=np.int32) for n, c in self.columns.items()}
-        # From the last event backwards, so that the first match is the last time; an event is no repeat of itself.
-        same = [columns[name][:, ::-1] == event[name][:, None] for name in COMPARED if name in columns]
-        runs = np.stack([np.all(same, axis=0), same[0]], axis=1).astype(np.int8)
-        runs[..., :now] *= np.minimum(self.runs + 1, LENGTH.max())
-        runs[..., 0] = 0
-        back = (runs[:, KIND, : REMEMBERED + 1] >= LENGTH[:, None]).argmax(axis=-1)
-        repeats = np.where(back > 0, now - back + 1, NOTHING)
-        order = self.viewpoint.order(columns["onset"], columns["who"], self.viewpoint.rank[columns["note"]])
-        ago = onset[:, None] - BARS * bar[:, None]  # (B, bars)
-        bars = (order[:, None] <= self.viewpoint.order(ago, who[:, None], rank[:, None])[:, :, None]).sum(axis=-1)
-        bars = np.where((ago < 0) | (now - bars + 1 > REMEMBERED), NOTHING, bars)
-        rows = np.arange(len(onset))
+        viewpoint, length, bar = self.viewpoint, self.length + 1, bar[:, None]
+        onset, rank = self.onset + viewpoint.steps.take(event[END_STREAM]), viewpoint.rank.take(event["note"])
+        who = viewpoint.vocabulary.part_of(event)
+        new = np.array([*(event[name] for name in viewpoint.names), event["note"], who, onset], np.int32).T
+        events = np.concatenate([self.events, new[:, :, None]], axis=2)
+        now = viewpoint.order(onset, who, rank)[:, None]
+        order, runs = np.concatenate([self.order, now], axis=1), self.longer_runs(events)
+        # How many events back from the next one the recalled events lie: 0, where NOTHING stands, if there is none.
+        repeats = (runs[..., : REMEMBERED + 1].take(KIND, axis=1) >= LENGTH[:, None]).argmax(axis=-1)
+        since = BARS * bar  # (B, bars) steps
+        bars = length - (order[:, None] <= (now - since * viewpoint.step)[:, :, None]).sum(axis=-1)
+        bars *= (since <= onset[:, None]) & (bars <= REMEMBERED)
+        back = np.concatenate([repeats, bars], axis=1)
+        if viewpoint.contexts == K:
+            by_form, ago = self.by_form(events, order, Place(onset, onset - event["phase"] + bar[:, 0], again * bar))
+            back, bars = np.append(back, by_form, axis=1), np.append(bars, by_form, axis=1)
+            since = np.append(since, ago, axis=1)
+        there = events.transpose(1, 0, 2)[:, np.arange(len(back))[:, None], -back]  # (names, B, K)
+        recalled, (note, who, then) = there[: -len(PLACED)], there[-len(PLACED) :, :, len(REPEATS) :]
+        steps = np.where(bars > 0, then + since - onset[:, None], NOTHING)
+        recalled = viewpoint.classes(recalled, note, voices.origins(who), steps)
+        streak = np.minimum(self.recalled["streak"] + 1, LONGEST_STREAK) * come_true(self.recalled, event)
+        recalled |= {"streak": streak, "back": back}
+        return Past(viewpoint, events, order, runs, onset, recalled, length)
+
+    def by_form(self, events: np.ndarray, order: np.ndarray, place: Place) -> tuple[np.ndarray, np.ndarray]:
+        """(B, 1) how many of the `events` back from the next one that lies which the form recalls, 0 if there is none,
+        and (B, 1) how many steps ago it stood."""
+        onsets, now, rows = events[:, -1, 1:], order[:, -1], np.arange(len(order))
 
         def search(steps: np.ndarray, at_once: bool) -> np.ndarray:
-            behind = self.viewpoint.order(steps, *((0 * who, 0 * rank) if at_once else (who, rank)))[:, None]
-            return ((order < behind) if at_once else (order <= behind)).sum(axis=-1)
+            if at_once:
+                return (order < (steps * self.viewpoint.step)[:, None]).sum(axis=1)
+            return (order <= (now + (steps - place.onset) * self.viewpoint.step)[:, None]).sum(axis=1)
 
-        place = Place(onset, onset - event["phase"] + bar, again * bar[:, None])
-        by_form, ago = place.by_form(search, lambda at: columns["onset"][rows, np.minimum(at, now)])
-        by_form = np.where(now - by_form + 1 > REMEMBERED, NOTHING, by_form)
-        at = np.concatenate([repeats, bars, by_form[:, None]], axis=1)[:, : self.viewpoint.contexts]
-        rows = rows[:, None]
-        ago = np.concatenate([BARS * bar[:, None], ago[:, None]], axis=1)
-        last = np.array([[now]])
-        recalled = self.viewpoint.classes(lambda name, at: columns[name][rows, at], voices.origins, at, last, ago)
-        streak = np.minimum(self.recalled["streak"] + 1, LONGEST_STREAK) * come_true(self.recalled, event)
-        recalled |= {"streak": streak, "back": np.where(at >= 0, now - at + 1, 0)}
-        return Past(self.viewpoint, columns, runs, onset, recalled, now + 1)
+        last = onsets.shape[1] - 1
+        at, ago = place.by_form(search, lambda at: onsets[rows, np.minimum(at, last)])
+        back = last + 1 - at
+        return np.where((at == NOTHING) | (back > REMEMBERED), 0, back)[:, None], ago[:, None]
+
+    def longer_runs(self, events: np.ndarray) -> np.ndarray:
+        """The `runs` with one more of the `events`."""
+        # From the last event backwards, so that the first match is the last time; an event is no repeat of itself.
+        compared = events[:, : self.viewpoint.compared, 1:]
+        same = compared[..., ::-1] == compared[..., -1:]
+        runs = np.empty((len(events), 2, self.length + 1), np.int8)
+        runs[:, 0], runs[:, 1] = same.all(axis=1), same[:, 0]
+        earlier = runs[..., :-1]
+        earlier *= np.minimum(self.runs + 1, LENGTH.max())
+        runs[..., 0] = 0
+        return runs
 
     def rounds(self) -> np.ndarray:
         """(B,) how often what was heard last has come again without a break: 1 when a figure, of any length up to
@@ -269,6 +296,8 @@ class Past:
     def aligned(self, length: int) -> "Past":
         """The same with its last event at the place `length` - 1, so that several can be put side by side."""
         before = length - self.length
-        margins = (0, 0), (before, 0)
-        columns = {name: np.pad(column, margins, constant_values=NOTHING) for name, column in self.columns.items()}
-        return replace(self, columns=columns, runs=np.pad(self.runs, ((0, 0), (0, 0), (0, before))), length=length)
+        events = np.pad(self.events, ((0, 0), (0, 0), (before, 0)), constant_values=NOTHING)
+        order = np.pad(self.order, ((0, 0), (before, 0)), constant_values=NOTHING)
+        return replace(
+            self, events=events, order=order, runs=np.pad(self.runs, ((0, 0), (0, 0), (0, before))), length=length
+        )

@@ -12,9 +12,11 @@ from utils import recall, settings
 from utils.constraints import Constraint
 from utils.errors import UserError
 from utils.events import END_STREAM
+from utils.heads import TINY
 from utils.states import Classes, State
 from utils.stepper import Stepper
 
+BELOW_1 = np.nextafter(1, 0)
 DRAWS = 8  # random numbers for an event: more than there are streams, so one more stream leaves those of the others
 
 
@@ -44,34 +46,36 @@ def choose(
     top_p: float,
     uniform: np.ndarray,
     repeats: np.ndarray | bool = False,
-    lowest: np.ndarray | float = 0,
+    repeating: np.ndarray | float | None = None,
 ) -> np.ndarray:
     """A class for each row of `logits` (B, V), by a number in 0..1 for each row (B,).
 
     Temperature divides the logits (0: the likeliest class), `top_p` keeps a `nucleus`. Both are for what is new: what
-    `repeats` (B, V) something heard before has at least the temperature `lowest` (B, 1), and so has the choice between
-    old and new. How often music repeats itself is what the network has learnt best, and a little more at each event
-    adds up to a loop without end.
+    `repeats` (B, V) something heard before has the temperature `repeating` (B, 1), unless that is None, and so has the
+    choice between old and new. How often music repeats itself is what the network has learnt best, and a little more at
+    each event adds up to a loop without end.
     """
     if temperature == 0:
         return logits.argmax(axis=1)
-    below_top = logits.astype(np.float64) - logits.max(axis=1, keepdims=True)
-    probability = np.exp(below_top / np.maximum(temperature, lowest))  # of 1 in all only when divided by its sum
-    if top_p < 1 or np.any(lowest > temperature):
-        share = np.where(repeats, 0, probability)
-        new = np.where(repeats, 0, np.exp(below_top / temperature))
+    below_top = logits - logits.max(axis=1, keepdims=True)
+    probability = np.exp(below_top / temperature)  # of 1 in all only when divided by its sum
+    if top_p < 1 or repeating is not None:
+        is_new = np.logical_not(repeats)
+        new = probability * is_new
         new = nucleus(new, top_p) if top_p < 1 else new
-        new *= share.sum(axis=1, keepdims=True) / np.maximum(new.sum(axis=1, keepdims=True), np.finfo(np.float64).tiny)
-        probability = np.where(repeats, probability, new)
-    cumulative = np.cumsum(probability, axis=1)
-    total = cumulative[:, -1:]
+        probability = np.exp(below_top / (temperature if repeating is None else repeating))
+        share = (probability * is_new).sum(axis=1, keepdims=True)
+        new *= share / np.maximum(new.sum(axis=1, keepdims=True), TINY)
+        probability = np.where(is_new, new, probability)
+    cumulative = probability.cumsum(axis=1)
     # Classes without probability are never chosen, not even by a number of exactly 0 or 1.
-    return np.minimum((cumulative <= uniform[:, None] * total).sum(axis=1), (cumulative < total).sum(axis=1))
+    return (cumulative > np.minimum(uniform, BELOW_1)[:, None] * cumulative[:, -1:]).argmax(axis=1)
 
 
 def surprise(logits: np.ndarray, classes: np.ndarray) -> np.ndarray:
     """Nats (B,) of the classes (B,) by their logits (B, V)."""
-    return np.logaddexp.reduce(logits, axis=1) - logits[np.arange(len(classes)), classes]
+    below_top = logits - logits.max(axis=1, keepdims=True)
+    return np.log(np.exp(below_top).sum(axis=1)) - below_top[np.arange(len(classes)), classes]
 
 
 @dataclass
@@ -113,19 +117,21 @@ def next_event(
     Returns the state before the new event, all that is `known` of that, and its nats (B,), whatever constrains it.
     """
     output, state = network.step(state)
-    lowest = repeating_temperature(state.past) if sampling.is_safer else 0
-    chosen, nats = {}, np.zeros(len(uniform))
+    temperature, repeating = sampling.temperature, None
+    if sampling.is_safer:
+        repeating = np.maximum(repeating_temperature(state.past), temperature)
+    chosen, nats = {}, []
     for k, stream in enumerate(network.streams):
         logits, repeats = network.logits(stream, output, state, chosen)
         allowed = logits
         for constrain in sampling.constraints:
             allowed = constrain(stream, allowed, state, chosen)
-        classes = choose(allowed, sampling.temperature, sampling.top_p, uniform[:, k], repeats, lowest)
-        # The end of a piece is a class of one stream; the others say nothing of it.
-        nats += surprise(logits, classes) * (stream == END_STREAM or chosen[END_STREAM] != network.vocabulary.end)
+        classes = choose(allowed, temperature, sampling.top_p, uniform[:, k], repeats, repeating)
+        nats.append(surprise(logits, classes))
         chosen |= network.known(stream, classes, state, chosen)
-        output = network.turned(stream, output, state, chosen)
-    return state, chosen, nats
+        network.tell(stream, output, state, chosen)
+    # The end of a piece is a class of the first stream; the others say nothing of it.
+    return state, chosen, nats[0] + sum(nats[1:]) * (chosen[END_STREAM] != network.vocabulary.end)
 
 
 def generate(

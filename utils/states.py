@@ -65,9 +65,13 @@ def take(state: State, which: np.ndarray | slice) -> State:
 
 def to_come(state: State, bar: np.ndarray) -> Classes:
     """What is told, in the bars (B,) numbered from 0 on, of how much is still to come, and whether they come again."""
-    told = outlook(bar, np.maximum(state.end // state.bar, 1))
-    told = {name: np.where(state.end > 0, classes, NOT_TOLD[name]) for name, classes in told.items()}
-    return told | {"form": form.kinds(form.at(state.form, bar))}
+    told = {name: np.full(len(bar), not_told) for name, not_told in NOT_TOLD.items()}
+    if state.end.any():
+        outlooks = outlook(bar, np.maximum(state.end // state.bar, 1))
+        told |= {name: np.where(state.end > 0, classes, NOT_TOLD[name]) for name, classes in outlooks.items()}
+    if state.form.size:
+        told["form"] = form.kinds(form.at(state.form, bar))
+    return told
 
 
 def ending(state: State, end: np.ndarray) -> State:

@@ -101,6 +101,9 @@ class Vocabulary:
         # `steady`, less the pitch from which it counts where it `moves`; (V + 1,) each.
         self.steady, self.moves = self.top + REACH, np.ones_like(self.top)
         self.steady[drums], self.moves[drums] = 2 * REACH + 1 + np.arange(len(drums)), 0
+        # (128 + 1, V + 1) the same for each pitch from which it may count; the last row is for NOBODY's.
+        self.interval_from = self.steady - self.moves * np.arange(129)[:, None]
+        self.interval_from[parts.NOBODY] = np.where(self.moves == 1, REACH, self.steady)
         self.interval_axis = (Block("interval", np.append(np.arange(-REACH, REACH + 1), notes[drums].astype(int))),)
         self.intervals = length(self.interval_axis)
         # What the network reads of an event, the classes of each, and their number.
@@ -154,8 +157,7 @@ class Vocabulary:
     def interval(self, note: np.ndarray, origin: np.ndarray) -> np.ndarray:
         """Classes of the intervals to the notes `note`, as classes of the note stream, from the pitches `origin`; that
         of the interval 0 from NOBODY."""
-        first = (origin == parts.NOBODY) & (self.moves[note] == 1)
-        return np.where(first, REACH, self.steady[note] - self.moves[note] * origin)
+        return self.interval_from[origin, note]
 
     def part_of(self, classes: dict[str, np.ndarray]) -> np.ndarray:
         """The class of the part of some events, given those of their streams: 0 if there is no such stream, but that of

@@ -90,7 +90,7 @@ def score(network: Stepper, corpus: Corpus, told: bool = False) -> Score:
             nats = np.log(np.exp(logits).sum(axis=1)) - logits[np.arange(len(those)), true]
             result.events[now[those] + 1, k] = nats
             result.right[now[those] + 1, k] = logits.argmax(axis=1) == true
-            output = network.turned(stream, output, state, event)
+            network.tell(stream, output, state, event)
         state = network.append(state, event)
     return result
 

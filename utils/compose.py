@@ -193,7 +193,9 @@ def new_pieces(network: Stepper, begun: list[dict], how: Sampling, wanted: Wante
     state = replace(state, past=recall.Past.empty(len(begun), network.vocabulary))
     tried = states.take(state, np.repeat(np.arange(len(begun)), wanted.tries))
     begin = first_bar(network, tried)
-    tried = control.with_forms(tried, [one.get("form", ()) for one in begun for _ in range(wanted.tries)], begin)
+    if vocabulary.told_form:
+        forms = [one.get("form", ()) for one in begun for _ in range(wanted.tries)]
+        tried, how = control.with_forms(tried, forms, begin), how.constrained(control.comes_again(network))
     if wanted.by_bars:
         how = how.constrained(constraints.no_onset_before(network, begin))
     how = how.constrained(*Players(network, np.repeat(masks, wanted.tries, axis=0)).constraints())
@@ -230,7 +232,9 @@ def continuations(
     heard, playing, _ = ensemble.hear(vocabulary, prior)
     mask = playing.mask(vocabulary)
     start = network.start(1, heard.metre(), styles.condition(vocabulary, mask, wanted.style))
-    start = control.with_forms(start, [wanted.form], np.zeros(1, int))
+    if len(wanted.form):
+        start = control.with_forms(start, [wanted.form], np.zeros(1, int))
+        how = how.constrained(control.comes_again(network))
     state = network.read(start, vocabulary.encode(heard)[0], heard.phase)
     seam = int(events.to_steps(prior.onset[-1:], ticks, grid)[0])
     state.onset[:] = seam  # where its last note really is: the network may have heard shorter rests

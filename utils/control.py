@@ -23,6 +23,9 @@ from utils.tonality import Tonality
 from utils.vocabulary import Vocabulary, nearest
 
 STRENGTH = 0.5  # see `Home.strength`: what the scripts have, too
+# Nats by which what the form of a piece wants is made likelier. Without them, bars that are to be the same as others
+# have two fifths of their notes in common, and with them four fifths (EXPERIMENTS.md, 'Form').
+FORM_STRENGTH = 1.5
 BEFORE = 1000  # notes that the network is told to have heard in the key: far more than its music is long
 RECENT = 1  # the trace, of heads.FADING, that holds a phrase: a note weighs half after 23 more
 # By so much of the recent notes another place of the scale must be better than home for the bias to be gone: two of the
@@ -118,6 +121,24 @@ def form_of_file(path: str, vocabulary: Vocabulary) -> np.ndarray:
     if not shape.any():
         raise UserError(f"No bar of {path} comes again, not even changed: name another file with --form-of.")
     return shape
+
+
+def comes_again(network: Stepper) -> Constraint:
+    """Makes what the form recalls likelier by `FORM_STRENGTH` nats in bars that come again."""
+    vocabulary = network.vocabulary
+
+    def prefer(stream: str, logits: np.ndarray, state: State, chosen: Classes) -> np.ndarray:
+        kind, recalled = chosen.get("form", state.last["form"]), state.past.recalled
+        again = (kind == form.LIKE_ANOTHER) | (kind == form.SAME_AS_ANOTHER)
+        if not again.any():
+            return logits
+        again &= network.heads[stream].head.agrees(np, recalled, chosen)[:, -1] > 0
+        classes = np.arange(logits.shape[1])
+        if stream == "note":
+            stream, classes = "interval", vocabulary.interval(classes[None], chosen["origin"][:, None])
+        return logits + FORM_STRENGTH * (again[:, None] & (classes == recalled[stream][:, -1:]))
+
+    return prefer
 
 
 def with_forms(state: State, forms: list[Sequence[int]], begin: np.ndarray) -> State:

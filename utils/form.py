@@ -12,7 +12,8 @@ UNTOLD = FARTHEST + 1
 # or alike. On POP909 half of the bars are neither, in chorales nine of ten.
 SAME, LIKE = 0.75, 0.4
 GOES_ON = 0.15  # by so much more than the bar that would go on with a repeat must another one be like this
-KINDS = 3  # what is told of a bar: it is like another, new, or the same as another; one class more stands for UNTOLD
+# What is told of a bar: it is like another, new, or the same as another; one class more stands for UNTOLD.
+LIKE_ANOTHER, NEW, SAME_AS_ANOTHER, KINDS = range(4)
 
 
 def likeness(bar: np.ndarray, notes: np.ndarray, bars: int) -> np.ndarray:

@@ -81,7 +81,6 @@ def test_scales_are_what_their_key_signatures_say():
         (["--key", "H minor"], "--key 'H minor' is no key: .* the scales are major, minor, .* chromatic"),
         (["--scale", "D doric"], "--scale 'D doric' is no scale: "),
         (["--key", "D minor", "--scale", "E dorian"], "name two tonics: give one of them"),
-        (["--scale", "dorian", "--opening", "none"], "has no tonic, nor has what was heard before"),
         (["--key-lock"], "--key-lock keeps the music in a key: name that"),
         (["--key", "D", "--key-strength", "-1"], "--key-strength is -1.0; it must be at least 0"),
         (["--metre", "3/5"], "--metre is '3/5'; it must be such as 3/4"),
@@ -90,6 +89,20 @@ def test_scales_are_what_their_key_signatures_say():
 )
 def test_wrong_wishes_are_one_sentence(weights: Path, flags: list[str], sentence: str):
     assert re.search(sentence, one_line_error(run("generate_music.py", "--weights", weights, *flags)))
+
+
+def test_a_scale_without_a_tonic_needs_music_with_one():
+    asked = settings(scale="dorian")
+    with pytest.raises(UserError, match="--scale 'dorian' has no tonic, nor has what was heard before: name one"):
+        control.after_openings(asked, control.asked(asked), [{"key": Tonality(1, "major")}, {"key": None}])
+
+
+def test_new_music_is_at_home_where_its_opening_is():
+    begun = [{"key": Tonality(1, "major")}, {"key": Tonality(-2, "minor")}]
+    own = control.after_openings(settings(), None, begun)
+    assert own.tonalities == (Tonality(1, "major"), Tonality(-2, "minor")) and own == control.own_home(begun)
+    assert not own.written and control.after_openings(settings(key="none"), None, begun) is None
+    assert control.after_openings(settings(), None, [*begun, {"key": None}]) is None  # drums alone
 
 
 def test_a_lock_on_a_fragment_without_a_key_is_one_sentence(weights: Path, tmp_path: Path):
@@ -133,7 +146,7 @@ def test_the_bias_makes_notes_outside_rarer_and_no_wish_changes_nothing(weights:
         pitch = np.concatenate([piece.pitch for piece in pieces])
         return 1 - Tonality(3, "major").pitch_classes[pitch % 12].mean()
 
-    free, told, strong = outside(), outside("--key", "A"), outside("--key", "A", "--key-strength", 9)
+    free, told, strong = outside("--key", "none"), outside("--key", "A"), outside("--key", "A", "--key-strength", 9)
     assert strong < told < free and strong < 0.2
     assert outside("--key", "none", "--key-strength", 9) == free
 

@@ -189,6 +189,7 @@ class Voices:
 
     def ranges(self, part: np.ndarray, origin: np.ndarray) -> np.ndarray:
         """As `Lines.ranges`, for notes of `part` (B,) after the last event whose intervals count from `origin` (B,)."""
+        part = np.minimum(part, self.struck.shape[1] - 1)  # what is over has the start token, which plays nothing
         number, total, low, high = self.struck[np.arange(len(part)), part].T
         told = np.stack([total / np.maximum(number, 1), low, high], axis=1)
         return np.where(number[:, None] > 0, (told - origin[:, None]) / 12, 0).astype(HALF)

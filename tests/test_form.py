@@ -1,0 +1,122 @@
+"""Which bars of a piece come again, and new music whose bars do."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from conftest import make_piece, one_line_error, random_piece, run, save, twice
+
+from utils import checkpoint, compose, control, dataset, events, form, midi, sampler
+from utils.errors import UserError
+from utils.form import KINDS, LIKE_ANOTHER, NEW, SAME_AS_ANOTHER, UNTOLD
+from utils.stepper import Stepper
+
+QUIET = ("--no-wav", "--no-picture", "--no-copying")
+
+
+def bars_of(*bars: list[int]) -> events.Events:
+    """A piece in 4/4 of some bars of quarter notes; 0 is a rest."""
+    notes = [(1920 * i + 480 * k, pitch, 480) for i, bar in enumerate(bars) for k, pitch in enumerate(bar) if pitch]
+    return events.from_piece(make_piece(notes, time_signatures=[(0, 4, 4)]))
+
+
+A, B, C = [60, 62, 64, 65], [71, 69, 67, 66], [48, 50, 52, 53]
+
+
+@pytest.mark.parametrize(
+    ("bars", "expected"),
+    [
+        ((A, B, C), [0, 0, 0]),
+        ((A, A, A), [0, 1, 1]),  # the nearest of those that are as much alike
+        ((A, B, A, B, C), [0, 0, 2, 2, 0]),
+        ((A, B, C, A, [71, 69, 67, 59]), [0, 0, 0, 3, -3]),  # three notes of five are common to both
+        ((A, B, [60, 62, 0, 0]), [0, 0, -2]),
+        ((A, B, [60, 0, 0, 0]), [0, 0, 0]),  # one of four is not enough
+        ((A, [0, 0, 0, 0], A), [0, 0, 2]),  # a bar without notes is new
+        ((A, B, C, B, A, B), [0, 0, 0, 2, 4, 4]),  # going on with what came after A, not the B two bars ago
+        (([72, 74, 76, 77], A), [0, 0]),  # an octave lower is another bar
+    ],
+)
+def test_which_bars_come_again(bars: tuple[list[int], ...], expected: list[int]):
+    assert bars_of(*bars).form().tolist() == expected
+
+
+def test_a_bar_is_not_looked_for_too_far_away(monkeypatch):
+    monkeypatch.setattr(form, "FARTHEST", 2)
+    assert bars_of(A, B, C, A, C).form().tolist() == [0, 0, 0, 0, 2]
+
+
+def test_each_part_has_its_own_notes():
+    """A tune that another part takes up is not the same bar."""
+    rows = [(1920 * i + 480 * k, pitch, 480, 80, i) for i in range(2) for k, pitch in enumerate(A)]
+    assert events.from_piece(make_piece(rows)).form().tolist() == [0, 0]
+
+
+def test_what_is_told_of_bars():
+    told = np.array([0, 1, -1, UNTOLD])
+    assert form.kinds(told).tolist() == [NEW, SAME_AS_ANOTHER, LIKE_ANOTHER, KINDS]
+    bars = np.array([-1, 0, 1, 2, 3, 4])
+    assert form.at(told, bars).tolist() == [UNTOLD, 0, 1, -1, UNTOLD, UNTOLD]
+    assert form.again(told, bars).tolist() == [[0, 0], [0, 1], [1, 1], [1, 0], [0, 0], [0, 0]]
+    side_by_side = form.again(np.stack([told, told[::-1]]), np.array([1, 0]))
+    assert side_by_side.tolist() == [[1, 1], [0, 1]]
+
+
+def likeness_of(piece: events.Events, asked: list[int]) -> list[float]:
+    """How much each bar of a piece is like the one that a form wants it to be like."""
+    alike = form.likeness(piece.bar, piece.phase * 1000 + piece.streams["note"], max(piece.bars, len(asked)))
+    return [float(alike[i, abs(ago)]) for i, ago in enumerate(asked[: piece.bars]) if 0 < abs(ago) < UNTOLD]
+
+
+def test_new_music_has_the_form_that_is_asked_for(weights: Path, monkeypatch):
+    """With so strong a wish that even a network that has learnt next to nothing fulfils it."""
+    kept = checkpoint.load(weights)
+    network, asked = Stepper(kept), [0, 0, 2, 2, 0, 5]
+    begun = [{**one, "form": asked} for one in compose.openings(kept, 4, 1, "none")]
+    means = []
+    for strength in (0, 50):
+        monkeypatch.setattr(control, "FORM_STRENGTH", strength)
+        made = compose.new_pieces(network, begun, sampler.Sampling(seed=1), compose.Wanted(bars=6, ending=False))
+        pieces = [events.from_piece(one.piece) for one in made]
+        means.append(np.mean(sum([likeness_of(piece, asked) for piece in pieces], [])))
+    assert means[0] < 0.2 and means[1] > 0.8
+
+
+def test_a_form_begins_with_the_new_music(weights: Path):
+    """Behind an opening its bars are counted from the first new one on."""
+    kept = checkpoint.load(weights)
+    state = Stepper(kept).start(2, (4, 4))
+    told = control.with_forms(state, [[0, 1], [0, 0, -2]], np.array([96, 0])).form
+    assert told.tolist() == [[UNTOLD, UNTOLD, 0, 1], [0, 0, -2, UNTOLD]]
+
+
+def test_openings_have_the_form_of_their_pieces(weights: Path):
+    source = dataset.Source("it", 0.5, bars_of(A, B, A))
+    vocabulary = checkpoint.load(weights).vocabulary
+    (passage,) = dataset.passages([source], vocabulary, 4, 1, 1)
+    assert passage["form"] == [0, 0, 2]
+    assert control.formed([passage], "opening", vocabulary) == [passage]
+    assert control.formed([passage], "none", vocabulary)[0]["form"] == []
+
+
+def test_the_form_of_a_file(weights: Path, tmp_path: Path):
+    song = save(twice(random_piece(1)), tmp_path / "song.mid")
+    expected = events.from_piece(midi.read(song)).form().tolist()
+    vocabulary = checkpoint.load(weights).vocabulary
+    assert control.form_of_file(str(song), vocabulary).tolist() == expected == [0] * 8 + [8] * 8
+    flags = ("--weights", weights, "--form-of", song, "--bars", 6, "--seed", 1, "--out", tmp_path / "out", *QUIET)
+    assert run("generate_music.py", *flags).returncode == 0
+    assert run("predict_with_prior.py", *flags, "--prior", song, "--prior-bars", 8).returncode == 0
+    assert len(list((tmp_path / "out").glob("*.mid"))) == 2
+
+
+def test_forms_that_cannot_be_had_are_one_sentence(weights: Path, tmp_path: Path):
+    once = save(make_piece([(480 * i, 40 + i, 480) for i in range(40)]), tmp_path / "once.mid")
+    flags = ("--weights", weights, "--bars", 4, "--out", tmp_path, *QUIET)
+    assert f"No bar of {once} comes again" in one_line_error(run("generate_music.py", *flags, "--form-of", once))
+    missing = one_line_error(run("generate_music.py", *flags, "--form-of", tmp_path / "no.mid"))
+    assert "no.mid" in missing
+    older = replace(checkpoint.load(weights).vocabulary, told_form=False)
+    with pytest.raises(UserError, match="this one is older: train again"):
+        control.form_of_file(str(once), older)

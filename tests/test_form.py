@@ -2,14 +2,17 @@
 
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
+from unittest.mock import patch
 
 import numpy as np
 import pytest
 from conftest import make_piece, one_line_error, random_piece, run, save, twice
 
-from utils import checkpoint, compose, control, dataset, events, form, midi, sampler
+from utils import checkpoint, compose, control, dataset, events, form, midi, network, sampler, training, transfer
 from utils.errors import UserError
 from utils.form import KINDS, LIKE_ANOTHER, NEW, SAME_AS_ANOTHER, UNTOLD
+from utils.measure import likelihood
 from utils.stepper import Stepper
 
 QUIET = ("--no-wav", "--no-picture", "--no-copying")
@@ -72,12 +75,12 @@ def likeness_of(piece: events.Events, asked: list[int]) -> list[float]:
 def test_new_music_has_the_form_that_is_asked_for(weights: Path, monkeypatch):
     """With so strong a wish that even a network that has learnt next to nothing fulfils it."""
     kept = checkpoint.load(weights)
-    network, asked = Stepper(kept), [0, 0, 2, 2, 0, 5]
+    stepper, asked = Stepper(kept), [0, 0, 2, 2, 0, 5]
     begun = [{**one, "form": asked} for one in compose.openings(kept, 4, 1, "none")]
     means = []
     for strength in (0, 50):
         monkeypatch.setattr(control, "FORM_STRENGTH", strength)
-        made = compose.new_pieces(network, begun, sampler.Sampling(seed=1), compose.Wanted(bars=6, ending=False))
+        made = compose.new_pieces(stepper, begun, sampler.Sampling(seed=1), compose.Wanted(bars=6, ending=False))
         pieces = [events.from_piece(one.piece) for one in made]
         means.append(np.mean(sum([likeness_of(piece, asked) for piece in pieces], [])))
     assert means[0] < 0.2 and means[1] > 0.8
@@ -120,3 +123,41 @@ def test_forms_that_cannot_be_had_are_one_sentence(weights: Path, tmp_path: Path
     older = replace(checkpoint.load(weights).vocabulary, told_form=False)
     with pytest.raises(UserError, match="this one is older: train again"):
         control.form_of_file(str(once), older)
+
+
+@pytest.fixture
+def older(weights: Path, tmp_path: Path) -> Path:
+    """Weights as they were before networks were told of form, and of how far their parts have ranged."""
+    kept, path = checkpoint.load(weights), tmp_path / "older.weights.h5"
+    sees = {stream: tuple(name for name in names if name != "form") for stream, names in kept.shape.sees.items()}
+    vocabulary, shape = replace(kept.vocabulary, told_form=False), replace(kept.shape, sees=sees)
+    about = {**kept.about, "vocabulary": vocabulary.to_json(), "shape": vars(shape)}
+    about["openings"] = [{name: value for name, value in one.items() if name != "form"} for one in about["openings"]]
+    del about["vocabulary"]["told_form"], about["format"]
+    with patch.object(checkpoint, "FORMAT", 5):
+        checkpoint.save(path, network.build(vocabulary, shape)[1], about)
+    return path
+
+
+def test_older_networks_play_as_they_did(older: Path, tmp_path: Path):
+    kept = checkpoint.load(older)
+    assert kept.about["format"] == 5 and "embed_form" not in kept.arrays
+    assert run("generate_music.py", "--weights", older, "--bars", 2, "--out", tmp_path, *QUIET).returncode == 0
+    corpus = dataset.encode([dataset.Source("it", 0.5, events.from_piece(twice(random_piece(1))))], kept.vocabulary)
+    scorer = network.build(kept.vocabulary, kept.shape)[1]
+    scorer.load_weights(older)
+    nats = likelihood.score(Stepper(kept), corpus).nats.sum(axis=0) / corpus.events
+    np.testing.assert_allclose(nats, likelihood.held_out_nats(scorer, corpus, kept.shape), atol=1e-4)
+
+
+def test_older_networks_learn_on_as_a_beginning_of_others(older: Path, monkeypatch):
+    old = checkpoint.load(older)
+    monkeypatch.setattr(checkpoint, "load", lambda path, with_optimizer: old)
+    with pytest.raises(UserError, match="learns no further. Train without --resume, .* --start-from the-best"):
+        training.resumed(SimpleNamespace(**{**old.about["settings"], "weights": "the-best"}), older)
+    vocabulary = replace(old.vocabulary, told_form=True)
+    sees = {stream: (*names, *["form"] * ("remaining" in names)) for stream, names in old.shape.sees.items()}
+    arrays = transfer.started(vocabulary, replace(old.shape, sees=sees), old)
+    for stream in vocabulary.streams:
+        was, now = old.arrays[f"trust_{stream}"][0], arrays[f"trust_{stream}"][0]
+        np.testing.assert_array_equal(now, np.pad(was, ((0, 0), (0, 1))))

@@ -108,7 +108,8 @@ class Corpus:
         whether the bar comes again where `form` (B, 1)."""
         classes = {name: each[index].astype(np.int32) for name, each in self.inputs.items()}
         told = dict.fromkeys(NOT_TOLD, told) | {"form": form}
-        return classes | {name: np.where(told[name], classes[name], last) for name, last in NOT_TOLD.items()}
+        told = {name: told[name] for name in told if name in classes}
+        return classes | {name: np.where(now, classes[name], NOT_TOLD[name]) for name, now in told.items()}
 
     def targets(self, stream: str) -> np.ndarray:
         """(E,) mask of what is predicted in a stream."""
@@ -130,7 +131,8 @@ def encode(sources: list[Source], vocabulary: Vocabulary, transpose: int = 0) ->
         moved.update(changed)
         shape = events.form()
         again[start:stop] = form.again(shape, events.bar)
-        told = {**outlook(events.bar, events.bars), "form": form.kinds(shape)[events.bar]}
+        told = outlook(events.bar, events.bars)
+        told |= {"form": form.kinds(shape)[events.bar]} if vocabulary.told_form else {}
         for name, classes in {**encoded, "phase": events.phase, **told}.items():
             inputs[name][start:stop] = classes
         inputs["remaining"][start - 1] = outlook(-1, events.bars)["remaining"]
@@ -214,6 +216,7 @@ def cut(
     inputs |= {f"recall_{name}": classes for name, classes in corpus.matches.recalled(index, told[:, 2:3]).items()}
     if vocabulary.told_parts:
         inputs["until"] = until(corpus, index)
+    if vocabulary.told_ranges:
         inputs["range"] = corpus.ranges[index].astype(np.float32)
     if vocabulary.conditions:
         playing, style = corpus.playing[piece, : vocabulary.told_parts], corpus.style[piece]

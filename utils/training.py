@@ -144,6 +144,11 @@ def resumed(args: SimpleNamespace, path: Path) -> checkpoint.Checkpoint:
         if was != now:
             now = now.rpartition(" ")[-1]
             raise UserError(f"{path} was trained with {was}, not {now}: resume with that, or start anew.")
+    if not earlier.vocabulary.told_form:
+        raise UserError(
+            f"{path} is of an older version, whose networks were not told of form: it plays, but learns no further. "
+            f"Train without --resume, with its weights as a beginning: --start-from {args.weights}."
+        )
     row = earlier.about["history"][-1]
     print(f"Going on after epoch {row['epoch']} of {path}, {row['seconds'] / 60:.1f} minutes of training.")
     if Path(then["midi_dir"]).resolve() != Path(args.midi_dir).resolve():

@@ -113,12 +113,11 @@ class Vocabulary:
         self.last = {name: LAST[name] for name in derived(self.streams) if name in LAST}
         self.axes |= {"spacing": self.interval_axis} if self.players else {}
         self.axes |= {name: self.axes[source] for name, source in self.last.items()}
-        self.axes |= {
-            name: (counted(name, last + 1),) for name, last in NOT_TOLD.items() if self.told_form or name != "form"
-        }
+        not_told = {name: last for name, last in NOT_TOLD.items() if self.told_form or name != "form"}
+        self.axes |= {name: (counted(name, last + 1),) for name, last in not_told.items()}
         self.inputs = {name: length(axis) for name, axis in self.axes.items()}
         self.start_token = {stream: self.size(stream) for stream in self.streams}  # what it reads before a piece
-        self.start_token |= {"phase": 0, "interval": REACH, "origin": parts.NOBODY, **NOT_TOLD}
+        self.start_token |= {"phase": 0, "interval": REACH, "origin": parts.NOBODY, **not_told}
         self.start_token |= {"spacing": REACH} if self.players else {}
         self.start_token |= {name: self.start_token[source] for name, source in self.last.items()}
         # What it is told of an event that it recalls: the streams, but the interval instead of the note.

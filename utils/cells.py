@@ -1,7 +1,7 @@
 """The recurrent layers in NumPy, one event at a time: as the layers of Keras with the same weights.
 
-As sigmoid(x) = (tanh(x / 2) + 1) / 2, the weights of the gates that are sigmoids are halved beforehand. Shapes: B pieces
-side by side, U units.
+As sigmoid(x) = (tanh(x / 2) + 1) / 2, the weights of the gates that are sigmoids are halved beforehand. Shapes: B
+pieces side by side, U units.
 """
 
 import numpy as np

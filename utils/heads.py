@@ -36,7 +36,6 @@ PROFILES = (PROFILES - PROFILES.mean(axis=0)) / np.linalg.norm(PROFILES - PROFIL
 FROM_MEAN = np.eye(12, dtype=np.float32) - np.float32(1 / 12)  # twelve numbers @ this: how far each is from their mean
 FROM_MIDDLE_C = np.arange(-60, 68, dtype=np.float32)[:, None]  # semitones (128, 1)
 LOG2 = np.log2(np.maximum(np.arange(LONGEST_STREAK + REMEMBERED + 2), 1)).astype(np.float32)
-LOWEST, TINY = np.finfo(np.float64).min, np.finfo(np.float64).tiny  # the second is added where there must not be a zero: to all else it is nothing
 # Numbers read of the traces: of twelve pitch classes and of the keys nearby; how high the last note lies; and the key.
 HEARD = (len(FADING) - 1) * (12 + 2 * NEAR + 1) + 1 + PROFILES.shape[1]
 # By what traces that fade are multiplied when they are read: that of a key struck at each sixteenth grows to about 1.
@@ -136,19 +135,12 @@ def log_softmax(xp: ModuleType, logits: Array) -> Array:
     return logits - xp.log(xp.sum(xp.exp(logits), axis=-1, keepdims=True))
 
 
-def log_sum(logits: np.ndarray) -> np.ndarray:
-    """(B,) the logarithm of the sum of the exponentials of each row of the logits (B, V), also where all are minus
-    infinity. `np.logaddexp.reduce` says the same and takes ten times as long."""
-    top = np.maximum(logits.max(axis=1), LOWEST)
-    return top + np.log(np.exp(logits - top[:, None]).sum(axis=1) + TINY)
-
-
 def confidence(xp: ModuleType, recalled: dict[str, Array]) -> Array:
     """(..., CONFIDENCE) for how long each context has been right, and how many times over that is the distance at which
     it repeats, both as logarithms: real repetition ends, and this is how one can know when."""
     streak, back = recalled["streak"], xp.maximum(recalled["back"], 1)
-    rounds = xp.take(LOG2, streak + back, axis=0) - xp.take(LOG2, back, axis=0)  # log2(1 + streak / back)
-    return xp.concatenate([xp.take(LOG2, streak + 1, axis=0) / 8, rounds / 2], axis=-1)
+    right, both, once = (xp.take(LOG2, number, axis=0) for number in (streak + 1, streak + back, back))
+    return xp.concatenate([right / 8, (both - once) / 2], axis=-1)  # both - once is log2(1 + streak / back)
 
 
 def gains(xp: ModuleType, gain: Array, classes: Array, size: int) -> Array:
@@ -221,6 +213,8 @@ class NoteHead(Head):
         # Of each class its row among the keys; around a drum nothing lies.
         self.row = np.where(self.moves == 1, vocabulary.top[:-1] - vocabulary.lowest, 0)
         self.has_key = self.moves.astype("float32")
+        # (128 + 1, V) `from_pitch` of each pitch, for NumPy; the last row is that of the middle C, for NOBODY's.
+        self.each = self.steady - self.moves * np.append(np.arange(128), MIDDLE_C)[:, None]
 
     def logits(self, xp: ModuleType, outputs: list[Array], known: Known, *own: Array) -> tuple[Array, Array]:
         pitch, trust, interval, wanted, *spacing = outputs
@@ -235,6 +229,8 @@ class NoteHead(Head):
 
     def from_pitch(self, xp: ModuleType, pitch: Array) -> Array:
         """(..., V) the interval of each class from a pitch (...)."""
+        if xp is np:
+            return self.each.take(pitch, axis=0)
         # xp.subtract, as PyTorch does not calculate with an array and a tensor.
         return xp.subtract(self.steady, xp.multiply(self.moves, pitch_of(xp, pitch)[..., None]))
 

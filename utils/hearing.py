@@ -8,7 +8,7 @@ import numpy as np
 
 from utils.heads import FADING, HEARD, NEAR, SCALES, along, height, tonality
 from utils.parts import MIDDLE_C
-from utils.states import Classes, State
+from utils.states import State
 from utils.vocabulary import Vocabulary
 
 NEARBY = 2 * NEAR + 1  # keys that are read around each

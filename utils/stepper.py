@@ -171,6 +171,8 @@ class Stepper:
         `tell` has added the choices by then), the state before the event, and what was chosen of it so far (see
         `known`); and which classes repeat something that agrees with that."""
         folded = self.heads[stream]
+        if folded.head.classes == 1:  # nothing to choose: who plays, where all is for one piano
+            return np.zeros((len(state.onset), 1)), np.zeros((len(state.onset), 1), bool)
         recalled = state.past.recalled
         agrees = folded.head.agrees(np, recalled, chosen)
         around = self.surroundings(output, state, chosen) if stream == "note" else None

@@ -22,7 +22,7 @@ from utils.hearing import Hearing
 from utils.parts import Voices
 from utils.states import Classes, State, to_come
 from utils.theory import Metre
-from utils.vocabulary import Axis, Vocabulary, length
+from utils.vocabulary import Axis, Vocabulary
 
 Arrays = dict[str, list[np.ndarray]]  # layer -> its weights
 
@@ -87,9 +87,9 @@ class FoldedHead:
         self.head, size, name = head, head.shape.hidden, f"hidden_{head.stream}"
         self.place = np.s_[:, place * size : (place + 1) * size]
         self.of_agrees = by_block(arrays[name][0], head.weights()[name][0][0])["agrees"]
-        outputs = [arrays[name] for name in head.outputs]
+        outputs = [[array[..., head.needed.get(name, np.s_[:])] for array in arrays[name]] for name in head.outputs]
         self.above, self.above_bias = (np.concatenate(parts, axis=-1) for parts in zip(*outputs, strict=True))
-        ends = accumulate(map(length, head.outputs.values()), initial=0)
+        ends = accumulate((len(bias) for _, bias in outputs), initial=0)
         self.parts = [np.s_[:, begin:end] for begin, end in pairwise(ends)]  # np.split takes longer than the product
         self.own = [array for name in head.own_weights for array in arrays[name]]
 
@@ -160,7 +160,8 @@ class Stepper:
             style = style + log_softmax(np, cells[-1][0] @ self.kernel_of_style + self.bias_of_style)
         sounds = self.sounding(state, np.zeros(len(heard)))
         always = np.concatenate([cells[-1][0], confidence(np, past.recalled), state.condition], axis=1)
-        hidden = always @ self.hidden.kernel + self.hidden.bias
+        hidden = always @ self.hidden.kernel
+        hidden += self.hidden.bias
         for block, read in (("heard", heard), ("sounding", sounds)):
             columns, kernel = self.hidden.now[block]
             add(hidden[columns], read @ kernel)
@@ -174,7 +175,7 @@ class Stepper:
         if folded.head.classes == 1:  # nothing to choose: who plays, where all is for one piano
             return np.zeros((len(state.onset), 1)), np.zeros((len(state.onset), 1), bool)
         recalled = state.past.recalled
-        agrees = folded.head.agrees(np, recalled, chosen)
+        agrees = folded.head.agrees(np, recalled, chosen).astype(np.float32)
         around = self.surroundings(output, state, chosen) if stream == "note" else None
         hidden = output.hidden[folded.place] + agrees @ folded.of_agrees
         above = np.maximum(hidden, 0) @ folded.above + folded.above_bias

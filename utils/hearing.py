@@ -61,8 +61,9 @@ class Hearing:
         """All that may be heard of the traces, (B, numbers): of those that fade everything, and of what was struck in
         the whole piece how high that was and how well each key fits, major and minor from C up."""
         fading = (traces[:, :-1] * SCALES + FADED).reshape(len(traces), -1)
-        home = height(np, traces[:, -1, 12 + NEAR : -NEAR], MIDDLE_C), tonality(np, traces[:, -1, :12])
-        return np.concatenate([fading, *home], axis=1, dtype=np.float32)
+        struck = traces[:, -1]
+        home = height(np, struck[:, 12 + NEAR : -NEAR], np.float32(MIDDLE_C)), tonality(np, struck[:, :12])
+        return np.concatenate([fading, *home], axis=1)
 
     def heard(self, audible: np.ndarray, pitch: np.ndarray) -> np.ndarray:
         """What is heard relative to a pitch (B,): (B, HEARD)."""

@@ -63,7 +63,7 @@ class Hearing:
         fading = (traces[:, :-1] * SCALES + FADED).reshape(len(traces), -1)
         struck = traces[:, -1]
         home = height(np, struck[:, 12 + NEAR : -NEAR], np.float32(MIDDLE_C)), tonality(np, struck[:, :12])
-        return np.concatenate([fading, *home], axis=1)
+        return np.concatenate([fading, *home], axis=1, dtype=np.float32)
 
     def heard(self, audible: np.ndarray, pitch: np.ndarray) -> np.ndarray:
         """What is heard relative to a pitch (B,): (B, HEARD)."""

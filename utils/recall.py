@@ -131,7 +131,7 @@ class MatchModel:
         order = self.viewpoint.order(onset, who, rank)
         for k, bars in enumerate(BARS, len(REPEATS)):
             since = bars * bar
-            place = np.searchsorted(order, order - since * self.viewpoint.step, "right")
+            place = np.searchsorted(order, order - np.multiply(since, self.viewpoint.step, dtype=np.int64), "right")
             back = np.arange(1, len(onset) + 1) - place
             self.back[:, k] = np.where((onset - since < onset[lines.begins]) | (back > REMEMBERED), 0, back)
         self.streak = np.zeros((len(onset), K), np.uint8)

@@ -16,7 +16,7 @@ import numpy as np
 from utils import recall
 from utils.cells import STEPS
 from utils.checkpoint import Checkpoint
-from utils.events import DERIVED, END_STREAM, bar_steps
+from utils.events import DERIVED, END_STREAM, KNOWN_STREAMS, bar_steps
 from utils.heads import CELLS, Head, Known, Shape, confidence, heads_of, log_softmax, sounding, weights_of
 from utils.hearing import Hearing
 from utils.parts import Voices
@@ -76,7 +76,7 @@ class Hidden:
                 columns, kernel = joined(f"embedded {name}", those)
                 self.tables[name] = columns, table @ kernel
         # What becomes known with the class of a stream.
-        self.known = {h.stream: [n for n in self.tables if DERIVED.get(n, n) == h.stream] for h in heads}
+        self.known = {name: [n for n in self.tables if DERIVED.get(n, n) == name] for name in KNOWN_STREAMS}
 
 
 class FoldedHead:
@@ -111,7 +111,8 @@ class Stepper:
         rows = by_block(self.layers[0].kernel, weights_of(self.vocabulary, self.shape)[f"{cell}_0"][0][0])
         self.events = {name: table @ rows[f"embedded {name}"] for name, table in tables.items()}
         self.kernel = np.concatenate([rows[block] for block in ("heard", "playing", "style")])
-        heads = heads_of(self.vocabulary, self.shape)
+        # Where there is nothing to choose, such as who plays a piano, no head is asked.
+        heads = [head for head in heads_of(self.vocabulary, self.shape) if head.classes > 1]
         self.hidden = Hidden(heads, arrays, tables)
         self.heads = {head.stream: FoldedHead(head, arrays, k) for k, head in enumerate(heads)}
         no_styles = np.zeros((self.shape.units, 0), np.float32), np.zeros(0, np.float32)
@@ -171,9 +172,9 @@ class Stepper:
         """(B, V) unnormalised log-probabilities of the next event's class in `stream`, given the output of `step` (as
         `tell` has added the choices by then), the state before the event, and what was chosen of it so far (see
         `known`); and which classes repeat something that agrees with that."""
-        folded = self.heads[stream]
-        if folded.head.classes == 1:  # nothing to choose: who plays, where all is for one piano
+        if stream not in self.heads:
             return np.zeros((len(state.onset), 1)), np.zeros((len(state.onset), 1), bool)
+        folded = self.heads[stream]
         recalled = state.past.recalled
         agrees = folded.head.agrees(np, recalled, chosen).astype(np.float32)
         around = self.surroundings(output, state, chosen) if stream == "note" else None

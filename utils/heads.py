@@ -160,7 +160,7 @@ def gains(xp: ModuleType, gain: Array, classes: Array, size: int) -> Array:
 
 
 def along(xp: ModuleType, values: Array, index: Array) -> Array:
-    """`xp.take_along_axis` for the last axis; that of NumPy takes longer than all else that is done to so few."""
+    """`xp.take_along_axis` for the last axis; in NumPy, (B, numbers) and (B, V), by what is three times as fast."""
     return values[np.arange(len(index))[:, None], index] if xp is np else xp.take_along_axis(values, index, axis=-1)
 
 
@@ -174,7 +174,7 @@ class Head:
         self.compared = [name for name in self.sees if name in vocabulary.recalled]  # with what is recalled
         # Dense layers above the hidden one, and the numbers that each gives.
         self.outputs = {f"head_{stream}": vocabulary.choices(stream), f"trust_{stream}": (counted("context", K),)}
-        self.needed: dict[str, slice] = {}  # those of them that are needed, if not all; Keras learns all
+        self.needed: dict[str, slice] = {}  # those of them that NumPy needs, if not all
         # Weights beside theirs, all of which start at 0.
         self.own_weights: dict[str, list[Axes]] = {}
 
@@ -216,10 +216,10 @@ class NoteHead(Head):
         # Of each class its row among the keys; around a drum nothing lies.
         self.row = np.where(self.moves == 1, vocabulary.top[:-1] - vocabulary.lowest, 0)
         self.has_key = self.moves.astype("float32")
-        # For NumPy, `from_pitch` of each pitch (128 + 1, V), the last row that of the middle C, for NOBODY's; and which
-        # intervals occur at all between the pitches of the vocabulary.
+        # For NumPy, which intervals occur at all between pitches of the vocabulary, and `from_pitch` of each pitch,
+        # (128 + 1, V); the last row is that of the middle C, for NOBODY's.
         self.each = self.steady - self.moves * np.append(np.arange(128), MIDDLE_C)[:, None]
-        occurring = self.each[np.append(vocabulary.top, NOBODY)]
+        occurring = self.each[np.unique([*vocabulary.top, NOBODY])]
         self.reach = slice(occurring.min(), occurring.max() + 1)
         self.needed = {name: self.reach for name, axis in self.outputs.items() if axis is vocabulary.interval_axis}
         self.each -= self.reach.start
@@ -237,7 +237,7 @@ class NoteHead(Head):
         return pitch + of_interval + around, gained
 
     def from_pitch(self, xp: ModuleType, pitch: Array) -> Array:
-        """(..., V) the interval of each class from a pitch (...), counted from the first that is needed."""
+        """(..., V) the interval of each class from a pitch (...); in NumPy its place among those within `reach`."""
         if xp is np:
             return self.each.take(pitch, axis=0)
         # xp.subtract, as PyTorch does not calculate with an array and a tensor.

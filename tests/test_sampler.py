@@ -6,10 +6,14 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from conftest import random_piece
+from test_transfer import network
 
-from utils import checkpoint, constraints, recall, sampler
+from utils import checkpoint, constraints, events, recall, sampler
 from utils.errors import UserError
+from utils.events import Representation
 from utils.stepper import Stepper
+from utils.vocabulary import build_vocabulary
 
 
 @pytest.fixture(scope="module")
@@ -56,6 +60,30 @@ def test_temperature_and_top_p_are_for_what_is_new():
     assert sampler.choose(logits[:1], 0.5, 0.5, np.array([0.99]), everything, 1.0) == 3
 
 
+def test_the_nats_of_all_streams():
+    rng = np.random.default_rng(1)
+    logits = [rng.normal(0, 50, (5, size)) for size in (3, 1, 20)]
+    classes = [rng.integers(0, each.shape[1], 5) for each in logits]
+    nats = sampler.surprise(logits, classes)
+    for stream, (each, chosen) in enumerate(zip(logits, classes, strict=True)):
+        expected = np.logaddexp.reduce(each, axis=1) - each[np.arange(5), chosen]
+        np.testing.assert_allclose(nats[:, stream], expected, atol=1e-9)
+    assert (nats[:, 1] == 0).all() and (nats[:, 2] > 0).any()
+
+
+@pytest.mark.parametrize("chords", ["split", "class"])
+def test_music_of_one_part_and_of_none(chords: str):
+    """Who plays a piano is no choice; where chords are classes there are no parts, and so no rules for them."""
+    how = Representation(chords=chords)
+    stepper = Stepper(network(build_vocabulary([events.from_piece(random_piece(1), how)], how, 0)))
+    players = stepper.vocabulary.players
+    rules = constraints.Players(stepper, np.ones((1, len(players)), bool)).constraints()
+    assert len(players) == len(rules[:1]) == (chords == "split")
+    (made,) = generate(stepper, 100, more=tuple(rules))
+    assert {len(classes) for classes in made.values()} == {100}
+    assert "part" not in made or not made["part"].any()
+
+
 def test_the_longer_it_goes_round_the_warmer(stepper: Stepper):
     past = stepper.start(4, (4, 4)).past
     past.recalled["back"] = np.full((4, recall.K), 8)
@@ -71,6 +99,15 @@ def test_a_seed_gives_the_same_piece_alone_or_among_others(stepper: Stepper):
     assert all((one[stream] == again[stream]).all() for stream in one)
     assert any((one[stream] != other[stream]).any() for stream in one)
     assert any((one[stream] != generate(stepper, 50, seed=2)[0][stream]).any() for stream in one)
+
+
+def test_nothing_that_is_heard_is_a_denormal_number(stepper: Stepper):
+    """A processor multiplies them many times more slowly than others."""
+    state = stepper.start(1, (4, 4))
+    traces = state.traces
+    traces[:, :-1] = 1e-40
+    audible = stepper.hearing.audible(traces)
+    assert (traces[:, :-1] > 0).all() and not ((audible != 0) & (np.abs(audible) < np.finfo(np.float32).tiny)).any()
 
 
 def test_exactly_as_many_events_as_asked_for(stepper: Stepper):

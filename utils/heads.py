@@ -34,12 +34,9 @@ NEAR = 12  # semitones on either side of a note whose keys are read one by one
 PROFILES = KEYS.astype(np.float32).T
 PROFILES = (PROFILES - PROFILES.mean(axis=0)) / np.linalg.norm(PROFILES - PROFILES.mean(axis=0), axis=0)  # (12, 24)
 FROM_MEAN = np.eye(12, dtype=np.float32) - np.float32(1 / 12)  # twelve numbers @ this: how far each is from their mean
-FROM_MIDDLE_C = np.arange(-60, 68, dtype=np.float32)[:, None]  # semitones (128, 1)
+# (128, 2) what a key counts, and how many semitones it lies above the middle C.
+NUMBER_AND_HEIGHT = np.stack([np.ones(128), np.arange(-60, 68)], axis=1).astype(np.float32)
 LOG2 = np.log2(np.maximum(np.arange(LONGEST_STREAK + REMEMBERED + 2), 1)).astype(np.float32)
-LOWEST, TINY = (
-    np.finfo(np.float64).min,
-    np.finfo(np.float64).tiny,
-)  # the second is added where there must not be a zero: to all else it is nothing
 # Numbers read of the traces: of twelve pitch classes and of the keys nearby; how high the last note lies; and the key.
 HEARD = (len(FADING) - 1) * (12 + 2 * NEAR + 1) + 1 + PROFILES.shape[1]
 # By what traces that fade are multiplied when they are read: that of a key struck at each sixteenth grows to about 1.
@@ -119,9 +116,9 @@ def pitch_of(xp: ModuleType, origin: Array) -> Array:
 def height(xp: ModuleType, struck: Array, pitch: Array) -> Array:
     """(..., 1) octaves from a note of some `pitch` (...) up to the mean of the keys that were `struck` (..., 128) times
     in the piece so far."""
-    number = xp.maximum(xp.sum(struck, axis=-1, keepdims=True), 1)
+    sums = xp.matmul(struck, NUMBER_AND_HEIGHT)
     # From the middle C, for which the start token stands: 0 where nothing was struck.
-    return (xp.matmul(struck, FROM_MIDDLE_C) / number - xp.subtract(pitch, 60.0)[..., None]) / 12
+    return (sums[..., 1:] / xp.maximum(sums[..., :1], 1) - xp.subtract(pitch, 60.0)[..., None]) / 12
 
 
 def tonality(xp: ModuleType, struck: Array) -> Array:
@@ -139,19 +136,13 @@ def log_softmax(xp: ModuleType, logits: Array) -> Array:
     return logits - xp.log(xp.sum(xp.exp(logits), axis=-1, keepdims=True))
 
 
-def log_sum(logits: np.ndarray) -> np.ndarray:
-    """(B,) the logarithm of the sum of the exponentials of each row of the logits (B, V), also where all are minus
-    infinity. `np.logaddexp.reduce` says the same and takes ten times as long."""
-    top = np.maximum(logits.max(axis=1), LOWEST)
-    return top + np.log(np.exp(logits - top[:, None]).sum(axis=1) + TINY)
-
-
 def confidence(xp: ModuleType, recalled: dict[str, Array]) -> Array:
     """(..., CONFIDENCE) for how long each context has been right, and how many times over that is the distance at which
     it repeats, both as logarithms: real repetition ends, and this is how one can know when."""
     streak, back = recalled["streak"][..., :STREAKS], xp.maximum(recalled["back"][..., :STREAKS], 1)
-    rounds = xp.take(LOG2, streak + back, axis=0) - xp.take(LOG2, back, axis=0)  # log2(1 + streak / back)
-    return xp.concatenate([xp.take(LOG2, streak + 1, axis=0) / 8, rounds / 2], axis=-1)
+    logs = xp.take(LOG2, xp.concatenate([streak + 1, streak + back, back], axis=-1), axis=0)
+    right, rounds = logs[..., :STREAKS], logs[..., STREAKS : 2 * STREAKS] - logs[..., 2 * STREAKS :]
+    return xp.concatenate([right / 8, rounds / 2], axis=-1)  # rounds: log2(1 + streak / back)
 
 
 def gains(xp: ModuleType, gain: Array, classes: Array, size: int) -> Array:
@@ -169,7 +160,7 @@ def gains(xp: ModuleType, gain: Array, classes: Array, size: int) -> Array:
 
 
 def along(xp: ModuleType, values: Array, index: Array) -> Array:
-    """`xp.take_along_axis` for the last axis; that of NumPy takes longer than all else that is done to so few."""
+    """`xp.take_along_axis` for the last axis; in NumPy, (B, numbers) and (B, V), by what is three times as fast."""
     return values[np.arange(len(index))[:, None], index] if xp is np else xp.take_along_axis(values, index, axis=-1)
 
 
@@ -189,6 +180,7 @@ class Head:
         # Dense layers above the hidden one, and the numbers that each gives.
         trust = contexts_of("trust", vocabulary)
         self.outputs = {f"head_{stream}": vocabulary.choices(stream), f"trust_{stream}": (trust,)}
+        self.needed: dict[str, slice] = {}  # those of them that NumPy needs, if not all
         # Weights beside theirs, all of which start at 0.
         self.own_weights: dict[str, list[Axes]] = {}
 
@@ -231,10 +223,18 @@ class NoteHead(Head):
         # Of each class its row among the keys; around a drum nothing lies.
         self.row = np.where(self.moves == 1, vocabulary.top[:-1] - vocabulary.lowest, 0)
         self.has_key = self.moves.astype("float32")
+        # For NumPy, which intervals occur at all between pitches of the vocabulary, and `from_pitch` of each pitch,
+        # (128 + 1, V); the last row is that of the middle C, for NOBODY's.
+        self.each = self.steady - self.moves * np.append(np.arange(128), MIDDLE_C)[:, None]
+        occurring = self.each[np.unique([*vocabulary.top, NOBODY])]
+        self.reach = slice(occurring.min(), occurring.max() + 1)
+        self.needed = {name: self.reach for name, axis in self.outputs.items() if axis is vocabulary.interval_axis}
+        self.each -= self.reach.start
 
     def logits(self, xp: ModuleType, outputs: list[Array], known: Known, *own: Array) -> tuple[Array, Array]:
         pitch, trust, interval, wanted, *spacing = outputs
         gained = gains(xp, trust * known.agrees, known.recalled["interval"], self.vocabulary.intervals)
+        gained = gained[:, self.reach] if xp is np else gained
         each = self.from_pitch(xp, known.origin)
         around = xp.take(xp.matmul(known.around, wanted[..., None])[..., 0], self.row, axis=-1)
         around = xp.multiply(around, self.has_key)
@@ -244,7 +244,9 @@ class NoteHead(Head):
         return pitch + of_interval + around, gained
 
     def from_pitch(self, xp: ModuleType, pitch: Array) -> Array:
-        """(..., V) the interval of each class from a pitch (...)."""
+        """(..., V) the interval of each class from a pitch (...); in NumPy its place among those within `reach`."""
+        if xp is np:
+            return self.each.take(pitch, axis=0)
         # xp.subtract, as PyTorch does not calculate with an array and a tensor.
         return xp.subtract(self.steady, xp.multiply(self.moves, pitch_of(xp, pitch)[..., None]))
 

@@ -12,6 +12,8 @@ from utils.states import State
 from utils.vocabulary import Vocabulary
 
 NEARBY = 2 * NEAR + 1  # keys that are read around each
+# What has faded is read as so much, which is nothing: denormal numbers are multiplied many times more slowly.
+FADED = np.float32(1e-20)
 
 
 class Hearing:
@@ -58,8 +60,9 @@ class Hearing:
     def audible(self, traces: np.ndarray) -> np.ndarray:
         """All that may be heard of the traces, (B, numbers): of those that fade everything, and of what was struck in
         the whole piece how high that was and how well each key fits, major and minor from C up."""
-        fading = (traces[:, :-1] * SCALES).reshape(len(traces), -1)
-        home = height(np, traces[:, -1, 12 + NEAR : -NEAR], MIDDLE_C), tonality(np, traces[:, -1, :12])
+        fading = (traces[:, :-1] * SCALES + FADED).reshape(len(traces), -1)
+        struck = traces[:, -1]
+        home = height(np, struck[:, 12 + NEAR : -NEAR], np.float32(MIDDLE_C)), tonality(np, struck[:, :12])
         return np.concatenate([fading, *home], axis=1, dtype=np.float32)
 
     def heard(self, audible: np.ndarray, pitch: np.ndarray) -> np.ndarray:
@@ -79,4 +82,6 @@ class Hearing:
         # Of each key the numbers of all nearby stand side by side, and begin where those of the next key are.
         windows = (count, held.shape[1] - 2 * NEAR, len(self.kernel))
         windows = np.ndarray(windows, np.float32, around, strides=around.strides).copy()
-        return np.maximum(windows @ self.kernel + self.bias, 0)
+        around = windows @ self.kernel
+        around += self.bias
+        return np.maximum(around, 0, out=around)

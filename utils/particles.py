@@ -17,9 +17,8 @@ import numpy as np
 from tqdm import tqdm
 
 from utils import sampler, states
-from utils.constraints import Constraint, Players
+from utils.constraints import Constraint, Players, log_sum
 from utils.events import END_STREAM
-from utils.heads import log_sum
 from utils.recall import NOTHING
 from utils.sampler import Sampling
 from utils.states import Classes, State

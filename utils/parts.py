@@ -10,6 +10,7 @@ Shapes: E events of all pieces, B pieces side by side, P parts of a vocabulary.
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
@@ -183,9 +184,12 @@ class Voices:
 
     def origins(self, part: np.ndarray) -> np.ndarray:
         """As `Lines.origins`, for notes of `part` (B, ...) after the last event."""
-        flat = self.pitch[np.arange(len(self.here))[:, None], part.reshape(len(part), -1)].reshape(part.shape)
-        here = self.here.reshape(-1, *(1,) * (part.ndim - 1))
-        return np.where(flat != NOBODY, flat, here)
+        return self.origin[np.arange(len(part)).reshape(-1, *(1,) * (part.ndim - 1)), part]
+
+    @cached_property
+    def origin(self) -> np.ndarray:
+        """(B, P) from which pitch the next interval of each part counts."""
+        return np.where(self.pitch != NOBODY, self.pitch, self.here[:, None])
 
     def ranges(self, part: np.ndarray, origin: np.ndarray) -> np.ndarray:
         """As `Lines.ranges`, for notes of `part` (B,) after the last event whose intervals count from `origin` (B,)."""

@@ -79,7 +79,7 @@ class Viewpoint:
     that is now the last."""
 
     def __init__(self, vocabulary: Vocabulary):
-        # What is recalled of an event, first that by which events are compared.
+        # What is recalled of an event, first of all by what events are compared.
         compared = tuple(name for name in COMPARED if name in vocabulary.recalled)
         self.compared, self.names = len(compared), tuple(dict.fromkeys((*compared, *vocabulary.recalled)))
         self.contexts = contexts(vocabulary)
@@ -88,12 +88,11 @@ class Viewpoint:
         # Of each note class, a number that rises as notes struck together by a part stand: the start token is lowest.
         self.rank = np.append(np.where(vocabulary.moves == 1, vocabulary.top, FIRST_DRUM + vocabulary.steady)[:-1], 0)
         self.rank = self.rank.astype(np.int32)
-        # Offset class of each number of steps; the last is for those that no offset has.
+        # Offset class of each number of steps; the last is for numbers that no offset has.
         self.of_steps = np.full(int(self.steps.max()) + 2, NOTHING)
         self.of_steps[vocabulary.values[END_STREAM]] = np.arange(vocabulary.end)
         # The notes of a chord stand in the order of their pitch, unless the chord is one event.
         self.by_pitch = vocabulary.representation.chords == "split"
-
         self.step = 8 * FIRST_DRUM * (vocabulary.parts + 1)  # by so much the order rises with each step
 
     def order(self, onset: np.ndarray, part: np.ndarray, rank: np.ndarray) -> np.ndarray:
@@ -167,7 +166,7 @@ class MatchModel:
         order = self.viewpoint.order(onset, who, rank)
         for k, bars in enumerate(BARS, len(REPEATS)):
             since = bars * bar
-            place = np.searchsorted(order, order - since * self.viewpoint.step, "right")
+            place = np.searchsorted(order, order - np.multiply(since, self.viewpoint.step, dtype=np.int64), "right")
             back = np.arange(1, len(onset) + 1) - place
             self.back[:, k] = np.where((onset - since < onset[lines.begins]) | (back > REMEMBERED), 0, back)
 
@@ -298,6 +297,5 @@ class Past:
         before = length - self.length
         events = np.pad(self.events, ((0, 0), (0, 0), (before, 0)), constant_values=NOTHING)
         order = np.pad(self.order, ((0, 0), (before, 0)), constant_values=NOTHING)
-        return replace(
-            self, events=events, order=order, runs=np.pad(self.runs, ((0, 0), (0, 0), (0, before))), length=length
-        )
+        runs = np.pad(self.runs, ((0, 0), (0, 0), (0, before)))
+        return replace(self, events=events, order=order, runs=runs, length=length)

@@ -16,13 +16,13 @@ import numpy as np
 from utils import form, recall
 from utils.cells import STEPS
 from utils.checkpoint import Checkpoint
-from utils.events import DERIVED, END_STREAM, bar_steps
+from utils.events import DERIVED, END_STREAM, KNOWN_STREAMS, bar_steps
 from utils.heads import CELLS, Head, Known, Shape, confidence, heads_of, log_softmax, sounding, weights_of
 from utils.hearing import Hearing
 from utils.parts import Voices
 from utils.states import Classes, State, to_come
 from utils.theory import Metre
-from utils.vocabulary import Axis, Vocabulary, length
+from utils.vocabulary import Axis, Vocabulary
 
 Arrays = dict[str, list[np.ndarray]]  # layer -> its weights
 
@@ -79,7 +79,7 @@ class Hidden:
                 columns, kernel = joined(f"embedded {name}", those)
                 self.tables[name] = columns, table @ kernel
         # What becomes known with the class of a stream.
-        self.known = {h.stream: [n for n in self.tables if DERIVED.get(n, n) == h.stream] for h in heads}
+        self.known = {name: [n for n in self.tables if DERIVED.get(n, n) == name] for name in KNOWN_STREAMS}
 
 
 class FoldedHead:
@@ -90,9 +90,9 @@ class FoldedHead:
         self.head, size, name = head, head.shape.hidden, f"hidden_{head.stream}"
         self.place = np.s_[:, place * size : (place + 1) * size]
         self.of_agrees = by_block(arrays[name][0], head.weights()[name][0][0])["agrees"]
-        outputs = [arrays[name] for name in head.outputs]
+        outputs = [[array[..., head.needed.get(name, np.s_[:])] for array in arrays[name]] for name in head.outputs]
         self.above, self.above_bias = (np.concatenate(parts, axis=-1) for parts in zip(*outputs, strict=True))
-        ends = accumulate(map(length, head.outputs.values()), initial=0)
+        ends = accumulate((len(bias) for _, bias in outputs), initial=0)
         self.parts = [np.s_[:, begin:end] for begin, end in pairwise(ends)]  # np.split takes longer than the product
         self.own = [array for name in head.own_weights for array in arrays[name]]
 
@@ -114,7 +114,8 @@ class Stepper:
         rows = by_block(self.layers[0].kernel, weights_of(self.vocabulary, self.shape)[f"{cell}_0"][0][0])
         self.events = {name: table @ rows[f"embedded {name}"] for name, table in tables.items()}
         self.kernel = np.concatenate([rows[block] for block in ("heard", "playing", "style")])
-        heads = heads_of(self.vocabulary, self.shape)
+        # Where there is nothing to choose, such as who plays a piano, no head is asked.
+        heads = [head for head in heads_of(self.vocabulary, self.shape) if head.classes > 1]
         self.hidden = Hidden(heads, arrays, tables)
         self.heads = {head.stream: FoldedHead(head, arrays, k) for k, head in enumerate(heads)}
         no_styles = np.zeros((self.shape.units, 0), np.float32), np.zeros(0, np.float32)
@@ -164,7 +165,8 @@ class Stepper:
             style = style + log_softmax(np, cells[-1][0] @ self.kernel_of_style + self.bias_of_style)
         sounds = self.sounding(state, np.zeros(len(heard)))
         always = np.concatenate([cells[-1][0], confidence(np, past.recalled), state.condition], axis=1)
-        hidden = always @ self.hidden.kernel + self.hidden.bias
+        hidden = always @ self.hidden.kernel
+        hidden += self.hidden.bias
         for block, read in (("heard", heard), ("sounding", sounds)):
             columns, kernel = self.hidden.now[block]
             add(hidden[columns], read @ kernel)
@@ -178,9 +180,11 @@ class Stepper:
         """(B, V) unnormalised log-probabilities of the next event's class in `stream`, given the output of `step` (as
         `tell` has added the choices by then), the state before the event, and what was chosen of it so far (see
         `known`); and which classes repeat something that agrees with that."""
+        if stream not in self.heads:
+            return np.zeros((len(state.onset), 1)), np.zeros((len(state.onset), 1), bool)
         folded = self.heads[stream]
         recalled = state.past.recalled
-        agrees = folded.head.agrees(np, recalled, chosen)
+        agrees = folded.head.agrees(np, recalled, chosen).astype(np.float32)
         around = self.surroundings(output, state, chosen) if stream == "note" else None
         hidden = output.hidden[folded.place] + agrees @ folded.of_agrees
         above = np.maximum(hidden, 0) @ folded.above + folded.above_bias

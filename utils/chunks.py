@@ -9,11 +9,14 @@ import functools
 import re
 from collections import Counter
 from collections.abc import Iterator
+from typing import NamedTuple
 
 import numpy as np
 
 LONGEST = 2**16  # quarter notes of a piece: nine hours at 120 a minute; as one has at most 2^15 ticks, 31 bits hold all
 TOO_LONG = f"it is longer than {LONGEST:,} quarter notes: no music is, so its times are wrong"
+TICKS = 480  # of a quarter note whose header says 0: the most usual number
+DROP_FRAME = 30_000 / 1001  # frames a second of NTSC television, which a header calls 29
 LONGEST_DELTA = 2**28 - 1  # ticks from an event to the next, in four bytes of 7 bits
 NOTE_OFF, NOTE_ON, SYSTEM, TEXT = 0x80, 0x90, 0xF0, 0xFF  # status bytes, of the first channel
 DATA = {0x8: 2, 0x9: 2, 0xA: 2, 0xB: 2, 0xC: 1, 0xD: 1, 0xE: 2, 0xF1: 1, 0xF2: 2, 0xF3: 1}  # data bytes of a status
@@ -34,15 +37,31 @@ PATTERN += rb"(?:T(?:\xff(?!Q|X[^\x04]|Y[^\x02])D|\xf0)(T))?"
 EVENTS = re.compile(PATTERN.replace(b"T", rb"[\x80-\xff]*D").replace(b"D", rb"[\0-\x7f]"), re.DOTALL)
 
 
+class Clock(NamedTuple):
+    """How a MIDI file counts time."""
+
+    ticks: int  # of a quarter note; at 120 of them a minute, if ticks are parts of a second
+    rate: float = 0.0  # ticks a second, whatever the tempo; 0 if they are parts of a quarter note
+    remark: str = ""  # what is unusual about it
+
+
+def clock(data: bytes) -> Clock:
+    """How a MIDI file counts time, by the last two bytes of its header."""
+    ticks = int.from_bytes(data[12:14], "big")
+    if ticks >> 15:  # the negative number of frames a second, and the ticks of a frame
+        frames = 256 - data[12]
+        rate = (DROP_FRAME if frames == 29 else frames) * max(data[13], 1)
+        beats = "the beats are those of its tempos, or 120 a minute if it names none"
+        return Clock(max(round(rate / 2), 1), rate, f"its time is in SMPTE frames instead of beats: {beats}")
+    zero = f"its header gives 0 ticks per quarter note: they are taken to be {TICKS}"
+    return Clock(ticks) if ticks else Clock(TICKS, remark=zero)
+
+
 def split(data: bytes) -> tuple[list[bytes], bool]:
     """The contents of a MIDI file's tracks, and whether all are there. Where a length leads astray, the next track is
-    looked for. Raises ValueError for what is no MIDI file, or one without ticks per quarter note."""
+    looked for. Raises ValueError for what is no MIDI file."""
     if data[:4] != b"MThd" or len(data) < 14:
         raise ValueError("it is not a MIDI file")
-    if data[12] & 0x80:
-        raise ValueError("its time is in SMPTE frames instead of beats: export it again with ticks per quarter note")
-    if data[12:14] == b"\0\0":
-        raise ValueError("its header gives 0 ticks per quarter note")
     place, tracks, whole = 0, [], True
     while place + 8 <= len(data):
         begin = place + 8
@@ -173,11 +192,12 @@ def readable(data: bytes, careful: bool = False) -> tuple[list[bytes], bool]:
     if careful or not is_plain(b"".join(tracks)):
         for i, track in enumerate(tracks):
             if careful or not (is_plain(track) or is_sound(track)):
-                tracks[i], all_of_it = mended(track, LONGEST * int.from_bytes(data[12:14], "big"))
+                tracks[i], all_of_it = mended(track, LONGEST * clock(data).ticks)
                 whole &= all_of_it
     return tracks, whole
 
 
 def alone(track: bytes, data: bytes) -> bytes:
-    """A MIDI file of one track, which counts time as the file `data` does."""
-    return b"MThd\0\0\0\6\0\0\0\1" + data[12:14] + b"MTrk" + len(track).to_bytes(4, "big") + track
+    """A MIDI file of one track, with a quarter note of as many ticks as in the file `data`."""
+    head = b"MThd\0\0\0\6\0\0\0\1" + clock(data).ticks.to_bytes(2, "big")
+    return head + b"MTrk" + len(track).to_bytes(4, "big") + track

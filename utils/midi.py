@@ -103,20 +103,24 @@ def parse(data: bytes, channels: bool = False) -> Piece:
         raise ValueError("it has no notes" if whole else f"{DAMAGED} before its first note: copy or download it again")
     names = ("time", "pitch", "duration", "velocity")
     onset, pitch, duration, velocity = (np.concatenate([row[name] for row in rows]).astype(np.int64) for name in names)
-    ticks, velocity = int.from_bytes(data[12:14], "big"), (velocity & 0xFF).clip(1, 127)
-    if min(onset.min(), duration.min()) < 0 or (onset + duration).max() > chunks.LONGEST * ticks:
-        raise ValueError(chunks.TOO_LONG)
     tempos = in_order((t.time, t.mspq) for s in scores for t in s.tempos if t.mspq > 0)
     counted = [m for s in scores for m in s.time_signatures if m.numerator and 0 < m.denominator <= FINEST]
     metres = in_order((m.time, m.numerator, m.denominator) for m in counted)
     keys = in_order((k.time, k.key, int(k.tonality)) for s in scores for k in s.key_signatures if -7 <= k.key <= 7)
     part = np.repeat(numbers, [len(row["time"]) for row in rows])
-    columns = onset, pitch, duration, velocity, part
+    columns = onset, pitch, duration, (velocity & 0xFF).clip(1, 127), part
     pedals = np.concatenate([np.zeros((0, 3), np.int64), *pedals])
     if len(numbers) > len(parts):  # two channels of a part, which have the same pedals
         pedals = np.unique(pedals, axis=0)
-    damage = "" if whole else f"{DAMAGED}: the {len(onset)} notes that can be read are used"
-    return Piece(*columns, told_apart(parts), ticks, tempos, metres, keys, pedals, damage).sorted()
+    clock = chunks.clock(data)
+    read = "" if whole else f"{DAMAGED}: the {len(onset)} notes that can be read are used"
+    damage = "; ".join(filter(None, (clock.remark, read)))
+    piece = Piece(*columns, told_apart(parts), clock.ticks, tempos, metres, keys, pedals, damage)
+    piece = piece.in_beats(clock.rate) if clock.rate else piece
+    end = int((piece.onset + piece.duration).max())
+    if min(onset.min(), duration.min()) < 0 or end > chunks.LONGEST * piece.ticks_per_quarter:
+        raise ValueError(chunks.TOO_LONG)
+    return piece.sorted()
 
 
 def read_bytes(path: Path) -> bytes:

@@ -1,0 +1,122 @@
+"""A picture of nothing but level and upright lines and words, painted in NumPy and written as PNG. matplotlib can do
+more, but to import it takes longer than all of this.
+
+Lengths are in inches from the upper left corner, widths of lines and sizes of letters in points. Shapes: N lines.
+"""
+
+import functools
+import importlib.util
+import struct
+import zlib
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageDraw, ImageFont
+
+DPI = 150  # pixels an inch
+POINT = DPI / 72  # pixels
+TEXT, TITLE = "#5f6672", "#1d2129"  # colours of words
+MIDDLE, CAPITAL = 0.26, 0.38  # where a line of words is, below the middle of 'lp' or of 'l', in sizes of its letters
+LEVEL = 3  # of compression, of 9: the next takes twice as long to save a third
+STRIPE = 64  # rows of pixels that are compressed at once, in little memory
+Places, Colours = np.ndarray | float, np.ndarray | str
+
+
+def rgb(colours: Colours) -> np.ndarray:
+    """(..., 3) bytes of '#rrggbb', or of numbers from 0 to 1."""
+    if isinstance(colours, str):
+        return np.frombuffer(bytes.fromhex(colours[1:]), np.uint8)
+    return np.rint(255 * colours).astype(np.uint8)
+
+
+@functools.cache
+def font(size: float, bold: bool) -> ImageFont.FreeTypeFont:
+    """DejaVu Sans, which comes with matplotlib; that is not imported for it."""
+    folder = Path(importlib.util.find_spec("matplotlib").origin).with_name("mpl-data") / "fonts" / "ttf"
+    file = folder / ("DejaVuSans-Bold.ttf" if bold else "DejaVuSans.ttf")
+    return ImageFont.truetype(file, size * POINT, layout_engine=ImageFont.Layout.BASIC)
+
+
+def edges(places: Places) -> np.ndarray:
+    """The edges between pixels that are the nearest to some places."""
+    return np.rint(np.multiply(places, DPI)).astype(int)
+
+
+def sides(middle: Places, width: float) -> tuple[np.ndarray, np.ndarray]:
+    """The edges between which lines lie. Those of one width have the same number of pixels."""
+    wide = max(round(width * POINT), 1)
+    first = np.rint(np.multiply(middle, DPI) - wide / 2).astype(int)
+    return first, first + wide
+
+
+def stain(area: np.ndarray, ink: np.ndarray) -> None:
+    """Colour some pixels (H, W, 3) as a glaze does, through which one sees what is below."""
+    area[:] = np.multiply(area, ink, dtype=np.uint16) // 255
+
+
+def chunk(kind: bytes, content: bytes) -> bytes:
+    """Of a PNG file."""
+    return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
+
+
+class Canvas:
+    """A white page. Colours are '#rrggbb', or numbers from 0 to 1, (3,) or (N, 3)."""
+
+    def __init__(self, width: float, height: float):
+        self.pixels = np.full((edges(height), edges(width), 3), 255, np.uint8)
+
+    def level(self, y: Places, x0: Places, x1: Places, width: float, colours: Colours) -> None:
+        """Draw level lines."""
+        self.fill(*sides(y, width), edges(x0), edges(x1), colours)
+
+    def upright(self, x: Places, y0: Places, y1: Places, width: float, colours: Colours) -> None:
+        """Draw upright lines."""
+        self.fill(edges(y0), edges(y1), *sides(x, width), colours)
+
+    def fill(self, y0: Places, y1: Places, x0: Places, x1: Places, colours: Colours) -> None:
+        """Fill boxes between edges of pixels, numbers or (N,)."""
+        boxes = np.broadcast_arrays(*np.atleast_1d(y0, y1, x0, x1))
+        colours = np.broadcast_to(rgb(colours), (len(boxes[0]), 3))
+        for top, bottom, left, right, colour in zip(*(place.tolist() for place in boxes), colours, strict=True):
+            self.pixels[top:bottom, left:right] = colour
+
+    def glaze(self, x0: Places, y0: Places, x1: Places, y1: Places, colour: str) -> None:
+        """Colour all that is drawn so far in some boxes."""
+        for top, bottom, left, right in zip(*map(edges, (y0, y1, x0, x1)), strict=True):
+            stain(self.pixels[top:bottom, left:right], rgb(colour))
+
+    def text(self, x: float, y: float, words: str, size: float, room: float = np.inf, title: bool = False) -> None:
+        """Write `words` from x on, with y in their middle, in letters of `size` points, smaller if they would be wider
+        than `room`."""
+        while room < np.inf and font(size, title).getlength(words) > room * DPI and size > 1:
+            size *= 0.95  # step by step: widths of letters are whole pixels
+        self.write(x, y + MIDDLE * size / 72, words, "ls", font(size, title), TITLE if title else TEXT)
+
+    def label(self, x: float, y: float, words: str, size: float) -> None:
+        """Write `words` that end at x, with y in the middle of their capital letters."""
+        self.write(x, y + CAPITAL * size / 72, words, "rs", font(size, False), TEXT)
+
+    def write(self, x: float, y: float, words: str, anchor: str, letters: ImageFont.FreeTypeFont, colour: str) -> None:
+        """Write words on a line at y. What is beyond the page is cut off."""
+        left, top, right, bottom = map(round, letters.getbbox(words, anchor=anchor))
+        image = Image.new("L", (max(right - left, 1), max(bottom - top, 1)))
+        ImageDraw.Draw(image).text((-left, -top), words, 255, letters, anchor)
+        left, top = max(edges(x) + left, 0), max(edges(y) + top, 0)
+        area = self.pixels[top : top + image.height, left : left + image.width]
+        shares = np.asarray(image)[: len(area), : area.shape[1], None] / 255  # (H, W, 1) of each pixel
+        stain(area, np.rint(255 - shares * (255 - rgb(colour))).astype(np.uint8))
+
+    def png(self) -> bytes:
+        """The page as a PNG file (PNG specification, second edition). Most rows of pixels are as the ones above, so of
+        each it says what differs ('Up', section 6.3)."""
+        height, width, _ = self.pixels.shape
+        rows, packing, packed = self.pixels.reshape(height, -1), zlib.compressobj(LEVEL), []
+        stripe, above = np.full((STRIPE, 1 + 3 * width), 2, np.uint8), np.zeros((1, 3 * width), np.uint8)  # 2: 'Up'
+        for begin in range(0, height, STRIPE):
+            part = rows[begin : begin + STRIPE]
+            np.subtract(part, np.concatenate([above, part[:-1]]), out=stripe[: len(part), 1:])
+            packed.append(packing.compress(stripe[: len(part)]))
+            above = part[-1:]
+        head = chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0))  # 8 bits of red, green and blue
+        body = chunk(b"IDAT", b"".join([*packed, packing.flush()]))
+        return b"\x89PNG\r\n\x1a\n" + head + body + chunk(b"IEND", b"")

@@ -14,6 +14,11 @@ CRASHED = "it is so damaged that its reader crashed"
 Item, Result = TypeVar("Item"), TypeVar("Result")
 
 
+def has_threads() -> bool:
+    """Whether this program has threads that a fork might wait for."""
+    return any(name in sys.modules for name in THREADED)
+
+
 def each(
     work: Callable[[Item], Result], items: Sequence[Item], processes: int = 0, chunk: int = CHUNK
 ) -> Iterator[Result | None]:
@@ -24,7 +29,7 @@ def each(
     from concurrent.futures.process import BrokenProcessPool
 
     done, start = 0, None  # as is usual
-    if any(name in sys.modules for name in THREADED):
+    if has_threads():
         start = "forkserver" if "forkserver" in multiprocessing.get_all_start_methods() else "spawn"
     context = multiprocessing.get_context(start)
     if start == "forkserver":

@@ -1,11 +1,15 @@
 """What stands beside the MIDI file of a piece: sound, a picture, notation; each made by a package that is imported only
 when it is wanted."""
 
+import functools
+import os
+import signal
 import sys
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 
+from utils import apart
 from utils.errors import UserError
 from utils.midi import BESIDE
 from utils.piece import Piece
@@ -22,36 +26,89 @@ def to_stderr(warning: str) -> None:
     print(warning, file=sys.stderr)
 
 
+def not_written(target: Path, reason: str) -> str:
+    return f"{target.name} was not written: {' '.join(reason.split())}"
+
+
+def make(target: Path, piece: Piece, soundfont: str, line: str, prior: Piece | None) -> str:
+    """Write the file beside a MIDI file that has the ending of `target`; returns what went wrong, in a line, or ''.
+    Of a file that fails nothing is left, not even an older one."""
+    try:
+        if target.suffix == ".wav":
+            from utils.output import sound
+
+            sound.write(piece, target, soundfont)
+        elif target.suffix == ".png":
+            from utils.output import pianoroll
+
+            pianoroll.write(piece, target, line, prior)
+        else:
+            from utils.output import musicxml
+
+            musicxml.write(piece, target, target.stem)
+    except Exception as error:
+        target.unlink(missing_ok=True)
+        return not_written(target, str(error) if isinstance(error, UserError) else f"{type(error).__name__}: {error}")
+    return ""
+
+
+def prepare() -> None:
+    """What the other process does first: leave Ctrl-C to this one, and load what takes time."""
+    import symusic  # noqa: F401
+
+    from utils.output import sound  # noqa: F401
+
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
+class Beside:
+    """Writes what stands beside MIDI files, as `args` (wav, picture, notation, soundfont) ask for.
+
+    A failure is told to `warn` in a line, a str, and costs that file only; the MIDI file is there already. With `ahead`
+    another process starts at once, which will write the sounds while this one draws.
+    """
+
+    def __init__(self, args: SimpleNamespace, warn: Callable = to_stderr, ahead: bool = False):
+        self.args, self.warn, self.prepared = args, warn, None
+        if ahead and args.wav and args.picture and (os.cpu_count() or 1) > 1 and not apart.has_threads():
+            from concurrent.futures import ProcessPoolExecutor
+
+            self.pool = ProcessPoolExecutor(1)
+            self.prepared = self.pool.submit(prepare)
+
+    def elsewhere(self, target: Path, call: Callable[[], str]) -> Callable[[], str]:
+        """Begin a call in the other process; returns what waits for its result."""
+        from concurrent.futures.process import BrokenProcessPool
+
+        future = self.pool.submit(call)
+
+        def result() -> str:
+            try:
+                return future.result()
+            except BrokenProcessPool:
+                self.prepared = None
+                return not_written(target, "its process was ended, perhaps for want of memory.")
+
+        return result
+
+    def write(self, path: Path, piece: Piece, line: str, prior: Piece | None = None) -> str:
+        """Write beside the MIDI file `path`; returns '; also .wav, .png' for the message that says what was written.
+        `line` and `prior` are for the picture, see `pianoroll.write`."""
+        wanted = zip(BESIDE, (self.args.wav, self.args.picture, self.args.notation), strict=True)
+        calls = {}
+        for target in [path.with_suffix(ending) for ending, asked_for in wanted if asked_for]:
+            calls[target] = functools.partial(make, target, piece, self.args.soundfont, line, prior)
+            if target.suffix == ".wav" and self.prepared and self.prepared.done():
+                calls[target] = self.elsewhere(target, calls[target])
+        problems = {target: calls[target]() for target in reversed(calls)}  # the sound is the first, and comes last
+        for target in filter(problems.get, calls):
+            self.warn(problems[target])
+        written = [target.suffix for target in calls if not problems[target]]
+        return f"; also {', '.join(written)}" if written else ""
+
+
 def write_beside(
     path: Path, piece: Piece, args: SimpleNamespace, line: str, prior: Piece | None = None, warn: Callable = to_stderr
 ) -> str:
-    """Write beside the MIDI file `path` what `args` (wav, picture, notation, soundfont) ask for; returns '; also .wav,
-    .png' for the message that says what was written. `line` and `prior` are for the picture, see `pianoroll.write`.
-
-    A failure is told to `warn` in a line, a str, and costs that file only, of which nothing is left, not even an older
-    one; the MIDI file is there already.
-    """
-    written = []
-    for ending, wanted in zip(BESIDE, (args.wav, args.picture, args.notation), strict=True):
-        target = path.with_suffix(ending)
-        if not wanted:
-            continue
-        try:
-            if ending == ".wav":
-                from utils.output import sound
-
-                sound.write(piece, target, args.soundfont)
-            elif ending == ".png":
-                from utils.output import pianoroll
-
-                pianoroll.write(piece, target, line, prior)
-            else:
-                from utils.output import musicxml
-
-                musicxml.write(piece, target, path.stem)
-            written.append(ending)
-        except Exception as error:
-            target.unlink(missing_ok=True)
-            reason = str(error) if isinstance(error, UserError) else f"{type(error).__name__}: {error}"
-            warn(f"{target.name} was not written: {' '.join(reason.split())}")
-    return f"; also {', '.join(written)}" if written else ""
+    """As `Beside` does."""
+    return Beside(args, warn).write(path, piece, line, prior)

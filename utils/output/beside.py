@@ -1,10 +1,9 @@
 """What stands beside the MIDI file of a piece: sound, a picture, notation; each made by a package that is imported only
 when it is wanted."""
 
-import functools
 import os
-import signal
 import sys
+import weakref
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -53,12 +52,15 @@ def make(target: Path, piece: Piece, soundfont: str, line: str, prior: Piece | N
 
 
 def prepare() -> None:
-    """What the other process does first: leave Ctrl-C to this one, and load what takes time."""
+    """Load what takes time."""
     import symusic  # noqa: F401
 
     from utils.output import sound  # noqa: F401
 
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+def called(work: Callable, *arguments: object) -> object:
+    """What the other process does."""
+    return work(*arguments)
 
 
 class Beside:
@@ -69,41 +71,44 @@ class Beside:
     """
 
     def __init__(self, args: SimpleNamespace, warn: Callable = to_stderr, ahead: bool = False):
-        self.args, self.warn, self.prepared = args, warn, None
+        self.args, self.warn, self.pipe, self.ready = args, warn, None, False
         if ahead and args.wav and args.picture and (os.cpu_count() or 1) > 1 and not apart.has_threads():
-            from concurrent.futures import ProcessPoolExecutor
+            import multiprocessing
 
-            self.pool = ProcessPoolExecutor(1)
-            self.prepared = self.pool.submit(prepare)
+            self.pipe, theirs = multiprocessing.Pipe()
+            process = multiprocessing.Process(target=apart.serve, args=(called, theirs), daemon=True)
+            process.start()
+            weakref.finalize(self, process.kill)
+            self.pipe.send((prepare,))
 
-    def elsewhere(self, target: Path, call: Callable[[], str]) -> Callable[[], str]:
-        """Begin a call in the other process; returns what waits for its result."""
-        from concurrent.futures.process import BrokenProcessPool
+    def has_help(self) -> bool:
+        """Whether the other process waits for work: with a slow start it may come too late."""
+        if self.pipe and not self.ready and self.pipe.poll():
+            self.ready = self.pipe.recv() is None
+        return self.ready
 
-        future = self.pool.submit(call)
-
-        def result() -> str:
-            try:
-                return future.result()
-            except BrokenProcessPool:
-                self.prepared = None
-                return not_written(target, "its process was ended, perhaps for want of memory.")
-
-        return result
+    def result(self, target: Path) -> str:
+        """What came of `make` for a target in the other process."""
+        try:
+            return self.pipe.recv()
+        except (EOFError, OSError):
+            self.pipe, self.ready = None, False
+            return not_written(target, "its process was ended, perhaps for want of memory.")
 
     def write(self, path: Path, piece: Piece, line: str, prior: Piece | None = None) -> str:
         """Write beside the MIDI file `path`; returns '; also .wav, .png' for the message that says what was written.
         `line` and `prior` are for the picture, see `pianoroll.write`."""
         wanted = zip(BESIDE, (self.args.wav, self.args.picture, self.args.notation), strict=True)
-        calls = {}
-        for target in [path.with_suffix(ending) for ending, asked_for in wanted if asked_for]:
-            calls[target] = functools.partial(make, target, piece, self.args.soundfont, line, prior)
-            if target.suffix == ".wav" and self.prepared and self.prepared.done():
-                calls[target] = self.elsewhere(target, calls[target])
-        problems = {target: calls[target]() for target in reversed(calls)}  # the sound is the first, and comes last
-        for target in filter(problems.get, calls):
-            self.warn(problems[target])
-        written = [target.suffix for target in calls if not problems[target]]
+        targets = [path.with_suffix(ending) for ending, asked_for in wanted if asked_for]
+        jobs = {target: (target, piece, self.args.soundfont, line, prior) for target in targets}
+        elsewhere = targets[:1] if self.has_help() else []  # the sound
+        for target in elsewhere:
+            self.pipe.send((make, *jobs[target]))
+        here = {target: make(*jobs[target]) for target in targets if target not in elsewhere}
+        problems = {target: self.result(target) for target in elsewhere} | here
+        for problem in filter(None, problems.values()):
+            self.warn(problem)
+        written = [target.suffix for target in targets if not problems[target]]
         return f"; also {', '.join(written)}" if written else ""
 
 

@@ -1,5 +1,6 @@
 """Sound, picture and notation: what stands beside a MIDI file."""
 
+import io
 import os
 import re
 import wave
@@ -86,9 +87,16 @@ def loudness(samples: np.ndarray, start: float, end: float) -> int:
     return int(np.abs(samples[round(start * sound.RATE) : round(end * sound.RATE)].astype(int)).max())
 
 
+def samples(piece: Piece, soundfont: str = "") -> np.ndarray:
+    """(S, 2) of a piece as they stand in its file, left and right."""
+    content = io.BytesIO(b"".join(sound.wav(sound.rendered(piece, soundfont))))
+    with wave.open(content) as file:
+        return np.frombuffer(file.readframes(file.getnframes()), "<i2").reshape(-1, 2)
+
+
 def test_sound_follows_onsets_velocities_and_tempo():
     piece = make_piece([(480, 60, 480, 100), (1440, 67, 480, 30)], tempos=[(960, 1_000_000)])
-    heard = sound.samples(piece)
+    heard = samples(piece)
     # A quarter rest, a quarter note, both at 120; a rest and a softer note at 60; then it rings.
     assert len(heard) / sound.RATE == pytest.approx(0.5 + 0.5 + 1 + 1 + sound.RING, abs=0.001)
     assert loudness(heard, 0, 0.499) == 0 < loudness(heard, 0.5, 1)
@@ -98,14 +106,14 @@ def test_sound_follows_onsets_velocities_and_tempo():
     assert loudness(heard, 1.1, 1.99) == 0 and loudness(heard, 4.99, 5) <= 1
     assert np.ptp(heard[:, 0].astype(int) - heard[:, 1]) > 0  # stereo
     piece.parts = [Part(program=40)]
-    assert not np.array_equal(sound.samples(piece), heard)
+    assert not np.array_equal(samples(piece), heard)
 
 
 def test_drums_are_heard_as_drums():
     rows = [(i * 480, key, 60) for i, key in enumerate((36, 38, 42, 49))]
-    melody = sound.samples(make_piece(rows))
-    heard = {kit: sound.samples(make_piece(rows, parts=[Part(program=kit, drums=True)])) for kit in (0, 16, 127)}
-    assert all(loudness(samples, i / 2, (i + 1) / 2) > 3000 for samples in heard.values() for i in range(4))
+    melody = samples(make_piece(rows))
+    heard = {kit: samples(make_piece(rows, parts=[Part(program=kit, drums=True)])) for kit in (0, 16, 127)}
+    assert all(loudness(sounds, i / 2, (i + 1) / 2) > 3000 for sounds in heard.values() for i in range(4))
     assert not np.array_equal(heard[0], melody) and not np.array_equal(heard[0], heard[16])
     assert np.array_equal(heard[0], heard[127])  # a kit that the soundfont does not have
 
@@ -113,25 +121,25 @@ def test_drums_are_heard_as_drums():
 def test_a_note_rings_while_its_pedal_is_down():
     rows = [(0, 60, 240, 80, 0), (0, 36, 240, 80, 1), (1920, 60, 240, 80, 0)]
     dry, wet = (make_piece(rows, pedals=np.array(pedals).reshape(-1, 3)) for pedals in ([], [(100, 1440, 0)]))
-    assert loudness(sound.samples(dry), 1, 1.4) == 0 < loudness(sound.samples(wet), 1, 1.4)
-    assert loudness(sound.samples(wet), 1.6, 1.99) == 0
+    assert loudness(samples(dry), 1, 1.4) == 0 < loudness(samples(wet), 1, 1.4)
+    assert loudness(samples(wet), 1.6, 1.99) == 0
 
 
 @pytest.mark.parametrize("notes", [1, 60])
 def test_sound_is_as_loud_as_it_can_be_without_clipping(notes: int):
-    heard = sound.samples(make_piece([(0, 30 + i, 480, 127) for i in range(notes)]))
+    heard = samples(make_piece([(0, 30 + i, 480, 127) for i in range(notes)]))
     assert heard.dtype == np.int16
     assert np.abs(heard.astype(int)).max() == pytest.approx(sound.PEAK * 32767, abs=1)
 
 
 def test_sound_that_cannot_be_made(monkeypatch):
     with pytest.raises(UserError, match="no.sf2 cannot be read"):
-        sound.samples(random_piece(1), "no.sf2")
+        samples(random_piece(1), "no.sf2")
     with pytest.raises(UserError, match="60 at the most"):
-        sound.samples(make_piece([(480 * 7200, 60, 480)]))
+        samples(make_piece([(480 * 7200, 60, 480)]))
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     with pytest.raises(UserError, match="pip install pretty_midi"):
-        sound.samples(random_piece(1))
+        samples(random_piece(1))
 
 
 # ---- picture ----

@@ -4,6 +4,7 @@ import io
 import os
 import re
 import wave
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 from types import SimpleNamespace
@@ -148,8 +149,7 @@ def test_sound_that_cannot_be_made(monkeypatch):
 def read_picture(path: Path) -> np.ndarray:
     """(height, width, 3) bytes of red, green and blue."""
     with Image.open(path) as image:
-        assert image.mode == "RGB"
-        return np.asarray(image)
+        return np.asarray(image.convert("RGB"))
 
 
 def colours(path: Path) -> set[tuple]:
@@ -165,12 +165,15 @@ def full(tones: np.ndarray) -> tuple:
 
 def test_a_page_is_written_as_it_was_painted(tmp_path: Path):
     page = canvas.Canvas(1, 1.2)
-    page.pixels[:] = np.random.default_rng(1).integers(0, 256, page.pixels.shape)
+    page.numbers(np.random.default_rng(1).integers(0, 255, (60, 3)))
+    page.pixels[:] = np.random.default_rng(2).integers(0, 61, page.pixels.shape)
     page.level(0.5, 0.1, np.array([0.4, 0.9]), 3.0, "#102030")
     page.text(0.8, 0.7, "cut off at the edge", 12)
+    page.glaze(np.array([0.3]), np.array([0.4]), np.array([0.5]), np.array([0.6]), "#ff8000")
     (tmp_path / "a.png").write_bytes(page.png())
-    assert (read_picture(tmp_path / "a.png") == page.pixels).all()
-    assert (page.pixels[74, 20:130] == (0x10, 0x20, 0x30)).all()
+    written = read_picture(tmp_path / "a.png")
+    assert (written == np.array(list(page.palette))[page.pixels]).all()
+    assert (written[74, 20:40] == (0x10, 0x20, 0x30)).all() and (written[74, 50:70] == (0x10, 0x10, 0)).all()
 
 
 def test_the_picture_tells_the_prior_from_its_continuation(tmp_path: Path):
@@ -347,6 +350,17 @@ def test_each_part_has_a_name_and_a_colour(tmp_path: Path):
     assert {full(tones) for tones in pianoroll.PARTS[:4]} <= plain & shaded
     assert full(pianoroll.PARTS[4]) not in plain
     assert tuple(canvas.rgb(systems.SHADE).tolist()) in shaded - plain
+
+
+def test_twelve_parts_and_drums_of_any_loudness_are_few_enough_colours():
+    piece = band([i * 8 for i in range(12) for _ in range(128)], drums=[36] * 128)
+    parts = [*dict.fromkeys(piece.parts)]
+    part = np.array([parts.index(who) for who in piece.parts])[piece.part]
+    piece = replace(piece, part=part, parts=parts, velocity=np.arange(len(piece)) % 128)
+    given = piece.take(np.arange(len(piece)) % 500 > 200)
+    picture, _ = drawn(piece, prior=given)
+    assert 200 < len(picture.palette) <= 256
+    assert canvas.rgb(systems.SHADE).tolist() in list(map(list, picture.palette))
 
 
 @pytest.mark.parametrize(

@@ -1,11 +1,13 @@
 """A picture of nothing but level and upright lines and words, painted in NumPy and written as PNG. matplotlib can do
 more, but to import it takes longer than all of this.
 
-Lengths are in inches from the upper left corner, widths of lines and sizes of letters in points. Shapes: N lines.
+Lengths are in inches from the upper left corner, widths of lines and sizes of letters in points. Shapes: N lines, H x W
+pixels.
 """
 
 import functools
 import importlib.util
+import itertools
 import struct
 import zlib
 from pathlib import Path
@@ -17,8 +19,8 @@ DPI = 150  # pixels an inch
 POINT = DPI / 72  # pixels
 TEXT, TITLE = "#5f6672", "#1d2129"  # colours of words
 MIDDLE, CAPITAL = 0.26, 0.38  # where a line of words is, below the middle of 'lp' or of 'l', in sizes of its letters
+GREYS = 15  # of the edges of letters, which make them smooth
 LEVEL = 3  # of compression, of 9: the next takes twice as long to save a third
-STRIPE = 64  # rows of pixels that are compressed at once, in little memory
 Places, Colours = np.ndarray | float, np.ndarray | str
 
 
@@ -49,21 +51,23 @@ def sides(middle: Places, width: float) -> tuple[np.ndarray, np.ndarray]:
     return first, first + wide
 
 
-def stain(area: np.ndarray, ink: np.ndarray) -> None:
-    """Colour some pixels (H, W, 3) as a glaze does, through which one sees what is below."""
-    area[:] = np.multiply(area, ink, dtype=np.uint16) // 255
-
-
 def chunk(kind: bytes, content: bytes) -> bytes:
     """Of a PNG file."""
     return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
 
 
 class Canvas:
-    """A white page. Colours are '#rrggbb', or numbers from 0 to 1, (3,) or (N, 3)."""
+    """A white page of at most 256 colours, so that a pixel is a byte: the number of its colour. Colours are given as
+    '#rrggbb', or as numbers from 0 to 1, (3,) or (N, 3)."""
 
     def __init__(self, width: float, height: float):
-        self.pixels = np.full((edges(height), edges(width), 3), 255, np.uint8)
+        self.pixels = np.zeros((edges(height), edges(width)), np.uint8)
+        self.palette = {(255, 255, 255): 0}  # bytes of red, green and blue -> number
+
+    def numbers(self, colours: np.ndarray) -> np.ndarray:
+        """(...) of colours (..., 3), bytes."""
+        flat = [self.palette.setdefault(tuple(c), len(self.palette)) for c in colours.reshape(-1, 3).tolist()]
+        return np.array(flat, np.uint8).reshape(colours.shape[:-1])
 
     def level(self, y: Places, x0: Places, x1: Places, width: float, colours: Colours) -> None:
         """Draw level lines."""
@@ -75,15 +79,19 @@ class Canvas:
 
     def fill(self, y0: Places, y1: Places, x0: Places, x1: Places, colours: Colours) -> None:
         """Fill boxes between edges of pixels, numbers or (N,)."""
-        boxes = np.broadcast_arrays(*np.atleast_1d(y0, y1, x0, x1))
-        colours = np.broadcast_to(rgb(colours), (len(boxes[0]), 3))
-        for top, bottom, left, right, colour in zip(*(place.tolist() for place in boxes), colours, strict=True):
-            self.pixels[top:bottom, left:right] = colour
+        boxes = np.broadcast_arrays(*np.atleast_1d(y0, y1, x0, x1, self.numbers(rgb(colours))))
+        for top, bottom, left, right, number in zip(*(box.tolist() for box in boxes), strict=True):
+            self.pixels[top:bottom, left:right] = number
 
     def glaze(self, x0: Places, y0: Places, x1: Places, y1: Places, colour: str) -> None:
-        """Colour all that is drawn so far in some boxes."""
+        """Colour all that is drawn so far in some boxes, as with ink that one can see through."""
+        known = np.array(list(self.palette), np.uint16)
         for top, bottom, left, right in zip(*map(edges, (y0, y1, x0, x1)), strict=True):
-            stain(self.pixels[top:bottom, left:right], rgb(colour))
+            area = self.pixels[top:bottom, left:right]
+            used = np.flatnonzero(np.bincount(area.ravel()))
+            table = np.zeros(len(known), np.uint8)
+            table[used] = self.numbers(known[used] * rgb(colour) // 255)
+            area[:] = table[area]
 
     def text(self, x: float, y: float, words: str, size: float, room: float = np.inf, title: bool = False) -> None:
         """Write `words` from x on, with y in their middle, in letters of `size` points, smaller if they would be wider
@@ -103,20 +111,19 @@ class Canvas:
         ImageDraw.Draw(image).text((-left, -top), words, 255, letters, anchor)
         left, top = max(edges(x) + left, 0), max(edges(y) + top, 0)
         area = self.pixels[top : top + image.height, left : left + image.width]
-        shares = np.asarray(image)[: len(area), : area.shape[1], None] / 255  # (H, W, 1) of each pixel
-        stain(area, np.rint(255 - shares * (255 - rgb(colour))).astype(np.uint8))
+        greys = np.rint(np.asarray(image)[: len(area), : area.shape[1]] / 255 * GREYS).astype(int)
+        shares = np.arange(GREYS + 1)[:, None] / GREYS
+        table = self.numbers(np.rint(255 - shares * (255 - rgb(colour))).astype(np.uint8))
+        np.copyto(area, table[greys], where=greys > 0)
 
     def png(self) -> bytes:
         """The page as a PNG file (PNG specification, second edition). Most rows of pixels are as the ones above, so of
         each it says what differs ('Up', section 6.3)."""
-        height, width, _ = self.pixels.shape
-        rows, packing, packed = self.pixels.reshape(height, -1), zlib.compressobj(LEVEL), []
-        stripe, above = np.full((STRIPE, 1 + 3 * width), 2, np.uint8), np.zeros((1, 3 * width), np.uint8)  # 2: 'Up'
-        for begin in range(0, height, STRIPE):
-            part = rows[begin : begin + STRIPE]
-            np.subtract(part, np.concatenate([above, part[:-1]]), out=stripe[: len(part), 1:])
-            packed.append(packing.compress(stripe[: len(part)]))
-            above = part[-1:]
-        head = chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0))  # 8 bits of red, green and blue
-        body = chunk(b"IDAT", b"".join([*packed, packing.flush()]))
-        return b"\x89PNG\r\n\x1a\n" + head + body + chunk(b"IEND", b"")
+        height, width = self.pixels.shape
+        rows = np.full((height, 1 + width), 2, np.uint8)  # 2: 'Up'
+        rows[0, 1:] = self.pixels[0]
+        np.subtract(self.pixels[1:], self.pixels[:-1], out=rows[1:, 1:])
+        head = chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, 8, 3, 0, 0, 0))  # 8 bits, of a palette
+        palette = chunk(b"PLTE", bytes(itertools.chain(*self.palette)))
+        body = chunk(b"IDAT", zlib.compress(rows, LEVEL))
+        return b"\x89PNG\r\n\x1a\n" + head + palette + body + chunk(b"IEND", b"")

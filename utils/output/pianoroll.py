@@ -16,6 +16,7 @@ from utils.piece import Piece
 
 QUARTERS = 32  # in a system: eight bars of 4/4
 LONGEST, MOST_NOTES = 4096, 100_000  # quarters and notes that are shown: a file may have more than memory can draw
+SHADES = 16  # of a colour: with twelve parts and drums 208, and a picture has at most 256 colours
 MOST_DRUMS = 10  # rows in a strip
 SEAM = "#c1121f"  # between a prior and its continuation
 # The colours of soft notes and of the loudest (2, 3).
@@ -32,7 +33,8 @@ def shades(velocity: np.ndarray, loudest: int, tones: np.ndarray) -> np.ndarray:
     """Colours (N, 3) of notes by their velocities (N,); `tones`: of soft notes and of the loudest, for all of them
     (2, 3) or for each (N, 2, 3)."""
     soft, loud = tones[..., 0, :], tones[..., 1, :]
-    return soft + (1.5 * velocity[:, None] / loudest - 0.5).clip(0, 1) * (loud - soft)
+    share = (1.5 * velocity[:, None] / loudest - 0.5).clip(0, 1)
+    return soft + np.rint(share * (SHADES - 1)) / (SHADES - 1) * (loud - soft)
 
 
 def fewer(names: list[str], coarse: list[str], which: np.ndarray, most: int) -> list[str]:

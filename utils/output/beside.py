@@ -1,6 +1,7 @@
 """What stands beside the MIDI file of a piece: sound, a picture, notation; each made by a package that is imported only
 when it is wanted."""
 
+import contextlib
 import os
 import sys
 import weakref
@@ -25,13 +26,9 @@ def to_stderr(warning: str) -> None:
     print(warning, file=sys.stderr)
 
 
-def not_written(target: Path, reason: str) -> str:
-    return f"{target.name} was not written: {' '.join(reason.split())}"
-
-
 def make(target: Path, piece: Piece, soundfont: str, line: str, prior: Piece | None) -> str:
-    """Write the file beside a MIDI file that has the ending of `target`; returns what went wrong, in a line, or ''.
-    Of a file that fails nothing is left, not even an older one."""
+    """Write the file beside a MIDI file that has the ending of `target`; returns what went wrong, or ''. Of a file that
+    fails nothing is left, not even an older one."""
     try:
         if target.suffix == ".wav":
             from utils.output import sound
@@ -47,7 +44,7 @@ def make(target: Path, piece: Piece, soundfont: str, line: str, prior: Piece | N
             musicxml.write(piece, target, target.stem)
     except Exception as error:
         target.unlink(missing_ok=True)
-        return not_written(target, str(error) if isinstance(error, UserError) else f"{type(error).__name__}: {error}")
+        return str(error) if isinstance(error, UserError) else f"{type(error).__name__}: {error}"
     return ""
 
 
@@ -82,18 +79,18 @@ class Beside:
             self.pipe.send((prepare,))
 
     def has_help(self) -> bool:
-        """Whether the other process waits for work: with a slow start it may come too late."""
+        """Whether the other process waits for work: where processes start slowly it may come too late."""
         if self.pipe and not self.ready and self.pipe.poll():
-            self.ready = self.pipe.recv() is None
+            self.ready = not self.answer()
         return self.ready
 
-    def result(self, target: Path) -> str:
-        """What came of `make` for a target in the other process."""
+    def answer(self) -> str | None:
+        """What came of the last call in the other process."""
         try:
             return self.pipe.recv()
         except (EOFError, OSError):
             self.pipe, self.ready = None, False
-            return not_written(target, "its process was ended, perhaps for want of memory.")
+            return "its process was ended, perhaps for want of memory"
 
     def write(self, path: Path, piece: Piece, line: str, prior: Piece | None = None) -> str:
         """Write beside the MIDI file `path`; returns '; also .wav, .png' for the message that says what was written.
@@ -103,11 +100,12 @@ class Beside:
         jobs = {target: (target, piece, self.args.soundfont, line, prior) for target in targets}
         elsewhere = targets[:1] if self.has_help() else []  # the sound
         for target in elsewhere:
-            self.pipe.send((make, *jobs[target]))
+            with contextlib.suppress(BrokenPipeError):  # what has ended gives no answer
+                self.pipe.send((make, *jobs[target]))
         here = {target: make(*jobs[target]) for target in targets if target not in elsewhere}
-        problems = {target: self.result(target) for target in elsewhere} | here
-        for problem in filter(None, problems.values()):
-            self.warn(problem)
+        problems = {target: self.answer() for target in elsewhere} | here
+        for target in filter(problems.get, targets):
+            self.warn(f"{target.name} was not written: {' '.join(problems[target].split())}")
         written = [target.suffix for target in targets if not problems[target]]
         return f"; also {', '.join(written)}" if written else ""
 

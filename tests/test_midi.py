@@ -179,6 +179,12 @@ def test_time_in_frames_is_as_long_in_quarter_notes(division: bytes, rate: float
     assert notes(back(piece)) == notes(piece)
 
 
+@pytest.mark.parametrize("mode", [1, 2, 0xFF])
+def test_a_key_of_an_odd_mode_is_written_as_minor(mode: int):
+    piece = midi.parse(file_of(b"\0\xff\x59\2\xfd" + bytes([mode]) + NOTE + END))
+    assert piece.key_signatures == back(piece).key_signatures == [(0, -3, 1)]
+
+
 def test_a_header_without_ticks_is_read_with_the_usual_number():
     data, piece = whole_file(), random_piece(1)
     same = midi.parse(data[:12] + b"\0\0" + data[14:])

@@ -15,8 +15,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-DPI = 150  # pixels an inch
-POINT = DPI / 72  # pixels
+DPI, POINTS = 150, 72  # pixels and points of an inch
+POINT = DPI / POINTS  # pixels
 TEXT, TITLE = "#5f6672", "#1d2129"  # colours of words
 MIDDLE, CAPITAL = 0.26, 0.38  # where a line of words is, below the middle of 'lp' or of 'l', in sizes of its letters
 GREYS = 15  # of the edges of letters, which make them smooth
@@ -98,11 +98,11 @@ class Canvas:
         than `room`."""
         while room < np.inf and font(size, title).getlength(words) > room * DPI and size > 1:
             size *= 0.95  # step by step: widths of letters are whole pixels
-        self.write(x, y + MIDDLE * size / 72, words, "ls", font(size, title), TITLE if title else TEXT)
+        self.write(x, y + MIDDLE * size / POINTS, words, "ls", font(size, title), TITLE if title else TEXT)
 
     def label(self, x: float, y: float, words: str, size: float) -> None:
         """Write `words` that end at x, with y in the middle of their capital letters."""
-        self.write(x, y + CAPITAL * size / 72, words, "rs", font(size, False), TEXT)
+        self.write(x, y + CAPITAL * size / POINTS, words, "rs", font(size, False), TEXT)
 
     def write(self, x: float, y: float, words: str, anchor: str, letters: ImageFont.FreeTypeFont, colour: str) -> None:
         """Write words on a line at y. What is beyond the page is cut off."""

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from utils import theory
-from utils.output.canvas import Canvas, Places
+from utils.output.canvas import POINTS, Canvas, Colours, Places
 from utils.piece import Piece
 from utils.theory import Bar
 
@@ -93,11 +93,9 @@ class Page:
             x, system = x[which], system[which]
         self.canvas.upright(x, self.top[system], self.foot[system], width, colour)
 
-    def along(
-        self, pitch: np.ndarray, system: np.ndarray, x0: Places, x1: np.ndarray, colours: np.ndarray | str
-    ) -> None:
+    def along(self, pitch: np.ndarray, system: np.ndarray, x0: Places, x1: np.ndarray, colours: Colours) -> None:
         """Draw bars that fill a key each, almost."""
-        self.canvas.level(self.y(pitch + 0.5, system), x0, x1, 0.88 * 72 * self.key, colours)  # 72 points an inch
+        self.canvas.level(self.y(pitch + 0.5, system), x0, x1, 0.88 * self.key * POINTS, colours)
 
     def keyboard(self) -> None:
         """Draw the keys left of each system. Black ones go on behind the notes as stripes, and C as a line."""
@@ -153,9 +151,9 @@ class Page:
         """Draw notes of drums, each in its `row` (N,): all alike, since their lengths mean nothing."""
         system = self.system(piece.onset)
         x, y = self.x(piece.onset, system), self.foot[system] - ROW * (row + 0.5)
-        self.canvas.level(y, x, x + STROKE, 0.8 * 72 * ROW, colours)
+        self.canvas.level(y, x, x + STROKE, 0.8 * ROW * POINTS, colours)
 
-    def swatch(self, name: str, colour: np.ndarray, x: float, y: float, room: float = np.inf) -> None:
+    def swatch(self, name: str, colour: Colours, x: float, y: float, room: float = np.inf) -> None:
         """Write a name beside its colour, both within `room` inches."""
         self.canvas.level(y, x, x + 0.16, 12, colour)
         self.canvas.text(x + 0.26, y, name, 10.5, room - 0.35)

@@ -9,6 +9,8 @@ from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 
+import numpy as np
+
 from utils import apart
 from utils.errors import UserError
 from utils.midi import BESIDE
@@ -48,11 +50,11 @@ def make(target: Path, piece: Piece, soundfont: str, line: str, prior: Piece | N
     return ""
 
 
-def prepare() -> None:
-    """Load what takes time."""
-    import symusic  # noqa: F401
+def prepare(soundfont: str) -> None:
+    """Make the sound of a note, for which all is loaded that takes time."""
+    from utils.output import sound
 
-    from utils.output import sound  # noqa: F401
+    sound.rendered(Piece(*np.array([[0], [60], [1], [64], [0]])), soundfont)
 
 
 def called(work: Callable, *arguments: object) -> object:
@@ -76,7 +78,7 @@ class Beside:
             process = multiprocessing.Process(target=apart.serve, args=(called, theirs), daemon=True)
             process.start()
             weakref.finalize(self, process.kill)
-            self.pipe.send((prepare,))
+            self.pipe.send((prepare, args.soundfont))
 
     def has_help(self) -> bool:
         """Whether the other process waits for work: where processes start slowly it may come too late."""

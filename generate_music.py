@@ -14,7 +14,7 @@ from utils import checkpoint, compose, control, ensemble, files, instruments, mi
 from utils.compose import Wanted
 from utils.errors import UserError
 from utils.measure import copying
-from utils.output import beside
+from utils.output.beside import Beside, about
 from utils.stepper import Stepper
 
 # ---- the music
@@ -66,6 +66,8 @@ def main(args) -> None:
     programs = instruments.programs(args.instrument)
     tempo = theory.microseconds(args.tempo)
     files.sweep(args.out)
+    problems: list[str] = []
+    beside = Beside(args, problems.append, ahead=True)
     args.weights = checkpoint.to_play(args.weights)
     weights = checkpoint.load(args.weights)
     how = sampler.Sampling(args.temperature, args.top_p, args.seed)
@@ -89,11 +91,11 @@ def main(args) -> None:
         least_events=args.least_events,
         most_events=args.most_events,
     )
-    made, paths, problems = compose.likeliest_first(compose.new_pieces(Stepper(weights), begun, how, wanted)), [], []
+    made, paths = compose.likeliest_first(compose.new_pieces(Stepper(weights), begun, how, wanted)), []
     for one in made:
         one.piece.tempos = [(0, tempo)]
         path = midi.save_new(one.piece, args.out, Path(args.weights).name.removesuffix(".weights.h5"))
-        also = beside.write_beside(path, one.piece, args, beside.about(args, how.seed), warn=problems.append)
+        also = beside.write(path, one.piece, about(args, how.seed))
         after = f", after a passage of {one.after}" if one.after else ""
         print(f"Wrote {path}: {len(one.piece)} notes, {one.told()}, seed {how.seed}{after}{also}")
         paths.append(path)

@@ -28,7 +28,7 @@ from utils import (
 from utils.compose import Wanted
 from utils.errors import UserError
 from utils.measure import copying
-from utils.output import beside
+from utils.output.beside import Beside, about
 from utils.stepper import Stepper
 
 # ---- the fragment
@@ -80,6 +80,8 @@ def main(args) -> None:
     compose.check_length(args, least_notes=1)
     whole, programs = midi.read(args.prior), instruments.programs(args.instrument)
     files.sweep(args.out)
+    problems: list[str] = []
+    beside = Beside(args, problems.append, ahead=True)
     args.weights = checkpoint.to_play(args.weights)
     weights = checkpoint.load(args.weights)
     whole, counted = fragment.counted(weights.vocabulary, whole, args.prior)
@@ -109,10 +111,10 @@ def main(args) -> None:
         made, before = compose.continuations(network, prior, how, wanted, args.count)
     for remark in [*counted, *sounds_like, *remarks]:
         print(remark)
-    made, paths, problems = compose.likeliest_first(made), [], []
+    made, paths = compose.likeliest_first(made), []
     for one in made:
         path = midi.save_new(one.piece, args.out, f"{Path(args.prior).stem}-{'completed' if given else 'continued'}")
-        also = beside.write_beside(path, one.piece, args, beside.about(args, how.seed), before, problems.append)
+        also = beside.write(path, one.piece, about(args, how.seed), before)
         print(
             f"Wrote {path}: {len(before)} notes of {args.prior} and {len(one.piece) - len(before)} new ones, "
             f"{one.told()}, seed {how.seed}{also}"

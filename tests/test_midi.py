@@ -139,8 +139,6 @@ def test_damaged_bytes_never_crash():
         (b"", "not a MIDI file"),
         (b"Dear diary, today I wrote no music.", "not a MIDI file"),
         (whole_file()[:40], "cut short .* before its first note"),
-        (whole_file()[:12] + b"\xe7\x28" + whole_file()[14:], "SMPTE"),
-        (whole_file()[:12] + b"\x00\x00" + whole_file()[14:], "0 ticks"),
         (b"MThd\0\0\0\6\0\0\0\1\0\x60MTrk\0\0\0\4\0\xff\x2f\0", "no notes"),
     ],
 )
@@ -150,6 +148,50 @@ def test_bad_files_are_named_with_the_reason(content: bytes, reason: str, tmp_pa
     with pytest.raises(UserError, match=reason) as error:
         midi.read(path)
     assert str(path) in str(error.value)
+
+
+LONG = b"\0\x90\x3c\x40\x87\x68\x3c\0"  # a note of 1000 ticks
+
+
+@pytest.mark.parametrize(
+    ("division", "rate"),
+    [
+        *((b"\xe7\x28", 1000), (b"\xe8\4", 96), (b"\xe3\x50", 80 * 30 / 1.001), (b"\xe2\x50", 2400)),
+        *((b"\xe7\0", 25), (b"\x80\xff", 128 * 255), (b"\xff\1", 1)),
+    ],
+)
+@pytest.mark.parametrize("tempos", [[], [100, 60, 240]])
+@pytest.mark.parametrize("channels", [False, True])
+def test_time_in_frames_is_as_long_in_quarter_notes(division: bytes, rate: float, tempos: list[int], channels: bool):
+    changes = [b"\0\xff\x51\3" + (60_000_000 // tempo).to_bytes(3, "big") for tempo in tempos]
+    data = file_of(b"".join(change + LONG * 3 for change in changes or [b""]) + END)
+    piece = midi.parse(data[:12] + division + data[14:], channels)
+    assert "SMPTE frames instead of beats" in piece.damage
+    tick, tempo = np.array([*piece.tempos_from_start(), (10**12, 1)]).T
+    seconds = np.append(0, np.cumsum(np.diff(tick) * tempo[:-1] / 1e6 / piece.ticks_per_quarter))
+    times = np.concatenate([piece.onset, piece.onset + piece.duration])
+    expected = np.append(np.arange(len(piece)), np.arange(len(piece)) + 1) * 1000 / rate
+    assert np.abs(np.interp(times, tick, seconds) - expected).max() < 0.5 / piece.ticks_per_quarter + 1e-6
+    # The beats are those of the tempos.
+    quarters = np.cumsum(np.repeat(tempos or [120], 3) * 1000 / rate / 60)
+    assert np.abs(times[len(piece) :] / piece.ticks_per_quarter - quarters).max() < 1e-3
+    assert [bpm for _, bpm in piece.tempos] == [60_000_000 // tempo for tempo in tempos]
+    assert notes(back(piece)) == notes(piece)
+
+
+@pytest.mark.parametrize("mode", [1, 2, 0xFF])
+def test_a_key_of_an_odd_mode_is_written_as_minor(mode: int):
+    piece = midi.parse(file_of(b"\0\xff\x59\2\xfd" + bytes([mode]) + NOTE + END))
+    assert piece.key_signatures == back(piece).key_signatures == [(0, -3, 1)]
+
+
+def test_a_header_without_ticks_is_read_with_the_usual_number():
+    data, piece = whole_file(), random_piece(1)
+    same = midi.parse(data[:12] + b"\0\0" + data[14:])
+    assert piece.ticks_per_quarter == same.ticks_per_quarter == 480
+    assert notes(same) == notes(piece) and "taken to be 480" in same.damage
+    cut = midi.parse(data[:12] + b"\0\0" + data[14:-40]).damage
+    assert "taken to be 480; it is cut short" in cut
 
 
 def test_only_sound_tracks_reach_symusic():

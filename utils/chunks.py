@@ -7,25 +7,30 @@ tracks alone; any other is read here event by event, which is slow and cannot cr
 
 import functools
 import re
+import struct
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from typing import NamedTuple
 
 import numpy as np
 
 LONGEST = 2**16  # quarter notes of a piece: nine hours at 120 a minute; as one has at most 2^15 ticks, 31 bits hold all
 TOO_LONG = f"it is longer than {LONGEST:,} quarter notes: no music is, so its times are wrong"
+TICKS = 480  # of a quarter note whose header says 0: the most usual number
+DROP_FRAME = 30_000 / 1001  # frames a second of NTSC television, which a header calls 29
 LONGEST_DELTA = 2**28 - 1  # ticks from an event to the next, in four bytes of 7 bits
-NOTE_OFF, NOTE_ON, SYSTEM, TEXT = 0x80, 0x90, 0xF0, 0xFF  # status bytes, of the first channel
+NOTE_OFF, NOTE_ON, CONTROL, PROGRAM = 0x80, 0x90, 0xB0, 0xC0  # status bytes, of the first channel
+SYSTEM, TEXT = 0xF0, 0xFF  # those of no channel: from 0xF0 on
 DATA = {0x8: 2, 0x9: 2, 0xA: 2, 0xB: 2, 0xC: 1, 0xD: 1, 0xE: 2, 0xF1: 1, 0xF2: 2, 0xF3: 1}  # data bytes of a status
-KEPT = {0x51: 3, 0x58: 4, 0x59: 2}  # the texts that a piece is made from, beside names: tempo, metre, key; their bytes
-NAME, END = b"\3", b"\x2f"  # types of text
+NAME, END, TEMPO, METRE, KEY = b"\3", b"\x2f", b"\x51", b"\x58", b"\x59"  # types of text
+KEPT = {TEMPO: 3, METRE: 4, KEY: 2}  # those that a piece is made from, beside names, and how many bytes they have
 LAST, EMPTY = b"\xff\x2f\0", b"\xff\1\0"  # the end of a track, and a text of no letters
 CLIP = bytes([*range(128), *[127] * 128])  # what data bytes become: those above 127 are damaged
 # What a sound track may have, too, but also a damaged one, or one that symusic does not read as others do: a system
 # message; a text of no known type, of 128 bytes or more, or a tempo, metre or key of the wrong size.
 OTHERS = bytes({*range(256)} - {*range(0xF0, 0xF8)})  # than the status bytes of such messages
 SUSPECT = re.compile(rb"\xff(?:[\x80-\xff]|.[\x80-\xff]|Q[^\x03]|X[^\x04]|Y[^\x02])", re.DOTALL)
-TEMPO = re.compile(rb"\xffQ\x03...", re.DOTALL)
+TEMPOS = re.compile(rb"\xffQ\x03...", re.DOTALL)
 # Events of a track: its notes and the like, each a time (T), a status byte unless it goes on, and one or two data bytes
 # (D), and tempos; then, if there is one, the head of a text or system message: time, status, a text's type, and its
 # length.
@@ -34,15 +39,31 @@ PATTERN += rb"(?:T(?:\xff(?!Q|X[^\x04]|Y[^\x02])D|\xf0)(T))?"
 EVENTS = re.compile(PATTERN.replace(b"T", rb"[\x80-\xff]*D").replace(b"D", rb"[\0-\x7f]"), re.DOTALL)
 
 
+class Clock(NamedTuple):
+    """How a MIDI file counts time."""
+
+    ticks: int  # of a quarter note; at 120 of them a minute, if ticks are parts of a second
+    rate: float = 0.0  # ticks a second, whatever the tempo; 0 if they are parts of a quarter note
+    remark: str = ""  # what is unusual about it
+
+
+def clock(data: bytes) -> Clock:
+    """How a MIDI file counts time, by the last two bytes of its header."""
+    ticks = int.from_bytes(data[12:14], "big")
+    if ticks >> 15:  # the negative number of frames a second, and the ticks of a frame
+        frames = 256 - data[12]
+        rate = (DROP_FRAME if frames == 29 else frames) * max(data[13], 1)
+        beats = "the beats are those of its tempos, or 120 a minute if it names none"
+        return Clock(max(round(rate / 2), 1), rate, f"its time is in SMPTE frames instead of beats: {beats}")
+    zero = f"its header gives 0 ticks per quarter note: they are taken to be {TICKS}"
+    return Clock(ticks) if ticks else Clock(TICKS, remark=zero)
+
+
 def split(data: bytes) -> tuple[list[bytes], bool]:
     """The contents of a MIDI file's tracks, and whether all are there. Where a length leads astray, the next track is
-    looked for. Raises ValueError for what is no MIDI file, or one without ticks per quarter note."""
+    looked for. Raises ValueError for what is no MIDI file."""
     if data[:4] != b"MThd" or len(data) < 14:
         raise ValueError("it is not a MIDI file")
-    if data[12] & 0x80:
-        raise ValueError("its time is in SMPTE frames instead of beats: export it again with ticks per quarter note")
-    if data[12:14] == b"\0\0":
-        raise ValueError("its header gives 0 ticks per quarter note")
     place, tracks, whole = 0, [], True
     while place + 8 <= len(data):
         begin = place + 8
@@ -73,7 +94,7 @@ def is_sound(track: bytes) -> bool:
     end = 0
     while (events := EVENTS.match(track, end))[0]:
         end = events.end() + functools.reduce(lambda size, byte: size << 7 | byte & 0x7F, events[1] or b"", 0)
-    high = np.frombuffer(TEMPO.sub(b"", track), np.uint8) >= 0x80
+    high = np.frombuffer(TEMPOS.sub(b"", track), np.uint8) >= 0x80
     pairs = high[:-1] & high[1:]
     threes = pairs[:-1] & high[2:]
     ticks = 2**28 * np.count_nonzero(threes) + 2**21 * np.count_nonzero(pairs) + 2**12 * len(track)
@@ -122,19 +143,24 @@ def events(track: bytes) -> Iterator[tuple[int, int, bytes]]:
             return
 
 
+def text(kind: bytes, content: bytes) -> bytes:
+    """The message of a text."""
+    return bytes([TEXT]) + kind + variable(len(content)) + content
+
+
 def kept(status: int, data: bytes) -> bytes:
     """The bytes of an event as a sound track has them; none if no piece needs it."""
     if NOTE_OFF <= status < SYSTEM:
         return bytes([status]) + data.translate(CLIP)
-    if status != TEXT or not (data[:1] == NAME or KEPT.get(data[0]) == len(data) - 1):
+    if status != TEXT or not (data[:1] == NAME or KEPT.get(data[:1]) == len(data) - 1):
         return b""
-    text = data[1:]
+    content = data[1:]
     if data[:1] == NAME:
         try:
-            text.decode()
+            content.decode()
         except UnicodeDecodeError:  # older programs write Latin-1
-            text = text.decode("latin-1").encode()
-    return bytes([status]) + data[:1] + variable(len(text)) + text
+            content = content.decode("latin-1").encode()
+    return text(data[:1], content)
 
 
 def mended(track: bytes, most: int) -> tuple[bytes, bool]:
@@ -173,11 +199,30 @@ def readable(data: bytes, careful: bool = False) -> tuple[list[bytes], bool]:
     if careful or not is_plain(b"".join(tracks)):
         for i, track in enumerate(tracks):
             if careful or not (is_plain(track) or is_sound(track)):
-                tracks[i], all_of_it = mended(track, LONGEST * int.from_bytes(data[12:14], "big"))
+                tracks[i], all_of_it = mended(track, LONGEST * clock(data).ticks)
                 whole &= all_of_it
     return tracks, whole
 
 
+def written(messages: Iterable[tuple[int, bytes]]) -> bytes:
+    """A track of messages, (tick, bytes), in order. A status byte that goes on is left out. Raises ValueError for what
+    no message holds."""
+    track, before, running = bytearray(), 0, b""
+    for tick, message in messages:
+        status = message[:1]
+        if tick < before or (status[0] < SYSTEM and max(message[1:]) > 127):
+            raise ValueError(f"the message {message.hex(' ')} at tick {tick}")
+        track += variable(tick - before) + (message[1:] if status == running else message)
+        before, running = tick, status if status[0] < SYSTEM else b""
+    return bytes(track) + b"\0" + LAST
+
+
+def file(kind: int, ticks: int, tracks: Iterable[bytes]) -> bytes:
+    """A MIDI file of type `kind`, with so many ticks of a quarter note."""
+    contents = [b"MTrk" + len(track).to_bytes(4, "big") + track for track in tracks]
+    return struct.pack(">4sIHHH", b"MThd", 6, kind, len(contents), ticks) + b"".join(contents)
+
+
 def alone(track: bytes, data: bytes) -> bytes:
-    """A MIDI file of one track, which counts time as the file `data` does."""
-    return b"MThd\0\0\0\6\0\0\0\1" + data[12:14] + b"MTrk" + len(track).to_bytes(4, "big") + track
+    """A MIDI file of one track, with a quarter note of as many ticks as in the file `data`."""
+    return file(0, clock(data).ticks, [track])

@@ -76,10 +76,10 @@ def linked(scratch: Path, path: Path) -> None:
         os.rename(scratch, path)
 
 
-def write(path: str | Path, data: bytes, place: Callable[[Path, Path], None] = renamed) -> None:
-    """Write a file, and its folder if need be. `data` is flushed to the disk under a scratch name; then `place` gives
-    it its own. So a kill or a full disk at any moment leaves the old file or the new one, whole. Raises UserError if it
-    cannot be written; nothing new is left then."""
+def write(path: str | Path, data: bytes | Iterator[bytes], place: Callable[[Path, Path], None] = renamed) -> None:
+    """Write a file, and its folder if need be. `data`, which may come in chunks, is flushed to the disk under a scratch
+    name; then `place` gives it its own. So a kill or a full disk at any moment leaves the old file or the new one,
+    whole. Raises UserError if it cannot be written; nothing new is left then."""
     path = Path(path)
     # Of a long name only its end, as names must not be longer than 255 bytes.
     scratch = path.with_name(SCRATCH.format(name=path.name[-50:], process=os.getpid()))
@@ -88,7 +88,7 @@ def write(path: str | Path, data: bytes, place: Callable[[Path, Path], None] = r
         with scratch.open("wb") as file:
             with contextlib.suppress(OSError):  # where there are no locks, the scratch files of the dead stay
                 lock(file)
-            file.write(data)
+            file.writelines(data if isinstance(data, Iterator) else [data])
             file.flush()
             os.fsync(file.fileno())
             if os.name == "nt":

@@ -1,7 +1,7 @@
 """MIDI file <-> Piece.
 
-symusic reads (thousands of files a second); mido writes, because a part whose notes overlap on one key needs a second
-channel, which symusic cannot place. Shapes: N notes.
+symusic reads (thousands of files a second). It does not write, because a part whose notes overlap on one key needs a
+second channel, which symusic cannot place. Shapes: N notes.
 """
 
 import functools
@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, BinaryIO
 
 import numpy as np
 
-from utils import chunks, files, theory
+from utils import chunks, files
 from utils.errors import UserError
 from utils.piece import COLUMNS, Part, Piece, told_apart
 
@@ -103,20 +103,24 @@ def parse(data: bytes, channels: bool = False) -> Piece:
         raise ValueError("it has no notes" if whole else f"{DAMAGED} before its first note: copy or download it again")
     names = ("time", "pitch", "duration", "velocity")
     onset, pitch, duration, velocity = (np.concatenate([row[name] for row in rows]).astype(np.int64) for name in names)
-    ticks, velocity = int.from_bytes(data[12:14], "big"), (velocity & 0xFF).clip(1, 127)
-    if min(onset.min(), duration.min()) < 0 or (onset + duration).max() > chunks.LONGEST * ticks:
-        raise ValueError(chunks.TOO_LONG)
     tempos = in_order((t.time, t.mspq) for s in scores for t in s.tempos if t.mspq > 0)
     counted = [m for s in scores for m in s.time_signatures if m.numerator and 0 < m.denominator <= FINEST]
     metres = in_order((m.time, m.numerator, m.denominator) for m in counted)
-    keys = in_order((k.time, k.key, int(k.tonality)) for s in scores for k in s.key_signatures if -7 <= k.key <= 7)
+    keys = in_order((k.time, k.key, int(k.tonality != 0)) for s in scores for k in s.key_signatures if -7 <= k.key <= 7)
     part = np.repeat(numbers, [len(row["time"]) for row in rows])
-    columns = onset, pitch, duration, velocity, part
+    columns = onset, pitch, duration, (velocity & 0xFF).clip(1, 127), part
     pedals = np.concatenate([np.zeros((0, 3), np.int64), *pedals])
     if len(numbers) > len(parts):  # two channels of a part, which have the same pedals
         pedals = np.unique(pedals, axis=0)
-    damage = "" if whole else f"{DAMAGED}: the {len(onset)} notes that can be read are used"
-    return Piece(*columns, told_apart(parts), ticks, tempos, metres, keys, pedals, damage).sorted()
+    clock = chunks.clock(data)
+    read = "" if whole else f"{DAMAGED}: the {len(onset)} notes that can be read are used"
+    damage = "; ".join(filter(None, (clock.remark, read)))
+    piece = Piece(*columns, told_apart(parts), clock.ticks, tempos, metres, keys, pedals, damage)
+    piece = piece.in_beats(clock.rate) if clock.rate else piece
+    end = int((piece.onset + piece.duration).max())
+    if min(onset.min(), duration.min()) < 0 or end > chunks.LONGEST * piece.ticks_per_quarter:
+        raise ValueError(chunks.TOO_LONG)
+    return piece.sorted()
 
 
 def read_bytes(path: Path) -> bytes:
@@ -189,19 +193,19 @@ class Lanes:
         return lane
 
 
-def messages(piece: Piece) -> Iterator[tuple[int, int, int, object]]:
-    """(track, tick, rank, mido message) for everything in a piece, not sorted; at one tick the lower rank comes first.
-    Track 0 has tempos, metres and keys; each part has the next one."""
-    from mido import Message, MetaMessage
-
-    yield from ((0, tick, 0, MetaMessage("set_tempo", tempo=tempo)) for tick, tempo in piece.tempos)
+def messages(piece: Piece) -> Iterator[tuple[int, int, int, bytes]]:
+    """(track, tick, rank, message) for everything in a piece, not sorted; at one tick the lower rank comes first. Track
+    0 has tempos, metres and keys; each part has the next one."""
+    for tick, tempo in piece.tempos:
+        yield 0, tick, 0, chunks.text(chunks.TEMPO, tempo.to_bytes(3, "big"))
     for tick, numerator, denominator in piece.time_signatures:
-        yield 0, tick, 0, MetaMessage("time_signature", numerator=numerator, denominator=denominator)
+        power = denominator.bit_length() - 1  # and a click each quarter note, which has eight 32nd notes
+        yield 0, tick, 0, chunks.text(chunks.METRE, bytes([numerator, power, 24, 8]))
     for tick, sharps, minor in piece.key_signatures:
-        yield 0, tick, 0, MetaMessage("key_signature", key=(theory.MAJOR_KEYS, theory.MINOR_KEYS)[minor][sharps + 7])
+        yield 0, tick, 0, chunks.text(chunks.KEY, bytes([sharps & 0xFF, minor]))
     channels, told = Channels(piece.parts), set()
     for track, part in enumerate(piece.parts, 1):
-        yield track, 0, 0, MetaMessage("track_name", name=part.called())
+        yield track, 0, 0, chunks.text(chunks.NAME, part.called().encode())
     lanes: dict[tuple[int, int], Lanes] = defaultdict(Lanes)  # (part, pitch) -> its lanes
     columns = (getattr(piece, name).tolist() for name in COLUMNS)
     for onset, pitch, duration, velocity, part in zip(*columns, strict=True):
@@ -209,38 +213,31 @@ def messages(piece: Piece) -> Iterator[tuple[int, int, int, object]]:
         lane = lanes[part, pitch].take(onset, end)
         channel = channels.of(part, 0 if piece.parts[part].drums else lane)
         if channel == SHARED_CHANNEL:  # the instrument changes with every note
-            yield track, onset, 3, Message("program_change", program=program, channel=channel)
+            yield track, onset, 3, bytes([chunks.PROGRAM | channel, program])
         elif (part, channel) not in told:
             told.add((part, channel))
-            yield track, 0, 1, Message("program_change", program=program, channel=channel)
-        yield track, onset, 3, Message("note_on", note=pitch, velocity=velocity, channel=channel)
-        yield track, end, 2, Message("note_off", note=pitch, velocity=0, channel=channel)
+            yield track, 0, 1, bytes([chunks.PROGRAM | channel, program])
+        yield track, onset, 3, bytes([chunks.NOTE_ON | channel, pitch, velocity])
+        yield track, end, 2, bytes([chunks.NOTE_OFF | channel, pitch, 0])
     on = defaultdict(list)  # part -> its channels
     for part, channel in sorted(told):
         on[part].append(channel)
     for down, up, part in piece.pedals.tolist():
         for channel, (tick, value) in itertools.product(on[part] or [channels.of(part, 0)], ((down, 127), (up, 0))):
-            yield part + 1, tick, 1, Message("control_change", control=PEDAL, value=value, channel=channel)
+            yield part + 1, tick, 1, bytes([chunks.CONTROL | channel, PEDAL, value])
 
 
 def write(piece: Piece, file: BinaryIO, merge: bool = False) -> None:
     """Write a piece as a MIDI file with a track for each part (type 1), or with `merge` one for all (type 0). Raises
     ValueError if a MIDI file cannot hold it."""
-    from mido import MidiFile, MidiTrack
-
-    tracks = [MidiTrack() for _ in range(1 if merge else 1 + len(piece.parts))]
-    before = [0] * len(tracks)
+    tracks = [[] for _ in range(1 if merge else 1 + len(piece.parts))]
     ordered = sorted(messages(piece), key=lambda item: item[1:3])
     if ordered[-1][1] > chunks.LONGEST * piece.ticks_per_quarter:
         raise ValueError(chunks.TOO_LONG)
     for track, tick, _, message in ordered:
-        if merge and message.type == "track_name":
-            continue
-        track = 0 if merge else track
-        message.time, before[track] = tick - before[track], tick
-        tracks[track].append(message)
-    kind, ticks = int(not merge), piece.ticks_per_quarter
-    MidiFile(type=kind, charset="utf-8", ticks_per_beat=ticks, tracks=tracks).save(file=file)
+        if not (merge and message[1:2] == chunks.NAME and message[0] == chunks.TEXT):
+            tracks[0 if merge else track].append((tick, message))
+    file.write(chunks.file(int(not merge), piece.ticks_per_quarter, map(chunks.written, tracks)))
 
 
 def as_bytes(piece: Piece, merge: bool = False) -> bytes:

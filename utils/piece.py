@@ -11,6 +11,7 @@ from utils import theory
 from utils.instruments import INSTRUMENTS
 
 SHOWN = 12  # parts that are named where more play
+FINE = 960  # ticks of a quarter note that hold any moment to a quarter of a millisecond, at 120 a minute
 COLUMNS = ("onset", "pitch", "duration", "velocity", "part")
 CHANGES = ("tempos", "time_signatures", "key_signatures")
 
@@ -61,7 +62,7 @@ class Piece:
     key_signatures: list[tuple[int, int, int]] = field(default_factory=list)  # (tick, sharps -7..7, 1 if minor)
     # (M, 3) when a sustain pedal is pressed and lifted, in ticks, and of which part
     pedals: np.ndarray = field(default_factory=lambda: np.zeros((0, 3), np.int64))
-    damage: str = ""  # if its file could not be read to the end: what is wrong with it
+    damage: str = ""  # what is wrong with its file, if it could not be read to the end or as it is
 
     def __len__(self) -> int:
         return len(self.onset)
@@ -125,6 +126,23 @@ class Piece:
         scaled = {name: getattr(self, name) * times for name in ("onset", "duration", "ticks_per_quarter")}
         changes = {name: [(tick * times, *rest) for tick, *rest in getattr(self, name)] for name in CHANGES}
         return replace(self, **scaled, **changes, pedals=self.pedals * (times, times, 1))
+
+    def in_beats(self, rate: float) -> "Piece":
+        """The piece, of which so many ticks are a second whatever its tempos, with ticks of the quarter notes of these
+        tempos, FINE of them in each; in seconds it is the same."""
+        end = self.onset + self.duration
+        tick, tempo = np.array(self.tempos_from_start()).T
+        tick = np.append(tick, max(tick[-1], end.max()) + 1)
+        quarters = np.append(0, np.cumsum(np.diff(tick) / (rate * tempo / 1e6)))
+
+        def moved(ticks: np.ndarray) -> np.ndarray:
+            return np.rint(FINE * np.interp(ticks, tick, quarters)).astype(np.int64)
+
+        onset = moved(self.onset)
+        changes = {name: [(int(moved(at)), *rest) for at, *rest in getattr(self, name)] for name in CHANGES}
+        pedals = np.column_stack([moved(self.pedals[:, :2]), self.pedals[:, 2]])
+        moments = {"onset": onset, "duration": moved(end) - onset, "pedals": pedals, **changes}
+        return replace(self, **moments, ticks_per_quarter=FINE)
 
     def in_metre(self, metre: theory.Metre) -> "Piece":
         """The piece with all its bars in one metre: from its first bar line on, which stands at its beginning, or where

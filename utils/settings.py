@@ -8,8 +8,10 @@ FILE or FOLDER in the help, if its comment begins with that word or with a kind 
 
 import argparse
 import ast
+import atexit
 import builtins
 import functools
+import gc
 import io
 import itertools
 import re
@@ -144,6 +146,7 @@ def write_visibly(write: Callable[[str], int], text: str) -> int:
 def run(main: Callable[[SimpleNamespace], None], script: str) -> None:
     """Call `main` with the settings of `script`; a user's error becomes one line on stderr and exit status 1."""
     settings = parse(script)
+    atexit.register(gc.freeze)  # otherwise Python looks through all that is there for garbage before it ends
     # Each line is shown as soon as it is printed, in a log file too; and a file name that a console cannot show is no
     # reason to fail.
     sys.stdout.reconfigure(line_buffering=True, errors="replace")

@@ -1,43 +1,40 @@
 """The piano roll of a piece: a picture of its notes against bars and beats, in systems as a score has. Each part has a
 colour; drums have a strip of their own. Shapes: N notes, S systems."""
 
-import io
-import warnings
 from collections import Counter
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
-from matplotlib.colors import to_rgb
-from matplotlib.figure import Figure  # not pyplot, which would look for a screen
 
 from utils import files, theory
 from utils.instruments import FAMILIES, drum, numbered
+from utils.output.canvas import Canvas, rgb
 from utils.output.systems import COLUMNS, LEFT, LEGEND, RIGHT, SHADE, TOP, WIDTH, Page, keys, sounding, systems
 from utils.piece import Piece
 
-DPI = 150  # pixels an inch
 QUARTERS = 32  # in a system: eight bars of 4/4
 LONGEST, MOST_NOTES = 4096, 100_000  # quarters and notes that are shown: a file may have more than memory can draw
+SHADES = 16  # of a colour: with twelve parts and drums 208, and a picture has at most 256 colours
 MOST_DRUMS = 10  # rows in a strip
 SEAM = "#c1121f"  # between a prior and its continuation
 # The colours of soft notes and of the loudest (2, 3).
-NEW, PRIOR, DRUMS = (
-    np.array([to_rgb(colour) for colour in pair])
-    for pair in (("#93b5e8", "#174a9c"), ("#f0ae72", "#b84a00"), ("#a9aeb6", "#30353d"))
-)
+PAIRS = ("#93b5e8", "#174a9c"), ("#f0ae72", "#b84a00"), ("#a9aeb6", "#30353d")
+NEW, PRIOR, DRUMS = np.array([[rgb(colour) for colour in pair] for pair in PAIRS]) / 255
 # Those of the parts (12, 2, 3), the ones that differ most first. They were searched for so that to everybody, with any
 # of the three kinds of colour-blindness, two of the loudest differ by at least 25 in CIELAB; ten is seen at a glance.
 PARTS = "#174a9c #9d1400 #ffc414 #9dc4ff #4e274e #9d769d #d84eff #3beb89 #7600eb #c47600 #620014 #009d62".split()
-PARTS = np.array([(1 - 0.75 * (1 - np.array(to_rgb(colour))), to_rgb(colour)) for colour in PARTS])
+PARTS = np.array([rgb(colour) for colour in PARTS]) / 255
+PARTS = np.stack([1 - 0.75 * (1 - PARTS), PARTS], axis=1)
 
 
 def shades(velocity: np.ndarray, loudest: int, tones: np.ndarray) -> np.ndarray:
     """Colours (N, 3) of notes by their velocities (N,); `tones`: of soft notes and of the loudest, for all of them
     (2, 3) or for each (N, 2, 3)."""
     soft, loud = tones[..., 0, :], tones[..., 1, :]
-    return soft + (1.5 * velocity[:, None] / loudest - 0.5).clip(0, 1) * (loud - soft)
+    share = (1.5 * velocity[:, None] / loudest - 0.5).clip(0, 1)
+    return soft + np.rint(share * (SHADES - 1)) / (SHADES - 1) * (loud - soft)
 
 
 def fewer(names: list[str], coarse: list[str], which: np.ndarray, most: int) -> list[str]:
@@ -86,7 +83,7 @@ def beginning(piece: Piece) -> Piece:
     return replace(piece, duration=np.minimum(piece.duration, end - piece.onset))
 
 
-def page_of(figure: Figure, piece: Piece, rows: int, legend: int) -> Page:
+def page_of(piece: Piece, rows: int, legend: int) -> Page:
     """A page for a piece with its systems and bars, with so many rows for drums and names in its legend."""
     pitched, drums = pitched_and_drums(piece)
     bars = theory.bars(piece.bars(), piece.onset, piece.ticks_per_quarter)
@@ -95,7 +92,7 @@ def page_of(figure: Figure, piece: Piece, rows: int, legend: int) -> Page:
     low, high = np.array([keys(pitched.pitch[heard]) for heard in sounding(pitched, edges)]).T * (len(pitched) > 0)
     head = TOP + LEGEND * -(-legend // COLUMNS)
     widest, rows = max(np.diff(edges).max(), quarters / 2), rows * sounding(drums, edges).any(axis=1)
-    page = Page(figure.add_axes((0, 0, 1, 1)), edges, widest, low, high, rows, head)
+    page = Page(edges, widest, low, high, rows, head)
     if len(pitched):
         page.keyboard()
     page.bars(bars, step)
@@ -122,39 +119,38 @@ def given_bars(piece: Piece, prior: Piece) -> list[tuple[int, int]]:
     return [(begin, end) for begin, end in pairwise(lines) if not ((begin <= new) & (new < end)).any()]
 
 
-def draw(figure: Figure, piece: Piece, title: str, about: str, prior: Piece | None) -> None:
-    """Draw the whole picture, see `write`, and give the figure its size."""
+def draw(piece: Piece, title: str, about: str, prior: Piece | None) -> Canvas:
+    """The whole picture, see `write`."""
     shown, loudest = beginning(piece), piece.velocity.max()
     pitched, drums = pitched_and_drums(shown)
     (legend, tones), (rows, row) = colours_of(pitched), rows_of(drums)
-    page, room = page_of(figure, shown, len(rows), len(legend)), WIDTH - LEFT - RIGHT
+    page, room = page_of(shown, len(rows), len(legend)), WIDTH - LEFT - RIGHT
     both = prior is not None and 0 < len(prior) < len(piece)
     given = given_bars(shown, prior) if both else []
     continued = both and not given
-    page.text(LEFT, 0.38, "".join(filter(str.isprintable, title)), 17, room, color="#1d2129", weight="bold")
-    page.text(LEFT, 0.72, f"{about} · {facts(piece, shown)}", 10.5, room - 2.1 * both)  # beside two swatches
+    page.canvas.text(LEFT, 0.38, "".join(filter(str.isprintable, title)), 17, room, title=True)
+    page.canvas.text(LEFT, 0.72, f"{about} · {facts(piece, shown)}", 10.5, room - 2.1 * both)  # beside two swatches
     for i, (name, (_, loud)) in enumerate(legend.items()):
         line, column = divmod(i, COLUMNS)
         page.swatch(name, loud, LEFT + column * room / COLUMNS, 1.05 + line * LEGEND, room / COLUMNS)
     page.strip(rows)
-    page.notes(pitched, shades(pitched.velocity, loudest, tones))
-    page.strokes(drums, row[drums.pitch], shades(drums.velocity, loudest, DRUMS if len(pitched) else NEW))
-    for begin, end in given:
-        page.shade(begin, end)
     if given:
         page.swatch("given", SHADE, LEFT + room - 1.95, 0.72)
     if continued:
-        seam, x = np.sort(piece.onset)[[len(prior)]], LEFT + room - 1.95
-        page.upright(seam, page.system(seam), colors=SEAM, linewidth=2, zorder=4)
-        page.swatch("prior", SHADE if legend else PRIOR[1], x, 0.72)
-        if legend:
-            page.shade(0, int(seam[0]))
-        else:
-            page.swatch("continuation", NEW[1], x + 0.8, 0.72)
-            pitched, drums = pitched_and_drums(beginning(prior))
-            page.notes(pitched, shades(pitched.velocity, loudest, PRIOR))
-            page.strokes(drums, row[drums.pitch], shades(drums.velocity, loudest, PRIOR))
-    figure.set_size_inches(WIDTH, page.axes.get_ylim()[0])  # last: to measure words, matplotlib makes a whole picture
+        page.swatch("prior", SHADE if legend else PRIOR[1], LEFT + room - 1.95, 0.72)
+        if not legend:
+            page.swatch("continuation", NEW[1], LEFT + room - 1.15, 0.72)
+    seam = np.sort(piece.onset)[[len(prior)]] if continued else np.zeros(0, int)
+    for begin, end in given or ([(0, int(seam[0]))] if continued and legend else []):
+        page.shade(begin, end)
+    page.notes(pitched, shades(pitched.velocity, loudest, tones))
+    page.strokes(drums, row[drums.pitch], shades(drums.velocity, loudest, DRUMS if len(pitched) else NEW))
+    if continued and not legend:
+        pitched, drums = pitched_and_drums(beginning(prior))
+        page.notes(pitched, shades(pitched.velocity, loudest, PRIOR))
+        page.strokes(drums, row[drums.pitch], shades(drums.velocity, loudest, PRIOR))
+    page.upright(seam, page.system(seam), 2, SEAM)
+    return page.canvas
 
 
 def write(piece: Piece, path: Path, about: str, prior: Piece | None = None) -> None:
@@ -163,9 +159,4 @@ def write(piece: Piece, path: Path, about: str, prior: Piece | None = None) -> N
     also in `piece`, have another colour, or another ground if there are several parts, and a line stands where they
     end; where new ones stand between them, the bars without new ones have another ground. Raises UserError if it cannot
     be written."""
-    figure, picture = Figure(dpi=DPI), io.BytesIO()
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # letters of a file's name that the font lacks
-        draw(figure, piece, path.stem, about, prior)
-        figure.savefig(picture, dpi=DPI)
-    files.write(path, picture.getvalue())
+    files.write(path, draw(piece, path.stem, about, prior).png())

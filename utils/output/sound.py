@@ -1,9 +1,9 @@
 """Piece -> WAV file, by the synthesizer of symusic and a soundfont."""
 
 import importlib.util
-import io
 import mmap
-import wave
+import struct
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +16,7 @@ RATE = 44_100  # samples a second
 RING = 2.0  # seconds in which the last notes fade: about as long as a piano's
 PEAK = 0.89  # of the loudest sample: 1 dB below the most that 16 bits hold
 LONGEST = 3600  # seconds of sound: an hour takes two and a half gigabytes of memory
+CHUNK = 2**16  # samples that become whole numbers at once
 
 
 def soundfont_file(name: str) -> Path:
@@ -47,14 +48,10 @@ def kits(font: Path) -> set[int]:
     return set(found["preset"][found["bank"] == 128].tolist())
 
 
-def samples(piece: Piece, soundfont: str = "") -> np.ndarray:
-    """(S, 2) int16 samples of a piece, left and right, RATE a second. A note rings while its pedal is down; the
-    last ones of the piece ring for RING seconds more.
-
-    The loudest sample is always PEAK: how loud a soundfont plays an instrument says nothing about the music, and nobody
-    should have to turn the volume between two pieces. Raises UserError as `soundfont_file`, and for a piece longer than
-    LONGEST.
-    """
+def rendered(piece: Piece, soundfont: str = "") -> np.ndarray:
+    """(2, S) float32 samples of a piece, left and right, RATE a second. A note rings while its pedal is down; the last
+    ones of the piece ring for RING seconds more. Raises UserError as `soundfont_file`, and for a piece longer than
+    LONGEST."""
     import symusic  # takes 0.1 s, and not everybody wants sound
 
     piece = piece.sounding()
@@ -80,17 +77,26 @@ def samples(piece: Piece, soundfont: str = "") -> np.ndarray:
     sound = symusic.Synthesizer(font, RATE).render(score, stereo=True)[:, : round((length + RING) * RATE)]
     tail = sound[:, round(length * RATE) :]
     tail *= np.linspace(1, 0, tail.shape[1], dtype=np.float32) ** 3
+    return sound
+
+
+def wav(sound: np.ndarray) -> Iterator[bytes]:
+    """The content of a stereo WAV file of 16 bits (layout: RIFF/WAVE, Microsoft and IBM 1991) with the samples (2, S),
+    in chunks: of a long piece there is no memory for a copy.
+
+    The loudest sample is always PEAK: how loud a soundfont plays an instrument says nothing about the music, and nobody
+    should have to turn the volume between two pieces.
+    """
+    frame = 4  # bytes of two samples
+    size = frame * sound.shape[1]
+    form = struct.pack("<4sIHHIIHH", b"fmt ", 16, 1, 2, RATE, RATE * frame, frame, 16)
+    yield struct.pack("<4sI4s24s4sI", b"RIFF", 36 + size, b"WAVE", form, b"data", size)
     loudest = max(float(sound.max(initial=0)), -float(sound.min(initial=0)))
-    sound *= PEAK * 32767 / (loudest or 1)  # in place: of a long piece there is no memory for many copies
-    return sound.T.astype("<i2", order="C")
+    for begin in range(0, sound.shape[1], CHUNK):
+        louder = sound[:, begin : begin + CHUNK] * (PEAK * 32767 / (loudest or 1))
+        yield louder.T.astype("<i2", order="C").tobytes()
 
 
 def write(piece: Piece, path: Path, soundfont: str = "") -> None:
-    """Write a piece as a stereo WAV file of 16 bits. Raises UserError as `samples` and `files.write`."""
-    sound, content = samples(piece, soundfont), io.BytesIO()
-    with wave.open(content, "wb") as file:
-        file.setnchannels(2)
-        file.setsampwidth(2)
-        file.setframerate(RATE)
-        file.writeframes(sound)
-    files.write(path, content.getbuffer())
+    """Write a piece as a WAV file. Raises UserError as `rendered` and `files.write`."""
+    files.write(path, wav(rendered(piece, soundfont)))

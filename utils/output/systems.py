@@ -4,10 +4,9 @@ S systems."""
 from dataclasses import dataclass
 
 import numpy as np
-from matplotlib.axes import Axes
-from matplotlib.colors import to_rgba
 
 from utils import theory
+from utils.output.canvas import POINTS, Canvas, Colours, Places
 from utils.piece import Piece
 from utils.theory import Bar
 
@@ -26,7 +25,7 @@ MOST_LINES = 10_000  # upright ones, such as the beats of hours of music, that a
 MOST_SYSTEMS = 16  # a longer piece has more bars in each of them
 FEWEST_KEYS = 24  # in a system
 BLACK_KEYS = (1, 3, 6, 8, 10)  # pitch classes
-SHADE = to_rgba("#f4a650", 0.2)  # behind the prior of a piece of several parts
+SHADE = "#fdeddc"  # behind the prior of a piece of several parts
 
 
 def systems(bars: np.ndarray, least: float) -> np.ndarray:
@@ -57,7 +56,6 @@ def keys(pitch: np.ndarray) -> tuple[int, int]:
 class Page:
     """Where ticks and pitches stand on the picture, in inches from its upper left corner."""
 
-    axes: Axes
     edges: np.ndarray  # (S + 1,) ticks between which the systems stand
     widest: float  # ticks that fill the width
     low: np.ndarray  # (S,) the lowest key of each system
@@ -73,8 +71,7 @@ class Page:
         self.foot = above + (self.key * drawn + strip).cumsum()  # (S,) of each system
         self.bottom = self.foot - strip  # of its keys
         self.top = self.bottom - self.key * drawn
-        self.axes.set(xlim=(0, WIDTH), ylim=(self.foot[-1] + BOTTOM, 0))
-        self.axes.axis("off")
+        self.canvas = Canvas(WIDTH, self.foot[-1] + BOTTOM)
 
     def system(self, tick: np.ndarray) -> np.ndarray:
         """The systems (N,) in which ticks (N,) are."""
@@ -87,28 +84,18 @@ class Page:
         """Lower edges of keys."""
         return self.bottom[system] - (pitch - self.low[system]) * self.key
 
-    def upright(self, tick: np.ndarray, system: np.ndarray, **how: object) -> None:
+    def upright(self, tick: np.ndarray, system: np.ndarray, width: float, colour: str) -> None:
         """Draw a line from top to bottom of a system at each of the ticks (N,); of very many, those in different places
         by NEAR."""
         x = self.x(tick, system)
         if len(x) > MOST_LINES:
             _, which = np.unique(np.stack([system, x // NEAR]), axis=1, return_index=True)
             x, system = x[which], system[which]
-        self.axes.vlines(x, self.top[system], self.foot[system], **how)
+        self.canvas.upright(x, self.top[system], self.foot[system], width, colour)
 
-    def along(self, pitch: np.ndarray, system: np.ndarray, x0: np.ndarray, x1: np.ndarray, **how: object) -> None:
+    def along(self, pitch: np.ndarray, system: np.ndarray, x0: Places, x1: np.ndarray, colours: Colours) -> None:
         """Draw bars that fill a key each, almost."""
-        y = self.y(pitch + 0.5, system)
-        self.axes.hlines(y, x0, x1, linewidth=0.88 * 72 * self.key, capstyle="butt", **how)  # 72 points an inch
-
-    def text(self, x: float, y: float, words: str, size: float, room: float = np.inf, **how: object) -> None:
-        """Write `words` in letters of `size` points, smaller if they would be wider than `room` inches."""
-        # A file may be called '$', which would begin a formula.
-        how = {"va": "center", "color": "#5f6672", "parse_math": False, **how}
-        text = self.axes.text(x, y, words, fontsize=size, **how)
-        most = room * self.axes.figure.dpi
-        while room < np.inf and text.get_window_extent().width > most and text.get_fontsize() > 1:
-            text.set_fontsize(0.95 * text.get_fontsize())  # step by step: widths of letters are whole pixels
+        self.canvas.level(self.y(pitch + 0.5, system), x0, x1, 0.88 * self.key * POINTS, colours)
 
     def keyboard(self) -> None:
         """Draw the keys left of each system. Black ones go on behind the notes as stripes, and C as a line."""
@@ -116,15 +103,16 @@ class Page:
         system, left = np.repeat(self.systems, self.high - self.low), LEFT - KEYBOARD
         right = self.x(self.edges[system + 1], system)
         black, c, f = (np.isin(pitch % 12, classes) for classes in (BLACK_KEYS, 0, 5))
-        self.along(pitch[black], system[black], LEFT, right[black], colors="#f3f4f6")
-        self.along(pitch[black], system[black], left, left + 0.6 * KEYBOARD, colors="#444444")
+        self.along(pitch[black], system[black], LEFT, right[black], "#f3f4f6")
+        self.along(pitch[black], system[black], left, left + 0.6 * KEYBOARD, "#444444")
         y = self.y(pitch, system)
         for lines, until in ((c, right[c]), (f, LEFT)):
-            self.axes.hlines(y[lines], left, until, colors="#c6cad1", linewidth=0.7)
-        around = [left, LEFT, LEFT, left, left], [self.top, self.top, self.bottom, self.bottom, self.top]
-        self.axes.plot(*around, color="#8a919c", linewidth=0.8)
+            self.canvas.level(y[lines], left, until, 0.7, "#c6cad1")
+        for begin, end in ((left, self.top), (LEFT, self.bottom)):
+            self.canvas.upright(begin, self.top, self.bottom, 0.8, "#8a919c")
+            self.canvas.level(end, left, LEFT, 0.8, "#8a919c")
         for key, middle in zip(pitch[c].tolist(), y[c] - self.key / 2, strict=True):
-            self.text(left - 0.06, middle, theory.note_name(key), 8, ha="right", va="center_baseline")
+            self.canvas.label(left - 0.06, middle, theory.note_name(key), 8)
 
     def bars(self, bars: list[Bar], ticks: float) -> None:
         """Draw bars, with `ticks` to a step, and their beats. A number stands at the first bar of a system and where
@@ -132,14 +120,14 @@ class Page:
         line = np.array([bar.start for bar in bars]) * ticks
         beat = np.concatenate([bar.beats() for bar in bars]) * ticks
         system, shown = self.system(line), None
-        self.upright(beat, self.system(beat), colors="#e1e4e9", linewidth=0.7)
+        self.upright(beat, self.system(beat), 0.7, "#e1e4e9")
         edges = np.append(line, self.edges[1:]), np.append(system, self.systems)
-        self.upright(*edges, colors="#9aa0ab", linewidth=1)
+        self.upright(*edges, 1, "#9aa0ab")
         free = {}  # (system, row of text) -> from where on there is room
         for bar, s, x in zip(bars, system, self.x(line, system), strict=True):
             for row, words in enumerate((str(bar.number), "{}/{}".format(*bar.metre))):
                 if x >= free.get((s, row), 0) and (row == 0 or words != shown):
-                    self.text(x, self.top[s] - 0.1 - 0.15 * row, words, 8.5)
+                    self.canvas.text(x, self.top[s] - 0.1 - 0.15 * row, words, 8.5)
                     free[s, row] = x + 0.1 * len(words) + 0.15
                     shown = words if row else shown
 
@@ -149,29 +137,28 @@ class Page:
         x0 = self.x(np.maximum(piece.onset[note], self.edges[system]), system)
         x1 = self.x(np.minimum((piece.onset + piece.duration)[note], self.edges[system + 1]), system)
         x1 = x0 + np.maximum(x1 - x0 - 0.015, 0.02)  # a gap, so that a key struck again is seen
-        self.along(piece.pitch[note], system, x0, x1, colors=colours[note], zorder=3)
+        self.along(piece.pitch[note], system, x0, x1, colours[note])
 
     def strip(self, names: list[str]) -> None:
         """Draw the rows of the drums, from below, with their names."""
         for s in np.flatnonzero(np.broadcast_to(self.rows, self.low.shape)):
             y = self.foot[s] - ROW * np.arange(len(names) + 1)
-            self.axes.hlines(y, LEFT, self.x(self.edges[s + 1], s), colors="#e1e4e9", linewidth=0.7)
+            self.canvas.level(y, LEFT, self.x(self.edges[s + 1], s), 0.7, "#e1e4e9")
             for name, middle in zip(names, y - ROW / 2, strict=False):
-                self.text(LEFT - 0.06, middle, name, 7, ha="right", va="center_baseline")
+                self.canvas.label(LEFT - 0.06, middle, name, 7)
 
     def strokes(self, piece: Piece, row: np.ndarray, colours: np.ndarray) -> None:
         """Draw notes of drums, each in its `row` (N,): all alike, since their lengths mean nothing."""
         system = self.system(piece.onset)
         x, y = self.x(piece.onset, system), self.foot[system] - ROW * (row + 0.5)
-        self.axes.hlines(y, x, x + STROKE, linewidth=0.8 * 72 * ROW, capstyle="butt", colors=colours, zorder=3)
+        self.canvas.level(y, x, x + STROKE, 0.8 * ROW * POINTS, colours)
 
-    def swatch(self, name: str, colour: np.ndarray, x: float, y: float, room: float = np.inf) -> None:
+    def swatch(self, name: str, colour: Colours, x: float, y: float, room: float = np.inf) -> None:
         """Write a name beside its colour, both within `room` inches."""
-        self.axes.hlines(y, x, x + 0.16, colors=[colour], linewidth=12)
-        self.text(x + 0.26, y, name, 10.5, room - 0.35)
+        self.canvas.level(y, x, x + 0.16, 12, colour)
+        self.canvas.text(x + 0.26, y, name, 10.5, room - 0.35)
 
     def shade(self, begin: int, end: int) -> None:
-        """Colour the ground under what is between two ticks."""
+        """Colour the ground under the notes between two ticks, which are drawn after it."""
         left, right = (self.x(np.clip(tick, self.edges[:-1], self.edges[1:]), self.systems) for tick in (begin, end))
-        middle, height = (self.top + self.foot) / 2, self.foot - self.top
-        self.axes.barh(middle, right - left, height, left=left, color=SHADE, linewidth=0, zorder=2.5)  # under the notes
+        self.canvas.glaze(left, self.top, right, self.foot, SHADE)

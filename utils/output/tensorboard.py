@@ -43,7 +43,7 @@ def message_of(path: Path) -> dict:
     if path.suffix == ".wav":
         return {"audio": {"encoded_audio_string": data, "content_type": "audio/wav"}}
     width, height = struct.unpack(">II", data[16:24])
-    return {"image": {"width": width, "height": height, "colorspace": 4, "encoded_image_string": data}}  # 4: RGBA
+    return {"image": {"width": width, "height": height, "colorspace": 3, "encoded_image_string": data}}  # 3: RGB
 
 
 class Board:

@@ -1,0 +1,129 @@
+"""A picture of nothing but level and upright lines and words, painted in NumPy and written as PNG. matplotlib can do
+more, but to import it takes longer than all of this.
+
+Lengths are in inches from the upper left corner, widths of lines and sizes of letters in points. Shapes: N lines, H x W
+pixels.
+"""
+
+import functools
+import importlib.util
+import itertools
+import struct
+import zlib
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageDraw, ImageFont
+
+DPI, POINTS = 150, 72  # pixels and points of an inch
+POINT = DPI / POINTS  # pixels
+TEXT, TITLE = "#5f6672", "#1d2129"  # colours of words
+MIDDLE, CAPITAL = 0.26, 0.38  # where a line of words is, below the middle of 'lp' or of 'l', in sizes of its letters
+GREYS = 15  # of the edges of letters, which make them smooth
+LEVEL = 3  # of compression, of 9: the next takes twice as long to save a third
+Places, Colours = np.ndarray | float, np.ndarray | str
+
+
+def rgb(colours: Colours) -> np.ndarray:
+    """(..., 3) bytes of '#rrggbb', or of numbers from 0 to 1."""
+    if isinstance(colours, str):
+        return np.frombuffer(bytes.fromhex(colours[1:]), np.uint8)
+    return np.rint(255 * colours).astype(np.uint8)
+
+
+@functools.cache
+def font(size: float, bold: bool) -> ImageFont.FreeTypeFont:
+    """DejaVu Sans, which comes with matplotlib; that is not imported for it."""
+    folder = Path(importlib.util.find_spec("matplotlib").origin).with_name("mpl-data") / "fonts" / "ttf"
+    file = folder / ("DejaVuSans-Bold.ttf" if bold else "DejaVuSans.ttf")
+    return ImageFont.truetype(file, size * POINT, layout_engine=ImageFont.Layout.BASIC)
+
+
+def edges(places: Places) -> np.ndarray:
+    """The edges between pixels that are the nearest to some places."""
+    return np.rint(np.multiply(places, DPI)).astype(int)
+
+
+def sides(middle: Places, width: float) -> tuple[np.ndarray, np.ndarray]:
+    """The edges between which lines lie. Those of one width have the same number of pixels."""
+    wide = max(round(width * POINT), 1)
+    first = np.rint(np.multiply(middle, DPI) - wide / 2).astype(int)
+    return first, first + wide
+
+
+def chunk(kind: bytes, content: bytes) -> bytes:
+    """Of a PNG file."""
+    return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
+
+
+class Canvas:
+    """A white page of at most 256 colours, so that a pixel is a byte: the number of its colour. Colours are given as
+    '#rrggbb', or as numbers from 0 to 1, (3,) or (N, 3)."""
+
+    def __init__(self, width: float, height: float):
+        self.pixels = np.zeros((edges(height), edges(width)), np.uint8)
+        self.palette = {(255, 255, 255): 0}  # bytes of red, green and blue -> number
+
+    def numbers(self, colours: np.ndarray) -> np.ndarray:
+        """(...) of colours (..., 3), bytes."""
+        flat = [self.palette.setdefault(tuple(c), len(self.palette)) for c in colours.reshape(-1, 3).tolist()]
+        return np.array(flat, np.uint8).reshape(colours.shape[:-1])
+
+    def level(self, y: Places, x0: Places, x1: Places, width: float, colours: Colours) -> None:
+        """Draw level lines."""
+        self.fill(*sides(y, width), edges(x0), edges(x1), colours)
+
+    def upright(self, x: Places, y0: Places, y1: Places, width: float, colours: Colours) -> None:
+        """Draw upright lines."""
+        self.fill(edges(y0), edges(y1), *sides(x, width), colours)
+
+    def fill(self, y0: Places, y1: Places, x0: Places, x1: Places, colours: Colours) -> None:
+        """Fill boxes between edges of pixels, numbers or (N,)."""
+        boxes = np.broadcast_arrays(*np.atleast_1d(y0, y1, x0, x1, self.numbers(rgb(colours))))
+        for top, bottom, left, right, number in zip(*(box.tolist() for box in boxes), strict=True):
+            self.pixels[top:bottom, left:right] = number
+
+    def glaze(self, x0: Places, y0: Places, x1: Places, y1: Places, colour: str) -> None:
+        """Colour all that is drawn so far in some boxes, as with ink that one can see through."""
+        known = np.array(list(self.palette), np.uint16)
+        for top, bottom, left, right in zip(*map(edges, (y0, y1, x0, x1)), strict=True):
+            area = self.pixels[top:bottom, left:right]
+            used = np.flatnonzero(np.bincount(area.ravel()))
+            table = np.zeros(len(known), np.uint8)
+            table[used] = self.numbers(known[used] * rgb(colour) // 255)
+            area[:] = table[area]
+
+    def text(self, x: float, y: float, words: str, size: float, room: float = np.inf, title: bool = False) -> None:
+        """Write `words` from x on, with y in their middle, in letters of `size` points, smaller if they would be wider
+        than `room`."""
+        while room < np.inf and font(size, title).getlength(words) > room * DPI and size > 1:
+            size *= 0.95  # step by step: widths of letters are whole pixels
+        self.write(x, y + MIDDLE * size / POINTS, words, "ls", font(size, title), TITLE if title else TEXT)
+
+    def label(self, x: float, y: float, words: str, size: float) -> None:
+        """Write `words` that end at x, with y in the middle of their capital letters."""
+        self.write(x, y + CAPITAL * size / POINTS, words, "rs", font(size, False), TEXT)
+
+    def write(self, x: float, y: float, words: str, anchor: str, letters: ImageFont.FreeTypeFont, colour: str) -> None:
+        """Write words on a line at y. What is beyond the page is cut off."""
+        left, top, right, bottom = map(round, letters.getbbox(words, anchor=anchor))
+        image = Image.new("L", (max(right - left, 1), max(bottom - top, 1)))
+        ImageDraw.Draw(image).text((-left, -top), words, 255, letters, anchor)
+        left, top = max(edges(x) + left, 0), max(edges(y) + top, 0)
+        area = self.pixels[top : top + image.height, left : left + image.width]
+        greys = np.rint(np.asarray(image)[: len(area), : area.shape[1]] / 255 * GREYS).astype(int)
+        shares = np.arange(GREYS + 1)[:, None] / GREYS
+        table = self.numbers(np.rint(255 - shares * (255 - rgb(colour))).astype(np.uint8))
+        np.copyto(area, table[greys], where=greys > 0)
+
+    def png(self) -> bytes:
+        """The page as a PNG file (PNG specification, second edition). Most rows of pixels are as the ones above, so of
+        each it says what differs ('Up', section 6.3)."""
+        height, width = self.pixels.shape
+        rows = np.full((height, 1 + width), 2, np.uint8)  # 2: 'Up'
+        rows[0, 1:] = self.pixels[0]
+        np.subtract(self.pixels[1:], self.pixels[:-1], out=rows[1:, 1:])
+        head = chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, 8, 3, 0, 0, 0))  # 8 bits, of a palette
+        palette = chunk(b"PLTE", bytes(itertools.chain(*self.palette)))
+        body = chunk(b"IDAT", zlib.compress(rows, LEVEL))
+        return b"\x89PNG\r\n\x1a\n" + head + palette + body + chunk(b"IEND", b"")

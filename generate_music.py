@@ -14,7 +14,7 @@ from utils import checkpoint, compose, control, ensemble, files, instruments, mi
 from utils.compose import Wanted
 from utils.errors import UserError
 from utils.measure import copying
-from utils.output.beside import Beside, about
+from utils.output import beside
 from utils.stepper import Stepper
 
 # ---- the music
@@ -27,7 +27,7 @@ COUNT = 1  # pieces to write, the likeliest first; they are made side by side, s
 OPENING = "random"  # random: a passage of the training music sets the scene; none: from silence
 STYLE = ""  # sub-folder of the training music to play like, or several: haydn:0.7,bach:0.3 ('': that of the opening)
 INCLUDE_OPENING = False  # let that passage stand before the new music
-FORM_OF = "opening"  # whose bars come again as its do: opening, the piece of that passage; none; or a MIDI file
+FORM_OF = ""  # MIDI file whose bars come again as those of the music shall ('': the passage's piece; none: as it comes)
 METRE = ""  # metre of the music, such as 3/4 or 6/8 ('': that of the passage)
 # ---- in which key
 KEY = ""  # key of the music, such as D minor or Eb ('': that of the passage; none: whatever comes)
@@ -66,8 +66,6 @@ def main(args) -> None:
     programs = instruments.programs(args.instrument)
     tempo = theory.microseconds(args.tempo)
     files.sweep(args.out)
-    problems: list[str] = []
-    beside = Beside(args, problems.append, ahead=True)
     args.weights = checkpoint.to_play(args.weights)
     weights = checkpoint.load(args.weights)
     how = sampler.Sampling(args.temperature, args.top_p, args.seed)
@@ -91,11 +89,11 @@ def main(args) -> None:
         least_events=args.least_events,
         most_events=args.most_events,
     )
-    made, paths = compose.likeliest_first(compose.new_pieces(Stepper(weights), begun, how, wanted)), []
+    made, paths, problems = compose.likeliest_first(compose.new_pieces(Stepper(weights), begun, how, wanted)), [], []
     for one in made:
         one.piece.tempos = [(0, tempo)]
         path = midi.save_new(one.piece, args.out, Path(args.weights).name.removesuffix(".weights.h5"))
-        also = beside.write(path, one.piece, about(args, how.seed))
+        also = beside.write_beside(path, one.piece, args, beside.about(args, how.seed), warn=problems.append)
         after = f", after a passage of {one.after}" if one.after else ""
         print(f"Wrote {path}: {len(one.piece)} notes, {one.told()}, seed {how.seed}{after}{also}")
         paths.append(path)

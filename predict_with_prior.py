@@ -28,7 +28,7 @@ from utils import (
 from utils.compose import Wanted
 from utils.errors import UserError
 from utils.measure import copying
-from utils.output.beside import Beside, about
+from utils.output import beside
 from utils.stepper import Stepper
 
 # ---- the fragment
@@ -50,7 +50,7 @@ NOTES = 700  # new notes, unless BARS or SECONDS says how much is to come
 BARS = 0  # new bars, of which the last brings the piece to an end (0: as NOTES says)
 SECONDS = 0.0  # instead of BARS: about how long the new music shall play, in whole bars
 ENDING = True  # bring so many bars or seconds of music to an end; otherwise it is cut off
-FORM_OF = ""  # MIDI file whose form the whole shall have: what comes again there comes again here ('': whatever comes)
+FORM_OF = ""  # MIDI file whose bars come again as those of fragment and new music shall ('': as it comes)
 STYLE = ""  # sub-folder of the training music to go on like, or several: haydn:0.7,bach:0.3 ('': what it sounds like)
 COUNT = 1  # different continuations to write; they are made side by side
 # ---- in which key
@@ -80,8 +80,6 @@ def main(args) -> None:
     compose.check_length(args, least_notes=1)
     whole, programs = midi.read(args.prior), instruments.programs(args.instrument)
     files.sweep(args.out)
-    problems: list[str] = []
-    beside = Beside(args, problems.append, ahead=True)
     args.weights = checkpoint.to_play(args.weights)
     weights = checkpoint.load(args.weights)
     whole, counted = fragment.counted(weights.vocabulary, whole, args.prior)
@@ -111,10 +109,10 @@ def main(args) -> None:
         made, before = compose.continuations(network, prior, how, wanted, args.count)
     for remark in [*counted, *sounds_like, *remarks]:
         print(remark)
-    made, paths = compose.likeliest_first(made), []
+    made, paths, problems = compose.likeliest_first(made), [], []
     for one in made:
         path = midi.save_new(one.piece, args.out, f"{Path(args.prior).stem}-{'completed' if given else 'continued'}")
-        also = beside.write(path, one.piece, about(args, how.seed), before)
+        also = beside.write_beside(path, one.piece, args, beside.about(args, how.seed), before, problems.append)
         print(
             f"Wrote {path}: {len(before)} notes of {args.prior} and {len(one.piece) - len(before)} new ones, "
             f"{one.told()}, seed {how.seed}{also}"

@@ -99,7 +99,7 @@ def test_openings_have_the_form_of_their_pieces(weights: Path):
     vocabulary = checkpoint.load(weights).vocabulary
     (passage,) = dataset.passages([source], vocabulary, 4, 1, 1)
     assert passage["form"] == [0, 0, 2]
-    assert control.formed([passage], "opening", vocabulary) == [passage]
+    assert control.formed([passage], "", vocabulary) == [passage]
     assert control.formed([passage], "none", vocabulary)[0]["form"] == []
 
 

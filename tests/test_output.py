@@ -80,25 +80,6 @@ def test_what_cannot_be_finished_leaves_no_file(tmp_path: Path, monkeypatch, end
     assert f"a{ending} was not written" in warning and "No space left on device" in warning
 
 
-def test_a_process_that_is_ended_costs_the_sound_alone(tmp_path: Path):
-    code = (
-        "import os, time; from pathlib import Path; from types import SimpleNamespace\n"
-        "from tests.conftest import random_piece; from utils.output import beside, sound\n"
-        "os.cpu_count, here = lambda: 2, os.getpid()\n"
-        "sound.write = lambda *_: os.getpid() == here or os._exit(1)\n"
-        "if __name__ == '__main__':\n"
-        "    both = SimpleNamespace(wav=True, picture=True, notation=False, soundfont='')\n"
-        "    helped = beside.Beside(both, print, ahead=True)\n"
-        "    while not helped.has_help(): time.sleep(0.01)\n"
-        "    for name in 'ab': print(helped.write(Path(f'{name}.mid'), random_piece(1), 'about'))\n"
-    )
-    (tmp_path / "written.py").write_text(code)
-    result = run(tmp_path / "written.py", cwd=tmp_path)
-    said = ["a.wav was not written: its process was ended, perhaps for want of memory", "; also .png"]
-    assert result.stdout.splitlines() == [*said, "; also .wav, .png"], result.stderr
-    assert sorted(path.name for path in tmp_path.glob("*.png")) == ["a.png", "b.png"]
-
-
 # ---- sound ----
 
 

@@ -1,15 +1,10 @@
 """Work in processes of their own: a parser that crashes takes only its process with it."""
 
-import contextlib
 import os
 import signal
 import sys
-import threading
 from collections.abc import Callable, Iterator, Sequence
-from typing import TYPE_CHECKING, TypeVar
-
-if TYPE_CHECKING:
-    from multiprocessing.connection import Connection
+from typing import TypeVar
 
 CHUNK = 16  # items that a process takes at once
 MOST_PROCESSES = 61  # Windows can wait for no more
@@ -17,33 +12,6 @@ MOST_PROCESSES = 61  # Windows can wait for no more
 THREADED = ("keras", "gradio")
 CRASHED = "it is so damaged that its reader crashed"
 Item, Result = TypeVar("Item"), TypeVar("Result")
-
-
-def end_with_parent() -> None:
-    """End this process, whatever it does, as soon as the main process is no more, however that ended."""
-    from multiprocessing import connection, parent_process
-
-    connection.wait([parent_process().sentinel])
-    os._exit(1)
-
-
-def serve(work: Callable, pipe: "Connection") -> None:
-    """What a worker does: take the arguments of a job, answer with what came of it or went wrong, and so on."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the workers too, but the main process ends them
-    threading.Thread(target=end_with_parent, daemon=True).start()
-    with contextlib.suppress(EOFError, OSError):  # the main process is no more
-        while True:
-            job = pipe.recv()
-            try:
-                outcome = work(*job)
-            except Exception as error:  # whatever it is, the main process tells the user
-                outcome = error
-            pipe.send(outcome)
-
-
-def has_threads() -> bool:
-    """Whether this program has threads that a fork might wait for."""
-    return any(name in sys.modules for name in THREADED)
 
 
 def each(
@@ -56,7 +24,7 @@ def each(
     from concurrent.futures.process import BrokenProcessPool
 
     done, start = 0, None  # as is usual
-    if has_threads():
+    if any(name in sys.modules for name in THREADED):
         start = "forkserver" if "forkserver" in multiprocessing.get_all_start_methods() else "spawn"
     context = multiprocessing.get_context(start)
     if start == "forkserver":

@@ -102,9 +102,9 @@ def suited(weights: Checkpoint, key: Tonality | None, metre: Metre | None, openi
 
 
 def formed(begun: list[dict], form_of: str, vocabulary: Vocabulary) -> list[dict]:
-    """The openings `begun` with the form that a setting `form_of` asks for: 'opening', the one of their own pieces;
-    'none'; or that of a MIDI file. Raises UserError where the network cannot be told of a form."""
-    if form_of == "opening":
+    """The openings `begun` with the form that a setting `form_of` asks for: '', the one of their own pieces; 'none'; or
+    that of a MIDI file. Raises UserError where the network cannot be told of a form."""
+    if not form_of:
         return begun
     shape = [] if form_of == "none" else form_of_file(form_of, vocabulary)
     return [{**one, "form": shape} for one in begun]

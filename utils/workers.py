@@ -1,15 +1,18 @@
 """Work in processes of their own: what crashes, hangs or takes all memory costs no more than the job in hand."""
 
+import contextlib
 import multiprocessing
+import os
+import signal
+import threading
 import time
 from collections.abc import Callable, Iterator
-from multiprocessing.connection import wait
+from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import psutil
 
-from utils.apart import serve
 from utils.errors import UserError
 
 LOOK = 0.05  # seconds between two looks at what the workers use
@@ -21,6 +24,26 @@ class Limit(NamedTuple):
 
     seconds: float  # of a processor's time: how busy the machine is makes no difference
     megabytes: float
+
+
+def end_with_parent() -> None:
+    """End this process, whatever it does, as soon as the main process is no more, however that ended."""
+    wait([multiprocessing.parent_process().sentinel])
+    os._exit(1)
+
+
+def serve(work: Callable, pipe: Connection) -> None:
+    """What a worker does: take the arguments of a job, answer with what came of it or went wrong, and so on."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the workers too, but the main process ends them
+    threading.Thread(target=end_with_parent, daemon=True).start()
+    with contextlib.suppress(EOFError, OSError):  # the main process is no more
+        while True:
+            job = pipe.recv()
+            try:
+                outcome = work(*job)
+            except Exception as error:  # whatever it is, the main process tells the user
+                outcome = error
+            pipe.send(outcome)
 
 
 class Worker:

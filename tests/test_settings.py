@@ -48,19 +48,7 @@ def test_help_names_every_constant_with_its_comment(script: str):
         assert default is None or isinstance(default, (tuple, bool)) or f"[{default}]" in text or default == ""
 
 
-NAMES_OF_PATHS = (
-    "_DIR",
-    "OUT",
-    "LOGS",
-    "WEIGHTS",
-    "START_FROM",
-    "PRIOR",
-    "SOUNDFONT",
-    "PICTURE",
-    "SOURCE",
-    "JSON",
-    "FORM_OF",
-)
+NAMES_OF_PATHS = ("_DIR", "OUT", "LOGS", "WEIGHTS", "_FROM", "_OF", "PRIOR", "SOUNDFONT", "PICTURE", "SOURCE", "JSON")
 
 
 def test_all_scripts_of_the_root_are_tested():

@@ -1,4 +1,4 @@
-"""A picture of nothing but level and upright lines and words, painted in NumPy and written as PNG. matplotlib can do
+"""A picture of nothing but level and upright lines and words, painted in NumPy. matplotlib can do
 more, but to import it takes longer than all of this.
 
 Lengths are in inches from the upper left corner, widths of lines and sizes of letters in points. Shapes: N lines, H x W
@@ -7,9 +7,8 @@ pixels.
 
 import functools
 import importlib.util
+import io
 import itertools
-import struct
-import zlib
 from pathlib import Path
 
 import numpy as np
@@ -49,11 +48,6 @@ def sides(middle: Places, width: float) -> tuple[np.ndarray, np.ndarray]:
     wide = max(round(width * POINT), 1)
     first = np.rint(np.multiply(middle, DPI) - wide / 2).astype(int)
     return first, first + wide
-
-
-def chunk(kind: bytes, content: bytes) -> bytes:
-    """Of a PNG file."""
-    return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
 
 
 class Canvas:
@@ -117,13 +111,8 @@ class Canvas:
         np.copyto(area, table[greys], where=greys > 0)
 
     def png(self) -> bytes:
-        """The page as a PNG file (PNG specification, second edition). Most rows of pixels are as the ones above, so of
-        each it says what differs ('Up', section 6.3)."""
-        height, width = self.pixels.shape
-        rows = np.full((height, 1 + width), 2, np.uint8)  # 2: 'Up'
-        rows[0, 1:] = self.pixels[0]
-        np.subtract(self.pixels[1:], self.pixels[:-1], out=rows[1:, 1:])
-        head = chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, 8, 3, 0, 0, 0))  # 8 bits, of a palette
-        palette = chunk(b"PLTE", bytes(itertools.chain(*self.palette)))
-        body = chunk(b"IDAT", zlib.compress(rows, LEVEL))
-        return b"\x89PNG\r\n\x1a\n" + head + palette + body + chunk(b"IEND", b"")
+        """The page as a PNG file."""
+        image, file = Image.fromarray(self.pixels), io.BytesIO()
+        image.putpalette(bytes(itertools.chain(*self.palette)))
+        image.save(file, "PNG", compress_level=LEVEL)
+        return file.getvalue()

@@ -28,12 +28,15 @@ LONGEST = (
     "test_readme.py",
     "test_app.py",
     "test_devices.py",
-    "test_experiments.py",
     "test_scripts.py",
+    "test_experiments.py",
+    "test_evaluate.py",
     "test_styles.py",
     "test_network.py",
-    "test_evaluate.py",
+    "test_transfer.py",
     "test_notebook.py",
+    "test_metre.py",
+    "test_output.py",
 )
 TINY = "--units 16 --embedding 8 --hidden 16 --surroundings 4 --sequence-length 16 --batch-size 4 --transpose 2".split()
 TINY += ["--logs", ""]

@@ -15,7 +15,8 @@ from utils import checkpoint, devices
 from utils.errors import UserError
 
 # Compiled without optimization, which takes longer than these tests compute.
-QUICK = "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true"
+QUICK = "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true "
+QUICK += "--xla_cpu_use_fusion_emitters=false"
 
 
 def resumed(weights: Path, folder: Path, music: Path, processes: int = 1, each: int = 1) -> tuple[Path, list[str]]:

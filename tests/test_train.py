@@ -12,6 +12,7 @@ import subprocess
 import sys
 import time
 import wave
+from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
 from types import SimpleNamespace
@@ -19,7 +20,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 from conftest import ROOT, TINY, call, make_piece, one_line_error, random_piece, run, save
-from traced import learn
+from traced import learn, optimize_graphs
 
 import train
 from utils import checkpoint, network, settings
@@ -59,8 +60,16 @@ def test_what_a_run_leaves_behind(weights: Path, music: Path):
             assert sum(shares) == pytest.approx(float(row[part]), rel=1e-3)
 
 
+@pytest.fixture
+def as_scripts() -> Iterator[None]:
+    """Training computes as in a process of its own, to the last digit."""
+    optimize_graphs(True)
+    yield
+    optimize_graphs(False)
+
+
 @pytest.mark.parametrize("more", [[], ["--chords", "class", "--heads", "parallel", "--layers", 2, "--dropout", 0.2]])
-def test_in_two_parts_the_weights_are_the_same(music: Path, weights: Path, tmp_path: Path, more: list):
+def test_in_two_parts_the_weights_are_the_same(music: Path, weights: Path, tmp_path: Path, as_scripts, more: list):
     common = ["--midi-dir", music, *more]
     if more:
         learn(*common, "--weights", tmp_path / "a.weights.h5", "--epochs", 2)
@@ -163,13 +172,17 @@ def test_ctrl_c_ends_cleanly_and_keeps_what_was_learnt(music: Path, tmp_path: Pa
     assert checkpoint.load(path).about["history"]
 
 
+def one_piece(folder: Path) -> list:
+    """Flags for training on a piece of three notes with windows that are longer."""
+    save(make_piece([(0, 60, 480), (480, 62, 480), (960, 64, 480)]), folder / "midi" / "one.mid")
+    return ["--midi-dir", folder / "midi", "--sequence-length", 500]
+
+
 def test_a_score_that_is_not_finite_stops_before_anything_is_written(tmp_path: Path):
     """One update an epoch: the loss is measured before the weights go wrong."""
-    save(make_piece([(0, 60, 480), (480, 62, 480)]), tmp_path / "midi" / "one.mid")
     path = tmp_path / "a.weights.h5"
-    flags = ["--midi-dir", tmp_path / "midi", "--weights", path, "--learning-rate", 1e38, "--warm-up", 0]
     with pytest.raises(UserError, match="no longer a finite number"):
-        learn(*flags)
+        learn(*one_piece(tmp_path), "--weights", path, "--learning-rate", 1e38, "--warm-up", 0)
     assert not path.exists() and not (tmp_path / "a.last.weights.h5").exists()
 
 
@@ -222,9 +235,8 @@ def test_the_time_limit_is_kept(music: Path, tmp_path: Path):
 
 
 def test_one_piece_and_windows_longer_than_it(tmp_path: Path, capsys):
-    save(make_piece([(0, 60, 480), (480, 62, 480), (960, 64, 480)]), tmp_path / "midi" / "one.mid")
     path = tmp_path / "a.weights.h5"
-    learn("--midi-dir", tmp_path / "midi", "--weights", path, "--epochs", 2, "--sequence-length", 500)
+    learn(*one_piece(tmp_path), "--weights", path, "--epochs", 2)
     assert "only one piece" in capsys.readouterr().out
     result = call("generate_music.py", "--weights", path, "--out", tmp_path / "out", "--notes", 20)
     assert result.returncode == 0, result.stderr

@@ -3,7 +3,7 @@
 import json
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from unittest.mock import patch
 
@@ -15,8 +15,22 @@ from utils import network, settings
 from utils.heads import Shape
 from utils.vocabulary import Vocabulary
 
+ON_TENSORFLOW = keras.backend.backend() == "tensorflow"
+if ON_TENSORFLOW:
+    import tensorflow as tf
+
 build, compile_trainer = network.build, network.compile_trainer  # the real ones
 compiled: dict[tuple, tuple[keras.Model, keras.Model]] = {}  # by all that they were made from
+
+
+def optimize_graphs(wanted: bool) -> None:
+    """Whether TensorFlow optimizes its graphs in this process: it takes longer than a small run computes, and changes
+    last digits."""
+    if ON_TENSORFLOW:
+        tf.config.optimizer.set_experimental_options({"disable_meta_optimizer": not wanted})
+
+
+optimize_graphs(False)
 
 
 def assign(kept: list[keras.Variable], new: list[keras.Variable]) -> None:
@@ -53,7 +67,9 @@ def compile_once(trainer: keras.Model, streams: tuple[str, ...], optimizer: kera
 @contextmanager
 def traced_once() -> Iterator[None]:
     """Within it train.py uses what was compiled for an earlier run of a network of the same form."""
-    with patch.multiple(network, build=build_once, compile_trainer=compile_once):
+    # TensorFlow's own seed, from which Keras draws nothing: whoever sets it throws away what is compiled.
+    seed = patch.object(tf.random, "set_seed") if ON_TENSORFLOW else nullcontext()
+    with seed, patch.multiple(network, build=build_once, compile_trainer=compile_once):
         yield
 
 

@@ -25,15 +25,16 @@ from utils.errors import UserError
 BACKEND = os.environ.setdefault("KERAS_BACKEND", next(filter(find_spec, ("tensorflow", "jax", "torch")), "tensorflow"))
 if not find_spec(BACKEND):
     raise UserError(f"There is no {BACKEND} to train with: pip install -r requirements.txt or -r requirements-jax.txt.")
+TOGETHER = bool(os.environ.get("KERAS_DISTRIBUTION_JOB_ADDRESSES"))  # with other processes
+if TOGETHER and BACKEND != "jax":
+    raise UserError("Only with JAX do several machines train together: set KERAS_BACKEND=jax in each of them.")
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # its warnings, at this level or below, say nothing to a user
 
 # TensorFlow's notices on start, which no setting of its own turns off, would bury what train.py says.
 with files.nothing_on_stderr():
     import keras
 
-    if os.environ.get("KERAS_DISTRIBUTION_JOB_ADDRESSES"):
-        if BACKEND != "jax":
-            raise UserError("Only with JAX do several machines train together: set KERAS_BACKEND=jax in each of them.")
+    if TOGETHER:
         keras.distribution.initialize()  # before anything looks at the devices
     if BACKEND == "torch":  # of whose devices Keras has no list
         import torch

@@ -17,7 +17,7 @@ from utils.events import END_STREAM, derived
 from utils.parts import MIDDLE_C, NOBODY, SILENT, SOUNDING
 from utils.recall import LONGEST_STREAK, NOTHING, REMEMBERED, STREAKS, contexts
 from utils.theory import KEYS
-from utils.vocabulary import Axis, Block, Vocabulary, counted, length
+from utils.vocabulary import Axis, Vocabulary, counted, length
 
 Array = Any  # of NumPy, or a tensor of Keras
 Axes = tuple[Axis, ...]  # what stands along each axis of a weight
@@ -41,7 +41,6 @@ LOG2 = np.log2(np.maximum(np.arange(LONGEST_STREAK + REMEMBERED + 2), 1)).astype
 HEARD = (len(FADING) - 1) * (12 + 2 * NEAR + 1) + 1 + PROFILES.shape[1]
 # By what traces that fade are multiplied when they are read: that of a key struck at each sixteenth grows to about 1.
 SCALES = np.array([[1 - by_event * by_beat**0.25] for by_event, by_beat in FADING[:-1]], np.float32)  # (F - 1, 1)
-
 
 HEADS = ("chained", "parallel", "regression")  # what the heads see of each other's choices, and what they predict
 
@@ -137,8 +136,8 @@ def log_softmax(xp: ModuleType, logits: Array) -> Array:
 
 
 def confidence(xp: ModuleType, recalled: dict[str, Array]) -> Array:
-    """(..., CONFIDENCE) for how long each context has been right, and how many times over that is the distance at which
-    it repeats, both as logarithms: real repetition ends, and this is how one can know when."""
+    """(..., CONFIDENCE) for how long each context but the form has been right, and how many times over that is the
+    distance at which it repeats, both as logarithms: real repetition ends, and this is how one can know when."""
     streak, back = recalled["streak"][..., :STREAKS], xp.maximum(recalled["back"][..., :STREAKS], 1)
     logs = xp.take(LOG2, xp.concatenate([streak + 1, streak + back, back], axis=-1), axis=0)
     right, rounds = logs[..., :STREAKS], logs[..., STREAKS : 2 * STREAKS] - logs[..., 2 * STREAKS :]
@@ -164,11 +163,6 @@ def along(xp: ModuleType, values: Array, index: Array) -> Array:
     return values[np.arange(len(index))[:, None], index] if xp is np else xp.take_along_axis(values, index, axis=-1)
 
 
-def contexts_of(of: str, vocabulary: Vocabulary) -> Block:
-    """A place for each context of the match model."""
-    return counted(of, contexts(vocabulary), "same")
-
-
 class Head:
     """The head of a stream: a hidden layer, and from it one logit for each class and the trust in each recalled event,
     which its class gains."""
@@ -178,7 +172,7 @@ class Head:
         self.sees, self.classes = tuple(shape.sees[stream]), vocabulary.size(stream)
         self.compared = [name for name in self.sees if name in vocabulary.recalled]  # with what is recalled
         # Dense layers above the hidden one, and the numbers that each gives.
-        trust = contexts_of("trust", vocabulary)
+        trust = counted("trust", contexts(vocabulary), "same")
         self.outputs = {f"head_{stream}": vocabulary.choices(stream), f"trust_{stream}": (trust,)}
         self.needed: dict[str, slice] = {}  # those of them that NumPy needs, if not all
         # Weights beside theirs, all of which start at 0.
@@ -188,9 +182,11 @@ class Head:
         """Its part of `weights_of`."""
         hidden, vocabulary = (counted("hidden", self.shape.hidden),), self.vocabulary
         read = counted("output", self.shape.units), counted("heard", HEARD), counted("range", vocabulary.told_ranges)
-        read += (counted("confidence", CONFIDENCE),)
-        read += vocabulary.told_of_parts("sounding", SILENT / SOUNDING), *vocabulary.condition
-        read += contexts_of("agrees", vocabulary), *embedded(self.sees, self.shape)
+        read += counted("confidence", CONFIDENCE), vocabulary.told_of_parts("sounding", SILENT / SOUNDING)
+        read += vocabulary.condition + (
+            counted("agrees", contexts(vocabulary), "same"),
+            *embedded(self.sees, self.shape),
+        )
         dense = {name: [(hidden, numbers), (numbers,)] for name, numbers in self.outputs.items()}
         return {f"hidden_{self.stream}": [(read, hidden), (hidden,)], **dense, **self.own_weights}
 

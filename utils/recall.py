@@ -10,13 +10,14 @@ is told the form of the piece, it also hears what stood in the bar that comes ag
 Shapes: E events of all pieces, B pieces side by side, K contexts (repeats, then bars, then the form).
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from functools import reduce
 
 import numpy as np
 
 from utils.events import END_STREAM, FIRST_DRUM
+from utils.form import Place
 from utils.parts import Lines, Voices
 from utils.vocabulary import Vocabulary
 
@@ -115,26 +116,6 @@ class Viewpoint:
         return classes
 
 
-@dataclass
-class Place:
-    """Where events are that stand last, each in a piece or in one of its own; all (...)."""
-
-    onset: np.ndarray  # steps
-    line: np.ndarray  # steps from the beginning to the next bar line
-    again: np.ndarray  # (..., 2) how many steps ago what comes in its bar, and in the next, was heard before; 0: never
-
-    def by_form(self, search: Callable, onset_at: Callable) -> tuple[np.ndarray, np.ndarray]:
-        """(...) the index of the event that the form recalls after each, or NOTHING, and (...) how many steps ago it
-        stood: the next one in the bar that comes again, and where there is none, the first one in that which the next
-        bar repeats. `search` gives the index of the first event behind so many steps (...), or with a second argument
-        of True not before them; `onset_at` its onset, none of which is behind the last."""
-        here, after = self.again[..., 0], self.again[..., 1]
-        goes_on, begins = search(self.onset - here, False), search(self.line - after, True)
-        inside = (here > 0) & (onset_at(goes_on) + here < self.line)
-        at = np.where(inside, goes_on, np.where(after > 0, begins, NOTHING))
-        return at, np.where(inside, here, after)
-
-
 def come_true(recalled: dict[str, np.ndarray], event: dict[str, np.ndarray]) -> np.ndarray:
     """(..., K) whether the recalled classes (..., K) are those of the event (...) that came, as far as it counts."""
     same = [recalled[name] == event[name][..., None] for name in COMPARED if name in recalled]
@@ -178,7 +159,7 @@ class MatchModel:
         place = Place(onset, onset - classes["phase"] + bar, again * bar[:, None])
         at, self.ago = place.by_form(search, lambda at: onset[np.minimum(at, len(onset) - 1)])
         back = np.arange(1, len(onset) + 1) - at
-        self.back[:, -1] = np.where((at == NOTHING) | (back > REMEMBERED), 0, back)
+        self.back[:, -1] = np.where((self.ago == 0) | (back > REMEMBERED), 0, back)
         self.back = self.back[:, : self.viewpoint.contexts]
         self.streak = np.zeros(self.back.shape, np.uint8)
         index, right = np.arange(len(onset)), np.zeros(self.back.shape, bool)
@@ -273,7 +254,7 @@ class Past:
         last = onsets.shape[1] - 1
         at, ago = place.by_form(search, lambda at: onsets[rows, np.minimum(at, last)])
         back = last + 1 - at
-        return np.where((at == NOTHING) | (back > REMEMBERED), 0, back)[:, None], ago[:, None]
+        return np.where((ago == 0) | (back > REMEMBERED), 0, back)[:, None], ago[:, None]
 
     def longer_runs(self, events: np.ndarray) -> np.ndarray:
         """The `runs` with one more of the `events`."""

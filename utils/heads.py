@@ -41,7 +41,6 @@ LOG2 = np.log2(np.maximum(np.arange(LONGEST_STREAK + REMEMBERED + 2), 1)).astype
 HEARD = (len(FADING) - 1) * (12 + 2 * NEAR + 1) + 1 + PROFILES.shape[1]
 # By what traces that fade are multiplied when they are read: that of a key struck at each sixteenth grows to about 1.
 SCALES = np.array([[1 - by_event * by_beat**0.25] for by_event, by_beat in FADING[:-1]], np.float32)  # (F - 1, 1)
-
 HEADS = ("chained", "parallel", "regression")  # what the heads see of each other's choices, and what they predict
 
 
@@ -182,11 +181,9 @@ class Head:
         """Its part of `weights_of`."""
         hidden, vocabulary = (counted("hidden", self.shape.hidden),), self.vocabulary
         read = counted("output", self.shape.units), counted("heard", HEARD), counted("range", vocabulary.told_ranges)
+        agrees = counted("agrees", contexts(vocabulary), "same")
         read += counted("confidence", CONFIDENCE), vocabulary.told_of_parts("sounding", SILENT / SOUNDING)
-        read += vocabulary.condition + (
-            counted("agrees", contexts(vocabulary), "same"),
-            *embedded(self.sees, self.shape),
-        )
+        read += *vocabulary.condition, agrees, *embedded(self.sees, self.shape)
         dense = {name: [(hidden, numbers), (numbers,)] for name, numbers in self.outputs.items()}
         return {f"hidden_{self.stream}": [(read, hidden), (hidden,)], **dense, **self.own_weights}
 

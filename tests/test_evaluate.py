@@ -553,5 +553,5 @@ def test_the_legend_covers_no_line_and_the_diagram_shows_every_part(weights: Pat
     assert not legend.get_window_extent().overlaps(axes.get_window_extent())
     words = [text.get_text() for text in diagram.axes[0].texts]
     assert sum(text.startswith("LSTM 16") for text in words) == 2
-    for part in ("match model\n17 contexts", *(f"next {stream}, softmax" for stream in STREAMS)):
+    for part in ("match model\n18 contexts", *(f"next {stream}, softmax" for stream in STREAMS)):
         assert any(text.startswith(part) for text in words), part

@@ -79,7 +79,7 @@ def test_new_music_has_the_form_that_is_asked_for(weights: Path, monkeypatch):
     begun = [{**one, "form": asked} for one in compose.openings(kept, 4, 1, "none")]
     means = []
     for strength in (0, 50):
-        monkeypatch.setattr(control, "FORM_STRENGTH", strength)
+        monkeypatch.setattr(control, "FORM_STRENGTH", dict.fromkeys((LIKE_ANOTHER, SAME_AS_ANOTHER), strength))
         made = compose.new_pieces(stepper, begun, sampler.Sampling(seed=1), compose.Wanted(bars=6, ending=False))
         pieces = [events.from_piece(one.piece) for one in made]
         means.append(np.mean(sum([likeness_of(piece, asked) for piece in pieces], [])))

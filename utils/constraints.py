@@ -31,10 +31,8 @@ def forbid(logits: np.ndarray, forbidden: np.ndarray) -> np.ndarray:
     if not forbidden.any():
         return logits
     left = np.where(forbidden, -np.inf, logits)
-    lost = left.max(axis=1) == -np.inf
-    if lost.any():
-        left[lost] = logits[lost]
-    return left
+    lost = left.max(axis=1, keepdims=True) == -np.inf
+    return np.where(lost, logits, left) if lost.any() else left
 
 
 def forbidding(where: str, rule: Callable[[State, Classes], np.ndarray]) -> Constraint:

@@ -23,9 +23,9 @@ from utils.tonality import Tonality
 from utils.vocabulary import Vocabulary, nearest
 
 STRENGTH = 0.5  # see `Home.strength`: what the scripts have, too
-# Nats by which what the form of a piece wants is made likelier. Without them, bars that are to be the same as others
-# have two fifths of their notes in common, and with them four fifths (EXPERIMENTS.md, 'Form').
-FORM_STRENGTH = 1.5
+# Nats by which what the form of a piece wants is made likelier, by `form.kinds`. Without them, bars that are to be the
+# same as others have two fifths of their notes in common, and with them four fifths (EXPERIMENTS.md, 'Form').
+FORM_STRENGTH = {form.LIKE_ANOTHER: 1.0, form.SAME_AS_ANOTHER: 1.5}
 BEFORE = 1000  # notes that the network is told to have heard in the key: far more than its music is long
 RECENT = 1  # the trace, of heads.FADING, that holds a phrase: a note weighs half after 23 more
 # By so much of the recent notes another place of the scale must be better than home for the bias to be gone: two of the
@@ -126,17 +126,18 @@ def form_of_file(path: str, vocabulary: Vocabulary) -> np.ndarray:
 def comes_again(network: Stepper) -> Constraint:
     """Makes what the form recalls likelier by `FORM_STRENGTH` nats in bars that come again."""
     vocabulary = network.vocabulary
+    strength = np.array([FORM_STRENGTH.get(kind, 0) for kind in range(form.KINDS + 1)])
 
     def prefer(stream: str, logits: np.ndarray, state: State, chosen: Classes) -> np.ndarray:
         kind, recalled = chosen.get("form", state.last["form"]), state.past.recalled
-        again = (kind == form.LIKE_ANOTHER) | (kind == form.SAME_AS_ANOTHER)
-        if not again.any():
+        again = strength[kind]
+        if not again.any() or stream not in network.heads:  # there is nothing to choose from
             return logits
-        again &= network.heads[stream].head.agrees(np, recalled, chosen)[:, -1] > 0
+        again = again * (network.heads[stream].head.agrees(np, recalled, chosen)[:, -1] > 0)
         classes = np.arange(logits.shape[1])
         if stream == "note":
             stream, classes = "interval", vocabulary.interval(classes[None], chosen["origin"][:, None])
-        return logits + FORM_STRENGTH * (again[:, None] & (classes == recalled[stream][:, -1:]))
+        return logits + again[:, None] * (classes == recalled[stream][:, -1:])
 
     return prefer
 

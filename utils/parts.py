@@ -149,7 +149,7 @@ class Lines:
         """(E, RANGE) the mean, the lowest and the highest pitch of what the part of each event has played before it in
         its piece, in octaves from `origin` (E,); 0 where that is nothing, and for drums."""
         pitch, line = self.pitch[self.order].astype(np.int64), np.stack([self.part, self.begins])[:, self.order]
-        first = np.append(True, (np.diff(line) != 0).any(axis=0))
+        first = np.append(True, (np.diff(line) != 0).any(axis=0))[: len(pitch)]
         line = np.cumsum(first) - 1  # the number of each part of each piece
         count = np.arange(len(pitch)) - np.flatnonzero(first)[line]  # notes before
         total = np.cumsum(pitch) - pitch

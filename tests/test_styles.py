@@ -179,11 +179,11 @@ def test_the_openings_are_of_the_style_that_is_asked_for(weights: Path):
 
 def test_what_is_told_is_played(toy: Stepper, weights: Path):
     """From nothing, the style that is told is heard."""
-    begun = compose.openings(checkpoint.load(weights), 32, 1, "none")
-    high = {}
+    kept, high = checkpoint.load(weights), {}
     for name in toy.vocabulary.styles:
-        wanted = compose.Wanted(30, style=styles.named(toy.vocabulary, name))
-        made = compose.new_pieces(toy, begun, Sampling(seed=1), wanted)
+        style = styles.named(toy.vocabulary, name)
+        begun = compose.openings(kept, 32, 1, "none", style=style)
+        made = compose.new_pieces(toy, begun, Sampling(0.5, seed=1), compose.Wanted(30, style=style))
         high[name] = np.mean([np.mean(one.piece.pitch >= 84) for one in made])
     assert high["bells"] > high["tunes"] + 0.2
 

@@ -118,6 +118,8 @@ def test_forms_that_cannot_be_had_are_one_sentence(weights: Path, tmp_path: Path
     once = save(make_piece([(480 * i, 40 + i, 480) for i in range(40)]), tmp_path / "once.mid")
     flags = ("--weights", weights, "--bars", 4, "--out", tmp_path, *QUIET)
     assert f"No bar of {once} comes again" in one_line_error(run("generate_music.py", *flags, "--form-of", once))
+    around = run("predict_with_prior.py", *flags, "--form-of", once, "--fill", "2")
+    assert "--form-of is for what follows a fragment" in one_line_error(around)
     missing = one_line_error(run("generate_music.py", *flags, "--form-of", tmp_path / "no.mid"))
     assert "no.mid" in missing
     older = replace(checkpoint.load(weights).vocabulary, told_form=False)

@@ -23,7 +23,7 @@ from utils.source import read_apart
 NOTHING, UPLOADED = "nothing", "a MIDI file of mine"
 HEADING = "# Music generator\nNew music from a network that you trained, from nothing or from a fragment."
 WELCOME = "Your music will appear here."
-AS_BEFORE, AS_IT_COMES = ("each part its own", ""), ("as it comes", "")
+AS_BEFORE, OWN_KEY, ANY_KEY = ("each part its own", ""), ("its own", ""), ("as it comes", "none")
 # The fields of an order that a visitor enters as they are, and the parts of the page of the same names.
 CHOICES = ["mode", "keep", "fill", "unit", "notes", "bars", "count", "style", "key", "players", "instrument"]
 CHOICES += ["top_p", "tempo", "at_bar", "key_lock"]
@@ -94,8 +94,8 @@ class Page:
         self.count = gr.Slider(1, max(most.count, 2), 1, step=1, label="Pieces", visible=most.count > 1)
         about = "none: as in a passage of the training music, or as the fragment sounds; several are mixed"
         self.style = gr.Dropdown([], multiselect=True, label="Style", info=about, visible=False)
-        about = "a scale may be typed, such as D dorian; a fragment goes on in its own"
-        self.key = gr.Dropdown([AS_IT_COMES, *KEYS], value="", label="Key", info=about, allow_custom_value=True)
+        about = "a scale may be typed, such as D dorian; its own is that of the passage or the fragment"
+        self.key = gr.Dropdown([OWN_KEY, ANY_KEY, *KEYS], value="", label="Key", info=about, allow_custom_value=True)
         about = "none: as in a passage of the training music, or as in the fragment"
         self.players = gr.Dropdown([], multiselect=True, label="Parts", info=about, elem_id="players")
         self.instrument = gr.Dropdown([AS_BEFORE, *instruments.INSTRUMENTS], value="", label="Sound")

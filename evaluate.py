@@ -31,7 +31,7 @@ PICTURE = ""  # PNG file of the comparison ('': NAME.samples.png beside the weig
 PASSAGES = 100  # passages of the training music that they are compared with, at the most
 # ---- given parts
 KEEP = ""  # part that is kept of each held-out piece while the network writes the others, such as Soprano ('': none)
-PARTICLES = 128  # versions of each that are made side by side, as in predict_with_prior.py
+PARTICLES = 256  # versions of each that are made side by side, as in predict_with_prior.py
 
 
 def table(rows: dict[str, dict], columns: dict[str, str], *above: str) -> None:

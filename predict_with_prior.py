@@ -43,7 +43,7 @@ KEEP = ""  # parts that run on to its end, by name, with commas between them; af
 PARTS = ""  # who the others are, by name or instrument ('': those of the file, or who usually plays with those kept)
 FILL = ""  # bars that are to be new, such as 5-8 or 3,7-8; what stands before and after them stays
 REDO = ""  # the same, for a piece that was generated: these bars again
-PARTICLES = 128  # versions that are made side by side, of which the one that fits best is kept
+PARTICLES = 256  # versions that are made side by side, of which the one that fits best is kept
 # ---- the music
 WEIGHTS = "weights/music.weights.h5"  # file that train.py wrote
 NOTES = 700  # new notes, unless BARS or SECONDS says how much is to come

@@ -38,7 +38,7 @@ class Asked:
     seed: int = 1
     passages: int = 100
     keep: str = ""
-    particles: int = 128
+    particles: int = 256
 
     def sampling(self, usual: float) -> sampler.Sampling:
         """How notes are chosen; at the `usual` temperature unless another is asked for."""

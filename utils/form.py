@@ -56,9 +56,11 @@ def kinds(form: np.ndarray) -> np.ndarray:
 def at(form: np.ndarray, bar: np.ndarray) -> np.ndarray:
     """What a form (N,), or forms (B, N), say of the bars (...) or (B,) numbered from 0 on; UNTOLD of all that there are
     not."""
-    padded = np.pad(form, [*[(0, 0)] * (form.ndim - 1), (0, 1)], constant_values=UNTOLD)
-    bar = np.where((bar < 0) | (bar >= form.shape[-1]), -1, bar)
-    return padded[bar] if form.ndim == 1 else padded[np.arange(len(bar)), bar]
+    inside = (bar >= 0) & (bar < form.shape[-1])
+    if not inside.any():
+        return np.full(bar.shape, UNTOLD)
+    place = np.where(inside, bar, 0)
+    return np.where(inside, form[place] if form.ndim == 1 else form[np.arange(len(bar)), place], UNTOLD)
 
 
 def again(form: np.ndarray, bar: np.ndarray) -> np.ndarray:

@@ -244,6 +244,8 @@ class Past:
     def by_form(self, events: np.ndarray, order: np.ndarray, place: Place) -> tuple[np.ndarray, np.ndarray]:
         """(B, 1) how many of the `events` back from the next one that lies which the form recalls, 0 if there is none,
         and (B, 1) how many steps ago it stood."""
+        if not place.again.any():
+            return np.zeros((len(order), 1), int), np.zeros((len(order), 1), int)
         onsets, now, rows = events[:, -1, 1:], order[:, -1], np.arange(len(order))
 
         def search(steps: np.ndarray, at_once: bool) -> np.ndarray:

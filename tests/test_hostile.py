@@ -113,11 +113,11 @@ from utils.errors import UserError
 
 def work(source, target):
     target.with_suffix(".pid").write_text(str(os.getpid()))
-    if source.stem == "waits":
+    kept = [bytearray(10**7) for _ in range(60)] if source.stem == "swells" else []
+    if source.stem in ("waits", "swells"):
         time.sleep(600)
     while source.stem == "computes":
         pass
-    kept = [bytearray(10**7) for _ in range(60)] if source.stem == "swells" else []
     target.touch()
 
 
@@ -169,13 +169,23 @@ def test_hostile_file_is_one_sentence(name: str, converted: tuple[Path, subproce
     assert line.startswith("failed: ") and HOSTILE[name][1] in line
 
 
-def test_what_computes_waits_or_swells_too_long_is_ended(script: Path):
-    (script.parent / "jobs.txt").write_text("0.3 a computes b waits c swells d")
+def said_of(script: Path, jobs: str) -> dict[str, str]:
+    """What came of each job, after the seconds that each may take."""
+    (script.parent / "jobs.txt").write_text(jobs)
     result = run(script)
     assert result.returncode == 0, result.stderr
-    said = dict(line.split(": ", 1) for line in result.stdout.splitlines())
-    assert {name: said[name] for name in "abcd"} == dict.fromkeys("abcd", "None")
-    assert "waits takes more than 0 seconds" in said["waits"] and "more than 0 seconds" in said["computes"]
+    return dict(line.split(": ", 1) for line in result.stdout.splitlines())
+
+
+def test_what_computes_or_waits_too_long_is_ended(script: Path):
+    said = said_of(script, "0.3 a computes b waits c")
+    assert [said[name] for name in "abc"] == ["None"] * 3
+    assert all(f"{name} takes more than 0 seconds" in said[name] for name in ("computes", "waits"))
+
+
+def test_what_swells_too_far_is_ended(script: Path):
+    said = said_of(script, "60 a swells b")
+    assert [said[name] for name in "ab"] == ["None"] * 2
     assert "swells takes more than 300 MB of memory" in said["swells"]
 
 

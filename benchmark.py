@@ -64,16 +64,16 @@ def best_time(repeat: int, work: Callable[[], object]) -> float:
 def limit(weights: checkpoint.Checkpoint, rows: int, steps: int, repeat: int, xp: ModuleType = np) -> float:
     """Seconds that arithmetic alone takes for `steps` events of `rows` pieces: the float32 matrix products with all
     arrays of a weights file, each taken for all events at once unless it must wait for the event before. Embeddings are
-    looked up, and the kernel of the surroundings meets each key.
+    looked up, and the kernels that describe keys meet each key, or each pitch class.
 
     `xp` multiplies as what is measured does: NumPy, which plays, in one thread (see utils/__init__.py); `keras.ops`,
     which trains, on all cores. Playing multiplies embeddings beforehand (`Stepper`), a fifth of what is counted here.
     """
-    keys, factors = weights.vocabulary.highest - weights.vocabulary.lowest + 1, []
+    met, factors = {"surroundings": weights.vocabulary.highest - weights.vocabulary.lowest + 1, "harmony": 12}, []
     for layer, (kernel, *others) in weights.arrays.items():
         if layer.startswith("embed_") or kernel.ndim < 2:
             continue
-        shape = (rows * steps * (keys if kernel.ndim > 2 else 1), kernel[..., 0].size)
+        shape = (rows * steps * met.get(layer, 1), kernel[..., 0].size)
         factors.append((xp.ones(shape, "float32"), xp.reshape(kernel, (-1, kernel.shape[-1]))))
         if layer.startswith(tuple(CELLS)):
             factors += [(xp.ones((rows, len(others[0])), "float32"), xp.array(others[0]))] * steps

@@ -597,7 +597,7 @@ def test_a_crowd_comes_and_goes(served: tuple[str, Path]):
     sounds = {file for files in shown for file in files if file.endswith(".wav")}
     assert {str(path) for path in folder.rglob("*.wav")} == sounds and len(sounds) == 3  # each once
     for guest in guests:
-        guest.set(New_notes=2000, Pieces=4)
+        guest.set(New_notes=500, Pieces=4)
         guest.join("generate", "click")
         guest.leave()
     last = crowd.Guest(address)

@@ -76,7 +76,7 @@ def test_new_music_has_the_form_that_is_asked_for(weights: Path, monkeypatch):
     """With so strong a wish that even a network that has learnt next to nothing fulfils it."""
     kept = checkpoint.load(weights)
     stepper, asked = Stepper(kept), [0, 0, 2, 2, 0, 5]
-    begun = [{**one, "form": asked} for one in compose.openings(kept, 4, 1, "none")]
+    begun = [{**one, "form": asked} for one in compose.openings(kept, 24, 1, "none")]
     means = []
     for strength in (0, 50):
         monkeypatch.setattr(control, "FORM_STRENGTH", dict.fromkeys((LIKE_ANOTHER, SAME_AS_ANOTHER), strength))

@@ -9,10 +9,11 @@ from conftest import about_of, band_piece, random_piece, twice
 
 from utils import checkpoint, control, dataset, events, network
 from utils.events import END_STREAM, Representation
-from utils.heads import FADING, NEAR, Shape
+from utils.heads import Shape
 from utils.measure import likelihood
 from utils.states import ending
 from utils.stepper import Stepper
+from utils.traces import FADING, NEAR
 from utils.vocabulary import build_vocabulary
 
 CASES = [

@@ -37,9 +37,9 @@ def bells(seed: int, length: int = 64) -> list[tuple[int, int, int]]:
 def folder(tmp_path_factory) -> Path:
     """Music in two styles, one of them in folders of its own, and a piece of none."""
     folder = tmp_path_factory.mktemp("styles")
-    for seed in range(8):
-        save(random_piece(seed), folder / "tunes" / f"book {seed % 2}" / f"{seed}.mid")
-        save(make_piece(bells(seed)), folder / "bells" / f"{seed}.mid")
+    for seed in range(24):  # many beginnings, since what is told of the style is all that a beginning has to go by
+        save(random_piece(seed, bars=3), folder / "tunes" / f"book {seed % 2}" / f"{seed}.mid")
+        save(make_piece(bells(seed, 20)), folder / "bells" / f"{seed}.mid")
     save(random_piece(99), folder / "alone.mid")
     return folder
 

@@ -16,31 +16,14 @@ import numpy as np
 from utils.events import END_STREAM, derived
 from utils.parts import MIDDLE_C, NOBODY, SILENT, SOUNDING
 from utils.recall import LONGEST_STREAK, NOTHING, REMEMBERED, STREAKS, contexts
-from utils.theory import KEYS
+from utils.traces import FADING, HARMONY, HEARD, NEAR, pitch_of
 from utils.vocabulary import Axis, Vocabulary, counted, length
 
 Array = Any  # of NumPy, or a tensor of Keras
 Axes = tuple[Axis, ...]  # what stands along each axis of a weight
 
 CONFIDENCE = 2 * STREAKS  # numbers that say how far the recalled events can be trusted, see `confidence`
-# A trace of a key grows by 1 when the key is struck, and fades by the first factor with every event and by the second
-# with every quarter note. Three are enough: one that forgets within a bar of fast notes, one that holds a phrase, and
-# one that follows the clock (EXPERIMENTS.md, 'What it remembers': six were no better). The last never fades: only key
-# and register in which the piece is at home are read of it, since by more the network would tell the training
-# pieces apart, and learn them by heart (EXPERIMENTS.md, 'Home').
-FADING = ((0.8, 1), (0.97, 1), (1, 0.3), (1, 1))
-NEAR = 12  # semitones on either side of a note whose keys are read one by one
-# What fits each of the 24 keys, from the last note as the tonic up: profiles of mean 0 and length 1.
-PROFILES = KEYS.astype(np.float32).T
-PROFILES = (PROFILES - PROFILES.mean(axis=0)) / np.linalg.norm(PROFILES - PROFILES.mean(axis=0), axis=0)  # (12, 24)
-FROM_MEAN = np.eye(12, dtype=np.float32) - np.float32(1 / 12)  # twelve numbers @ this: how far each is from their mean
-# (128, 2) what a key counts, and how many semitones it lies above the middle C.
-NUMBER_AND_HEIGHT = np.stack([np.ones(128), np.arange(-60, 68)], axis=1).astype(np.float32)
 LOG2 = np.log2(np.maximum(np.arange(LONGEST_STREAK + REMEMBERED + 2), 1)).astype(np.float32)
-# Numbers read of the traces: of twelve pitch classes and of the keys nearby; how high the last note lies; and the key.
-HEARD = (len(FADING) - 1) * (12 + 2 * NEAR + 1) + 1 + PROFILES.shape[1]
-# By what traces that fade are multiplied when they are read: that of a key struck at each sixteenth grows to about 1.
-SCALES = np.array([[1 - by_event * by_beat**0.25] for by_event, by_beat in FADING[:-1]], np.float32)  # (F - 1, 1)
 HEADS = ("chained", "parallel", "regression")  # what the heads see of each other's choices, and what they predict
 
 
@@ -83,9 +66,9 @@ class Shape:
 
     def silence(self, count: int) -> dict[str, np.ndarray]:
         """What the Keras network is given of `count` pieces before their first event: the recurrent 'state'
-        (B, layers * states, U), and the 'traces' (B, F + 1, 128), see `network.Traces`."""
+        (B, layers * states, U), and the 'traces' (B, F + 2, 128), see `traces_layer.Traces`."""
         state = np.zeros((count, self.layers * CELLS[self.cell].states, self.units), np.float32)
-        return {"state": state, "traces": np.zeros((count, len(FADING) + 1, 128), np.float32)}
+        return {"state": state, "traces": np.zeros((count, len(FADING) + 2, 128), np.float32)}
 
 
 @dataclass
@@ -104,28 +87,6 @@ def sounding(xp: ModuleType, until: Array, quarters: Array) -> Array:
     have passed since it was `until` (..., Q)."""
     left = xp.maximum(until - quarters[..., None], SILENT)  # `clip` of NumPy takes three times as long
     return xp.minimum(left, SOUNDING) / SOUNDING
-
-
-def pitch_of(xp: ModuleType, origin: Array) -> Array:
-    """(...) the pitch from which intervals count: where `origin` (...) is NOBODY the middle C."""
-    return xp.where(xp.equal(origin, NOBODY), MIDDLE_C, origin)
-
-
-def height(xp: ModuleType, struck: Array, pitch: Array) -> Array:
-    """(..., 1) octaves from a note of some `pitch` (...) up to the mean of the keys that were `struck` (..., 128) times
-    in the piece so far."""
-    sums = xp.matmul(struck, NUMBER_AND_HEIGHT)
-    # From the middle C, for which the start token stands: 0 where nothing was struck.
-    return (sums[..., 1:] / xp.maximum(sums[..., :1], 1) - xp.subtract(pitch, 60.0)[..., None]) / 12
-
-
-def tonality(xp: ModuleType, struck: Array) -> Array:
-    """(..., 24) how well each key, major from the last note up, then minor, fits the pitch classes, from the last note
-    up, that were `struck` (..., 12) times in the piece so far: as by `theory.key_fits`, sharpened to shares of 1."""
-    apart = xp.matmul(struck, FROM_MEAN)
-    length = xp.sqrt(xp.sum(apart * apart, axis=-1, keepdims=True))
-    fits = xp.exp(10 * xp.matmul(apart, PROFILES) / (length + 1e-6))
-    return fits / xp.sum(fits, axis=-1, keepdims=True)
 
 
 def log_softmax(xp: ModuleType, logits: Array) -> Array:
@@ -287,6 +248,9 @@ def weights_of(vocabulary: Vocabulary, shape: Shape) -> dict[str, list[Axes]]:
     around = (counted("surroundings", shape.surroundings),)
     kernel = (counted(name, n) for name, n in (("row", 1), ("near", 2 * NEAR + 1), ("traces", len(FADING))))
     weights["surroundings"] = [(*((axis,) for axis in kernel), around), (around,)]
+    if vocabulary.told_form:
+        kernel = (counted(name, n) for name, n in (("row", 1), ("pitch class", 12), ("harmony", HARMONY)))
+        weights["harmony"] = [(*((axis,) for axis in kernel), around)]
     for head in heads_of(vocabulary, shape):
         weights |= head.weights()
     if vocabulary.styles:  # by which the style is recognised: `log_softmax` of this layer above the recurrent ones

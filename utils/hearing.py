@@ -1,4 +1,4 @@
-"""What is heard of the keys struck so far, in NumPy, event by event: as the Keras layer `network.Traces`.
+"""What is heard of the keys struck so far, in NumPy, event by event: as the Keras layer `traces_layer.Traces`.
 
 Shapes: B pieces side by side, F traces, P keys from the lowest to the highest of the vocabulary, D numbers that
 describe what lies around a key.
@@ -6,9 +6,10 @@ describe what lies around a key.
 
 import numpy as np
 
-from utils.heads import FADING, HEARD, NEAR, SCALES, along, height, tonality
+from utils.heads import along
 from utils.parts import MIDDLE_C
 from utils.states import State
+from utils.traces import FADING, HARMONY, HEARD, MOMENT, NEAR, SCALES, height, tonality
 from utils.vocabulary import Vocabulary
 
 NEARBY = 2 * NEAR + 1  # keys that are read around each
@@ -16,12 +17,19 @@ NEARBY = 2 * NEAR + 1  # keys that are read around each
 FADED = np.float32(1e-20)
 
 
+def sounding_before(held: np.ndarray, sounded: np.ndarray, beats: np.ndarray) -> np.ndarray:
+    """(B, keys) which keys sound right before a time, so many `beats` (B, 1) after that for which it is known for how
+    many more they are `held`, and which `sounded` right before that."""
+    return np.where(beats > 0, held > beats - MOMENT, sounded)
+
+
 class Hearing:
     """The traces of keys, and what is read of them. A trace has a number for each pitch class and for each key, with a
     margin so that all nearby are there."""
 
-    def __init__(self, vocabulary: Vocabulary, kernel: np.ndarray, bias: np.ndarray):
-        """`kernel` (1, NEARBY, F, D) and `bias` (D,) describe what lies around a key."""
+    def __init__(self, vocabulary: Vocabulary, arrays: dict[str, list[np.ndarray]]):
+        """`arrays`: the layers that describe a key by what lies around it, kernel (1, NEARBY, F, D) and bias (D,), and
+        by the harmony, kernel (1, 12, HARMONY, D), which older networks do not hear."""
         self.keys = np.pad(vocabulary.keys, ((0, 0), (NEAR, NEAR)))
         self.struck = np.concatenate([vocabulary.pitch_classes(), self.keys], axis=1)  # what a note adds
         # By what a note and the time before it let the traces fade, (V + 1, F) each; with a drum nothing fades.
@@ -30,7 +38,17 @@ class Hearing:
         self.fading_by_note = by_event ** vocabulary.moves.astype(np.float32)[:, None]
         self.fading_by_offset = by_beat ** self.beats[:, None]
         self.candidates = slice(vocabulary.lowest, vocabulary.highest + NEARBY)
-        self.kernel, self.bias = kernel.reshape(-1, kernel.shape[-1]), bias
+        kernel, self.bias = arrays["surroundings"]
+        self.kernel = kernel.reshape(-1, kernel.shape[-1])
+        # (keys, 12) the pitch class of each key; the margin has none. Of those that may come next, (P,) which it is.
+        self.classes = np.pad(np.eye(12, dtype=np.float32)[np.arange(128) % 12], ((NEAR, NEAR), (0, 0)))
+        self.class_of_candidate = np.arange(vocabulary.lowest, vocabulary.highest + 1) % 12
+        # (HARMONY * 12, 12 * D) the kernel of the harmony turned to each pitch class, from C up.
+        self.turned = None
+        if "harmony" in arrays:
+            up = (np.arange(12)[:, None] - np.arange(12)) % 12
+            turned = arrays["harmony"][0][0][up].transpose(2, 0, 1, 3)
+            self.turned = turned.reshape(HARMONY * 12, -1)
         # Where in what is `audible` each number stands that is heard from a pitch, (128 + 1, HEARD), and how many
         # octaves lie between it and the middle C; that is the last row too, for NOBODY's pitch.
         pitch = np.append(np.arange(128), MIDDLE_C)[:, None]
@@ -43,19 +61,23 @@ class Hearing:
         self.octaves = ((pitch - MIDDLE_C) / 12).astype(np.float32)
         self.height = HEARD - 1 - 24  # the number that is not the same from everywhere
 
-    def silence(self, count: int) -> tuple[np.ndarray, np.ndarray]:
-        """Before the first event: the traces (B, F, numbers) and, of each key, for how long it is held (B, keys)."""
+    def silence(self, count: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Before the first event: the traces (B, F, numbers) and, of each key, for how long it is held, and whether it
+        sounded, (B, keys) each."""
         traces = np.zeros((count, len(FADING), self.struck.shape[1]), np.float32)
-        return traces, np.zeros((count, self.keys.shape[1]), np.float32)
+        keys = count, self.keys.shape[1]
+        return traces, np.zeros(keys, np.float32), np.zeros(keys, bool)
 
-    def move_on(self, state: State) -> tuple[np.ndarray, np.ndarray]:
-        """The traces after the last event, and for how many quarter notes more each key is held."""
+    def move_on(self, state: State) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """The traces after the last event, for how many quarter notes more each key is held, and which sounded right
+        before that event."""
         note, offset = state.last["note"], state.last["offset"]
         fading = self.fading_by_note.take(note, axis=0) * self.fading_by_offset.take(offset, axis=0)
         traces = state.traces * fading[:, :, None] + self.struck.take(note, axis=0)[:, None]
         length = self.lengths.take(state.last["duration"])[:, None]
-        held = state.held - self.beats.take(offset)[:, None]
-        return traces, np.maximum(held, self.keys.take(note, axis=0) * length)
+        beats = self.beats.take(offset)[:, None]
+        held, sounded = state.held - beats, sounding_before(state.held, state.sounded, beats)
+        return traces, np.maximum(held, self.keys.take(note, axis=0) * length), sounded
 
     def audible(self, traces: np.ndarray) -> np.ndarray:
         """All that may be heard of the traces, (B, numbers): of those that fade everything, and of what was struck in
@@ -71,17 +93,30 @@ class Hearing:
         heard[:, self.height] -= self.octaves.take(pitch)
         return heard
 
-    def around(self, audible: np.ndarray, held: np.ndarray, beats: np.ndarray) -> np.ndarray:
-        """(B, P, D) what lies around each key that may come so many `beats` (B,) after the last event."""
+    def around(self, audible: np.ndarray, state: State, beats: np.ndarray) -> np.ndarray:
+        """(B, P, D) what lies around each key that may come so many `beats` (B, 1) after the last event."""
         count, fading = len(audible), len(SCALES)
         traces = audible[:, : fading * self.struck.shape[1]].reshape(count, fading, -1)[:, :, 12:]
-        # A thousandth of a beat, as in Keras: no matter how the sums were rounded.
-        held = held[:, self.candidates] > beats[:, None] + 1e-3
-        around = np.empty((*held.shape, fading + 1), np.float32)
-        around[..., :-1], around[..., -1] = traces[:, :, self.candidates].transpose(0, 2, 1), held
+        sounds = state.held > beats + MOMENT
+        near = traces[:, :, self.candidates].transpose(0, 2, 1)
+        around = np.empty((*near.shape[:2], fading + 1), np.float32)
+        around[..., :-1], around[..., -1] = near, sounds[:, self.candidates]
         # Of each key the numbers of all nearby stand side by side, and begin where those of the next key are.
-        windows = (count, held.shape[1] - 2 * NEAR, len(self.kernel))
+        windows = (count, len(self.class_of_candidate), len(self.kernel))
         windows = np.ndarray(windows, np.float32, around, strides=around.strides).copy()
         around = windows @ self.kernel
         around += self.bias
+        if self.turned is not None:
+            chords = sounds, sounding_before(state.held, state.sounded, beats)
+            around += self.harmony(audible, chords).take(self.class_of_candidate, axis=1)
         return np.maximum(around, 0, out=around)
+
+    def harmony(self, audible: np.ndarray, chords: tuple[np.ndarray, ...]) -> np.ndarray:
+        """(B, 12, D) what the harmony adds to keys of each pitch class: that of the traces, and of which keys (B, keys)
+        are in each of the chords."""
+        count, size = len(audible), self.struck.shape[1]
+        parts = [audible[:, : len(SCALES) * size].reshape(count, -1, size)[:, :, :12].reshape(count, -1)]
+        for keys in chords:
+            bass = keys.argmax(axis=1)  # of no keys it is the first of the margin, which has no pitch class
+            parts += np.minimum(keys.astype(np.float32) @ self.classes, 1), self.classes.take(bass, axis=0)
+        return (np.concatenate(parts, axis=1) @ self.turned).reshape(count, 12, -1)

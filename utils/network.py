@@ -1,7 +1,8 @@
 """The recurrent network around the heads, and its loss, in Keras 3 operations only, so that any backend trains it.
 
-Shapes: B pieces or windows, T events, S streams, U units, F traces, K contexts of the match model, P keys, G styles, C
-conditions. Inputs hold T + 1 events: the network reads events 0..T-1 and predicts events 1..T.
+Shapes: B pieces or windows, T events, S streams, U units, K contexts of the match model, P keys, D numbers that
+describe a key, G styles, C conditions. Inputs hold T + 1 events: the network reads events 0..T-1 and predicts events
+1..T.
 """
 
 import time
@@ -12,26 +13,11 @@ import numpy as np
 
 from utils import dataset, devices  # starts Keras without noise
 from utils.events import END_STREAM
-from utils.heads import (
-    CELLS,
-    FADING,
-    HEARD,
-    NEAR,
-    SCALES,
-    Head,
-    Known,
-    Shape,
-    confidence,
-    heads_of,
-    height,
-    log_softmax,
-    pitch_of,
-    shape_of,
-    sounding,
-    tonality,
-)
+from utils.heads import CELLS, Head, Known, Shape, confidence, heads_of, log_softmax, shape_of, sounding
 from utils.parts import NOBODY
 from utils.recall import TOLD, contexts
+from utils.traces import NEAR
+from utils.traces_layer import Traces
 from utils.vocabulary import Vocabulary, length
 
 # isort: split
@@ -39,78 +25,6 @@ import keras
 from keras import layers, ops
 
 LAYERS = {"lstm": layers.LSTM, "gru": layers.GRU}
-
-
-class Traces(layers.Layer):
-    """What lies around the keys: traces of the notes struck (see `heads.FADING`), and which are held. No weights."""
-
-    def __init__(self, vocabulary: Vocabulary, ahead: bool, **kwargs):
-        """`ahead`: the next onset is known when the next note is chosen."""
-        super().__init__(**kwargs)
-        self.ahead, self.by_part = ahead, vocabulary.told_parts > 0
-        self.keys = vocabulary.keys
-        self.counts = vocabulary.moves.astype("float32")  # 1 for each note class but drums, with which nothing fades
-        self.low, self.high = vocabulary.lowest, vocabulary.highest
-        self.offset, self.duration = vocabulary.quarters("offset"), vocabulary.quarters("duration")
-
-    def call(self, note, offset, duration, here, origin, before):
-        """`note` and `duration` (B, T) and `offset` (B, T + 1) are classes, `here` and `origin` (B, T) the pitches from
-        which the spacing and the interval of the event after each count; `before` (B, F + 1, 128) are the traces before
-        the first event, and for how many beats more each key is held.
-
-        Returns what is read of the traces relative to `here`, and, if there are parts, to `origin`, both (B, T, HEARD);
-        what lies around the keys that may come next, (B, T, P + 2 NEAR, F): those that fade, and 1 where a key is still
-        held when the next event comes (or, where that is not known, when the last one came); and `before` for the
-        events after the last.
-        """
-        # Tensors throughout: PyTorch does not multiply an array by a tensor.
-        by_event, by_beat = (ops.log(ops.convert_to_tensor(column, "float32")) for column in zip(*FADING, strict=True))
-        step = ops.cumsum(ops.take(ops.convert_to_tensor(self.counts), note, axis=0), axis=1)  # (B, T) the first is 1
-        place = ops.arange(ops.shape(note)[1])
-        onset = ops.cumsum(ops.take(ops.convert_to_tensor(self.offset), offset, axis=0), axis=1)  # (B, T + 1) beats
-        now = onset[:, :-1]
-        then = onset[:, 1:] if self.ahead else now
-        struck = ops.take(ops.convert_to_tensor(self.keys), note, axis=0)  # (B, T, 128)
-        past = place[:, None] >= place[None, :]  # (T, T)
-        events = ops.maximum(step[:, :, None] - step[:, None, :], 0)
-        beats = ops.maximum(now[:, :, None] - now[:, None, :], 0)
-        fading = by_event[:, None, None] * events[:, None] + by_beat[:, None, None] * beats[:, None]
-        weight = ops.where(past, ops.exp(fading), 0.0)  # (B, F, T, T)
-        old = ops.exp(by_event[:, None] * step[:, None] + by_beat[:, None] * now[:, None])  # (B, F, T)
-        traces = ops.einsum("bfts,bsp->btfp", weight, struck) + ops.einsum("bft,bfp->btfp", old, before[:, :-1])
-        end = now + ops.take(ops.convert_to_tensor(self.duration), duration, axis=0)
-        # A thousandth of a beat tells held from just released, whatever float32 makes of the sums.
-        weight = ops.where(past, ops.cast(end[:, None, :] > then[:, :, None] + 1e-3, "float32"), 0.0)
-        held = ops.einsum("bts,bsp->btp", weight, struck) > 0
-        held = ops.logical_or(held, before[:, None, -1] > then[:, :, None] + 1e-3)
-        until = ops.maximum(ops.max(struck * end[:, :, None], axis=1), before[:, -1]) - now[:, -1:]
-        after = ops.concatenate([traces[:, -1], until[:, None]], axis=1)
-
-        # The keyboard in octaves, summed: pitch classes. 128 keys are ten octaves and eight keys.
-        octaves = ops.pad(traces, [[0, 0], [0, 0], [0, 0], [0, 4]])
-        octaves = ops.sum(ops.reshape(octaves, (-1, *ops.shape(traces)[1:3], 11, 12)), axis=-2)
-        margin = ops.pad(ops.multiply(traces[:, :, :-1], SCALES), [[0, 0], [0, 0], [0, 0], [NEAR, NEAR]])
-
-        def heard(pitch):
-            """What is read of the traces relative to a pitch (B, T)."""
-            high, pitch = height(ops, traces[:, :, -1], pitch), pitch[:, :, None, None]
-            classes = ops.take_along_axis(octaves, (pitch + ops.arange(12)) % 12, axis=-1)
-            home, classes = tonality(ops, classes[:, :, -1]), ops.multiply(classes[:, :, :-1], SCALES)
-            near = ops.take_along_axis(margin, pitch + ops.arange(2 * NEAR + 1), axis=-1)
-            read = ops.concatenate([classes, near], axis=-1)  # (B, T, F - 1, numbers)
-            read = ops.reshape(read, (-1, ops.shape(note)[1], HEARD - high.shape[-1] - home.shape[-1]))
-            return ops.concatenate([read, high, home], axis=-1)
-
-        from_here = heard(pitch_of(ops, here))
-        from_part = heard(pitch_of(ops, origin)) if self.by_part else from_here
-        held = ops.pad(ops.cast(held, "float32"), [[0, 0], [0, 0], [NEAR, NEAR]])
-        around = ops.concatenate([margin, held[:, :, None]], axis=2)
-        around = around[..., self.low : self.high + 2 * NEAR + 1]
-        return from_here, from_part, ops.transpose(around, (0, 1, 3, 2)), after
-
-    def compute_output_shape(self, note_shape, offset_shape, duration_shape, here_shape, origin_shape, before_shape):
-        keys = self.high - self.low + 1 + 2 * NEAR
-        return (*note_shape, HEARD), (*note_shape, HEARD), (*note_shape, keys, len(FADING)), before_shape
 
 
 class Logits(layers.Layer):
@@ -158,6 +72,18 @@ class Way:
     clock: Callable[[], float] = time.monotonic  # seconds
     # How much of the gradient of the branch that recognises the style reaches the recurrent layers below it: 0..1.
     recognition: float = 1.0
+
+
+def described(around, harmony, vocabulary: Vocabulary, shape: Shape):
+    """(B, T, P, D) each key, in the same way for all keys, by what lies `around` it, and by the `harmony` that it comes
+    into, the same in all octaves; see `Traces`."""
+    x = layers.Conv2D(shape.surroundings, (1, 2 * NEAR + 1), name="surroundings")(around)
+    if vocabulary.told_form:
+        # From 0, so that what starts from a network of before there was this begins as that.
+        how = {"use_bias": False, "kernel_initializer": "zeros", "name": "harmony"}
+        of_class = layers.Conv2D(shape.surroundings, (1, 12), **how)(harmony)
+        x = x + ops.take(of_class, np.arange(vocabulary.lowest, vocabulary.highest + 1) % 12, axis=2)
+    return ops.relu(x)
 
 
 def recurrent(x, initial, shape: Shape):
@@ -228,11 +154,10 @@ def build(vocabulary: Vocabulary, shape: Shape, way: Way | None = None) -> tuple
     here = ops.where(ops.equal(top, NOBODY), read["origin"], top)  # a drum's origin is the last note before it
     # Onsets are told apart to a thousandth of a beat, so what fades is always counted in float32.
     traces = Traces(vocabulary, ahead=END_STREAM in shape.sees["note"], name="traces_of_keys", dtype="float32")
-    heard, heard_by_part, around, traces_after = traces(
+    heard, heard_by_part, around, harmony, traces_after = traces(
         read["note"], inputs["offset"], read["duration"], here, following["origin"], before["traces"]
     )
-    # Each key is described by what lies around it, in the same way for all keys.
-    around = layers.Conv2D(shape.surroundings, (1, 2 * NEAR + 1), activation="relu", name="surroundings")(around)
+    around = described(around, harmony, vocabulary, shape)
     told, condition = told_of_pieces(vocabulary), []
     if vocabulary.conditions:
         condition = [told["condition"][:, None] + ops.zeros_like(heard[..., :1])]  # (B, T, C)

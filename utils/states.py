@@ -27,6 +27,7 @@ class State:
     end: np.ndarray  # (B,) steps from the beginning to the bar line at which the piece shall end; 0 if nobody says
     traces: np.ndarray  # (B, F, numbers) of pitch classes and keys before the last event; see `Stepper.move_on`
     held: np.ndarray  # (B, keys) quarter notes after the event before the last for which each key is held
+    sounded: np.ndarray  # (B, keys) whether it sounded right before that event
     past: recall.Past  # all events but the last
     voices: Voices  # where each part is after the last event
     condition: np.ndarray  # (B, C) what is told of the whole piece: 1 for each part that plays, the share of each style

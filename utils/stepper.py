@@ -120,7 +120,7 @@ class Stepper:
         self.heads = {head.stream: FoldedHead(head, arrays, k) for k, head in enumerate(heads)}
         no_styles = np.zeros((self.shape.units, 0), np.float32), np.zeros(0, np.float32)
         self.kernel_of_style, self.bias_of_style = arrays.get("recognised_style", no_styles)
-        self.hearing = Hearing(self.vocabulary, *arrays["surroundings"])
+        self.hearing = Hearing(self.vocabulary, arrays)
         self.gaps, self.lasts = self.vocabulary.steps(END_STREAM), self.vocabulary.steps("duration")
         self.is_end = np.arange(self.vocabulary.end + 1) == self.vocabulary.end  # (V,) of the classes of that stream
         self.quarters = self.vocabulary.quarters("offset")
@@ -129,7 +129,7 @@ class Stepper:
         """`count` pieces before their first event, of which the `condition` is told, (B, C) or (C,): 1 for each part
         that plays and the share of each style, or 0."""
         zeros = np.zeros((count, self.shape.units), np.float32)
-        traces, held = self.hearing.silence(count)
+        traces, held, sounded = self.hearing.silence(count)
         return State(
             cells=[(zeros,) * CELLS[self.shape.cell].states for _ in self.layers],
             last={name: np.full(count, value) for name, value in self.vocabulary.start_token.items()},
@@ -138,6 +138,7 @@ class Stepper:
             end=np.zeros(count, int),
             traces=traces,
             held=held,
+            sounded=sounded,
             past=recall.Past.empty(count, self.vocabulary),
             voices=Voices.silent(
                 count, self.vocabulary.parts, {name: self.vocabulary.start_token[name] for name in self.vocabulary.last}
@@ -150,7 +151,7 @@ class Stepper:
 
     def step(self, state: State) -> tuple[Output, State]:
         """Read the last event: what the heads make of it, and the state with everything moved on."""
-        traces, held = self.hearing.move_on(state)
+        traces, held, sounded = self.hearing.move_on(state)
         audible = self.hearing.audible(traces)
         heard = self.hearing.heard(audible, state.voices.here)
         past = state.past.add(state.last, state.bar, self.again(state), state.voices) if state.length else state.past
@@ -170,7 +171,8 @@ class Stepper:
         for block, read in (("heard", heard), ("sounding", sounds)):
             columns, kernel = self.hidden.now[block]
             add(hidden[columns], read @ kernel)
-        return Output(hidden, audible), replace(state, cells=cells, traces=traces, held=held, past=past, style=style)
+        state = replace(state, cells=cells, traces=traces, held=held, sounded=sounded, past=past, style=style)
+        return Output(hidden, audible), state
 
     def again(self, state: State) -> np.ndarray:
         """(B, 2) how many bars ago what comes in the bar of the last event, and in the next, was heard before."""
@@ -197,7 +199,7 @@ class Stepper:
         """(B, P, D) what lies around each key that may come next."""
         ahead = END_STREAM in self.shape.sees["note"]
         beats = self.quarters[chosen[END_STREAM]] if ahead else np.zeros(len(state.onset))
-        return self.hearing.around(output.audible, state.held, beats)
+        return self.hearing.around(output.audible, state, beats[:, None])
 
     def known(self, stream: str, classes: np.ndarray, state: State, chosen: Classes) -> Classes:
         """What choosing the classes (B,) of `stream`, after what was `chosen` so far, tells of the next event: them,

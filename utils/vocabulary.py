@@ -77,7 +77,7 @@ class Vocabulary:
     representation: Representation
     players: dict[int, parts.Class] = field(default_factory=dict)  # what is known of each value of the part stream
     styles: tuple[str, ...] = ()  # names of the styles of the training pieces
-    told_form: bool = True  # the network is told of the form of a piece, and the range of its parts so far
+    told_form: bool = True  # the network is told of form, of the ranges of parts, and of the harmony around each key
 
     def __post_init__(self):
         notes = self.values["note"]

@@ -17,8 +17,8 @@ from scipy import sparse
 from tqdm import tqdm
 
 from utils.dataset import Corpus
-from utils.heads import pitch_of
 from utils.measure.copying import mix
+from utils.traces import pitch_of
 from utils.vocabulary import Vocabulary
 
 ORDER = 5  # events that an n-gram spans: the one predicted and four before it

@@ -11,9 +11,10 @@ from matplotlib.patches import FancyBboxPatch
 
 from utils import files, theory
 from utils.errors import UserError
-from utils.heads import FADING, HEARD, Shape
+from utils.heads import Shape
 from utils.measure.statistics import LENGTHS, REPEATED, Features, defined
 from utils.recall import K
+from utils.traces import FADING, HEARD
 from utils.vocabulary import Vocabulary
 
 COLORS = ("tab:blue", "tab:orange", "tab:green")
@@ -112,7 +113,7 @@ def network_diagram(vocabulary: Vocabulary, shape: Shape, path: Path) -> None:
         also += f"; next\n{textwrap.fill(', '.join(seen).replace('_', ' '), 48)}" if seen else ""
         box(x, y, f"Dense {shape.hidden}, ReLU\n+ {also}", "#e6f4ea", 1.95)
         arrow(x, y, x, y - 1, f"(B, T, {shape.hidden})")
-        by = "pitch + interval + around the key + recalled" if stream == "note" else "class + recalled"
+        by = "pitch + interval + around the key,\nin the harmony + recalled" if stream == "note" else "class + recalled"
         by = "normal distribution around a number" if stream in shape.numbers else by
         box(x, y - 1, f"next {stream}, softmax {vocabulary.size(stream)}\n{by}", "#ceead6", 1.95)
     if styles:

@@ -32,7 +32,7 @@ METRE = ""  # metre of the music, such as 3/4 or 6/8 ('': that of the passage)
 # ---- in which key
 KEY = ""  # key of the music, such as D minor or Eb ('': that of the passage; none: whatever comes)
 SCALE = ""  # scale instead of that of the key, such as dorian or D dorian (without a tonic: on that of the passage)
-KEY_STRENGTH = 0.5  # how much less likely notes outside of it are made, in nats; less so where the music modulates
+KEY_STRENGTH = 1.0  # how much less likely notes outside of it are made, in nats; less so where the music modulates
 KEY_LOCK = False  # no note outside of it at all, drums apart
 # ---- how it is chosen
 TEMPERATURE = 0.9  # lower: safer and more repetitive; higher: bolder; 0: always the likeliest note

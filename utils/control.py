@@ -22,7 +22,8 @@ from utils.theory import Metre
 from utils.tonality import Tonality
 from utils.vocabulary import Vocabulary, nearest
 
-STRENGTH = 0.5  # see `Home.strength`: what the scripts have, too
+# See `Home.strength`; what the scripts have, too. New pieces wander further than what a fragment leads.
+STRENGTH, STRENGTH_WITH_FRAGMENT = 1.0, 0.5
 # Nats by which what the form of a piece wants is made likelier, by `form.kinds`. Without them, bars that are to be the
 # same as others have two fifths of their notes in common, and with them four fifths (EXPERIMENTS.md, 'Form').
 FORM_STRENGTH = {form.LIKE_ANOTHER: 1.0, form.SAME_AS_ANOTHER: 1.5}

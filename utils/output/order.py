@@ -45,7 +45,6 @@ class Order:
     style: tuple[str, ...] = ()  # several are mixed
     key: str = ""  # a key or a scale
     scale: str = ""
-    key_strength: float = 0.5
     key_lock: bool = False
     players: tuple[str, ...] = ()  # names of parts of the network; if AROUND, those that are written
     instrument: str = ""
@@ -74,6 +73,10 @@ class Order:
             around = self.prior is not None and self.mode != AFTER
             temperature = completion.TEMPERATURE if around else compose.TEMPERATURE
         return Sampling(temperature, self.top_p, self.seed)
+
+    @property
+    def key_strength(self) -> float:
+        return control.STRENGTH if self.prior is None else control.STRENGTH_WITH_FRAGMENT
 
     @property
     def length(self) -> dict[str, int]:

@@ -20,7 +20,7 @@ IN_D = (2, 6, 9)  # a triad of D major
 
 
 def settings(**given) -> SimpleNamespace:
-    return SimpleNamespace(**{"key": "", "scale": "", "key_strength": 0.5, "key_lock": False, **given})
+    return SimpleNamespace(**{"key": "", "scale": "", "key_strength": control.STRENGTH, "key_lock": False, **given})
 
 
 def made(weights: Path, out: Path, *flags: object, script: str = "generate_music.py") -> tuple[list[Piece], str]:

@@ -238,12 +238,12 @@ def test_how_well_styles_are_recognised_and_what_they_are_worth(weights: Path, f
     assert result.returncode == 0, result.stderr
     found = json.loads((tmp_path / "a").read_text())
     styles = found["styles"]
-    assert set(styles["each"]) == {"bells", "tunes"} and styles["pieces"] == 16 and found["pieces"] == 17
+    assert set(styles["each"]) == {"bells", "tunes"} and styles["pieces"] == 48 and found["pieces"] == 49
     assert styles["recognised"] > 0.9
     for row in (styles, *styles["each"].values()):
         assert row["nats_per_note_told"] != row["nats_per_note"]
-    assert f"recognised in {styles['recognised']:.0%} of 16 pieces" in result.stdout
-    assert result.stdout.splitlines()[-1].endswith("17 pieces that it learnt from.")
+    assert f"recognised in {styles['recognised']:.0%} of 48 pieces" in result.stdout
+    assert result.stdout.splitlines()[-1].endswith("49 pieces that it learnt from.")
 
 
 def test_the_page_goes_on_in_the_style_of_a_fragment_or_in_those_that_are_chosen(weights: Path, toy: Stepper):

@@ -101,6 +101,7 @@ def test_new_music_is_at_home_where_its_opening_is():
     begun = [{"key": Tonality(1, "major")}, {"key": Tonality(-2, "minor")}]
     own = control.after_openings(settings(), None, begun)
     assert own.tonalities == (Tonality(1, "major"), Tonality(-2, "minor")) and own == control.own_home(begun)
+    assert own.phrase(1) == "at home in Bb minor" and replace(own, written=True).phrase(0) == "in G major"
     assert not own.written and control.after_openings(settings(key="none"), None, begun) is None
     assert control.after_openings(settings(), None, [*begun, {"key": None}]) is None  # drums alone
 

@@ -62,11 +62,11 @@ class Made:
     classes: Classes  # stream -> (E,) of its new events
     nats: float  # of each of them, by the network itself, whatever constrained the choice
     after: str = ""  # name of the piece of which it follows a passage
-    key: str = ""  # in which it was to be
+    key: str = ""  # in which it was to be, as a phrase
 
     def told(self) -> str:
         """In which key it is, how long it plays, and how likely the network finds it."""
-        key = f"in {self.key}, " if self.key else ""
+        key = f"{self.key}, " if self.key else ""
         return f"{key}{self.piece.clock()} minutes, {self.nats:.2f} nats a note"
 
 
@@ -215,7 +215,7 @@ def new_pieces(network: Stepper, begun: list[dict], how: Sampling, wanted: Wante
         piece.time_signatures = [(0, *opening["metre"])]
         piece = piece if home is None else home.signed(piece, 0, i)
         after = opening["name"] if opening["phase"] else ""
-        pieces.append(Made(piece.played(), made[i], nats[i], after, home.tonalities[i].name if home else ""))
+        pieces.append(Made(piece.played(), made[i], nats[i], after, home.phrase(i) if home else ""))
     return pieces
 
 
@@ -259,5 +259,5 @@ def continuations(
         piece = piece.take(slice(wanted.notes or None))
         joined = before.joined(piece)
         joined = joined if home is None else home.signed(joined, int(piece.onset[0]))
-        pieces.append(Made(joined.played(), classes, cost, key=home.tonalities[0].name if home else ""))
+        pieces.append(Made(joined.played(), classes, cost, key=f"in {home.tonalities[0].name}" if home else ""))
     return pieces, before

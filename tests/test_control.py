@@ -7,11 +7,12 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from conftest import make_piece, one_line_error, run, save
+from conftest import ROOT, make_piece, one_line_error, run, save
 
 from utils import checkpoint, compose, control, events, midi, sampler, theory, tonality
 from utils.errors import UserError
 from utils.piece import Piece
+from utils.settings import parse
 from utils.stepper import Stepper
 from utils.tonality import SCALES, Tonality
 
@@ -104,6 +105,12 @@ def test_new_music_is_at_home_where_its_opening_is():
     assert own.phrase(1) == "at home in Bb minor" and replace(own, written=True).phrase(0) == "in G major"
     assert not own.written and control.after_openings(settings(key="none"), None, begun) is None
     assert control.after_openings(settings(), None, [*begun, {"key": None}]) is None  # drums alone
+
+
+def test_the_scripts_keep_as_close_to_a_key_as_the_page():
+    strengths = {"generate_music.py": control.STRENGTH, "predict_with_prior.py": control.STRENGTH_WITH_FRAGMENT}
+    for script, strength in strengths.items():
+        assert parse(ROOT / script, []).key_strength == strength
 
 
 def test_a_lock_on_a_fragment_without_a_key_is_one_sentence(weights: Path, tmp_path: Path):

@@ -5,7 +5,7 @@ from conftest import make_piece
 
 from utils import dataset, events
 from utils.events import Representation
-from utils.traces import FADING, HARMONY
+from utils.traces import FADING, HARMONY, LEFT
 from utils.traces_layer import Traces
 from utils.vocabulary import build_vocabulary
 
@@ -31,7 +31,7 @@ def test_a_note_joins_a_chord_and_leaves_another():
         np.testing.assert_array_equal(classes[0, :, :11], classes[0, :, 12:])  # an octave higher it is the same
         return np.array(classes)[0, :, :12, len(FADING) - 1 :], np.array(after)
 
-    silence = np.zeros((1, len(FADING) + 2, 128), np.float32)
+    silence = np.zeros((1, LEFT, 128), np.float32)
     whole, _ = harmony(slice(0, len(rows)), silence)
     expected = [((), ()), ((G,), ()), ((G, C), ()), ((G,), (G, C, E)), ((), ())]
     for heard, chords in zip(whole, expected, strict=True):

@@ -17,7 +17,7 @@ from utils.errors import UserError
 from utils.events import END_STREAM, NOT_TOLD, Representation, bar_steps, outlook, room
 from utils.parts import NOBODY, SILENT, Lines
 from utils.source import Source, read_source
-from utils.traces import FADING
+from utils.traces import FADING, LEFT
 from utils.vocabulary import REACH, Vocabulary
 
 
@@ -197,7 +197,7 @@ def cut(
     it is of.
 
     Returns the inputs, name -> (B, T + 1) or, for what is recalled, (B, T + 1, K), and the traces before the window,
-    (B, F + 2, 128), of which only the one that never fades is there; if there are parts, `until` as below, and the
+    (B, LEFT, 128), of which only the one that never fades is there; if there are parts, `until` as below, and the
     `range` as in `Corpus.ranges`; if there are parts or styles, the `condition` (B, C): 1 for each part that plays, and
     for the style, where that is told; if there are styles, the `style` (B, G) that is to be recognised: 1 for the one
     that is not told; and the weight of each target, (B, T, streams): 1, or 0 where it is none (see `Corpus.is_target`)
@@ -210,7 +210,7 @@ def cut(
     index = np.minimum(index, last)
     inputs = corpus.events_at(index, told[:, :1], told[:, 2:3])
     keys, notes = vocabulary.keys, corpus.inputs["note"]
-    inputs["traces"] = np.zeros((len(piece), len(FADING) + 2, 128), np.float32)
+    inputs["traces"] = np.zeros((len(piece), LEFT, 128), np.float32)
     for row, (first, now) in enumerate(zip(corpus.first[piece], start, strict=True)):
         inputs["traces"][row, len(FADING) - 1] = np.bincount(notes[first:now], minlength=len(keys)) @ keys
     inputs |= {f"recall_{name}": classes for name, classes in corpus.matches.recalled(index, told[:, 2:3]).items()}

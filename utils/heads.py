@@ -9,17 +9,16 @@ styles.
 from collections.abc import Iterable
 from dataclasses import dataclass
 from types import ModuleType, SimpleNamespace
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
 from utils.events import END_STREAM, derived
 from utils.parts import MIDDLE_C, NOBODY, SILENT, SOUNDING
 from utils.recall import LONGEST_STREAK, NOTHING, REMEMBERED, STREAKS, contexts
-from utils.traces import FADING, HARMONY, HEARD, NEAR, pitch_of
+from utils.traces import FADING, HARMONY, HEARD, LEFT, NEAR, Array, pitch_of
 from utils.vocabulary import Axis, Vocabulary, counted, length
 
-Array = Any  # of NumPy, or a tensor of Keras
 Axes = tuple[Axis, ...]  # what stands along each axis of a weight
 
 CONFIDENCE = 2 * STREAKS  # numbers that say how far the recalled events can be trusted, see `confidence`
@@ -66,9 +65,9 @@ class Shape:
 
     def silence(self, count: int) -> dict[str, np.ndarray]:
         """What the Keras network is given of `count` pieces before their first event: the recurrent 'state'
-        (B, layers * states, U), and the 'traces' (B, F + 2, 128), see `traces_layer.Traces`."""
+        (B, layers * states, U), and the 'traces' (B, LEFT, 128), see `traces_layer.Traces`."""
         state = np.zeros((count, self.layers * CELLS[self.cell].states, self.units), np.float32)
-        return {"state": state, "traces": np.zeros((count, len(FADING) + 2, 128), np.float32)}
+        return {"state": state, "traces": np.zeros((count, LEFT, 128), np.float32)}
 
 
 @dataclass

@@ -9,7 +9,7 @@ import numpy as np
 from utils.heads import along
 from utils.parts import MIDDLE_C
 from utils.states import State
-from utils.traces import FADING, HARMONY, HEARD, MOMENT, NEAR, SCALES, height, tonality
+from utils.traces import FADING, HARMONY, HEARD, MOMENT, NEAR, SCALES, height, pitch_classes, tonality
 from utils.vocabulary import Vocabulary
 
 NEARBY = 2 * NEAR + 1  # keys that are read around each
@@ -41,7 +41,7 @@ class Hearing:
         kernel, self.bias = arrays["surroundings"]
         self.kernel = kernel.reshape(-1, kernel.shape[-1])
         # (keys, 12) the pitch class of each key; the margin has none. Of those that may come next, (P,) which it is.
-        self.classes = np.pad(np.eye(12, dtype=np.float32)[np.arange(128) % 12], ((NEAR, NEAR), (0, 0)))
+        self.classes = np.pad(pitch_classes(np, np.eye(128, dtype=np.float32)), ((NEAR, NEAR), (0, 0)))
         self.class_of_candidate = np.arange(vocabulary.lowest, vocabulary.highest + 1) % 12
         # (HARMONY * 12, 12 * D) the kernel of the harmony turned to each pitch class, from C up.
         self.turned = None

@@ -21,6 +21,7 @@ Array = Any  # of NumPy, or a tensor of Keras
 # pieces apart, and learn them by heart (EXPERIMENTS.md, 'Home').
 FADING = ((0.8, 1), (0.97, 1), (1, 0.3), (1, 1))
 NEAR = 12  # semitones on either side of a note whose keys are read one by one
+LEFT = len(FADING) + 2  # numbers of each key that events leave to those after them, see `traces_layer.Traces.follow`
 MOMENT = 1e-3  # quarter notes: they tell held from just released, no matter how sums of float32 were rounded
 # What fits each of the 24 keys, from the last note as the tonic up: profiles of mean 0 and length 1.
 PROFILES = KEYS.astype(np.float32).T
@@ -35,6 +36,12 @@ SCALES = np.array([[1 - by_event * by_beat**0.25] for by_event, by_beat in FADIN
 # Numbers that say how a pitch class stands in the harmony: what fades of it, whether it is in the chord, and in its
 # bass, and the same of the chord before.
 HARMONY = len(FADING) - 1 + 4
+
+
+def pitch_classes(xp: ModuleType, keys: Array) -> Array:
+    """(..., 12) the numbers of keys (..., 128), those of all octaves summed, from C up."""
+    octaves = xp.pad(keys, [*[(0, 0)] * (len(keys.shape) - 1), (0, 4)])  # 128 keys are ten octaves and eight keys
+    return xp.sum(xp.reshape(octaves, (-1, *xp.shape(keys)[1:-1], 11, 12)), axis=-2)
 
 
 def pitch_of(xp: ModuleType, origin: Array) -> Array:

@@ -5,17 +5,11 @@ Shapes: B windows, T events, F traces, P keys from the lowest to the highest of 
 """
 
 from utils import devices  # noqa: F401  starts Keras without noise
-from utils.traces import FADING, HARMONY, HEARD, MOMENT, NEAR, SCALES, height, pitch_of, tonality
+from utils.traces import FADING, HARMONY, HEARD, MOMENT, NEAR, SCALES, height, pitch_classes, pitch_of, tonality
 from utils.vocabulary import Vocabulary
 
 # isort: split
 from keras import layers, ops
-
-
-def pitch_classes(keys):
-    """(..., 12) the numbers of keys (..., 128), those of all octaves summed."""
-    octaves = ops.pad(keys, [*[[0, 0]] * (len(keys.shape) - 1), [0, 4]])  # 128 keys are ten octaves and eight keys
-    return ops.sum(ops.reshape(octaves, (-1, *ops.shape(keys)[1:-1], 11, 12)), axis=-2)
 
 
 def among(past, those, struck):
@@ -38,7 +32,7 @@ class Traces(layers.Layer):
 
     def call(self, note, offset, duration, here, origin, before):
         """`note` and `duration` (B, T) and `offset` (B, T + 1) are classes, `here` and `origin` (B, T) the pitches from
-        which the spacing and the interval of the event after each count; `before` (B, F + 2, 128) is what the events
+        which the spacing and the interval of the event after each count; `before` (B, LEFT, 128) is what the events
         before the first have left, as `follow` says.
 
         Returns what is read of the traces relative to `here`, and, if there are parts, to `origin`, both (B, T, HEARD);
@@ -47,7 +41,7 @@ class Traces(layers.Layer):
         come into; and `before` for the events after the last.
         """
         traces, held, sounded, after = self.follow(note, offset, duration, before)
-        classes = pitch_classes(traces)
+        classes = pitch_classes(ops, traces)
         margin = ops.pad(ops.multiply(traces[:, :, :-1], SCALES), [[0, 0], [0, 0], [0, 0], [NEAR, NEAR]])
 
         def heard(pitch):
@@ -69,7 +63,7 @@ class Traces(layers.Layer):
 
     def follow(self, note, offset, duration, before):
         """The traces (B, T, F, 128) after each event; of each key 1 where it is held when the next one comes, and 1
-        where it sounded right before that, both (B, T, 128); and what all of them have left, (B, F + 2, 128): the
+        where it sounded right before that, both (B, T, 128); and what all of them have left, (B, LEFT, 128): the
         traces, for how many beats more each key is held, and which sounded right before the last event."""
         # Tensors throughout: PyTorch does not multiply an array by a tensor.
         by_event, by_beat = (ops.log(ops.convert_to_tensor(column, "float32")) for column in zip(*FADING, strict=True))
@@ -106,7 +100,7 @@ class Traces(layers.Layer):
         for keys in chords:
             bass = ops.one_hot(ops.argmax(keys, axis=-1) % 12, 12, dtype="float32")
             bass *= ops.max(keys, axis=-1, keepdims=True)  # of no keys there is none
-            parts.append(ops.stack([ops.minimum(pitch_classes(keys), 1.0), bass], axis=2))
+            parts.append(ops.stack([ops.minimum(pitch_classes(ops, keys), 1.0), bass], axis=2))
         harmony = ops.transpose(ops.concatenate(parts, axis=2), (0, 1, 3, 2))
         return ops.concatenate([harmony, harmony[:, :, :-1]], axis=2)
 

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from utils import parts
+from utils import parts, traces
 from utils.events import (
     END_STREAM,
     FIRST_DRUM,
@@ -125,7 +125,7 @@ class Vocabulary:
 
     def pitch_classes(self) -> np.ndarray:
         """(V + 1, 12) how many keys of each pitch class, from C up, each note class has, and the start token."""
-        return np.pad(self.keys, ((0, 0), (0, 4))).reshape(len(self.keys), 11, 12).sum(axis=1)
+        return traces.pitch_classes(np, self.keys)
 
     def steps(self, stream: str) -> np.ndarray:
         """Grid steps that each class of the offset or duration stream lasts; the end and the start token none."""

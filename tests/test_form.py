@@ -12,6 +12,7 @@ from conftest import make_piece, one_line_error, random_piece, run, save, twice
 from utils import checkpoint, compose, control, dataset, events, form, midi, network, sampler, training, transfer
 from utils.errors import UserError
 from utils.form import KINDS, LIKE_ANOTHER, NEW, SAME_AS_ANOTHER, UNTOLD
+from utils.line_recall import LINE_CONTEXTS
 from utils.measure import likelihood
 from utils.stepper import Stepper
 
@@ -127,23 +128,28 @@ def test_forms_that_cannot_be_had_are_one_sentence(weights: Path, tmp_path: Path
         control.form_of_file(str(once), older)
 
 
-@pytest.fixture
-def older(weights: Path, tmp_path: Path) -> Path:
-    """Weights as they were before networks were told of form, and of how far their parts have ranged."""
-    kept, path = checkpoint.load(weights), tmp_path / "older.weights.h5"
-    sees = {stream: tuple(name for name in names if name != "form") for stream, names in kept.shape.sees.items()}
-    vocabulary, shape = replace(kept.vocabulary, told_form=False), replace(kept.shape, sees=sees)
+@pytest.fixture(params=[5, 6])
+def older(request, weights: Path, tmp_path: Path) -> Path:
+    """Weights of an older format: before 6 networks were not told of form, nor of how far their parts have ranged, and
+    before 7 not of what is recalled of the line of the part that plays."""
+    kept, path, told_form = checkpoint.load(weights), tmp_path / "older.weights.h5", request.param == 6
+    vocabulary, shape = replace(kept.vocabulary, told_form=told_form, told_lines=False), kept.shape
+    if not told_form:
+        sees = {stream: tuple(name for name in names if name != "form") for stream, names in shape.sees.items()}
+        shape = replace(shape, sees=sees)
     about = {**kept.about, "vocabulary": vocabulary.to_json(), "shape": vars(shape)}
-    about["openings"] = [{name: value for name, value in one.items() if name != "form"} for one in about["openings"]]
-    del about["vocabulary"]["told_form"], about["format"]
-    with patch.object(checkpoint, "FORMAT", 5):
+    del about["vocabulary"]["told_lines"], about["format"]
+    if not told_form:
+        about["openings"] = [{name: one[name] for name in one if name != "form"} for one in about["openings"]]
+        del about["vocabulary"]["told_form"]
+    with patch.object(checkpoint, "FORMAT", request.param):
         checkpoint.save(path, network.build(vocabulary, shape)[1], about)
     return path
 
 
 def test_older_networks_play_as_they_did(older: Path, tmp_path: Path):
     kept = checkpoint.load(older)
-    assert kept.about["format"] == 5 and "embed_form" not in kept.arrays
+    assert kept.about["format"] in (5, 6) and ("embed_form" in kept.arrays) == (kept.about["format"] == 6)
     assert run("generate_music.py", "--weights", older, "--bars", 2, "--out", tmp_path, *QUIET).returncode == 0
     corpus = dataset.encode([dataset.Source("it", 0.5, events.from_piece(twice(random_piece(1))))], kept.vocabulary)
     scorer = network.build(kept.vocabulary, kept.shape)[1]
@@ -157,9 +163,11 @@ def test_older_networks_learn_on_as_a_beginning_of_others(older: Path, monkeypat
     monkeypatch.setattr(checkpoint, "load", lambda path, with_optimizer: old)
     with pytest.raises(UserError, match="learns no further. Train without --resume, .* --start-from the-best"):
         training.resumed(SimpleNamespace(**{**old.about["settings"], "weights": "the-best"}), older)
-    vocabulary = replace(old.vocabulary, told_form=True)
-    sees = {stream: (*names, *["form"] * ("remaining" in names)) for stream, names in old.shape.sees.items()}
+    vocabulary = replace(old.vocabulary, told_form=True, told_lines=True)
+    untold = not old.vocabulary.told_form
+    sees = {stream: (*names, *["form"] * (untold and "remaining" in names)) for stream, names in old.shape.sees.items()}
     arrays = transfer.started(vocabulary, replace(old.shape, sees=sees), old)
     for stream in vocabulary.streams:
         was, now = old.arrays[f"trust_{stream}"][0], arrays[f"trust_{stream}"][0]
-        np.testing.assert_array_equal(now, np.pad(was, ((0, 0), (0, 1))))
+        new = untold + LINE_CONTEXTS * (stream in ("note", "duration"))
+        np.testing.assert_array_equal(now, np.pad(was, ((0, 0), (0, new))))

@@ -81,7 +81,7 @@ SHAPE |= {"sees": {str: [str]}, "dropout": Real(0, 1), "numbers": [("offset", "d
 PHASE = range(LONGEST_BAR * MOST["grid"])
 OPENING = {"name": str, "event": ANY, "metre": is_metre, "classes": {str: [range(MOST_CLASSES)]}, "phase": [PHASE]}
 OPENING |= {"parts?": [PART], "style?": str, "form?": [range(-FARTHEST, FARTHEST + 1)]}
-VOCABULARY = {"values": {str: list}, "players?": [is_player], "styles?": [str], "told_form?": bool}
+VOCABULARY = {"values": {str: list}, "players?": [is_player], "styles?": [str], "told_form?": bool, "told_lines?": bool}
 ABOUT = {
     "settings": REPRESENTATION | SETTINGS | {"start_from?": str},
     "shape": SHAPE,

@@ -26,8 +26,8 @@ from utils.vocabulary import Vocabulary
 if TYPE_CHECKING:
     import keras
 
-FORMAT = 6  # raised when the network changes, so that one program cannot play what another wrote
-OLDEST = 3  # format that still plays: without parts; 4 is without styles, 5 without forms
+FORMAT = 7  # raised when the network changes, so that one program cannot play what another wrote
+OLDEST = 3  # format that still plays: without parts; 4 is without styles, 5 without forms, 6 without lines
 LARGEST = 1e6  # size of a weight: with larger ones sums may no longer be finite, and no training makes them
 USUAL = "weights/music.weights.h5"  # what train.py writes unless told otherwise
 BUNDLED = Path(__file__).resolve().parent.parent / "weights" / "bach-chorales.weights.h5"

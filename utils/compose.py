@@ -6,7 +6,7 @@ from types import SimpleNamespace
 
 import numpy as np
 
-from utils import constraints, control, ensemble, events, fragment, recall, sampler, settings, states, styles
+from utils import constraints, control, ensemble, events, fragment, sampler, settings, states, styles
 from utils.checkpoint import Checkpoint
 from utils.constraints import Players
 from utils.control import Home
@@ -190,7 +190,7 @@ def new_pieces(network: Stepper, begun: list[dict], how: Sampling, wanted: Wante
     starts = [network.start(1, o["metre"], condition) for o, condition in zip(begun, conditions, strict=True)]
     state = states.stack([network.read(one, o["classes"], o["phase"]) for one, o in zip(starts, begun, strict=True)])
     # The match model does not see the opening: a piece would repeat it, and so the training music, note for note.
-    state = replace(state, past=recall.Past.empty(len(begun), network.vocabulary))
+    state = states.forgetful(state)
     tried = states.take(state, np.repeat(np.arange(len(begun)), wanted.tries))
     begin = first_bar(network, tried)
     if vocabulary.told_form:

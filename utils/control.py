@@ -130,11 +130,12 @@ def comes_again(network: Stepper) -> Constraint:
     strength = np.array([FORM_STRENGTH.get(kind, 0) for kind in range(form.KINDS + 1)])
 
     def prefer(stream: str, logits: np.ndarray, state: State, chosen: Classes) -> np.ndarray:
-        kind, recalled = chosen.get("form", state.last["form"]), state.past.recalled
-        again = strength[kind]
+        again = strength[chosen.get("form", state.last["form"])]
         if not again.any() or stream not in network.heads:  # there is nothing to choose from
             return logits
-        again = again * (network.heads[stream].head.agrees(np, recalled, chosen)[:, -1] > 0)
+        head = network.heads[stream].head
+        recalled = head.recalled(np, state.past.recalled, chosen)
+        again = again * head.agrees(np, recalled, chosen)[:, -1]
         classes = np.arange(logits.shape[1])
         if stream == "note":
             stream, classes = "interval", vocabulary.interval(classes[None], chosen["origin"][:, None])

@@ -15,6 +15,7 @@ from tqdm import tqdm
 from utils import apart, form, midi, recall
 from utils.errors import UserError
 from utils.events import END_STREAM, NOT_TOLD, Representation, bar_steps, outlook, room
+from utils.line_recall import LineModel
 from utils.parts import NOBODY, SILENT, Lines
 from utils.source import Source, read_source
 from utils.traces import FADING, LEFT
@@ -75,6 +76,7 @@ class Corpus:
     is_target: np.ndarray  # (E, streams) what is predicted: no start tokens, and ends in END_STREAM alone
     ranges: np.ndarray  # (E, RANGE) how far the part of each event has ranged before it; see `Lines.ranges`
     matches: recall.MatchModel  # what is recalled after each event
+    lines: LineModel  # and, once it is known when the next one comes and who plays it, of the line of that part
     room: np.ndarray  # (P, 2) semitones that each piece can be transposed down and up
     playing: np.ndarray  # (P, parts) whether each part plays in each piece
     style: np.ndarray  # (P, G) which style each piece is of, if it is one that the vocabulary knows
@@ -155,12 +157,13 @@ def encode(sources: list[Source], vocabulary: Vocabulary, transpose: int = 0) ->
     is_target = inputs[END_STREAM][:, None] < vocabulary.end + np.equal(vocabulary.streams, END_STREAM)
     rooms = np.array([room(source.events.streams["note"], transpose) for source in sources])
     matches = recall.MatchModel(inputs, first, bar, again, lines, vocabulary)
+    recalled = matches, LineModel(inputs, first, bar, again, lines, matches.viewpoint)
     playing = np.zeros((len(sources), vocabulary.parts + 1), bool)
     playing[np.repeat(np.arange(len(sources)), np.diff(first)), lines.part] = True
     style = [[source.style == known for known in vocabulary.styles] for source in sources]
     style = np.array(style, bool).reshape(len(sources), len(vocabulary.styles))
     ranges = lines.ranges(inputs["origin"])
-    return Corpus(inputs, first, is_target, ranges, matches, rooms, playing[:, :-1], style, moved, vocabulary)
+    return Corpus(inputs, first, is_target, ranges, *recalled, rooms, playing[:, :-1], style, moved, vocabulary)
 
 
 def lines_of(inputs: dict[str, np.ndarray], first: np.ndarray, vocabulary: Vocabulary) -> Lines:
@@ -214,6 +217,7 @@ def cut(
     for row, (first, now) in enumerate(zip(corpus.first[piece], start, strict=True)):
         inputs["traces"][row, len(FADING) - 1] = np.bincount(notes[first:now], minlength=len(keys)) @ keys
     inputs |= {f"recall_{name}": classes for name, classes in corpus.matches.recalled(index, told[:, 2:3]).items()}
+    inputs |= corpus.lines.recalled(index, told[:, 2:3]) if vocabulary.told_lines else {}
     if vocabulary.told_parts:
         inputs["until"] = until(corpus, index)
     if vocabulary.told_ranges:

@@ -14,6 +14,7 @@ from typing import NamedTuple
 import numpy as np
 
 from utils.events import END_STREAM, derived
+from utils.line_recall import LINE_CONTEXTS
 from utils.parts import MIDDLE_C, NOBODY, SILENT, SOUNDING
 from utils.recall import LONGEST_STREAK, NOTHING, REMEMBERED, STREAKS, contexts
 from utils.traces import FADING, HARMONY, HEARD, LEFT, NEAR, Array, pitch_of
@@ -130,8 +131,12 @@ class Head:
         self.stream, self.vocabulary, self.shape = stream, vocabulary, shape
         self.sees, self.classes = tuple(shape.sees[stream]), vocabulary.size(stream)
         self.compared = [name for name in self.sees if name in vocabulary.recalled]  # with what is recalled
+        # Whether it is told what is recalled of the line of the part that plays: where it knows who that is, and when.
+        knows = END_STREAM in self.sees and ("part" in self.sees or "part" not in vocabulary.streams)
+        self.knows_line = vocabulary.told_lines and knows
+        self.contexts = contexts(vocabulary) + self.knows_line * LINE_CONTEXTS
         # Dense layers above the hidden one, and the numbers that each gives.
-        trust = counted("trust", contexts(vocabulary), "same")
+        trust = counted("trust", self.contexts, "same")
         self.outputs = {f"head_{stream}": vocabulary.choices(stream), f"trust_{stream}": (trust,)}
         self.needed: dict[str, slice] = {}  # those of them that NumPy needs, if not all
         # Weights beside theirs, all of which start at 0.
@@ -141,11 +146,19 @@ class Head:
         """Its part of `weights_of`."""
         hidden, vocabulary = (counted("hidden", self.shape.hidden),), self.vocabulary
         read = counted("output", self.shape.units), counted("heard", HEARD), counted("range", vocabulary.told_ranges)
-        agrees = counted("agrees", contexts(vocabulary), "same")
+        agrees = counted("agrees", self.contexts, "same")
         read += counted("confidence", CONFIDENCE), vocabulary.told_of_parts("sounding", SILENT / SOUNDING)
         read += *vocabulary.condition, agrees, *embedded(self.sees, self.shape)
         dense = {name: [(hidden, numbers), (numbers,)] for name, numbers in self.outputs.items()}
         return {f"hidden_{self.stream}": [(read, hidden), (hidden,)], **dense, **self.own_weights}
+
+    def recalled(self, xp: ModuleType, all_parts: dict[str, Array], told: dict[str, Array]) -> dict[str, Array]:
+        """What it is told of recalled events, name -> classes (..., K): what is recalled of `all_parts`, and of the
+        line of the part that plays if it knows that, which is `told` under names of their own."""
+        if not self.knows_line:
+            return all_parts
+        names = self.vocabulary.recalled
+        return {name: xp.concatenate([all_parts[name], told[f"line_{name}"]], axis=-1) for name in names}
 
     def agrees(self, xp: ModuleType, recalled: dict[str, Array], chosen: dict[str, Array]) -> Array:
         """(..., K) whether each recalled event is the same in all that is `chosen` (...) already of the next event, as

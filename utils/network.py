@@ -14,6 +14,7 @@ import numpy as np
 from utils import dataset, devices  # starts Keras without noise
 from utils.events import END_STREAM
 from utils.heads import CELLS, Head, Known, Shape, confidence, heads_of, log_softmax, shape_of, sounding
+from utils.line_recall import LINE_CONTEXTS
 from utils.parts import NOBODY
 from utils.recall import TOLD, contexts
 from utils.traces import NEAR
@@ -135,15 +136,18 @@ def build(vocabulary: Vocabulary, shape: Shape, way: Way | None = None) -> tuple
     """(trainer, scorer), two models that share their layers.
 
     Inputs: the vocabulary's inputs, (B, T + 1) integers; 'recall_NAME' (B, T + 1, K), what followed the last time (see
-    `recall`); what else `dataset.cut` tells; and what `Shape.silence` gives before the first event. The trainer gives
-    the cost of each event in each stream, and if there are styles that of recognising the style before it as one more,
-    (B, T, S + 1); the scorer the nats, and the state and the traces after the last event.
+    `recall`), and 'line_NAME', the same in the line of each event's own part (see `line_recall`); what else
+    `dataset.cut` tells; and what `Shape.silence` gives before the first event. The trainer gives the cost of each event
+    in each stream, and if there are styles that of recognising the style before it as one more, (B, T, S + 1); the
+    scorer the nats, and the state and the traces after the last event.
     """
     way = way or Way()
     inputs = {name: keras.Input((None,), dtype="int32", name=name) for name in (*vocabulary.inputs, "origin")}
     names = (*vocabulary.recalled, *TOLD)
     shape_of_recalled = None, contexts(vocabulary)
     recalled = {name: keras.Input(shape_of_recalled, dtype="int32", name=f"recall_{name}") for name in names}
+    for name in [f"line_{name}" for name in vocabulary.recalled if vocabulary.told_lines]:
+        inputs[name] = keras.Input((None, LINE_CONTEXTS), dtype="int32", name=name)
     before = {name: keras.Input(array.shape[1:], name=name) for name, array in shape.silence(1).items()}
     read = {name: classes[:, :-1] for name, classes in inputs.items()}
     following = {name: classes[:, 1:] for name, classes in inputs.items()}
@@ -172,7 +176,7 @@ def build(vocabulary: Vocabulary, shape: Shape, way: Way | None = None) -> tuple
     trusted = confidence(ops, recalled_now)
     costs, nats = [], []
     for head in heads_of(vocabulary, shape):
-        known = Known(None, recalled_now, following["origin"], here, around)
+        known = Known(None, head.recalled(ops, recalled_now, following), following["origin"], here, around)
         # A head that knows who plays hears everything from where that part is.
         knows_part = "part" in head.sees
         seen = [x, heard_by_part if knows_part else heard]

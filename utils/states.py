@@ -11,6 +11,7 @@ import numpy as np
 
 from utils import form, recall
 from utils.events import NOT_TOLD, outlook
+from utils.line_recall import LinePast
 from utils.parts import Voices
 
 Classes = dict[str, np.ndarray]  # stream -> (B,)
@@ -29,6 +30,7 @@ class State:
     held: np.ndarray  # (B, keys) quarter notes after the event before the last for which each key is held
     sounded: np.ndarray  # (B, keys) whether it sounded right before that event
     past: recall.Past  # all events but the last
+    lines: LinePast  # what of them is recalled in the line of each part
     voices: Voices  # where each part is after the last event
     condition: np.ndarray  # (B, C) what is told of the whole piece: 1 for each part that plays, the share of each style
     style: np.ndarray  # (B, G) log-probabilities of the styles after each event that was read, summed
@@ -46,7 +48,7 @@ def mapped(change: Callable[..., np.ndarray], *values: Any) -> Any:
         return {name: mapped(change, *(value[name] for value in values)) for name in first}
     if isinstance(first, list | tuple):
         return type(first)(mapped(change, *parts) for parts in zip(*values, strict=True))
-    if isinstance(first, State | recall.Past | Voices):
+    if isinstance(first, State | recall.Past | LinePast | Voices):
         names = [field.name for field in fields(first)]
         return replace(first, **{n: mapped(change, *(getattr(value, n) for value in values)) for n in names})
     return first
@@ -55,13 +57,20 @@ def mapped(change: Callable[..., np.ndarray], *values: Any) -> Any:
 def stack(states: list[State]) -> State:
     """Several states as one batch; they count as many events as the first."""
     length = max(state.past.length for state in states)
-    states = [replace(state, past=state.past.aligned(length)) for state in states]
+    states = [replace(s, past=s.past.aligned(length), lines=s.lines.aligned(length)) for s in states]
     return mapped(lambda *arrays: np.concatenate(arrays), *states)
 
 
 def take(state: State, which: np.ndarray | slice) -> State:
     """Some pieces of a batch: `which` holds their indices, a mask or a slice."""
     return mapped(lambda array: array[which], state)
+
+
+def forgetful(state: State) -> State:
+    """The state in which nothing can be recalled of what was heard so far."""
+    count = len(state.onset)
+    past = recall.Past.empty(count, state.past.viewpoint.vocabulary)
+    return replace(state, past=past, lines=LinePast.empty(count))
 
 
 def to_come(state: State, bar: np.ndarray) -> Classes:

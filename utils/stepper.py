@@ -19,6 +19,7 @@ from utils.checkpoint import Checkpoint
 from utils.events import DERIVED, END_STREAM, KNOWN_STREAMS, bar_steps
 from utils.heads import CELLS, Head, Known, Shape, confidence, heads_of, log_softmax, sounding, weights_of
 from utils.hearing import Hearing
+from utils.line_recall import LinePast
 from utils.parts import Voices
 from utils.states import Classes, State, to_come
 from utils.theory import Metre
@@ -140,6 +141,7 @@ class Stepper:
             held=held,
             sounded=sounded,
             past=recall.Past.empty(count, self.vocabulary),
+            lines=LinePast.empty(count),
             voices=Voices.silent(
                 count, self.vocabulary.parts, {name: self.vocabulary.start_token[name] for name in self.vocabulary.last}
             ),
@@ -154,7 +156,10 @@ class Stepper:
         traces, held, sounded = self.hearing.move_on(state)
         audible = self.hearing.audible(traces)
         heard = self.hearing.heard(audible, state.voices.here)
-        past = state.past.add(state.last, state.bar, self.again(state), state.voices) if state.length else state.past
+        past, lines = state.past, state.lines
+        if state.length:
+            past = past.add(state.last, state.bar, self.again(state), state.voices)
+            lines = lines.add(past) if self.vocabulary.told_lines else lines
         read = np.concatenate([heard, state.condition], axis=1) @ self.kernel
         for name, table in self.events.items():
             read += table.take(state.last[name], axis=0)
@@ -171,7 +176,8 @@ class Stepper:
         for block, read in (("heard", heard), ("sounding", sounds)):
             columns, kernel = self.hidden.now[block]
             add(hidden[columns], read @ kernel)
-        state = replace(state, cells=cells, traces=traces, held=held, sounded=sounded, past=past, style=style)
+        state = replace(state, cells=cells, traces=traces, held=held, sounded=sounded, style=style)
+        state = replace(state, past=past, lines=lines)
         return Output(hidden, audible), state
 
     def again(self, state: State) -> np.ndarray:
@@ -185,7 +191,7 @@ class Stepper:
         if stream not in self.heads:
             return np.zeros((len(state.onset), 1)), np.zeros((len(state.onset), 1), bool)
         folded = self.heads[stream]
-        recalled = state.past.recalled
+        recalled = folded.head.recalled(np, state.past.recalled, chosen)
         agrees = folded.head.agrees(np, recalled, chosen).astype(np.float32)
         around = self.surroundings(output, state, chosen) if stream == "note" else None
         hidden = output.hidden[folded.place] + agrees @ folded.of_agrees
@@ -217,7 +223,14 @@ class Stepper:
             part = self.vocabulary.part_of(told)
             told["origin"] = state.voices.origins(part)
             told |= {name: last[np.arange(len(part)), part] for name, last in state.voices.last.items()}
+            told |= self.of_line(state, {**chosen, **told}) if self.vocabulary.told_lines else {}
         return told
+
+    def of_line(self, state: State, chosen: Classes) -> Classes:
+        """What is recalled of the line of the part that comes next, when it is known when that will be."""
+        steps = self.steps(chosen[END_STREAM])
+        again = form.again(state.form, (state.onset + steps - chosen["phase"]) // state.bar)[:, 0]
+        return state.lines.recalled(state.past, chosen, state.past.onset + steps, again, state.bar)
 
     def tell(self, stream: str, output: Output, state: State, chosen: Classes) -> None:
         """Add to the output of `step` what is known now that the class of `stream` has just been chosen: that class and
@@ -247,6 +260,7 @@ class Stepper:
         told = {name: event[source] for name, source in vocabulary.last.items()}
         part, pitch = vocabulary.part_of(event), vocabulary.top[event["note"]]
         voices = state.voices.after(part, pitch, steps, lasts, told)
+        event = {name: classes for name, classes in event.items() if name in vocabulary.start_token}
         return replace(state, last=event, onset=state.onset + steps, length=state.length + 1, voices=voices)
 
     def next_onsets(self, state: State) -> np.ndarray:

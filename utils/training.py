@@ -144,9 +144,9 @@ def resumed(args: SimpleNamespace, path: Path) -> checkpoint.Checkpoint:
         if was != now:
             now = now.rpartition(" ")[-1]
             raise UserError(f"{path} was trained with {was}, not {now}: resume with that, or start anew.")
-    if not earlier.vocabulary.told_form:
+    if not earlier.vocabulary.told_lines:
         raise UserError(
-            f"{path} is of an older version, whose networks were not told of form: it plays, but learns no further. "
+            f"{path} is of an older version, whose networks heard less: it plays, but learns no further. "
             f"Train without --resume, with its weights as a beginning: --start-from {args.weights}."
         )
     row = earlier.about["history"][-1]

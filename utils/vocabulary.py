@@ -78,6 +78,7 @@ class Vocabulary:
     players: dict[int, parts.Class] = field(default_factory=dict)  # what is known of each value of the part stream
     styles: tuple[str, ...] = ()  # names of the styles of the training pieces
     told_form: bool = True  # the network is told of form, of the ranges of parts, and of the harmony around each key
+    told_lines: bool = True  # and, once it knows who plays next and when, what is recalled of the line of that part
 
     def __post_init__(self):
         notes = self.values["note"]
@@ -209,6 +210,7 @@ class Vocabulary:
     def to_json(self) -> dict:
         values = {stream: values.tolist() for stream, values in self.values.items()}
         about = {"players": list(self.players.items()), "styles": self.styles, "told_form": self.told_form}
+        about |= {"told_lines": self.told_lines}
         return {**asdict(self.representation), "values": values, **about}
 
     @classmethod
@@ -216,7 +218,8 @@ class Vocabulary:
         values = {stream: np.array(values) for stream, values in data["values"].items()}
         players = {value: parts.Class(*known) for value, known in data.get("players", [])}
         how = Representation.of({**data, "streams": values})
-        return cls(values, how, players, tuple(data.get("styles", ())), data.get("told_form", False))
+        told = data.get("told_form", False), data.get("told_lines", False)  # as older files do not say
+        return cls(values, how, players, tuple(data.get("styles", ())), *told)
 
 
 def nearest(values: np.ndarray, wanted: np.ndarray) -> np.ndarray:

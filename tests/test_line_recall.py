@@ -1,0 +1,149 @@
+"""What the part that plays did the last time, in whole pieces at once and event by event."""
+
+import numpy as np
+import pytest
+from conftest import make_piece
+from test_recall import added, corpus_of, encoded, start_of
+
+from utils import line_recall, recall
+from utils.dataset import Corpus
+from utils.events import from_piece
+from utils.line_recall import REPEATS, LinePast
+from utils.parts import NOBODY
+from utils.piece import Part
+from utils.recall import BARS, NOTHING
+from utils.states import mapped
+from utils.vocabulary import REACH
+
+ONE_BAR, FORM = len(REPEATS), len(REPEATS) + len(BARS)
+
+
+def own_line(corpus: Corpus, at: int) -> list[int]:
+    """The events of the part of an event in its piece, up to it."""
+    lines = corpus.matches.lines
+    return [i for i in range(lines.begins[at] + 1, at + 1) if lines.part[i] == lines.part[at]]
+
+
+def slow_last_time(corpus: Corpus, at: int, length: int) -> int:
+    """What followed in the line of an event the last time, by looking at all contexts; NOTHING if they are new."""
+    line, lines, inputs = own_line(corpus, at), corpus.matches.lines, corpus.inputs
+
+    def context(end: int) -> list | None:
+        """What stands before the end-th event of the line, with the times between."""
+        if end < length:
+            return None
+        gaps = [lines.onset[line[i]] - lines.onset[line[i - 1]] if i else NOBODY for i in range(end - length, end + 1)]
+        return [gaps, *(inputs[name][line[end - length : end]].tolist() for name in ("interval", "duration"))]
+
+    now = context(len(line) - 1)
+    return next((line[i] for i in range(len(line) - 2, -1, -1) if now and context(i) == now), NOTHING)
+
+
+def slow_bars_ago(corpus: Corpus, at: int, steps: int) -> int:
+    """What the part of an event played so many steps before, the n-th note if it is itself the n-th struck there."""
+    line, onset = own_line(corpus, at), corpus.matches.lines.onset
+    nth = sum(onset[i] == onset[at] for i in line) - 1
+    then = [i for i in line if onset[i] == onset[at] - steps]
+    return then[nth] if steps and nth < len(then) else NOTHING
+
+
+@pytest.mark.parametrize("chords", ["split", "class", "parts"])
+def test_it_is_what_a_slow_search_finds(chords: str):
+    corpus = encoded(chords)
+    told, found = corpus.lines.recalled(np.arange(corpus.first[-1]), form=True), np.zeros(FORM + 1, int)
+    for start, end in zip(corpus.first[:-1], corpus.first[1:], strict=True):
+        for at in range(start + 1, end - 1):
+            bar, again = corpus.matches.bar[at], corpus.matches.again[at, 0]
+            expected = [slow_last_time(corpus, at, length) for length in REPEATS.tolist()]
+            expected += [slow_bars_ago(corpus, at, bars * bar) for bars in (*BARS.tolist(), again)]
+            for k, then in enumerate(expected):
+                known = corpus.inputs["duration"][then] if then != NOTHING else NOTHING
+                assert told["line_duration"][at, k] == known, (at - start, k)
+                assert told["line_offset"][at, k] == (NOTHING if then == NOTHING else corpus.inputs["offset"][at])
+                found[k] += then != NOTHING
+    assert (found > 0).all()
+
+
+def test_a_bass_goes_on_whatever_is_above_it():
+    """By hand: a figure of the bass that comes four times, the last time a fifth higher, under ever other notes."""
+    rows, above = [], np.random.default_rng(0)
+    for i in range(16):
+        rows.append((480 * i, (40, 43, 45, 47)[i % 4] + 7 * (i >= 12), 480, 80, 1))
+        rows.append((480 * i, int(above.integers(60, 90)), int(above.choice([240, 480])), 80, 0))
+    piece = make_piece(rows, parts=[Part("", 73), Part("", 32)], time_signatures=[(0, 4, 4)])
+    corpus = corpus_of([from_piece(piece)])
+    bass = np.flatnonzero(corpus.matches.lines.pitch[:33] < 60)[1:]  # without the start token
+    told = corpus.lines.recalled(bass)["line_interval"]
+    right = told == corpus.inputs["interval"][bass][:, None]
+    assert right[8:12, 1].all() and not right[:7, 1].any()  # after the same two notes as before it goes on as then
+    assert told[12, 1] - REACH == -7 and not right[12].any()  # where it moves up by a fifth, nobody knew that
+    assert (told[13, :ONE_BAR] == NOTHING).all()  # nor what follows
+    # A bar ago it played what it plays now: at first the same, then a fifth lower, 43, to which it is a step from 47.
+    assert right[5:12, ONE_BAR].all() and told[13, ONE_BAR] - REACH == 43 - 47
+    assert (corpus.matches.recalled(bass - 1)["interval"][8:12, 1] == NOTHING).all()  # what all play together is new
+
+
+def read(so_far: tuple, corpus: Corpus, at: np.ndarray) -> tuple:
+    """Past, voices and lines with the events `at` (B,) of a corpus after them."""
+    past, voices = added(so_far[:2], corpus, at)
+    return past, voices, so_far[2].add(past)
+
+
+def next_recalled(so_far: tuple, corpus: Corpus, at: np.ndarray) -> dict[str, np.ndarray]:
+    """What is recalled when part and onset of the events `at` (B,) are known, which come next."""
+    past, _, lines = so_far
+    event = {name: column[at] for name, column in corpus.inputs.items()}
+    onset = past.onset + corpus.vocabulary.steps("offset")[event["offset"]]
+    return lines.recalled(past, event, onset, corpus.matches.again[at, 0], corpus.matches.bar[at])
+
+
+def silence(corpus: Corpus) -> tuple:
+    return *start_of(corpus), LinePast.empty(1)
+
+
+@pytest.mark.parametrize("chords", ["split", "class", "parts"])
+def test_event_by_event_it_is_the_same(chords: str):
+    corpus = encoded(chords)
+    expected = corpus.lines.recalled(np.arange(corpus.first[-1]), form=True)
+    for start, end in zip(corpus.first[:-1], corpus.first[1:], strict=True):
+        so_far = silence(corpus)
+        for at in range(start + 1, end - 1):
+            recalled = next_recalled(so_far, corpus, np.array([at]))
+            assert recalled.keys() == expected.keys()
+            for name, classes in recalled.items():
+                assert (classes[0] == expected[name][at]).all(), (at - start, name)
+            so_far = read(so_far, corpus, np.array([at]))
+
+
+def test_how_far_back_is_limited(monkeypatch):
+    far = encoded().lines.back.max()
+    for module in (recall, line_recall):
+        monkeypatch.setattr(module, "REMEMBERED", 20)
+    assert far > 20 >= encoded().lines.back.max()
+    test_event_by_event_it_is_the_same("split")
+
+
+def test_what_the_form_says_is_told_only_where_it_is_told():
+    corpus = encoded("parts")
+    told, untold = (corpus.lines.recalled(np.arange(corpus.first[-1]), form) for form in (True, False))
+    assert (told["line_duration"][:, FORM] != NOTHING).any() and (untold["line_duration"][:, FORM] == NOTHING).all()
+    assert all((told[name][:, :FORM] == untold[name][:, :FORM]).all() for name in told)
+
+
+def test_lines_of_different_lengths_are_stacked_and_taken_apart():
+    corpus = encoded("parts")
+    first, second = corpus.first[:1], corpus.first[1:2]
+
+    def until(so_far: tuple, rows: np.ndarray, times: range) -> tuple:
+        for t in times:
+            so_far = read(so_far, corpus, rows + t)
+        return so_far
+
+    long, short = until(silence(corpus), first, range(1, 71)), until(silence(corpus), second, range(40, 71))
+    aligned = [(past.aligned(70), voices, lines.aligned(70)) for past, voices, lines in (long, short)]
+    both = tuple(mapped(lambda *rows: np.concatenate(rows), *each) for each in zip(*aligned, strict=True))
+    both = until(both, np.concatenate([first, second]), range(71, 90))
+    alone = next_recalled(until(silence(corpus), second, range(40, 90)), corpus, second + 90)
+    together = next_recalled(both, corpus, np.concatenate([first, second]) + 90)
+    assert all((together[name][1:] == alone[name]).all() for name in alone)
+    assert (alone["line_interval"] != NOTHING).any()

@@ -1,0 +1,189 @@
+"""The match model of the part that plays: what it did the last time, once it is known which part comes next, and when.
+
+`recall` looks for what follows all that was heard; where an inner voice deviates by one note, everything is new to it.
+The line of a part goes on for itself. So as soon as part and onset of the next event are known, the heads of its note
+and duration are also told what followed in the line of that part the last time that its last few events and the time
+until the next were the same; what it played at the same place one, two, four and eight bars ago; and, where the form of
+the piece is told, in the bar that comes again.
+
+Shapes: E events of all pieces, B pieces side by side, L events of a piece so far, K contexts (repeats, bars, the form).
+"""
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from utils.parts import Lines
+from utils.recall import BARS, COMPARED, LOWER, NOTHING, PLACED, REMEMBERED, Past, Viewpoint
+
+REPEATS = np.array([1, 2, 3, 4, 6, 8, 12], np.int8)  # looked for: the last time that so many events were the same
+LINE_CONTEXTS = len(REPEATS) + len(BARS) + 1
+NEVER = 2**20  # steps since a part that has not played yet has played
+SAME = COMPARED[2:]  # streams by which events of a line are compared, beside the time between them
+FACTORS = np.random.default_rng(1).integers(2**63, size=(REPEATS.max() + 1, 1 + len(SAME)), dtype=np.uint64) * 2 + 1
+FAR = 2**40  # more steps than any piece has
+
+
+def named(classes: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Classes by names of their own, beside those of the events and of what `recall` tells."""
+    return {f"line_{name}": each for name, each in classes.items()}
+
+
+def heard(
+    recalled: dict[str, np.ndarray], note: np.ndarray, event: dict[str, np.ndarray], viewpoint: Viewpoint
+) -> dict[str, np.ndarray]:
+    """Name -> classes (..., K) of recalled events, NOTHING for none, from what they are and their `note` (..., K), as
+    heard where the `event` (...) comes: its part and offset are theirs, and what they played some bars ago counts from
+    where the part is now."""
+    there = recalled["duration"] != NOTHING
+    fixed = {name: np.where(there, event[name][..., None], NOTHING) for name in COMPARED[:2] if name in recalled}
+    interval = recalled["interval"]
+    from_here = viewpoint.steady[note] - viewpoint.moves[note] * event["origin"][..., None]
+    placed = np.s_[..., len(REPEATS) :]
+    interval[placed] = np.where(there, from_here, NOTHING)[placed]
+    return {**recalled, **fixed, "interval": interval}
+
+
+class LineModel:
+    """What is recalled in the lines of whole pieces, which stand one after another."""
+
+    def __init__(
+        self,
+        classes: dict[str, np.ndarray],
+        first: np.ndarray,
+        bar: np.ndarray,
+        again: np.ndarray,
+        lines: Lines,
+        viewpoint: Viewpoint,
+    ):
+        """As for `recall.MatchModel`."""
+        self.classes, self.viewpoint, count = classes, viewpoint, len(lines.onset)
+        at = np.concatenate([self.last_times(lines), self.placed(lines, bar, again)], axis=1)
+        back = np.arange(count)[:, None] - at
+        self.back = np.where((at == NOTHING) | (back > REMEMBERED), 0, back).astype(np.int16)
+
+    def last_times(self, lines: Lines) -> np.ndarray:
+        """(E, repeats) the event that followed when the context of each event's line was the same the last time."""
+        order, count = lines.order, len(lines.order)
+        # `order` is by part and then through all pieces, so a line is where both stay the same.
+        begins = np.append(True, np.diff(lines.begins[order]) | np.diff(lines.part[order]) != 0)[:count]
+        first = np.flatnonzero(begins)
+        line = np.cumsum(begins) - 1
+        place = np.arange(count) - first[line]
+        gap = np.where(begins, NEVER, np.diff(lines.onset[order], prepend=0))
+        columns = [gap, *(self.classes[name][order] for name in SAME)]
+        at = np.full((count, len(REPEATS)), NOTHING, np.int64)
+        for k, length in enumerate(REPEATS.tolist()):
+            code = gap.astype(np.uint64) * FACTORS[-1, 0]  # until the event that follows the context
+            for column, factors in zip(columns, FACTORS.T, strict=True):
+                for ago in range(1, min(length, count - 1) + 1):
+                    code[ago:] += column[:-ago].astype(np.uint64) * factors[ago - 1]
+            # Sorted by the hash and then by place: equal contexts of a line are neighbours.
+            keys = ((code >> LOWER) << LOWER | np.arange(count, dtype=np.uint64))[place >= length]
+            keys.sort()
+            index = (keys & np.uint64(2**32 - 1)).astype(np.int64)
+            before, now = index[:-1], index[1:]
+            same = (keys[1:] ^ keys[:-1] < 2**32) & (line[now] == line[before])
+            at[order[now[same]], k] = order[before[same]]
+        return at
+
+    def placed(self, lines: Lines, bar: np.ndarray, again: np.ndarray) -> np.ndarray:
+        """(E, bars + 1) what the part of each event played at the same place some bars before, and by the form."""
+        count, index = len(lines.onset), np.arange(len(lines.onset))
+        key = np.multiply(lines.part, FAR, dtype=np.int64) + lines.onset
+        order = np.argsort(key, kind="stable")
+        ordered, rank = key[order], np.empty(count, np.int64)
+        rank[order] = index
+        nth = (rank - np.searchsorted(ordered, key))[:, None]  # of the notes that the part strikes together
+        since = np.concatenate([BARS * bar[:, None], (again[:, 0] * bar)[:, None]], axis=1)
+        wanted = key[:, None] - since
+        place = np.minimum(np.searchsorted(ordered, wanted) + nth, count - 1)
+        at = order[place]
+        there = (ordered[place] == wanted) & (since > 0) & (at > lines.begins[:, None])
+        return np.where(there, at, NOTHING)
+
+    def recalled(self, index: np.ndarray, form: np.ndarray | bool = False) -> dict[str, np.ndarray]:
+        """What is recalled when part and onset of the events `index` (B, ...) are known: name -> classes (B, ..., K);
+        with what the form says where that is told, `form` (B, ...)."""
+        back = self.back[index]
+        back[..., -1] *= np.asarray(form)
+        at = index[..., None] - back
+        names = self.viewpoint.names
+        recalled = {name: np.where(back > 0, self.classes[name][at], NOTHING).astype(np.int32) for name in names}
+        event = {name: self.classes[name][index].astype(np.int32) for name in (*names, "origin")}
+        return named(heard(recalled, self.classes["note"][at], event, self.viewpoint))
+
+
+@dataclass
+class LinePast:
+    """The same for B pieces that go on event by event, of which a `Past` holds the events."""
+
+    gap: np.ndarray  # (B, L) steps since the event before of the same line, or NEVER
+    back: np.ndarray  # (B, L) how many events before each that stands; 0 for the first of a line
+    right: np.ndarray  # (B, L) how many events before each, in its line, equal the last ones of that line
+
+    @classmethod
+    def empty(cls, count: int) -> "LinePast":
+        return cls(np.zeros((count, 0), np.int32), np.zeros((count, 0), np.int32), np.zeros((count, 0), np.int8))
+
+    def add(self, past: Past) -> "LinePast":
+        """With the event that the `past` ends in, which is not yet here."""
+        names, events = past.viewpoint.names, past.events[:, :, 1:]
+        mine, back, gap = since_last(past, events[:, -2, -1], events[:, -1, -1], past.length - 1)
+        gap, back = (np.concatenate(pair, axis=1) for pair in ((self.gap, gap[:, None]), (self.back, back[:, None])))
+        mine = np.concatenate([mine, np.ones((len(mine), 1), bool)], axis=1)
+        same = mine & (gap == gap[:, -1:])
+        for name in SAME:
+            column = events[:, names.index(name)]
+            same &= column == column[:, -1:]
+        # How many events up to each equal the last ones; the last is no repeat of itself.
+        ending = np.zeros(back.shape, np.int8)
+        ending[:, :-1] = np.minimum(self.right + 1, REPEATS.max()) * same[:, :-1]
+        before = np.take_along_axis(ending, np.arange(past.length) - back, axis=1) * (back > 0)
+        right = np.concatenate([self.right, before[:, -1:]], axis=1)
+        return LinePast(gap, back, np.where(mine, before, right))
+
+    def recalled(self, past: Past, event: dict[str, np.ndarray], onset: np.ndarray, again: np.ndarray, bar: np.ndarray):
+        """As `LineModel.recalled` for the next event (B,), of which part, offset and `origin` are known, at an `onset`
+        (B,); what comes in its bar of so many steps, `bar` (B,), was heard `again` (B,) bars ago, or 0."""
+        viewpoint, length = past.viewpoint, past.length
+        if not length:
+            return named(dict.fromkeys(viewpoint.names, np.full((len(onset), LINE_CONTEXTS), NOTHING)))
+        part = viewpoint.vocabulary.part_of(event)
+        mine, _, gap = since_last(past, part, onset, length)
+        right = self.right * (mine & (self.gap == gap[:, None]))
+        long_enough = right[:, None, : -REMEMBERED - 1 : -1] >= REPEATS[:, None]
+        repeats = np.where(long_enough.any(axis=2), 1 + long_enough.argmax(axis=2), 0)
+        onsets = np.where(mine, past.events[:, -1, 1:], -1)
+        nth = (onsets == onset[:, None]).sum(axis=1)[:, None]
+        since = np.concatenate([BARS * bar[:, None], (again * bar)[:, None]], axis=1)
+        wanted = np.where(since > 0, onset[:, None] - since, -FAR)
+        there = onsets[:, None] == wanted[:, :, None]
+        place = np.minimum(there.argmax(axis=2) + nth, length - 1)
+        placed = np.where(np.take_along_axis(onsets, place, axis=1) == wanted, length - place, 0)
+        back = np.concatenate([repeats, placed], axis=1)
+        at = np.where((back > 0) & (back <= REMEMBERED), past.events.shape[2] - back, 0)  # where NOTHING stands
+        found = np.take_along_axis(past.events, at[:, None], axis=2)  # (B, names, K)
+        recalled = dict(zip(viewpoint.names, found.swapaxes(0, 1), strict=False))
+        return named(heard(recalled, found[:, len(viewpoint.names)], event, viewpoint))
+
+    def aligned(self, length: int) -> "LinePast":
+        """As `Past.aligned`."""
+        before = length - self.gap.shape[1]
+        return replace(self, **{name: np.pad(array, ((0, 0), (before, 0))) for name, array in vars(self).items()})
+
+
+def since_last(
+    past: Past, part: np.ndarray, onset: np.ndarray, length: int
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Which of the first `length` events of the past are of a `part` (B,), (B, length); how many events before the one
+    after them the last of these stands, (B,), 0 if there is none; and how many steps before an `onset` (B,), or
+    NEVER."""
+    if not length:
+        return np.zeros((len(part), 0), bool), np.zeros(len(part), int), np.full(len(part), NEVER)
+    who, onsets = past.events[:, PLACED.index("who") - len(PLACED), 1:], past.events[:, -1, 1:]
+    mine = who[:, :length] == part[:, None]
+    there = mine.any(axis=1)
+    back = np.where(there, 1 + mine[:, ::-1].argmax(axis=1), 0)
+    last = onsets[np.arange(len(part)), length - np.maximum(back, 1)]
+    return mine, back, np.where(there, onset - last, NEVER)

@@ -93,12 +93,11 @@ def next_recalled(so_far: tuple, corpus: Corpus, at: np.ndarray) -> dict[str, np
     """What is recalled when part and onset of the events `at` (B,) are known, which come next."""
     past, _, lines = so_far
     event = {name: column[at] for name, column in corpus.inputs.items()}
-    onset = past.onset + corpus.vocabulary.steps("offset")[event["offset"]]
-    return lines.recalled(past, event, onset, corpus.matches.again[at, 0], corpus.matches.bar[at])
+    return lines.recalled(past, event, corpus.matches.again[at, 0], corpus.matches.bar[at])
 
 
 def silence(corpus: Corpus) -> tuple:
-    return *start_of(corpus), LinePast.empty(1)
+    return *start_of(corpus), LinePast.empty(1, corpus.vocabulary)
 
 
 @pytest.mark.parametrize("chords", ["split", "class", "parts"])

@@ -66,6 +66,8 @@ def at(form: np.ndarray, bar: np.ndarray) -> np.ndarray:
 def again(form: np.ndarray, bar: np.ndarray) -> np.ndarray:
     """(..., 2) how many bars ago what comes in the bars (...), as for `at`, and in those after them, was heard before;
     0 if it is new or nobody says."""
+    if not form.size:
+        return np.zeros((*bar.shape, 2), np.int64)
     told = np.stack([at(form, bar), at(form, bar + 1)], axis=-1)
     return np.where(told == UNTOLD, 0, np.abs(told))
 

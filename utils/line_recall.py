@@ -13,15 +13,18 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from utils.events import END_STREAM
 from utils.parts import Lines
 from utils.recall import BARS, COMPARED, LOWER, NOTHING, PLACED, REMEMBERED, Past, Viewpoint
+from utils.vocabulary import Vocabulary
 
 REPEATS = np.array([1, 2, 3, 4, 6, 8, 12], np.int8)  # looked for: the last time that so many events were the same
 LINE_CONTEXTS = len(REPEATS) + len(BARS) + 1
-NEVER = 2**20  # steps since a part that has not played yet has played
+NEVER = 2**20  # steps since a part has played that has not yet
 SAME = COMPARED[2:]  # streams by which events of a line are compared, beside the time between them
 FACTORS = np.random.default_rng(1).integers(2**63, size=(REPEATS.max() + 1, 1 + len(SAME)), dtype=np.uint64) * 2 + 1
 FAR = 2**40  # more steps than any piece has
+NOTE, WHO = (PLACED.index(name) - len(PLACED) for name in ("note", "who"))  # rows of `Past.events`
 
 
 def named(classes: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
@@ -116,22 +119,27 @@ class LineModel:
 
 @dataclass
 class LinePast:
-    """The same for B pieces that go on event by event, of which a `Past` holds the events."""
+    """The same for B pieces of P parts that go on event by event, of which a `Past` holds the events."""
 
-    gap: np.ndarray  # (B, L) steps since the event before of the same line, or NEVER
-    back: np.ndarray  # (B, L) how many events before each that stands; 0 for the first of a line
+    since: np.ndarray  # (B, P) steps since each part struck last; NEVER or more if it has not played yet
+    ago: np.ndarray  # (B, P) how many events back from the next one that lies, 0 if there is none
+    gap: np.ndarray  # (B, L) steps since the event before of the same line
+    back: np.ndarray  # (B, L) how many events before each that stands, 0 for the first of a line
     right: np.ndarray  # (B, L) how many events before each, in its line, equal the last ones of that line
 
     @classmethod
-    def empty(cls, count: int) -> "LinePast":
-        return cls(np.zeros((count, 0), np.int32), np.zeros((count, 0), np.int32), np.zeros((count, 0), np.int8))
+    def empty(cls, count: int, vocabulary: Vocabulary) -> "LinePast":
+        parts, gap = np.zeros((count, vocabulary.parts), np.int32), np.zeros((count, 0), np.int32)
+        return cls(parts + NEVER, parts, gap, gap, gap.astype(np.int8))
 
     def add(self, past: Past) -> "LinePast":
         """With the event that the `past` ends in, which is not yet here."""
-        names, events = past.viewpoint.names, past.events[:, :, 1:]
-        mine, back, gap = since_last(past, events[:, -2, -1], events[:, -1, -1], past.length - 1)
-        gap, back = (np.concatenate(pair, axis=1) for pair in ((self.gap, gap[:, None]), (self.back, back[:, None])))
-        mine = np.concatenate([mine, np.ones((len(mine), 1), bool)], axis=1)
+        names, rows, events = past.viewpoint.names, np.arange(len(self.ago)), past.events[:, :, 1:]
+        who, steps = events[:, WHO], past.viewpoint.steps.take(events[:, names.index(END_STREAM), -1])
+        part, since = who[:, -1], self.since + steps[:, None]
+        gap = np.concatenate([self.gap, since[rows, part][:, None]], axis=1)
+        back = np.concatenate([self.back, self.ago[rows, part][:, None]], axis=1)
+        mine = who == part[:, None]
         same = mine & (gap == gap[:, -1:])
         for name in SAME:
             column = events[:, names.index(name)]
@@ -139,51 +147,40 @@ class LinePast:
         # How many events up to each equal the last ones; the last is no repeat of itself.
         ending = np.zeros(back.shape, np.int8)
         ending[:, :-1] = np.minimum(self.right + 1, REPEATS.max()) * same[:, :-1]
-        before = np.take_along_axis(ending, np.arange(past.length) - back, axis=1) * (back > 0)
-        right = np.concatenate([self.right, before[:, -1:]], axis=1)
-        return LinePast(gap, back, np.where(mine, before, right))
+        before = ending[rows[:, None], np.arange(past.length) - back] * (back > 0)
+        right = np.where(mine, before, np.append(self.right, before[:, -1:], axis=1))
+        ago = self.ago + (self.ago > 0)
+        since[rows, part], ago[rows, part] = 0, 1
+        return LinePast(since, ago, gap, back, right)
 
-    def recalled(self, past: Past, event: dict[str, np.ndarray], onset: np.ndarray, again: np.ndarray, bar: np.ndarray):
-        """As `LineModel.recalled` for the next event (B,), of which part, offset and `origin` are known, at an `onset`
-        (B,); what comes in its bar of so many steps, `bar` (B,), was heard `again` (B,) bars ago, or 0."""
-        viewpoint, length = past.viewpoint, past.length
+    def recalled(
+        self, past: Past, event: dict[str, np.ndarray], again: np.ndarray, bar: np.ndarray
+    ) -> dict[str, np.ndarray]:
+        """As `LineModel.recalled` for the next event (B,), of which part, offset and `origin` are known; what comes in
+        its bar of so many steps, `bar` (B,), was heard `again` (B,) bars ago, or 0."""
+        viewpoint, length, rows = past.viewpoint, past.length, np.arange(len(bar))
         if not length:
-            return named(dict.fromkeys(viewpoint.names, np.full((len(onset), LINE_CONTEXTS), NOTHING)))
-        part = viewpoint.vocabulary.part_of(event)
-        mine, _, gap = since_last(past, part, onset, length)
+            return named(dict.fromkeys(viewpoint.names, np.full((len(bar), LINE_CONTEXTS), NOTHING)))
+        part, steps = viewpoint.vocabulary.part_of(event), viewpoint.steps.take(event[END_STREAM])
+        mine = past.events[:, WHO, 1:] == part[:, None]
+        gap = self.since[rows, part] + steps
         right = self.right * (mine & (self.gap == gap[:, None]))
         long_enough = right[:, None, : -REMEMBERED - 1 : -1] >= REPEATS[:, None]
-        repeats = np.where(long_enough.any(axis=2), 1 + long_enough.argmax(axis=2), 0)
-        onsets = np.where(mine, past.events[:, -1, 1:], -1)
-        nth = (onsets == onset[:, None]).sum(axis=1)[:, None]
+        repeats = (1 + long_enough.argmax(axis=2)) * long_enough.any(axis=2)
+        onset, onsets = (past.onset + steps)[:, None], np.where(mine, past.events[:, -1, 1:], -1)
+        nth = (onsets == onset).sum(axis=1)[:, None]
         since = np.concatenate([BARS * bar[:, None], (again * bar)[:, None]], axis=1)
-        wanted = np.where(since > 0, onset[:, None] - since, -FAR)
-        there = onsets[:, None] == wanted[:, :, None]
-        place = np.minimum(there.argmax(axis=2) + nth, length - 1)
-        placed = np.where(np.take_along_axis(onsets, place, axis=1) == wanted, length - place, 0)
+        wanted = np.where(since > 0, onset - since, -FAR)
+        place = np.minimum((onsets[:, None] == wanted[:, :, None]).argmax(axis=2) + nth, length - 1)
+        placed = (length - place) * (onsets[rows[:, None], place] == wanted)
         back = np.concatenate([repeats, placed], axis=1)
-        at = np.where((back > 0) & (back <= REMEMBERED), past.events.shape[2] - back, 0)  # where NOTHING stands
-        found = np.take_along_axis(past.events, at[:, None], axis=2)  # (B, names, K)
-        recalled = dict(zip(viewpoint.names, found.swapaxes(0, 1), strict=False))
-        return named(heard(recalled, found[:, len(viewpoint.names)], event, viewpoint))
+        # The first event of the past is NOTHING.
+        at = (length + 1 - back) * ((back > 0) & (back <= REMEMBERED))
+        found = past.events[rows[:, None], :, at].transpose(2, 0, 1)  # (names, B, K)
+        recalled = dict(zip(viewpoint.names, found, strict=False))
+        return named(heard(recalled, found[NOTE], event, viewpoint))
 
     def aligned(self, length: int) -> "LinePast":
         """As `Past.aligned`."""
-        before = length - self.gap.shape[1]
-        return replace(self, **{name: np.pad(array, ((0, 0), (before, 0))) for name, array in vars(self).items()})
-
-
-def since_last(
-    past: Past, part: np.ndarray, onset: np.ndarray, length: int
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Which of the first `length` events of the past are of a `part` (B,), (B, length); how many events before the one
-    after them the last of these stands, (B,), 0 if there is none; and how many steps before an `onset` (B,), or
-    NEVER."""
-    if not length:
-        return np.zeros((len(part), 0), bool), np.zeros(len(part), int), np.full(len(part), NEVER)
-    who, onsets = past.events[:, PLACED.index("who") - len(PLACED), 1:], past.events[:, -1, 1:]
-    mine = who[:, :length] == part[:, None]
-    there = mine.any(axis=1)
-    back = np.where(there, 1 + mine[:, ::-1].argmax(axis=1), 0)
-    last = onsets[np.arange(len(part)), length - np.maximum(back, 1)]
-    return mine, back, np.where(there, onset - last, NEVER)
+        before = ((0, 0), (length - self.gap.shape[1], 0))
+        return replace(self, **{name: np.pad(getattr(self, name), before) for name in ("gap", "back", "right")})

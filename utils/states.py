@@ -68,9 +68,8 @@ def take(state: State, which: np.ndarray | slice) -> State:
 
 def forgetful(state: State) -> State:
     """The state in which nothing can be recalled of what was heard so far."""
-    count = len(state.onset)
-    past = recall.Past.empty(count, state.past.viewpoint.vocabulary)
-    return replace(state, past=past, lines=LinePast.empty(count))
+    of = len(state.onset), state.past.viewpoint.vocabulary
+    return replace(state, past=recall.Past.empty(*of), lines=LinePast.empty(*of))
 
 
 def to_come(state: State, bar: np.ndarray) -> Classes:

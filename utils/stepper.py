@@ -141,7 +141,7 @@ class Stepper:
             held=held,
             sounded=sounded,
             past=recall.Past.empty(count, self.vocabulary),
-            lines=LinePast.empty(count),
+            lines=LinePast.empty(count, self.vocabulary),
             voices=Voices.silent(
                 count, self.vocabulary.parts, {name: self.vocabulary.start_token[name] for name in self.vocabulary.last}
             ),
@@ -230,7 +230,7 @@ class Stepper:
         """What is recalled of the line of the part that comes next, when it is known when that will be."""
         steps = self.steps(chosen[END_STREAM])
         again = form.again(state.form, (state.onset + steps - chosen["phase"]) // state.bar)[:, 0]
-        return state.lines.recalled(state.past, chosen, state.past.onset + steps, again, state.bar)
+        return state.lines.recalled(state.past, chosen, again, state.bar)
 
     def tell(self, stream: str, output: Output, state: State, chosen: Classes) -> None:
         """Add to the output of `step` what is known now that the class of `stream` has just been chosen: that class and

@@ -200,11 +200,12 @@ def cut(
     it is of.
 
     Returns the inputs, name -> (B, T + 1) or, for what is recalled, (B, T + 1, K), and the traces before the window,
-    (B, LEFT, 128), of which only the one that never fades is there; if there are parts, `until` as below, and the
-    `range` as in `Corpus.ranges`; if there are parts or styles, the `condition` (B, C): 1 for each part that plays, and
-    for the style, where that is told; if there are styles, the `style` (B, G) that is to be recognised: 1 for the one
-    that is not told; and the weight of each target, (B, T, streams): 1, or 0 where it is none (see `Corpus.is_target`)
-    or the piece is over, and with styles, as one column more, that of the style.
+    (B, LEFT, 128), of which only the one that never fades is there; if there are parts, for how many quarter notes each
+    is still to sound, `until` (B, T + 1, P), and the `range` as in `Corpus.ranges`; if there are parts or styles, the
+    `condition` (B, C): 1 for each part that plays, and for the style, where that is told; if there are styles, the
+    `style` (B, G) that is to be recognised: 1 for the one that is not told; and the weight of each target, (B, T,
+    streams): 1, or 0 where it is none (see `Corpus.is_target`) or the piece is over, and with styles, as one column
+    more, that of the style.
     """
     vocabulary, told = corpus.vocabulary, np.broadcast_to(told, (len(piece), corpus.vocabulary.hints))
     index = start[:, None] + np.arange(length + 1)
@@ -219,7 +220,8 @@ def cut(
     inputs |= {f"recall_{name}": classes for name, classes in corpus.matches.recalled(index, told[:, 2:3]).items()}
     inputs |= corpus.lines.recalled(index, told[:, 2:3]) if vocabulary.told_lines else {}
     if vocabulary.told_parts:
-        inputs["until"] = until(corpus, index)
+        left = corpus.matches.lines.left(index, vocabulary.parts) / vocabulary.grid
+        inputs["until"] = left.clip(SILENT, 2**10)
     if vocabulary.told_ranges:
         inputs["range"] = corpus.ranges[index].astype(np.float32)
     if vocabulary.conditions:
@@ -232,21 +234,6 @@ def cut(
     if vocabulary.styles:
         weights = np.concatenate([weights, inside[:, 1:, None]], axis=2)
     return inputs, weights.astype(np.float32)
-
-
-def until(corpus: Corpus, index: np.ndarray) -> np.ndarray:
-    """(B, T + 1, P) for how many quarter notes after the onset of each of the events `index` (B, T + 1) each part is
-    still to sound; below 0 if it is silent."""
-    lines, vocabulary = corpus.matches.lines, corpus.vocabulary
-    last, rows = lines.last(np.arange(vocabulary.parts), index[:, :1]), np.arange(len(index))
-    who = lines.part[index]
-    ends = np.empty((*index.shape, vocabulary.parts + 1), np.float32)  # the start token is one more part
-    now = np.where(last == NOBODY, -(2**30), lines.until[last])
-    now = np.pad(now, ((0, 0), (0, 1)))
-    for t, at in enumerate(index.T):
-        now[rows, who[:, t]] = lines.until[at]
-        ends[:, t] = now - lines.onset[at][:, None]
-    return (ends[..., :-1] / vocabulary.grid).clip(SILENT, 2**10)
 
 
 def batches(

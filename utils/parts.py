@@ -145,6 +145,18 @@ class Lines:
         pitch = np.where(own != NOBODY, self.pitch[own], NOBODY)
         return np.where(pitch != NOBODY, pitch, self.here[at])
 
+    def left(self, index: np.ndarray, parts: int) -> np.ndarray:
+        """(B, T, P) for how many steps after the onset of each of the events `index` (B, T), which follow each other in
+        every row, each part is still to sound; below 0 if it is silent."""
+        last, rows, who = self.last(np.arange(parts), index[:, :1]), np.arange(len(index)), self.part[index]
+        now = np.where(last == NOBODY, -(2**30), self.until[last])
+        now = np.pad(now, ((0, 0), (0, 1)))  # the start token is one more part
+        ends = np.empty((*index.shape, parts + 1), np.float32)
+        for t, at in enumerate(index.T):
+            now[rows, who[:, t]] = self.until[at]
+            ends[:, t] = now - self.onset[at][:, None]
+        return ends[..., :-1]
+
     def ranges(self, origin: np.ndarray) -> np.ndarray:
         """(E, RANGE) the mean, the lowest and the highest pitch of what the part of each event has played before it in
         its piece, in octaves from `origin` (E,); 0 where that is nothing, and for drums."""

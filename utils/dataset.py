@@ -157,7 +157,7 @@ def encode(sources: list[Source], vocabulary: Vocabulary, transpose: int = 0) ->
     is_target = inputs[END_STREAM][:, None] < vocabulary.end + np.equal(vocabulary.streams, END_STREAM)
     rooms = np.array([room(source.events.streams["note"], transpose) for source in sources])
     matches = recall.MatchModel(inputs, first, bar, again, lines, vocabulary)
-    recalled = matches, LineModel(inputs, first, bar, again, lines, matches.viewpoint)
+    recalled = matches, LineModel(inputs, bar, again, lines, matches.viewpoint)
     playing = np.zeros((len(sources), vocabulary.parts + 1), bool)
     playing[np.repeat(np.arange(len(sources)), np.diff(first)), lines.part] = True
     style = [[source.style == known for known in vocabulary.styles] for source in sources]

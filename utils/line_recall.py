@@ -9,7 +9,9 @@ the piece is told, in the bar that comes again.
 Shapes: E events of all pieces, B pieces side by side, L events of a piece so far, K contexts (repeats, bars, the form).
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from itertools import chain
 
 import numpy as np
 
@@ -51,32 +53,27 @@ class LineModel:
     """What is recalled in the lines of whole pieces, which stand one after another."""
 
     def __init__(
-        self,
-        classes: dict[str, np.ndarray],
-        first: np.ndarray,
-        bar: np.ndarray,
-        again: np.ndarray,
-        lines: Lines,
-        viewpoint: Viewpoint,
+        self, classes: dict[str, np.ndarray], bar: np.ndarray, again: np.ndarray, lines: Lines, viewpoint: Viewpoint
     ):
         """As for `recall.MatchModel`."""
-        self.classes, self.viewpoint, count = classes, viewpoint, len(lines.onset)
-        at = np.concatenate([self.last_times(lines), self.placed(lines, bar, again)], axis=1)
-        back = np.arange(count)[:, None] - at
-        self.back = np.where((at == NOTHING) | (back > REMEMBERED), 0, back).astype(np.int16)
+        self.classes, self.viewpoint, index = classes, viewpoint, np.arange(len(lines.onset))
+        self.back = np.zeros((len(index), LINE_CONTEXTS), np.int16)  # events back to the one recalled; 0 for none
+        since = [*(bars * bar for bars in BARS.tolist()), again[:, 0] * bar]
+        for k, at in enumerate(chain(self.last_times(lines), self.placed(lines, since))):
+            back = index - at
+            self.back[:, k] = np.where((at == NOTHING) | (back > REMEMBERED), 0, back)
 
-    def last_times(self, lines: Lines) -> np.ndarray:
-        """(E, repeats) the event that followed when the context of each event's line was the same the last time."""
+    def last_times(self, lines: Lines) -> Iterator[np.ndarray]:
+        """(E,) for each of the REPEATS the event that followed when the context of each event's line was the same the
+        last time."""
         order, count = lines.order, len(lines.order)
         # `order` is by part and then through all pieces, so a line is where both stay the same.
         begins = np.append(True, np.diff(lines.begins[order]) | np.diff(lines.part[order]) != 0)[:count]
-        first = np.flatnonzero(begins)
         line = np.cumsum(begins) - 1
-        place = np.arange(count) - first[line]
+        place = np.arange(count) - np.flatnonzero(begins)[line]
         gap = np.where(begins, NEVER, np.diff(lines.onset[order], prepend=0))
         columns = [gap, *(self.classes[name][order] for name in SAME)]
-        at = np.full((count, len(REPEATS)), NOTHING, np.int64)
-        for k, length in enumerate(REPEATS.tolist()):
+        for length in REPEATS.tolist():
             code = gap.astype(np.uint64) * FACTORS[-1, 0]  # until the event that follows the context
             for column, factors in zip(columns, FACTORS.T, strict=True):
                 for ago in range(1, min(length, count - 1) + 1):
@@ -87,23 +84,22 @@ class LineModel:
             index = (keys & np.uint64(2**32 - 1)).astype(np.int64)
             before, now = index[:-1], index[1:]
             same = (keys[1:] ^ keys[:-1] < 2**32) & (line[now] == line[before])
-            at[order[now[same]], k] = order[before[same]]
-        return at
+            at = np.full(count, NOTHING, np.int64)
+            at[order[now[same]]] = order[before[same]]
+            yield at
 
-    def placed(self, lines: Lines, bar: np.ndarray, again: np.ndarray) -> np.ndarray:
-        """(E, bars + 1) what the part of each event played at the same place some bars before, and by the form."""
-        count, index = len(lines.onset), np.arange(len(lines.onset))
+    def placed(self, lines: Lines, since: list[np.ndarray]) -> Iterator[np.ndarray]:
+        """(E,) what the part of each event played as many steps before as each of `since` (E,) says; 0: nothing."""
         key = np.multiply(lines.part, FAR, dtype=np.int64) + lines.onset
         order = np.argsort(key, kind="stable")
-        ordered, rank = key[order], np.empty(count, np.int64)
-        rank[order] = index
-        nth = (rank - np.searchsorted(ordered, key))[:, None]  # of the notes that the part strikes together
-        since = np.concatenate([BARS * bar[:, None], (again[:, 0] * bar)[:, None]], axis=1)
-        wanted = key[:, None] - since
-        place = np.minimum(np.searchsorted(ordered, wanted) + nth, count - 1)
-        at = order[place]
-        there = (ordered[place] == wanted) & (since > 0) & (at > lines.begins[:, None])
-        return np.where(there, at, NOTHING)
+        ordered, rank = key[order], np.empty(len(key), np.int64)
+        rank[order] = np.arange(len(key))
+        nth = rank - np.searchsorted(ordered, key)  # of the notes that the part strikes together
+        for steps in since:
+            wanted = key - steps
+            place = np.minimum(np.searchsorted(ordered, wanted) + nth, len(key) - 1)
+            there = (ordered[place] == wanted) & (steps > 0) & (order[place] > lines.begins)
+            yield np.where(there, order[place], NOTHING)
 
     def recalled(self, index: np.ndarray, form: np.ndarray | bool = False) -> dict[str, np.ndarray]:
         """What is recalled when part and onset of the events `index` (B, ...) are known: name -> classes (B, ..., K);

@@ -85,8 +85,9 @@ def test_a_bass_goes_on_whatever_is_above_it():
 
 def read(so_far: tuple, corpus: Corpus, at: np.ndarray) -> tuple:
     """Past, voices and lines with the events `at` (B,) of a corpus after them."""
+    event = {name: column[at] for name, column in corpus.inputs.items()} | next_recalled(so_far, corpus, at)
     past, voices = added(so_far[:2], corpus, at)
-    return past, voices, so_far[2].add(past)
+    return past, voices, so_far[2].add(past, event)
 
 
 def next_recalled(so_far: tuple, corpus: Corpus, at: np.ndarray) -> dict[str, np.ndarray]:
@@ -127,6 +128,21 @@ def test_what_the_form_says_is_told_only_where_it_is_told():
     told, untold = (corpus.lines.recalled(np.arange(corpus.first[-1]), form) for form in (True, False))
     assert (told["line_duration"][:, FORM] != NOTHING).any() and (untold["line_duration"][:, FORM] == NOTHING).all()
     assert all((told[name][:, :FORM] == untold[name][:, :FORM]).all() for name in told)
+
+
+def test_how_long_a_line_has_gone_round():
+    """By hand: two notes of a bass again and again, then something else, under a melody that goes its own way."""
+    above, rows = np.random.default_rng(1), []
+    for i in range(24):
+        rows.append((480 * i, (40, 47)[i % 2] if i < 20 else 29 + (i - 19) ** 2, 480, 80, 1))
+        rows.append((480 * i, int(above.integers(60, 90)), int(above.choice([240, 480])), 80, 0))
+    corpus = corpus_of([from_piece(make_piece(rows, parts=[Part("", 73), Part("", 32)]))])
+    bass = np.flatnonzero(corpus.matches.lines.pitch[:49] < 60)[1:]
+    told = corpus.lines.recalled(bass)
+    # The fourth note is the first to come after an interval that was there before; what follows is known from then on.
+    assert told["line_streak"][:22, 0].tolist() == [0] * 5 + [*range(1, 17)] + [0]
+    assert (told["line_back"][5:20, 0] == 2).all()  # counted in notes of the bass
+    assert corpus.matches.recalled(bass - 1)["streak"].max() < 8  # what all parts played has not gone round
 
 
 def test_lines_of_different_lengths_are_stacked_and_taken_apart():

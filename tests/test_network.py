@@ -106,7 +106,8 @@ def test_all_classes_have_the_probability_that_keras_gives_them(tmp_path: Path):
     state = stepper.start(1, (4, 4))
     for t in (1, 2):
         _, state = stepper.step(state)
-        state = stepper.append(state, {name: inputs[name][:, t] for name in corpus.inputs})
+        event = {name: inputs[name][:, t] for name in (*corpus.inputs, *corpus.lines.recalled(np.zeros(1, int)))}
+        state = stepper.append(state, event)
     output, state = stepper.step(state)
     logits = stepper.logits("offset", output, state, {})[0][0]
     for klass in range(len(logits)):

@@ -14,7 +14,7 @@ from typing import NamedTuple
 import numpy as np
 
 from utils.events import END_STREAM, derived
-from utils.line_recall import LINE_CONTEXTS
+from utils.line_recall import LINE_CONTEXTS, LINE_STREAKS
 from utils.parts import MIDDLE_C, NOBODY, SILENT, SOUNDING
 from utils.recall import LONGEST_STREAK, NOTHING, REMEMBERED, STREAKS, contexts
 from utils.traces import FADING, HARMONY, HEARD, LEFT, NEAR, Array, pitch_of
@@ -22,7 +22,6 @@ from utils.vocabulary import Axis, Vocabulary, counted, length
 
 Axes = tuple[Axis, ...]  # what stands along each axis of a weight
 
-CONFIDENCE = 2 * STREAKS  # numbers that say how far the recalled events can be trusted, see `confidence`
 LOG2 = np.log2(np.maximum(np.arange(LONGEST_STREAK + REMEMBERED + 2), 1)).astype(np.float32)
 HEADS = ("chained", "parallel", "regression")  # what the heads see of each other's choices, and what they predict
 
@@ -95,12 +94,13 @@ def log_softmax(xp: ModuleType, logits: Array) -> Array:
     return logits - xp.log(xp.sum(xp.exp(logits), axis=-1, keepdims=True))
 
 
-def confidence(xp: ModuleType, recalled: dict[str, Array]) -> Array:
-    """(..., CONFIDENCE) for how long each context but the form has been right, and how many times over that is the
-    distance at which it repeats, both as logarithms: real repetition ends, and this is how one can know when."""
-    streak, back = recalled["streak"][..., :STREAKS], xp.maximum(recalled["back"][..., :STREAKS], 1)
+def confidence(xp: ModuleType, streak: Array, back: Array) -> Array:
+    """(..., 2 * contexts) for how long each context has been right, and how many times over that is the distance at
+    which it repeats, both as logarithms: real repetition ends, and this is how one can know when. By the `streak` and
+    `back` of contexts (..., contexts) but the form, see `recall.TOLD`."""
+    back, count = xp.maximum(back, 1), streak.shape[-1]
     logs = xp.take(LOG2, xp.concatenate([streak + 1, streak + back, back], axis=-1), axis=0)
-    right, rounds = logs[..., :STREAKS], logs[..., STREAKS : 2 * STREAKS] - logs[..., 2 * STREAKS :]
+    right, rounds = logs[..., :count], logs[..., count : 2 * count] - logs[..., 2 * count :]
     return xp.concatenate([right / 8, rounds / 2], axis=-1)  # rounds: log2(1 + streak / back)
 
 
@@ -147,7 +147,8 @@ class Head:
         hidden, vocabulary = (counted("hidden", self.shape.hidden),), self.vocabulary
         read = counted("output", self.shape.units), counted("heard", HEARD), counted("range", vocabulary.told_ranges)
         agrees = counted("agrees", self.contexts, "same")
-        read += counted("confidence", CONFIDENCE), vocabulary.told_of_parts("sounding", SILENT / SOUNDING)
+        read += counted("confidence", 2 * STREAKS), vocabulary.told_of_parts("sounding", SILENT / SOUNDING)
+        read += (counted("line confidence", 2 * LINE_STREAKS * self.knows_line),)
         read += *vocabulary.condition, agrees, *embedded(self.sees, self.shape)
         dense = {name: [(hidden, numbers), (numbers,)] for name, numbers in self.outputs.items()}
         return {f"hidden_{self.stream}": [(read, hidden), (hidden,)], **dense, **self.own_weights}

@@ -4,7 +4,7 @@
 The line of a part goes on for itself. So as soon as part and onset of the next event are known, the heads of its note
 and duration are also told what followed in the line of that part the last time that its last few events and the time
 until the next were the same; what it played at the same place one, two, four and eight bars ago; and, where the form of
-the piece is told, in the bar that comes again.
+the piece is told, in the bar that comes again. They are told for how long each of these has been right, too.
 
 Shapes: E events of all pieces, B pieces side by side, L events of a piece so far, K contexts (repeats, bars, the form).
 """
@@ -17,16 +17,36 @@ import numpy as np
 
 from utils.events import END_STREAM
 from utils.parts import Lines
-from utils.recall import BARS, COMPARED, LOWER, NOTHING, PLACED, REMEMBERED, Past, Viewpoint
+from utils.recall import (
+    BARS,
+    CHUNK,
+    COMPARED,
+    LONGEST_STREAK,
+    LOWER,
+    NOTHING,
+    PLACED,
+    REMEMBERED,
+    TOLD,
+    Past,
+    Viewpoint,
+)
 from utils.vocabulary import Vocabulary
 
 REPEATS = np.array([1, 2, 3, 4, 6, 8, 12], np.int8)  # looked for: the last time that so many events were the same
-LINE_CONTEXTS = len(REPEATS) + len(BARS) + 1
+LINE_STREAKS = len(REPEATS) + len(BARS)  # contexts of which it is told for how long they have been right
+LINE_CONTEXTS = LINE_STREAKS + 1
 NEVER = 2**20  # steps since a part has played that has not yet
 SAME = COMPARED[2:]  # streams by which events of a line are compared, beside the time between them
 FACTORS = np.random.default_rng(1).integers(2**63, size=(REPEATS.max() + 1, 1 + len(SAME)), dtype=np.uint64) * 2 + 1
 FAR = 2**40  # more steps than any piece has
 NOTE, WHO = (PLACED.index(name) - len(PLACED) for name in ("note", "who"))  # rows of `Past.events`
+
+
+def nothing(count: int, viewpoint: Viewpoint) -> dict[str, np.ndarray]:
+    """What is recalled for the first event of `count` pieces."""
+    none = np.full((count, LINE_CONTEXTS), NOTHING)
+    told = dict.fromkeys(TOLD, np.zeros((count, LINE_STREAKS), np.int32))
+    return named(dict.fromkeys(viewpoint.names, none) | told)
 
 
 def named(classes: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
@@ -62,16 +82,24 @@ class LineModel:
         for k, at in enumerate(chain(self.last_times(lines), self.placed(lines, since))):
             back = index - at
             self.back[:, k] = np.where((at == NOTHING) | (back > REMEMBERED), 0, back)
+        self.nth, self.streak = np.empty(len(index), np.int32), np.zeros((len(index), LINE_STREAKS), np.uint8)
+        self.nth[lines.order] = in_lines(lines)
+        right = np.zeros(self.streak.shape, bool)
+        for now in np.split(index, range(CHUNK, len(index), CHUNK)):
+            right[now] = come_true(self.recalled(now), {name: classes[name][now] for name in SAME})
+        begin = np.arange(len(index)) - self.nth[lines.order]  # of each line, in their order
+        for k in range(LINE_STREAKS):
+            after = begin + self.nth[lines.order] + 1
+            wrong = np.maximum.accumulate(np.where(right[lines.order, k], begin, after))
+            streak = np.roll(after - wrong, 1) * (self.nth[lines.order] > 0)
+            self.streak[lines.order, k] = np.minimum(streak, LONGEST_STREAK)
 
     def last_times(self, lines: Lines) -> Iterator[np.ndarray]:
         """(E,) for each of the REPEATS the event that followed when the context of each event's line was the same the
         last time."""
-        order, count = lines.order, len(lines.order)
-        # `order` is by part and then through all pieces, so a line is where both stay the same.
-        begins = np.append(True, np.diff(lines.begins[order]) | np.diff(lines.part[order]) != 0)[:count]
-        line = np.cumsum(begins) - 1
-        place = np.arange(count) - np.flatnonzero(begins)[line]
-        gap = np.where(begins, NEVER, np.diff(lines.onset[order], prepend=0))
+        order, count, place = lines.order, len(lines.order), in_lines(lines)
+        line = np.cumsum(place == 0) - 1
+        gap = np.where(place == 0, NEVER, np.diff(lines.onset[order], prepend=0))
         columns = [gap, *(self.classes[name][order] for name in SAME)]
         for length in REPEATS.tolist():
             code = gap.astype(np.uint64) * FACTORS[-1, 0]  # until the event that follows the context
@@ -110,7 +138,28 @@ class LineModel:
         names = self.viewpoint.names
         recalled = {name: np.where(back > 0, self.classes[name][at], NOTHING).astype(np.int32) for name in names}
         event = {name: self.classes[name][index].astype(np.int32) for name in (*names, "origin")}
-        return named(heard(recalled, self.classes["note"][at], event, self.viewpoint))
+        told = {"streak": self.streak[index].astype(np.int32), "back": (self.nth[index][..., None] - self.nth[at])}
+        told["back"] = told["back"][..., :LINE_STREAKS]
+        return named(heard(recalled, self.classes["note"][at], event, self.viewpoint) | told)
+
+
+def in_lines(lines: Lines) -> np.ndarray:
+    """(E,) of the events in the order of their lines, how many of the same line stand before each."""
+    # `order` is by part and then through all pieces, so a line is where both stay the same.
+    begins = np.append(True, np.diff(lines.begins[lines.order]) | np.diff(lines.part[lines.order]) != 0)
+    begins = begins[: len(lines.order)]
+    return np.arange(len(begins)) - np.flatnonzero(begins)[np.cumsum(begins) - 1]
+
+
+def come_true(recalled: dict[str, np.ndarray], event: dict[str, np.ndarray]) -> np.ndarray:
+    """(..., LINE_STREAKS) whether what was recalled of the line is the event (...) that came."""
+    same = [recalled[f"line_{name}"][..., :LINE_STREAKS] == event[name][..., None] for name in SAME]
+    return same[0] & same[1]
+
+
+def rounds(event: dict[str, np.ndarray]) -> np.ndarray:
+    """(B,) as `Past.rounds`, in the lines of the parts that play the events (B,)."""
+    return (event["line_streak"] / np.maximum(event["line_back"], 1)).max(axis=1)
 
 
 @dataclass
@@ -122,14 +171,18 @@ class LinePast:
     gap: np.ndarray  # (B, L) steps since the event before of the same line
     back: np.ndarray  # (B, L) how many events before each that stands, 0 for the first of a line
     right: np.ndarray  # (B, L) how many events before each, in its line, equal the last ones of that line
+    nth: np.ndarray  # (B, L) how many events of its line stand before each
+    played: np.ndarray  # (B, P) how many events each line has
+    streak: np.ndarray  # (B, P, LINE_STREAKS) for how many of them in a row each context has been right
 
     @classmethod
     def empty(cls, count: int, vocabulary: Vocabulary) -> "LinePast":
         parts, gap = np.zeros((count, vocabulary.parts), np.int32), np.zeros((count, 0), np.int32)
-        return cls(parts + NEVER, parts, gap, gap, gap.astype(np.int8))
+        streak = np.zeros((count, vocabulary.parts, LINE_STREAKS), np.int32)
+        return cls(parts + NEVER, parts, gap, gap, gap.astype(np.int8), gap, parts, streak)
 
-    def add(self, past: Past) -> "LinePast":
-        """With the event that the `past` ends in, which is not yet here."""
+    def add(self, past: Past, event: dict[str, np.ndarray]) -> "LinePast":
+        """With the `event` (B,) that the `past` ends in, which is not yet here, and what was recalled for it."""
         names, rows, events = past.viewpoint.names, np.arange(len(self.ago)), past.events[:, :, 1:]
         who, steps = events[:, WHO], past.viewpoint.steps.take(events[:, names.index(END_STREAM), -1])
         part, since = who[:, -1], self.since + steps[:, None]
@@ -147,7 +200,12 @@ class LinePast:
         right = np.where(mine, before, np.append(self.right, before[:, -1:], axis=1))
         ago = self.ago + (self.ago > 0)
         since[rows, part], ago[rows, part] = 0, 1
-        return LinePast(since, ago, gap, back, right)
+        nth = np.append(self.nth, self.played[rows, part][:, None], axis=1)
+        played, streak = self.played.copy(), self.streak.copy()
+        played[rows, part] += 1
+        longer = np.minimum(streak[rows, part] + 1, LONGEST_STREAK)
+        streak[rows, part] = longer * come_true(event, event)
+        return LinePast(since, ago, gap, back, right, nth, played, streak)
 
     def recalled(
         self, past: Past, event: dict[str, np.ndarray], again: np.ndarray, bar: np.ndarray
@@ -156,7 +214,7 @@ class LinePast:
         its bar of so many steps, `bar` (B,), was heard `again` (B,) bars ago, or 0."""
         viewpoint, length, rows = past.viewpoint, past.length, np.arange(len(bar))
         if not length:
-            return named(dict.fromkeys(viewpoint.names, np.full((len(bar), LINE_CONTEXTS), NOTHING)))
+            return nothing(len(bar), viewpoint)
         part, steps = viewpoint.vocabulary.part_of(event), viewpoint.steps.take(event[END_STREAM])
         mine = past.events[:, WHO, 1:] == part[:, None]
         gap = self.since[rows, part] + steps
@@ -174,9 +232,12 @@ class LinePast:
         at = (length + 1 - back) * ((back > 0) & (back <= REMEMBERED))
         found = past.events[rows[:, None], :, at].transpose(2, 0, 1)  # (names, B, K)
         recalled = dict(zip(viewpoint.names, found, strict=False))
-        return named(heard(recalled, found[NOTE], event, viewpoint))
+        nth = np.where(at > 0, self.nth[rows[:, None], at - 1], 0)
+        told = {"streak": self.streak[rows, part]}
+        told["back"] = np.where(at > 0, self.played[rows, part][:, None] - nth, 0)[:, :LINE_STREAKS]
+        return named(heard(recalled, found[NOTE], event, viewpoint) | told)
 
     def aligned(self, length: int) -> "LinePast":
         """As `Past.aligned`."""
         before = ((0, 0), (length - self.gap.shape[1], 0))
-        return replace(self, **{name: np.pad(getattr(self, name), before) for name in ("gap", "back", "right")})
+        return replace(self, **{name: np.pad(getattr(self, name), before) for name in ("gap", "back", "right", "nth")})

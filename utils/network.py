@@ -14,9 +14,9 @@ import numpy as np
 from utils import dataset, devices  # starts Keras without noise
 from utils.events import END_STREAM
 from utils.heads import CELLS, Head, Known, Shape, confidence, heads_of, log_softmax, shape_of, sounding
-from utils.line_recall import LINE_CONTEXTS
+from utils.line_recall import LINE_CONTEXTS, LINE_STREAKS
 from utils.parts import NOBODY
-from utils.recall import TOLD, contexts
+from utils.recall import STREAKS, TOLD, contexts
 from utils.traces import NEAR
 from utils.traces_layer import Traces
 from utils.vocabulary import Vocabulary, length
@@ -146,8 +146,9 @@ def build(vocabulary: Vocabulary, shape: Shape, way: Way | None = None) -> tuple
     names = (*vocabulary.recalled, *TOLD)
     shape_of_recalled = None, contexts(vocabulary)
     recalled = {name: keras.Input(shape_of_recalled, dtype="int32", name=f"recall_{name}") for name in names}
-    for name in [f"line_{name}" for name in vocabulary.recalled if vocabulary.told_lines]:
-        inputs[name] = keras.Input((None, LINE_CONTEXTS), dtype="int32", name=name)
+    for name in names if vocabulary.told_lines else ():
+        size = LINE_STREAKS if name in TOLD else LINE_CONTEXTS
+        inputs[f"line_{name}"] = keras.Input((None, size), dtype="int32", name=f"line_{name}")
     before = {name: keras.Input(array.shape[1:], name=name) for name, array in shape.silence(1).items()}
     read = {name: classes[:, :-1] for name, classes in inputs.items()}
     following = {name: classes[:, 1:] for name, classes in inputs.items()}
@@ -173,7 +174,7 @@ def build(vocabulary: Vocabulary, shape: Shape, way: Way | None = None) -> tuple
         heard_by_part = layers.Dropout(shape.dropout, name="dropout_heard_by_part")(heard_by_part)
         quarters = ops.take(ops.convert_to_tensor(vocabulary.quarters("offset")), following["offset"], axis=0)
     recalled_now = {name: classes[:, :-1] for name, classes in recalled.items()}
-    trusted = confidence(ops, recalled_now)
+    trusted = confidence(ops, *(recalled_now[name][..., :STREAKS] for name in TOLD))
     costs, nats = [], []
     for head in heads_of(vocabulary, shape):
         known = Known(None, head.recalled(ops, recalled_now, following), following["origin"], here, around)
@@ -187,6 +188,8 @@ def build(vocabulary: Vocabulary, shape: Shape, way: Way | None = None) -> tuple
         if vocabulary.told_parts:
             passed = quarters if END_STREAM in head.sees else ops.zeros_like(quarters)
             seen.append(sounding(ops, told["until"][:, :-1], passed))
+        if head.knows_line:
+            seen.append(confidence(ops, *(following[f"line_{name}"] for name in TOLD)))
         logits = predict(head, seen + condition, embedded, following, known)
         # A start token, or the end of a piece, is no class of every head; such targets have no weight.
         target = ops.minimum(following[head.stream], head.classes - 1)

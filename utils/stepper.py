@@ -19,8 +19,9 @@ from utils.checkpoint import Checkpoint
 from utils.events import DERIVED, END_STREAM, KNOWN_STREAMS, bar_steps
 from utils.heads import CELLS, Head, Known, Shape, confidence, heads_of, log_softmax, sounding, weights_of
 from utils.hearing import Hearing
-from utils.line_recall import LinePast
+from utils.line_recall import LinePast, nothing
 from utils.parts import Voices
+from utils.recall import STREAKS, TOLD
 from utils.states import Classes, State, to_come
 from utils.theory import Metre
 from utils.vocabulary import Axis, Vocabulary
@@ -59,7 +60,7 @@ class Hidden:
             """From the first to the last of `those` heads their columns, and the rows of a block side by side."""
             first, last = those.index(True), len(those) - those[::-1].index(True)
             none = np.zeros_like(rows[first][block])
-            kernels = [own.get(block, none) * reads for own, reads in zip(rows, those, strict=True)]
+            kernels = [own[block] if reads else none for own, reads in zip(rows, those, strict=True)]
             return np.s_[:, first * size : last * size], np.concatenate(kernels[first:last], axis=1)
 
         always = [joined(block, [True] * len(heads))[1] for block in ("output", "confidence", "playing", "style")]
@@ -72,6 +73,9 @@ class Hidden:
             self.now[block] = joined(block, [not each for each in knows])
             if any(knows) and len(rows[0][block]):
                 self.later[stream] = joined(block, knows)
+        self.line = None  # and what is told of its line a head that knows both
+        if any(knows_line := [head.knows_line for head in heads]):
+            self.line = joined("line confidence", knows_line)
         if "part" in self.later:  # and how far that has ranged so far
             columns, kernel = self.later["part"]
             self.later["part"] = columns, np.concatenate([kernel, joined("range", knows)[1]])
@@ -122,6 +126,8 @@ class Stepper:
         no_styles = np.zeros((self.shape.units, 0), np.float32), np.zeros(0, np.float32)
         self.kernel_of_style, self.bias_of_style = arrays.get("recognised_style", no_styles)
         self.hearing = Hearing(self.vocabulary, arrays)
+        # With the choice in this stream it is known who plays next, and when.
+        self.last_of_who = "part" if "part" in self.streams else END_STREAM
         self.gaps, self.lasts = self.vocabulary.steps(END_STREAM), self.vocabulary.steps("duration")
         self.is_end = np.arange(self.vocabulary.end + 1) == self.vocabulary.end  # (V,) of the classes of that stream
         self.quarters = self.vocabulary.quarters("offset")
@@ -131,16 +137,18 @@ class Stepper:
         that plays and the share of each style, or 0."""
         zeros = np.zeros((count, self.shape.units), np.float32)
         traces, held, sounded = self.hearing.silence(count)
+        past, last = recall.Past.empty(count, self.vocabulary), self.vocabulary.start_token
+        last = {name: np.full(count, value) for name, value in last.items()}
         return State(
             cells=[(zeros,) * CELLS[self.shape.cell].states for _ in self.layers],
-            last={name: np.full(count, value) for name, value in self.vocabulary.start_token.items()},
+            last=last | (nothing(count, past.viewpoint) if self.vocabulary.told_lines else {}),
             bar=np.full(count, bar_steps(metre, self.vocabulary.grid)),
             form=np.zeros((count, 0), np.int16),
             end=np.zeros(count, int),
             traces=traces,
             held=held,
             sounded=sounded,
-            past=recall.Past.empty(count, self.vocabulary),
+            past=past,
             lines=LinePast.empty(count, self.vocabulary),
             voices=Voices.silent(
                 count, self.vocabulary.parts, {name: self.vocabulary.start_token[name] for name in self.vocabulary.last}
@@ -159,7 +167,7 @@ class Stepper:
         past, lines = state.past, state.lines
         if state.length:
             past = past.add(state.last, state.bar, self.again(state), state.voices)
-            lines = lines.add(past) if self.vocabulary.told_lines else lines
+            lines = lines.add(past, state.last) if self.vocabulary.told_lines else lines
         read = np.concatenate([heard, state.condition], axis=1) @ self.kernel
         for name, table in self.events.items():
             read += table.take(state.last[name], axis=0)
@@ -170,7 +178,10 @@ class Stepper:
         if self.vocabulary.styles:
             style = style + log_softmax(np, cells[-1][0] @ self.kernel_of_style + self.bias_of_style)
         sounds = self.sounding(state, np.zeros(len(heard)))
-        always = np.concatenate([cells[-1][0], confidence(np, past.recalled), state.condition], axis=1)
+        always = np.concatenate(
+            [cells[-1][0], confidence(np, *(past.recalled[name][:, :STREAKS] for name in TOLD)), state.condition],
+            axis=1,
+        )
         hidden = always @ self.hidden.kernel
         hidden += self.hidden.bias
         for block, read in (("heard", heard), ("sounding", sounds)):
@@ -219,7 +230,7 @@ class Stepper:
             told["interval"] = self.vocabulary.interval(classes, chosen["origin"])
             if self.vocabulary.players:
                 told["spacing"] = self.vocabulary.interval(classes, state.voices.here)
-        if stream == ("part" if "part" in self.streams else END_STREAM):
+        if stream == self.last_of_who:
             part = self.vocabulary.part_of(told)
             told["origin"] = state.voices.origins(part)
             told |= {name: last[np.arange(len(part)), part] for name, last in state.voices.last.items()}
@@ -247,6 +258,9 @@ class Stepper:
                     read = np.concatenate([read, state.voices.ranges(chosen["part"], chosen["origin"])], axis=1)
             columns, kernel = self.hidden.later[stream]
             add(output.hidden[columns], read @ kernel)
+        if stream == self.last_of_who and self.hidden.line:
+            columns, kernel = self.hidden.line
+            add(output.hidden[columns], confidence(np, *(chosen[f"line_{name}"] for name in TOLD)) @ kernel)
 
     def sounding(self, state: State, quarters: np.ndarray) -> np.ndarray:
         """(B, parts) for how long each part still sounds, so many `quarters` (B,) after the last event."""
@@ -260,7 +274,6 @@ class Stepper:
         told = {name: event[source] for name, source in vocabulary.last.items()}
         part, pitch = vocabulary.part_of(event), vocabulary.top[event["note"]]
         voices = state.voices.after(part, pitch, steps, lasts, told)
-        event = {name: classes for name, classes in event.items() if name in vocabulary.start_token}
         return replace(state, last=event, onset=state.onset + steps, length=state.length + 1, voices=voices)
 
     def next_onsets(self, state: State) -> np.ndarray:

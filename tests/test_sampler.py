@@ -2,13 +2,14 @@
 
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from conftest import random_piece
 from test_transfer import network
 
-from utils import checkpoint, constraints, events, line_recall, recall, sampler
+from utils import checkpoint, constraints, events, recall, sampler
 from utils.errors import UserError
 from utils.events import Representation
 from utils.stepper import Stepper
@@ -87,24 +88,9 @@ def test_the_longer_it_goes_round_the_warmer(stepper: Stepper):
     past = stepper.start(4, (4, 4)).past
     past.recalled["back"] = np.full((4, recall.K), 8)
     past.recalled["streak"] = np.array([[0], [4], [8], [64]]) * np.ones((1, recall.K), int)
-    event = {f"line_{name}": past.recalled[name] for name in recall.TOLD}
-    for rounds in (past.rounds(), line_recall.rounds(event)):
-        np.testing.assert_allclose(sampler.repeating_temperature(rounds, True)[:, 0], [0.92, 0.92, 1.02, 1.32])
-        np.testing.assert_allclose(sampler.repeating_temperature(rounds, False)[:, 0], [0.95, 0.95, 1.05, 1.35])
-
-
-def test_what_goes_round_in_one_line_is_warmer(stepper: Stepper, monkeypatch):
-    """For all that is chosen once it is known which line goes on."""
-    asked = []
-    monkeypatch.setattr(line_recall, "rounds", lambda event: asked.append(event) or np.full(1, 64.0))
-    chosen_at = []
-    choose = sampler.choose
-    monkeypatch.setattr(sampler, "choose", lambda *args: chosen_at.append(args[-1]) or choose(*args))
-    streams = list(stepper.streams)
-    sampler.next_event(stepper, stepper.start(1, (4, 4)), sampler.Sampling(0.9), np.full((1, sampler.DRAWS), 0.5))
-    known = streams.index(stepper.last_of_who)
-    assert len(asked) == 1
-    assert [float(warm[0, 0]) > 1.5 for warm in chosen_at] == [k > known for k in range(len(streams))]
+    np.testing.assert_allclose(sampler.repeating_temperature(past)[:, 0], [0.92, 0.92, 1.02, 1.32])
+    alone = replace(past, viewpoint=SimpleNamespace(vocabulary=SimpleNamespace(players={})))  # all is one part
+    np.testing.assert_allclose(sampler.repeating_temperature(alone)[:, 0], [0.95, 0.95, 1.05, 1.35])
 
 
 def test_a_seed_gives_the_same_piece_alone_or_among_others(stepper: Stepper):

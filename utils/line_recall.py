@@ -157,11 +157,6 @@ def come_true(recalled: dict[str, np.ndarray], event: dict[str, np.ndarray]) -> 
     return same[0] & same[1]
 
 
-def rounds(event: dict[str, np.ndarray]) -> np.ndarray:
-    """(B,) as `Past.rounds`, in the lines of the parts that play the events (B,)."""
-    return (event["line_streak"] / np.maximum(event["line_back"], 1)).max(axis=1)
-
-
 @dataclass
 class LinePast:
     """The same for B pieces of P parts that go on event by event, of which a `Past` holds the events."""

@@ -9,7 +9,7 @@ from itertools import accumulate
 import numpy as np
 from tqdm import tqdm
 
-from utils import line_recall, settings
+from utils import recall, settings
 from utils.constraints import TINY, Constraint
 from utils.errors import UserError
 from utils.events import END_STREAM
@@ -32,13 +32,13 @@ def nucleus(probability: np.ndarray, top_p: float) -> np.ndarray:
     return probability
 
 
-def repeating_temperature(rounds: np.ndarray, has_parts: bool) -> np.ndarray:
-    """(B, 1) the lowest temperature for what repeats, and for whether it does, when what was heard last has come again
-    so many `rounds` (B,) without a break. Below 1 because music that is made at 1 repeats itself less than real music
-    does, lower with parts, since with each event there is one more choice by which it may stop; a tenth higher with
-    each doubling of the rounds, from half a round on, because what goes round and round would else go on
-    (EXPERIMENTS.md, 'Loops')."""
-    return (0.92 if has_parts else 0.95) + 0.1 * np.log2(np.maximum(2 * rounds, 1))[:, None]
+def repeating_temperature(past: recall.Past) -> np.ndarray:
+    """(B, 1) the lowest temperature for what repeats, and for whether it does. Below 1 because music that is made at 1
+    repeats itself less than real music does, lower with parts, since with each event there is one more choice by which
+    it may stop; a tenth higher with each doubling of the rounds, from half a round on, because what goes round and
+    round would else go on (EXPERIMENTS.md, 'Loops')."""
+    usual = 0.92 if past.viewpoint.vocabulary.players else 0.95
+    return usual + 0.1 * np.log2(np.maximum(2 * past.rounds(), 1))[:, None]
 
 
 def choose(
@@ -125,8 +125,7 @@ def next_event(
     output, state = network.step(state)
     temperature, repeating = sampling.temperature, None
     if sampling.is_safer:
-        has_parts = bool(network.vocabulary.players)
-        repeating = np.maximum(repeating_temperature(state.past.rounds(), has_parts), temperature)
+        repeating = np.maximum(repeating_temperature(state.past), temperature)
     chosen, weighed = {}, []
     for k, stream in enumerate(network.streams):
         logits, repeats = network.logits(stream, output, state, chosen)
@@ -135,10 +134,7 @@ def next_event(
             allowed = constrain(stream, allowed, state, chosen)
         classes = choose(allowed, temperature, sampling.top_p, uniform[:, k], repeats, repeating)
         weighed.append(logits)
-        told = network.known(stream, classes, state, chosen)
-        chosen |= told
-        if sampling.is_safer and "line_streak" in told:
-            repeating = np.maximum(repeating, repeating_temperature(line_recall.rounds(told), has_parts))
+        chosen |= network.known(stream, classes, state, chosen)
         network.tell(stream, output, state, chosen)
     nats = surprise(weighed, [chosen[stream] for stream in network.streams])
     # The end of a piece is a class of the first stream; the others say nothing of it.

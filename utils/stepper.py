@@ -126,8 +126,8 @@ class Stepper:
         no_styles = np.zeros((self.shape.units, 0), np.float32), np.zeros(0, np.float32)
         self.kernel_of_style, self.bias_of_style = arrays.get("recognised_style", no_styles)
         self.hearing = Hearing(self.vocabulary, arrays)
-        # With the choice in this stream it is known who plays next, and when.
-        self.last_of_who = "part" if "part" in self.streams else END_STREAM
+        # With the choice in this stream it is known when the next event comes, and in the line of which part.
+        self.line_stream = "part" if "part" in self.streams else END_STREAM
         self.gaps, self.lasts = self.vocabulary.steps(END_STREAM), self.vocabulary.steps("duration")
         self.is_end = np.arange(self.vocabulary.end + 1) == self.vocabulary.end  # (V,) of the classes of that stream
         self.quarters = self.vocabulary.quarters("offset")
@@ -178,18 +178,15 @@ class Stepper:
         if self.vocabulary.styles:
             style = style + log_softmax(np, cells[-1][0] @ self.kernel_of_style + self.bias_of_style)
         sounds = self.sounding(state, np.zeros(len(heard)))
-        always = np.concatenate(
-            [cells[-1][0], confidence(np, *(past.recalled[name][:, :STREAKS] for name in TOLD)), state.condition],
-            axis=1,
-        )
+        trusted = confidence(np, *(past.recalled[name][:, :STREAKS] for name in TOLD))
+        always = np.concatenate([cells[-1][0], trusted, state.condition], axis=1)
         hidden = always @ self.hidden.kernel
         hidden += self.hidden.bias
         for block, read in (("heard", heard), ("sounding", sounds)):
             columns, kernel = self.hidden.now[block]
             add(hidden[columns], read @ kernel)
-        state = replace(state, cells=cells, traces=traces, held=held, sounded=sounded, style=style)
-        state = replace(state, past=past, lines=lines)
-        return Output(hidden, audible), state
+        state = replace(state, past=past, lines=lines, cells=cells, style=style)
+        return Output(hidden, audible), replace(state, traces=traces, held=held, sounded=sounded)
 
     def again(self, state: State) -> np.ndarray:
         """(B, 2) how many bars ago what comes in the bar of the last event, and in the next, was heard before."""
@@ -230,7 +227,7 @@ class Stepper:
             told["interval"] = self.vocabulary.interval(classes, chosen["origin"])
             if self.vocabulary.players:
                 told["spacing"] = self.vocabulary.interval(classes, state.voices.here)
-        if stream == self.last_of_who:
+        if stream == self.line_stream:
             part = self.vocabulary.part_of(told)
             told["origin"] = state.voices.origins(part)
             told |= {name: last[np.arange(len(part)), part] for name, last in state.voices.last.items()}
@@ -258,7 +255,7 @@ class Stepper:
                     read = np.concatenate([read, state.voices.ranges(chosen["part"], chosen["origin"])], axis=1)
             columns, kernel = self.hidden.later[stream]
             add(output.hidden[columns], read @ kernel)
-        if stream == self.last_of_who and self.hidden.line:
+        if stream == self.line_stream and self.hidden.line:
             columns, kernel = self.hidden.line
             add(output.hidden[columns], confidence(np, *(chosen[f"line_{name}"] for name in TOLD)) @ kernel)
 

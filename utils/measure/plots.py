@@ -104,11 +104,12 @@ def network_diagram(vocabulary: Vocabulary, shape: Shape, path: Path) -> None:
     box(columns, 0, "the whole piece\nso far", "#e8f0fe")
     arrow(columns, 0, columns, last, "(B, all events)", "tab:red")
     contexts = [head.contexts for head in heads_of(vocabulary, shape)]
-    box(columns, last, f"match model\n{contexts[0]} contexts", "#fad2cf")
+    of_line = f"\nand {contexts[-1] - contexts[0]} of the part" * (contexts[-1] > contexts[0])
+    box(columns, last, f"match model\n{contexts[0]} contexts{of_line}", "#fad2cf")
     for k, (stream, seen) in enumerate(shape.sees.items()):
         x, y = middle + (k - (len(heads) - 1) / 2) * 2.1, last - 1.5
         arrow(middle + (x - middle) * 0.55, last, x, y, f"(B, T, {features})" if k == 0 else "")
-        arrow(columns, last, x + 0.7, y, f"(B, T, {contexts[k]})", "tab:red")
+        arrow(columns, last, x + 0.7, y, f"(B, T, {contexts[k]})" if k == len(heads) - 1 else "", "tab:red")
         also = "heard, recalled" + ", who plays" * (parts > 0) + ", style" * (styles > 0)
         also += f"; next\n{textwrap.fill(', '.join(seen).replace('_', ' '), 48)}" if seen else ""
         box(x, y, f"Dense {shape.hidden}, ReLU\n+ {also}", "#e6f4ea", 1.95)

@@ -214,12 +214,12 @@ class LinePast:
         mine = past.events[:, WHO, 1:] == part[:, None]
         gap = self.since[rows, part] + steps
         right = self.right * (mine & (self.gap == gap[:, None]))
-        long_enough = right[:, None, : -REMEMBERED - 1 : -1] >= REPEATS[:, None]
-        repeats = (1 + long_enough.argmax(axis=2)) * long_enough.any(axis=2)
+        latest = (right[:, None, : -REMEMBERED - 1 : -1] >= REPEATS[:, None]).argmax(axis=2)
+        repeats = (1 + latest) * (right[rows[:, None], length - 1 - latest] >= REPEATS)
         onset, onsets = (past.onset + steps)[:, None], np.where(mine, past.events[:, -1, 1:], -1)
         nth = (onsets == onset).sum(axis=1)[:, None]
         since = np.concatenate([BARS * bar[:, None], (again * bar)[:, None]], axis=1)
-        wanted = np.where(since > 0, onset - since, -FAR)
+        wanted = np.where((since > 0) & (since <= onset), onset - since, -2).astype(np.int32)
         place = np.minimum((onsets[:, None] == wanted[:, :, None]).argmax(axis=2) + nth, length - 1)
         placed = (length - place) * (onsets[rows[:, None], place] == wanted)
         back = np.concatenate([repeats, placed], axis=1)

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 from conftest import make_piece
-from test_recall import added, corpus_of, encoded, start_of
+from test_recall import added, assert_same, corpus_of, encoded, start_of
 
 from utils import line_recall, recall
 from utils.dataset import Corpus
@@ -110,8 +110,7 @@ def test_event_by_event_it_is_the_same(chords: str):
         for at in range(start + 1, end - 1):
             recalled = next_recalled(so_far, corpus, np.array([at]))
             assert recalled.keys() == expected.keys()
-            for name, classes in recalled.items():
-                assert (classes[0] == expected[name][at]).all(), (at - start, name)
+            assert_same(recalled, expected, at, start)
             so_far = read(so_far, corpus, np.array([at]))
 
 

@@ -56,6 +56,12 @@ def added(so_far: tuple[recall.Past, Voices], corpus: dataset.Corpus, at: np.nda
     return past.add(event, corpus.matches.bar[at], corpus.matches.again[at], voices), voices
 
 
+def assert_same(recalled: dict[str, np.ndarray], expected: dict[str, np.ndarray], at: int, start: int) -> None:
+    """What is recalled of one piece, event by event, is what is recalled in whole pieces that begin at `start`."""
+    for name, classes in recalled.items():
+        assert (classes[0] == expected[name][at]).all(), (at - start, name)
+
+
 def slow_last_time(classes: dict[str, np.ndarray], start: int, at: int, streams: tuple[str, ...], length: int) -> int:
     """The distance to the last equal context, by looking at all of them."""
 
@@ -114,8 +120,7 @@ def test_event_by_event_it_is_the_same(chords: str):
         for at in range(start + 1, end - 1):
             past = added(past, corpus, np.array([at]))
             assert past[0].recalled.keys() == expected.keys() >= {"streak", "back"}
-            for name, classes in past[0].recalled.items():
-                assert (classes[0] == expected[name][at]).all(), (at - start, name)
+            assert_same(past[0].recalled, expected, at, start)
 
 
 def test_one_past_may_go_on_in_several_ways():

@@ -76,7 +76,7 @@ class Corpus:
     is_target: np.ndarray  # (E, streams) what is predicted: no start tokens, and ends in END_STREAM alone
     ranges: np.ndarray  # (E, RANGE) how far the part of each event has ranged before it; see `Lines.ranges`
     matches: recall.MatchModel  # what is recalled after each event
-    lines: LineModel  # and, once it is known when the next one comes and who plays it, of the line of that part
+    lines: LineModel | None  # and of the line of the part that plays, if the network is told of that
     room: np.ndarray  # (P, 2) semitones that each piece can be transposed down and up
     playing: np.ndarray  # (P, parts) whether each part plays in each piece
     style: np.ndarray  # (P, G) which style each piece is of, if it is one that the vocabulary knows
@@ -112,6 +112,10 @@ class Corpus:
         told = dict.fromkeys(NOT_TOLD, told) | {"form": form}
         told = {name: told[name] for name in told if name in classes}
         return classes | {name: np.where(now, classes[name], NOT_TOLD[name]) for name, now in told.items()}
+
+    def recalled_of_lines(self, index: np.ndarray, form: np.ndarray | bool = False) -> dict[str, np.ndarray]:
+        """As `LineModel.recalled`; nothing where the network is not told of lines."""
+        return self.lines.recalled(index, form) if self.lines else {}
 
     def targets(self, stream: str) -> np.ndarray:
         """(E,) mask of what is predicted in a stream."""
@@ -157,7 +161,7 @@ def encode(sources: list[Source], vocabulary: Vocabulary, transpose: int = 0) ->
     is_target = inputs[END_STREAM][:, None] < vocabulary.end + np.equal(vocabulary.streams, END_STREAM)
     rooms = np.array([room(source.events.streams["note"], transpose) for source in sources])
     matches = recall.MatchModel(inputs, first, bar, again, lines, vocabulary)
-    recalled = matches, LineModel(inputs, bar, again, lines, matches.viewpoint)
+    recalled = matches, LineModel(inputs, bar, again, lines, matches.viewpoint) if vocabulary.told_lines else None
     playing = np.zeros((len(sources), vocabulary.parts + 1), bool)
     playing[np.repeat(np.arange(len(sources)), np.diff(first)), lines.part] = True
     style = [[source.style == known for known in vocabulary.styles] for source in sources]
@@ -218,7 +222,7 @@ def cut(
     for row, (first, now) in enumerate(zip(corpus.first[piece], start, strict=True)):
         inputs["traces"][row, len(FADING) - 1] = np.bincount(notes[first:now], minlength=len(keys)) @ keys
     inputs |= {f"recall_{name}": classes for name, classes in corpus.matches.recalled(index, told[:, 2:3]).items()}
-    inputs |= corpus.lines.recalled(index, told[:, 2:3]) if vocabulary.told_lines else {}
+    inputs |= corpus.recalled_of_lines(index, told[:, 2:3])
     if vocabulary.told_parts:
         left = corpus.matches.lines.left(index, vocabulary.parts) / vocabulary.grid
         inputs["until"] = left.clip(SILENT, 2**10)

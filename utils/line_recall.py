@@ -15,21 +15,10 @@ from itertools import chain
 
 import numpy as np
 
+from utils import recall
 from utils.events import END_STREAM
 from utils.parts import Lines
-from utils.recall import (
-    BARS,
-    CHUNK,
-    COMPARED,
-    LONGEST_STREAK,
-    LOWER,
-    NOTHING,
-    PLACED,
-    REMEMBERED,
-    TOLD,
-    Past,
-    Viewpoint,
-)
+from utils.recall import BARS, COMPARED, FACTORS, NOTHING, PLACED, REMEMBERED, TOLD, Past, Viewpoint
 from utils.vocabulary import Vocabulary
 
 REPEATS = np.array([1, 2, 3, 4, 6, 8, 12], np.int8)  # looked for: the last time that so many events were the same
@@ -37,7 +26,6 @@ LINE_STREAKS = len(REPEATS) + len(BARS)  # contexts of which it is told for how 
 LINE_CONTEXTS = LINE_STREAKS + 1
 NEVER = 2**20  # steps since a part has played that has not yet
 SAME = COMPARED[2:]  # streams by which events of a line are compared, beside the time between them
-FACTORS = np.random.default_rng(1).integers(2**63, size=(REPEATS.max() + 1, 1 + len(SAME)), dtype=np.uint64) * 2 + 1
 FAR = 2**40  # more steps than any piece has
 NOTE, WHO = (PLACED.index(name) - len(PLACED) for name in ("note", "who"))  # rows of `Past.events`
 
@@ -62,10 +50,10 @@ def heard(
     where the part is now."""
     there = recalled["duration"] != NOTHING
     fixed = {name: np.where(there, event[name][..., None], NOTHING) for name in COMPARED[:2] if name in recalled}
-    interval = recalled["interval"]
-    from_here = viewpoint.steady[note] - viewpoint.moves[note] * event["origin"][..., None]
     placed = np.s_[..., len(REPEATS) :]
-    interval[placed] = np.where(there, from_here, NOTHING)[placed]
+    note, interval = note[placed], recalled["interval"]
+    from_here = viewpoint.steady[note] - viewpoint.moves[note] * event["origin"][..., None]
+    interval[placed] = np.where(there[placed], from_here, NOTHING)
     return {**recalled, **fixed, "interval": interval}
 
 
@@ -79,40 +67,29 @@ class LineModel:
         self.classes, self.viewpoint, index = classes, viewpoint, np.arange(len(lines.onset))
         self.back = np.zeros((len(index), LINE_CONTEXTS), np.int16)  # events back to the one recalled; 0 for none
         since = [*(bars * bar for bars in BARS.tolist()), again[:, 0] * bar]
-        for k, at in enumerate(chain(self.last_times(lines), self.placed(lines, since))):
+        place = in_lines(lines)
+        for k, at in enumerate(chain(self.last_times(lines, place), self.placed(lines, since))):
             back = index - at
             self.back[:, k] = np.where((at == NOTHING) | (back > REMEMBERED), 0, back)
         self.nth, self.streak = np.empty(len(index), np.int32), np.zeros((len(index), LINE_STREAKS), np.uint8)
-        self.nth[lines.order] = in_lines(lines)
+        self.nth[lines.order] = place
         right = np.zeros(self.streak.shape, bool)
-        for now in np.split(index, range(CHUNK, len(index), CHUNK)):
+        for now in np.split(index, range(recall.CHUNK, len(index), recall.CHUNK)):
             right[now] = come_true(self.recalled(now), {name: classes[name][now] for name in SAME})
-        begin = np.arange(len(index)) - self.nth[lines.order]  # of each line, in their order
         for k in range(LINE_STREAKS):
-            after = begin + self.nth[lines.order] + 1
-            wrong = np.maximum.accumulate(np.where(right[lines.order, k], begin, after))
-            streak = np.roll(after - wrong, 1) * (self.nth[lines.order] > 0)
-            self.streak[lines.order, k] = np.minimum(streak, LONGEST_STREAK)
+            self.streak[lines.order, k] = recall.streaks(np.roll(right[lines.order, k], 1) & (place > 0))
 
-    def last_times(self, lines: Lines) -> Iterator[np.ndarray]:
+    def last_times(self, lines: Lines, place: np.ndarray) -> Iterator[np.ndarray]:
         """(E,) for each of the REPEATS the event that followed when the context of each event's line was the same the
-        last time."""
-        order, count, place = lines.order, len(lines.order), in_lines(lines)
-        line = np.cumsum(place == 0) - 1
+        last time; `place` as by `in_lines`."""
+        order, line = lines.order, np.cumsum(place == 0)
         gap = np.where(place == 0, NEVER, np.diff(lines.onset[order], prepend=0))
-        columns = [gap, *(self.classes[name][order] for name in SAME)]
+        columns = {"offset": gap, **{name: self.classes[name][order] for name in SAME}}
+        until = gap.astype(np.uint64) * FACTORS[-1, 0]  # until the event that follows the context
         for length in REPEATS.tolist():
-            code = gap.astype(np.uint64) * FACTORS[-1, 0]  # until the event that follows the context
-            for column, factors in zip(columns, FACTORS.T, strict=True):
-                for ago in range(1, min(length, count - 1) + 1):
-                    code[ago:] += column[:-ago].astype(np.uint64) * factors[ago - 1]
-            # Sorted by the hash and then by place: equal contexts of a line are neighbours.
-            keys = ((code >> LOWER) << LOWER | np.arange(count, dtype=np.uint64))[place >= length]
-            keys.sort()
-            index = (keys & np.uint64(2**32 - 1)).astype(np.int64)
-            before, now = index[:-1], index[1:]
-            same = (keys[1:] ^ keys[:-1] < 2**32) & (line[now] == line[before])
-            at = np.full(count, NOTHING, np.int64)
+            before, now = recall.equal(until + np.roll(recall.codes(columns, length), 1), place >= length)
+            same = line[now] == line[before]
+            at = np.full(len(order), NOTHING, np.int64)
             at[order[now[same]]] = order[before[same]]
             yield at
 
@@ -153,8 +130,7 @@ def in_lines(lines: Lines) -> np.ndarray:
 
 def come_true(recalled: dict[str, np.ndarray], event: dict[str, np.ndarray]) -> np.ndarray:
     """(..., LINE_STREAKS) whether what was recalled of the line is the event (...) that came."""
-    same = [recalled[f"line_{name}"][..., :LINE_STREAKS] == event[name][..., None] for name in SAME]
-    return same[0] & same[1]
+    return recall.come_true({name: recalled[f"line_{name}"][..., :LINE_STREAKS] for name in SAME}, event)
 
 
 @dataclass
@@ -198,7 +174,7 @@ class LinePast:
         nth = np.append(self.nth, self.played[rows, part][:, None], axis=1)
         played, streak = self.played.copy(), self.streak.copy()
         played[rows, part] += 1
-        longer = np.minimum(streak[rows, part] + 1, LONGEST_STREAK)
+        longer = np.minimum(streak[rows, part] + 1, recall.LONGEST_STREAK)
         streak[rows, part] = longer * come_true(event, event)
         return LinePast(since, ago, gap, back, right, nth, played, streak)
 

@@ -44,6 +44,33 @@ LOWER = np.uint64(32)  # bits of the sum that do not count
 CHUNK = 2**16  # events looked up at once
 
 
+def codes(columns: dict[str, np.ndarray], length: int) -> np.ndarray:
+    """(E,) the sum by which the contexts of so many events that end in each event are compared, in these streams."""
+    count = len(next(iter(columns.values())))
+    code = np.zeros(count, np.uint64)
+    for stream, column in columns.items():
+        column = column.astype(np.uint64)
+        for ago in range(min(length, count)):
+            code[ago:] += column[: count - ago] * FACTORS[ago, COMPARED.index(stream)]
+    return code
+
+
+def equal(code: np.ndarray, counts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """(before, now): of each event whose context `counts` (E,), and has the same `code` (E,) as an earlier one, that
+    one, or the latest of several; and it."""
+    # Sorted by the hash and then by place: equal contexts are neighbours.
+    keys = ((code >> LOWER) << LOWER | np.arange(len(code), dtype=np.uint64))[counts]
+    keys.sort()
+    index, same = (keys & np.uint64(2**32 - 1)).astype(np.int64), keys[1:] ^ keys[:-1] < 2**32
+    return index[:-1][same], index[1:][same]
+
+
+def streaks(right: np.ndarray) -> np.ndarray:
+    """(E,) for how many events in a row, each included, it is `right` (E,)."""
+    index = np.arange(len(right))
+    return np.minimum(index - np.maximum.accumulate(np.where(right, 0, index)), LONGEST_STREAK)
+
+
 def last_times(classes: dict[str, np.ndarray], first: np.ndarray) -> np.ndarray:
     """(E, repeats) how many events ago the context of each event (E,) ended the last time; 0 where it is new.
 
@@ -54,18 +81,10 @@ def last_times(classes: dict[str, np.ndarray], first: np.ndarray) -> np.ndarray:
     place = np.arange(count) - np.repeat(first[:-1], np.diff(first))
     back = np.zeros((count, len(REPEATS)), np.int16)
     for k, (streams, length) in enumerate(REPEATS):
-        code = np.zeros(count, np.uint64)
-        for stream in [stream for stream in streams if stream in classes]:
-            column = classes[stream].astype(np.uint64)
-            for ago in range(min(length, count)):
-                code[ago:] += column[: count - ago] * FACTORS[ago, COMPARED.index(stream)]
-        # Sorted by the hash and then by place: equal contexts of a piece are neighbours.
-        keys = ((code >> LOWER) << LOWER | np.arange(count, dtype=np.uint64))[place >= length]
-        keys.sort()
-        index = (keys & np.uint64(2**32 - 1)).astype(np.int64)
-        before, now = index[:-1], index[1:]
+        code = codes({stream: classes[stream] for stream in streams if stream in classes}, length)
+        before, now = equal(code, place >= length)
         distance = now - before
-        same = (keys[1:] ^ keys[:-1] < 2**32) & (place[now] - place[before] == distance) & (distance <= REMEMBERED)
+        same = (place[now] - place[before] == distance) & (distance <= REMEMBERED)  # in the same piece
         back[now[same], k] = distance[same]
     return back
 
@@ -164,12 +183,10 @@ class MatchModel:
         self.streak = np.zeros(self.back.shape, np.uint8)
         index, right = np.arange(len(onset)), np.zeros(self.back.shape, bool)
         for now in np.split(index[:-1], range(CHUNK, len(index) - 1, CHUNK)):
-            right[now + 1] = come_true(
-                self.recalled(now, True), {n: classes[n][now + 1] for n in COMPARED if n in classes}
-            )
+            came = {name: classes[name][now + 1] for name in COMPARED if name in classes}
+            right[now + 1] = come_true(self.recalled(now, True), came)
         for k in range(self.viewpoint.contexts):
-            wrong = np.maximum.accumulate(np.where(right[:, k], 0, index))
-            self.streak[:, k] = np.minimum(index - wrong, LONGEST_STREAK)
+            self.streak[:, k] = streaks(right[:, k])
 
     def recalled(self, index: np.ndarray, form: np.ndarray | bool = False) -> dict[str, np.ndarray]:
         """What is recalled after the events `index` (B, ...): name -> classes (B, ..., K), and what is TOLD of them;
@@ -177,7 +194,6 @@ class MatchModel:
         back, now, bar = self.back[index], index[..., None], self.bar[index][..., None]
         back[..., STREAKS:] *= np.asarray(form)[..., None]
         at = np.where(back > 0, now - back + 1, NOTHING)
-
         recalled = [np.where(at >= 0, self.columns[name][at], NOTHING) for name in self.viewpoint.names]
         bars = at[..., len(REPEATS) :]
         note, who, onset = (self.columns[name][bars] for name in PLACED)

@@ -166,7 +166,7 @@ class Stepper:
         heard = self.hearing.heard(audible, state.voices.here)
         past, lines = state.past, state.lines
         if state.length:
-            past = past.add(state.last, state.bar, self.again(state), state.voices)
+            past = past.add(state.last, state.bar, self.again(state, state.onset, state.last), state.voices)
             lines = lines.add(past, state.last) if self.vocabulary.told_lines else lines
         read = np.concatenate([heard, state.condition], axis=1) @ self.kernel
         for name, table in self.events.items():
@@ -188,9 +188,10 @@ class Stepper:
         state = replace(state, past=past, lines=lines, cells=cells, style=style)
         return Output(hidden, audible), replace(state, traces=traces, held=held, sounded=sounded)
 
-    def again(self, state: State) -> np.ndarray:
-        """(B, 2) how many bars ago what comes in the bar of the last event, and in the next, was heard before."""
-        return form.again(state.form, (state.onset - state.last["phase"]) // state.bar)
+    def again(self, state: State, onset: np.ndarray, event: Classes) -> np.ndarray:
+        """(B, 2) how many bars ago what comes in the bar of an event at an onset (B,), and in the next, was heard
+        before."""
+        return form.again(state.form, (onset - event["phase"]) // state.bar)
 
     def logits(self, stream: str, output: Output, state: State, chosen: Classes) -> tuple[np.ndarray, np.ndarray]:
         """(B, V) unnormalised log-probabilities of the next event's class in `stream`, given the output of `step` (as
@@ -236,8 +237,7 @@ class Stepper:
 
     def of_line(self, state: State, chosen: Classes) -> Classes:
         """What is recalled of the line of the part that comes next, when it is known when that will be."""
-        steps = self.steps(chosen[END_STREAM])
-        again = form.again(state.form, (state.onset + steps - chosen["phase"]) // state.bar)[:, 0]
+        again = self.again(state, state.onset + self.steps(chosen[END_STREAM]), chosen)[:, 0]
         return state.lines.recalled(state.past, chosen, again, state.bar)
 
     def tell(self, stream: str, output: Output, state: State, chosen: Classes) -> None:

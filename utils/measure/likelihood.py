@@ -82,7 +82,7 @@ def score(network: Stepper, corpus: Corpus, told: bool = False) -> Score:
         output, state = network.step(state)
         if corpus.vocabulary.styles:
             result.style[piece[: len(now)]] = styles.recognised(state)
-        event = corpus.events_at(now + 1) | corpus.lines.recalled(now + 1)
+        event = corpus.events_at(now + 1) | corpus.recalled_of_lines(now + 1)
         for k, stream in enumerate(network.streams):
             those = np.flatnonzero(corpus.is_target[now + 1, k])
             logits = network.logits(stream, output, state, event)[0][those]

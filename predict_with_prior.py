@@ -86,8 +86,12 @@ def main(args) -> None:
     bars = args.fill or args.redo
     asked = completion.Asked(args.prior, args.keep, args.parts, bars, args.prior_bars, args.particles)
     given = bool(args.keep or bars)
-    if given and args.form_of:
-        raise UserError("--form-of is for what follows a fragment, not for --keep, --fill or --redo: leave it out.")
+    for name in ("form_of", "at_bar", "bars", "seconds") if given else ():
+        if getattr(args, name):
+            raise UserError(
+                f"--{name.replace('_', '-')} is for what follows a fragment, not for --keep, --fill or --redo: "
+                "leave it out."
+            )
     if args.temperature is None:
         args.temperature = completion.TEMPERATURE if given else compose.TEMPERATURE
     notes, bars = (0, 0) if given else (args.prior_notes, args.prior_bars)

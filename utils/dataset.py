@@ -256,8 +256,8 @@ def batches(
         shift = rng.integers(np.maximum(low, -transpose), np.minimum(high, transpose) + 1)
         inputs["note"] = table[shift[:, None] + transpose, inputs["note"]]
         inputs["origin"] += np.where(inputs["origin"] == NOBODY, 0, shift[:, None])
-        for row, semitones in enumerate(shift):
-            inputs["traces"][row] = np.roll(inputs["traces"][row], semitones, axis=-1)
+        below = (np.arange(128) - shift[:, None]) % 128  # (B, 128) from where each key's traces come
+        inputs["traces"] = np.take_along_axis(inputs["traces"], below[:, None], axis=2)
         yield inputs, weights
 
 

@@ -10,7 +10,7 @@ Shapes: E events of all pieces, B pieces side by side, L events of a piece so fa
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import chain
 
 import numpy as np
@@ -27,6 +27,8 @@ LINE_CONTEXTS = LINE_STREAKS + 1
 NEVER = 2**20  # steps since a part has played that has not yet
 SAME = COMPARED[2:]  # streams by which events of a line are compared, beside the time between them
 FAR = 2**40  # more steps than any piece has
+CHORD = 128  # more notes than a part strikes together
+NEVER_YET = -(2**30)  # before any piece
 NOTE, WHO = (PLACED.index(name) - len(PLACED) for name in ("note", "who"))  # rows of `Past.events`
 
 
@@ -135,48 +137,53 @@ def come_true(recalled: dict[str, np.ndarray], event: dict[str, np.ndarray]) -> 
 
 @dataclass
 class LinePast:
-    """The same for B pieces of P parts that go on event by event, of which a `Past` holds the events."""
+    """The same for B pieces of P parts that go on event by event, of which a `Past` holds the events. As there, what
+    stands first, before the first event, is that of none."""
 
-    since: np.ndarray  # (B, P) steps since each part struck last; NEVER or more if it has not played yet
-    ago: np.ndarray  # (B, P) how many events back from the next one that lies, 0 if there is none
-    gap: np.ndarray  # (B, L) steps since the event before of the same line
-    back: np.ndarray  # (B, L) how many events before each that stands, 0 for the first of a line
-    right: np.ndarray  # (B, L) how many events before each, in its line, equal the last ones of that line
-    nth: np.ndarray  # (B, L) how many events of its line stand before each
-    played: np.ndarray  # (B, P) how many events each line has
-    streak: np.ndarray  # (B, P, LINE_STREAKS) for how many of them in a row each context has been right
+    # (B, 5, 1 + L) of each event, see the rows below
+    events: np.ndarray
+    parts: np.ndarray  # (B, P, 4 + LINE_STREAKS) of each part, see the columns below
+
+    # Of an event: steps since the one before of the same line; the place of that, 0 if there is none; how many events
+    # of its line stand before it; how many before it, in its line, equal the last ones of that line; and when it comes.
+    GAP, BEFORE, NTH, RIGHT, WHEN = range(5)
+    # Of a part: steps since it struck last, NEVER or more if it has not played yet; the place of its last event; how
+    # many events it has; how many of them it struck together before its last; and the streak of each context.
+    SINCE, LAST, PLAYED, TOGETHER, STREAK = range(5)
 
     @classmethod
     def empty(cls, count: int, vocabulary: Vocabulary) -> "LinePast":
-        parts, gap = np.zeros((count, vocabulary.parts), np.int32), np.zeros((count, 0), np.int32)
-        streak = np.zeros((count, vocabulary.parts, LINE_STREAKS), np.int32)
-        return cls(parts + NEVER, parts, gap, gap, gap.astype(np.int8), gap, parts, streak)
+        parts = np.zeros((count, vocabulary.parts, cls.STREAK + LINE_STREAKS), np.int32)
+        parts[..., cls.SINCE] = NEVER
+        return cls(np.zeros((count, 5, 1), np.int32), parts)
 
     def add(self, past: Past, event: dict[str, np.ndarray]) -> "LinePast":
         """With the `event` (B,) that the `past` ends in, which is not yet here, and what was recalled for it."""
-        names, rows, events = past.viewpoint.names, np.arange(len(self.ago)), past.events[:, :, 1:]
-        who, steps = events[:, WHO], past.viewpoint.steps.take(events[:, names.index(END_STREAM), -1])
-        part, since = who[:, -1], self.since + steps[:, None]
-        gap = np.concatenate([self.gap, since[rows, part][:, None]], axis=1)
-        back = np.concatenate([self.back, self.ago[rows, part][:, None]], axis=1)
+        names, rows = past.viewpoint.names, np.arange(len(self.parts))
+        who, parts = past.events[:, WHO], self.parts.copy()
+        part = who[:, -1]
+        parts[..., self.SINCE] += past.viewpoint.steps.take(past.events[:, names.index(END_STREAM), -1])[:, None]
+        own = parts[rows, part]
+        together = (own[:, self.SINCE] == 0) * (own[:, self.TOGETHER] + 1)
+        new = np.zeros((len(rows), 5, 1), np.int32)
+        new[:, : self.RIGHT, 0] = own[:, : self.TOGETHER]
+        new[:, self.WHEN, 0] = past.onset * CHORD + together
+        events = np.concatenate([self.events, new], axis=2)
         mine = who == part[:, None]
-        same = mine & (gap == gap[:, -1:])
+        same = mine & (events[:, self.GAP] == new[:, self.GAP])
         for name in SAME:
-            column = events[:, names.index(name)]
+            column = past.events[:, names.index(name)]
             same &= column == column[:, -1:]
         # How many events up to each equal the last ones; the last is no repeat of itself.
-        ending = np.zeros(back.shape, np.int8)
-        ending[:, :-1] = np.minimum(self.right + 1, REPEATS.max()) * same[:, :-1]
-        before = ending[rows[:, None], np.arange(past.length) - back] * (back > 0)
-        right = np.where(mine, before, np.append(self.right, before[:, -1:], axis=1))
-        ago = self.ago + (self.ago > 0)
-        since[rows, part], ago[rows, part] = 0, 1
-        nth = np.append(self.nth, self.played[rows, part][:, None], axis=1)
-        played, streak = self.played.copy(), self.streak.copy()
-        played[rows, part] += 1
-        longer = np.minimum(streak[rows, part] + 1, recall.LONGEST_STREAK)
-        streak[rows, part] = longer * come_true(event, event)
-        return LinePast(since, ago, gap, back, right, nth, played, streak)
+        ending = np.minimum(events[:, self.RIGHT] + 1, REPEATS.max()) * same
+        ending[:, -1] = 0
+        right = ending[rows[:, None], events[:, self.BEFORE]]
+        events[:, self.RIGHT] = np.where(mine, right, events[:, self.RIGHT])
+        own[:, self.STREAK :] = np.minimum(own[:, self.STREAK :] + 1, recall.LONGEST_STREAK) * come_true(event, event)
+        own[:, self.SINCE], own[:, self.LAST], own[:, self.TOGETHER] = 0, past.length, together
+        own[:, self.PLAYED] += 1
+        parts[rows, part] = own
+        return LinePast(events, parts)
 
     def recalled(
         self, past: Past, event: dict[str, np.ndarray], again: np.ndarray, bar: np.ndarray
@@ -184,31 +191,30 @@ class LinePast:
         """As `LineModel.recalled` for the next event (B,), of which part, offset and `origin` are known; what comes in
         its bar of so many steps, `bar` (B,), was heard `again` (B,) bars ago, or 0."""
         viewpoint, length, rows = past.viewpoint, past.length, np.arange(len(bar))
-        if not length:
-            return nothing(len(bar), viewpoint)
         part, steps = viewpoint.vocabulary.part_of(event), viewpoint.steps.take(event[END_STREAM])
-        mine = past.events[:, WHO, 1:] == part[:, None]
-        gap = self.since[rows, part] + steps
-        right = self.right * (mine & (self.gap == gap[:, None]))
-        latest = (right[:, None, : -REMEMBERED - 1 : -1] >= REPEATS[:, None]).argmax(axis=2)
-        repeats = (1 + latest) * (right[rows[:, None], length - 1 - latest] >= REPEATS)
-        onset, onsets = (past.onset + steps)[:, None], np.where(mine, past.events[:, -1, 1:], -1)
-        nth = (onsets == onset).sum(axis=1)[:, None]
+        own, mine = self.parts[rows, part], past.events[:, WHO] == part[:, None]
+        gap = own[:, self.SINCE] + steps
         since = np.concatenate([BARS * bar[:, None], (again * bar)[:, None]], axis=1)
-        wanted = np.where((since > 0) & (since <= onset), onset - since, -2).astype(np.int32)
-        place = np.minimum((onsets[:, None] == wanted[:, :, None]).argmax(axis=2) + nth, length - 1)
-        placed = (length - place) * (onsets[rows[:, None], place] == wanted)
-        back = np.concatenate([repeats, placed], axis=1)
-        # The first event of the past is NOTHING.
-        at = (length + 1 - back) * ((back > 0) & (back <= REMEMBERED))
+        together = (gap == 0) * (own[:, self.TOGETHER] + 1)
+        when = ((past.onset + steps)[:, None] - since) * CHORD + together[:, None]
+        there = np.empty((len(rows), LINE_CONTEXTS, length + 1), bool)
+        right = self.events[:, self.RIGHT] * (mine & (self.events[:, self.GAP] == gap[:, None]))
+        np.greater_equal(right[:, None], REPEATS[:, None], out=there[:, : len(REPEATS)])
+        placed = np.where(mine, self.events[:, self.WHEN], NEVER_YET)
+        np.equal(placed[:, None], when[:, :, None], out=there[:, len(REPEATS) :])
+        there[..., 0] = True
+        back = there[..., ::-1].argmax(axis=2)
+        at = (length - back) * (back < REMEMBERED)
         found = past.events[rows[:, None], :, at].transpose(2, 0, 1)  # (names, B, K)
         recalled = dict(zip(viewpoint.names, found, strict=False))
-        nth = np.where(at > 0, self.nth[rows[:, None], at - 1], 0)
-        told = {"streak": self.streak[rows, part]}
-        told["back"] = np.where(at > 0, self.played[rows, part][:, None] - nth, 0)[:, :LINE_STREAKS]
+        distance = (own[:, self.PLAYED, None] - self.events[rows[:, None], self.NTH, at]) * (at > 0)
+        told = {"streak": own[:, self.STREAK :], "back": distance[:, :LINE_STREAKS]}
         return named(heard(recalled, found[NOTE], event, viewpoint) | told)
 
     def aligned(self, length: int) -> "LinePast":
         """As `Past.aligned`."""
-        before = ((0, 0), (length - self.gap.shape[1], 0))
-        return replace(self, **{name: np.pad(getattr(self, name), before) for name in ("gap", "back", "right", "nth")})
+        later = length + 1 - self.events.shape[2]
+        events, parts = np.pad(self.events, ((0, 0), (0, 0), (later, 0))), self.parts.copy()
+        events[:, self.BEFORE] += later * (events[:, self.BEFORE] > 0)
+        parts[..., self.LAST] += later * (parts[..., self.LAST] > 0)
+        return LinePast(events, parts)

@@ -185,8 +185,8 @@ class Stepper:
         for block, read in (("heard", heard), ("sounding", sounds)):
             columns, kernel = self.hidden.now[block]
             add(hidden[columns], read @ kernel)
-        state = replace(state, past=past, lines=lines, cells=cells, style=style)
-        return Output(hidden, audible), replace(state, traces=traces, held=held, sounded=sounded)
+        moved_on = {"traces": traces, "held": held, "sounded": sounded, "past": past, "lines": lines}
+        return Output(hidden, audible), replace(state, cells=cells, style=style, **moved_on)
 
     def again(self, state: State, onset: np.ndarray, event: Classes) -> np.ndarray:
         """(B, 2) how many bars ago what comes in the bar of an event at an onset (B,), and in the next, was heard

@@ -178,6 +178,12 @@ def first_bar(network: Stepper, state: State) -> np.ndarray:
     return bar + state.bar * (further & (state.length > 0))
 
 
+def played_by(how: Sampling, players: Players, others_expected: bool = True) -> Sampling:
+    """How music for these `players` alone is chosen, where the network may expect others to play as well or may not."""
+    how = how.constrained(*players.constraints())
+    return replace(how, players=players) if others_expected and len(players.classes) else how
+
+
 def new_pieces(network: Stepper, begun: list[dict], how: Sampling, wanted: Wanted) -> list[Made]:
     """A new piece for each of the openings `begun`."""
     vocabulary = network.vocabulary
@@ -198,7 +204,8 @@ def new_pieces(network: Stepper, begun: list[dict], how: Sampling, wanted: Wante
         tried, how = control.with_forms(tried, forms, begin), how.constrained(control.comes_again(network))
     if wanted.by_bars:
         how = how.constrained(constraints.no_onset_before(network, begin))
-    how = how.constrained(*Players(network, np.repeat(masks, wanted.tries, axis=0)).constraints())
+    # The parts of an opening are those that the network expects; others need not be.
+    how = played_by(how, Players(network, np.repeat(masks, wanted.tries, axis=0)), wanted.players or not wanted.drums)
     made, new, nats = new_events(network, tried, how, wanted, begin)
     pieces, home = [], wanted.home
     for i, (opening, players, values) in enumerate(zip(begun, playing, new, strict=True)):
@@ -241,8 +248,8 @@ def continuations(
     how = how.constrained(
         constraints.no_onset_before(network, prior.onset[-1] * grid / ticks),
         constraints.no_note_still_held(network, fragment.held_keys(vocabulary, prior, playing)),
-        *Players(network, mask[None]).constraints(),
     )
+    how = played_by(how, Players(network, mask[None]))
     line = seam - int(heard.phase[-1]) + int(state.bar[0])  # the next bar line, in steps
     if wanted.at_bar:
         state, how = control.from_bar_line(network, state, how, line)

@@ -7,10 +7,12 @@ from collections.abc import Callable
 
 import numpy as np
 
+from utils import states
 from utils.events import END_STREAM
 from utils.states import Classes, State
-from utils.stepper import Stepper
+from utils.stepper import Output, Stepper
 
+LIKELIEST = 12  # offsets for which it is asked who would play then
 LOWEST, TINY = np.finfo(np.float64).min, np.finfo(np.float64).tiny  # of all numbers, and of those above 0
 
 # A constraint takes the stream, its logits (B, V), the state after the last event and what was chosen for the next one,
@@ -19,10 +21,10 @@ Constraint = Callable[[str, np.ndarray, State, Classes], np.ndarray]
 
 
 def log_sum(logits: np.ndarray) -> np.ndarray:
-    """(B,) the logarithm of the sum of the exponentials of each row of the logits (B, V), also where all are minus
+    """(...) the logarithm of the sum of the exponentials of each row of the logits (..., V), also where all are minus
     infinity. `np.logaddexp.reduce` says the same, and for many pieces takes six times as long."""
-    top = np.maximum(logits.max(axis=1), LOWEST)
-    return top + np.log(np.exp(logits - top[:, None]).sum(axis=1) + TINY)
+    top = np.maximum(logits.max(axis=-1), LOWEST)
+    return top + np.log(np.exp(logits - top[..., None]).sum(axis=-1) + TINY)
 
 
 def forbid(logits: np.ndarray, forbidden: np.ndarray) -> np.ndarray:
@@ -108,6 +110,24 @@ class Players:
 
     def not_free(self, state: State, chosen: Classes) -> np.ndarray:
         return ~self.free(state, self.network.steps(chosen[END_STREAM])[:, None])
+
+    def theirs(self, logits: np.ndarray, output: Output, state: State) -> np.ndarray:
+        """The `logits` (B, V) of the next offset if it is one of them who plays then, by the output of `Stepper.step`:
+        to each is added the logarithm of the probability that after it they do. Where the network expects others as
+        well, its offsets are those of all, and the notes of the others would all fall to those who play: a dozen drums
+        at once. For other than the LIKELIEST offsets the least of these logarithms is taken."""
+        network, count = self.network, len(logits)
+        classes = np.argsort(-logits, axis=1)[:, :LIKELIEST]
+        which = np.repeat(np.arange(count), classes.shape[1])
+        state, output = states.to_try(state, which), Output(output.hidden[which], output.audible[which, :0])
+        chosen = network.known(END_STREAM, classes.ravel(), state, {})
+        network.tell(END_STREAM, output, state, chosen)
+        who = network.logits("part", output, state, chosen)[0].reshape(*classes.shape, -1)
+        chance = log_sum(np.where(self.allowed[:, None], who, -np.inf)) - log_sum(who)
+        chance[network.is_end[classes]] = 0
+        chances = np.repeat(chance.min(axis=1, keepdims=True), logits.shape[1], axis=1)
+        np.put_along_axis(chances, classes, chance, axis=1)
+        return logits + chances
 
     def constraints(self) -> list[Constraint]:
         """Those of the offset and the part, and `in_range`."""

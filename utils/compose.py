@@ -181,7 +181,7 @@ def first_bar(network: Stepper, state: State) -> np.ndarray:
 def played_by(how: Sampling, players: Players, others_expected: bool = True) -> Sampling:
     """How music for these `players` alone is chosen, where the network may expect others to play as well or may not."""
     how = how.constrained(*players.constraints())
-    return replace(how, players=players) if others_expected and len(players.classes) else how
+    return replace(how, players=players) if others_expected and not players.allowed.all() else how
 
 
 def new_pieces(network: Stepper, begun: list[dict], how: Sampling, wanted: Wanted) -> list[Made]:

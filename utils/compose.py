@@ -178,12 +178,6 @@ def first_bar(network: Stepper, state: State) -> np.ndarray:
     return bar + state.bar * (further & (state.length > 0))
 
 
-def played_by(how: Sampling, players: Players, others_expected: bool = True) -> Sampling:
-    """How music for these `players` alone is chosen, where the network may expect others to play as well or may not."""
-    how = how.constrained(*players.constraints())
-    return replace(how, players=players) if others_expected and not players.allowed.all() else how
-
-
 def new_pieces(network: Stepper, begun: list[dict], how: Sampling, wanted: Wanted) -> list[Made]:
     """A new piece for each of the openings `begun`."""
     vocabulary = network.vocabulary
@@ -204,8 +198,7 @@ def new_pieces(network: Stepper, begun: list[dict], how: Sampling, wanted: Wante
         tried, how = control.with_forms(tried, forms, begin), how.constrained(control.comes_again(network))
     if wanted.by_bars:
         how = how.constrained(constraints.no_onset_before(network, begin))
-    # The parts of an opening are those that the network expects; others need not be.
-    how = played_by(how, Players(network, np.repeat(masks, wanted.tries, axis=0)), wanted.players or not wanted.drums)
+    how = how.constrained(*Players(network, np.repeat(masks, wanted.tries, axis=0)).constraints())
     made, new, nats = new_events(network, tried, how, wanted, begin)
     pieces, home = [], wanted.home
     for i, (opening, players, values) in enumerate(zip(begun, playing, new, strict=True)):
@@ -245,11 +238,13 @@ def continuations(
     state = network.read(start, vocabulary.encode(heard)[0], heard.phase)
     seam = int(events.to_steps(prior.onset[-1:], ticks, grid)[0])
     state.onset[:] = seam  # where its last note really is: the network may have heard shorter rests
+    those = Players(network, mask[None])
     how = how.constrained(
         constraints.no_onset_before(network, prior.onset[-1] * grid / ticks),
         constraints.no_note_still_held(network, fragment.held_keys(vocabulary, prior, playing)),
+        *those.constraints(),
     )
-    how = played_by(how, Players(network, mask[None]))
+    how = how if mask.all() else replace(how, players=those)
     line = seam - int(heard.phase[-1]) + int(state.bar[0])  # the next bar line, in steps
     if wanted.at_bar:
         state, how = control.from_bar_line(network, state, how, line)

@@ -28,7 +28,6 @@ NEVER = 2**20  # steps since a part has played that has not yet
 SAME = COMPARED[2:]  # streams by which events of a line are compared, beside the time between them
 FAR = 2**40  # more steps than any piece has
 CHORD = 128  # more notes than a part strikes together
-NEVER_YET = -(2**30)  # before any piece
 NOTE, WHO = (PLACED.index(name) - len(PLACED) for name in ("note", "who"))  # rows of `Past.events`
 
 
@@ -140,15 +139,15 @@ class LinePast:
     """The same for B pieces of P parts that go on event by event, of which a `Past` holds the events. As there, what
     stands first, before the first event, is that of none."""
 
-    # (B, 5, 1 + L) of each event, see the rows below
-    events: np.ndarray
+    events: np.ndarray  # (B, 5, 1 + L) of each event, see the rows below
     parts: np.ndarray  # (B, P, 4 + LINE_STREAKS) of each part, see the columns below
 
     # Of an event: steps since the one before of the same line; the place of that, 0 if there is none; how many events
     # of its line stand before it; how many before it, in its line, equal the last ones of that line; and when it comes.
     GAP, BEFORE, NTH, RIGHT, WHEN = range(5)
     # Of a part: steps since it struck last, NEVER or more if it has not played yet; the place of its last event; how
-    # many events it has; how many of them it struck together before its last; and the streak of each context.
+    # many events it has, which with these two are the first three of its next event; how many of them it struck
+    # together before its last; and the streak of each context.
     SINCE, LAST, PLAYED, TOGETHER, STREAK = range(5)
 
     @classmethod
@@ -197,12 +196,11 @@ class LinePast:
         since = np.concatenate([BARS * bar[:, None], (again * bar)[:, None]], axis=1)
         together = (gap == 0) * (own[:, self.TOGETHER] + 1)
         when = ((past.onset + steps)[:, None] - since) * CHORD + together[:, None]
-        there = np.empty((len(rows), LINE_CONTEXTS, length + 1), bool)
         right = self.events[:, self.RIGHT] * (mine & (self.events[:, self.GAP] == gap[:, None]))
-        np.greater_equal(right[:, None], REPEATS[:, None], out=there[:, : len(REPEATS)])
-        placed = np.where(mine, self.events[:, self.WHEN], NEVER_YET)
-        np.equal(placed[:, None], when[:, :, None], out=there[:, len(REPEATS) :])
-        there[..., 0] = True
+        repeats = right[:, None] >= REPEATS[:, None]
+        placed = mine[:, None] & (self.events[:, None, self.WHEN] == when[:, :, None])
+        there = np.concatenate([repeats, placed], axis=1)
+        there[..., 0] = True  # nothing is found where there is nothing else
         back = there[..., ::-1].argmax(axis=2)
         at = (length - back) * (back < REMEMBERED)
         found = past.events[rows[:, None], :, at].transpose(2, 0, 1)  # (names, B, K)

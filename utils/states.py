@@ -74,10 +74,11 @@ def forgetful(state: State) -> State:
 
 def to_try(state: State, which: np.ndarray) -> State:
     """The pieces `which` (B,) of a batch, to try what may come next in them; nothing can be appended to them."""
-    silent = forgetful(state)
-    past = replace(silent.past, recalled=state.past.recalled)
+    past, lines = state.past, state.lines
+    past = replace(past, events=past.events[..., :0], order=past.order[:, :0], runs=past.runs[..., :0])
+    lines = replace(lines, events=lines.events[..., :0])
     nothing = {name: getattr(state, name)[:, :0] for name in ("traces", "held", "sounded")}
-    return take(replace(silent, past=past, cells=[], **nothing), which)
+    return take(replace(state, past=past, lines=lines, cells=[], **nothing), which)
 
 
 def to_come(state: State, bar: np.ndarray) -> Classes:

@@ -9,6 +9,7 @@ from conftest import about_of, band_piece, random_piece, twice
 
 from utils import checkpoint, control, dataset, events, network
 from utils.events import END_STREAM, Representation
+from utils.heads import CELLS as STATES
 from utils.heads import Shape
 from utils.measure import likelihood
 from utils.states import ending
@@ -184,3 +185,17 @@ def test_heads_see_what_was_chosen_before_them():
         "duration": ("offset", "note", "phase", "interval", "remaining", "progress", "form"),
     }
     assert streams[0] == END_STREAM
+
+
+@pytest.mark.parametrize("cell", network.LAYERS)
+def test_what_learns_event_after_event_is_the_layer_of_keras(cell: str, monkeypatch):
+    rng = np.random.default_rng(1)
+    layer = network.LAYERS[cell](6, return_sequences=True, return_state=True)
+    layer.build((None, None, 5))
+    layer.set_weights([rng.normal(0, 1, weight.shape) for weight in layer.weights])
+    events, *state = (rng.normal(0, 1, size).astype("float32") for size in ((3, 7, 5), (3, 6), (3, 6)))
+    state = state[: STATES[cell].states]
+    usual = layer(events, initial_state=state)
+    monkeypatch.setattr(getattr(network.layers, cell.upper()), "call", None)
+    for learning, playing in zip(layer(events, initial_state=state, training=True), usual, strict=True):
+        np.testing.assert_allclose(learning, playing, atol=1e-5)

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from utils import dataset, devices  # starts Keras without noise
+from utils.cells import STEPS
 from utils.events import END_STREAM
 from utils.heads import CELLS, Head, Known, Shape, confidence, heads_of, log_softmax, shape_of, sounding
 from utils.line_recall import LINE_CONTEXTS, LINE_STREAKS
@@ -25,7 +26,35 @@ from utils.vocabulary import Vocabulary, length
 import keras
 from keras import layers, ops
 
-LAYERS = {"lstm": layers.LSTM, "gru": layers.GRU}
+# Where TensorFlow learns on a processor, and windows are no longer than so many events, the steps of a recurrent layer
+# are taken one after the other in its graph; longer ones would take seconds to build.
+UNROLLED = 64 if devices.BACKEND == "tensorflow" and not devices.ON_GPU else 0
+
+
+class Unrolled:
+    """Before a recurrent layer of Keras: the same, but while it learns on a processor with TensorFlow the input of all
+    events is multiplied at once, and there is no loop, in which Keras multiplies that of each event by itself."""
+
+    def call(self, sequences, initial_state=None, mask=None, training=False):
+        length = sequences.shape[1]
+        if not training or not length or length > UNROLLED:
+            return super().call(sequences, initial_state=initial_state, mask=mask, training=training)
+        cell, outputs, states = self.step_of(*self.trainable_weights), [], initial_state
+        for read in ops.unstack(ops.matmul(sequences, cell.kernel), axis=1):
+            states = cell.step(ops, read, *states)
+            outputs.append(states[0])
+        return ops.stack(outputs, axis=1), *states
+
+
+class Lstm(Unrolled, layers.LSTM):
+    step_of = STEPS["lstm"]
+
+
+class Gru(Unrolled, layers.GRU):
+    step_of = STEPS["gru"]
+
+
+LAYERS = {"lstm": Lstm, "gru": Gru}
 
 
 class Logits(layers.Layer):
@@ -101,11 +130,11 @@ def recurrent(x, initial, shape: Shape):
     return x, ops.stack(after, axis=1)
 
 
-def predict(head: Head, output: list, embedded: dict, following: dict, known: Known):
+def predict(head: Head, output: list, coming: dict, following: dict, known: Known):
     """The logits (B, T, V) of a head after each event, from the `output` (B, T, numbers) that all heads see, what is
     known beside it, and the following events as vectors and as classes."""
     agrees = ops.cast(head.agrees(ops, known.recalled, following), "float32")
-    seen = [*output, agrees, *(embedded[name][:, 1:] for name in head.sees)]
+    seen = [*output, agrees, *(coming[name] for name in head.sees)]
     context = layers.Concatenate(name=f"context_{head.stream}")(seen)
     hidden = layers.Dense(head.shape.hidden, activation="relu", name=f"hidden_{head.stream}")(context)
     hidden = layers.Dropout(head.shape.dropout, name=f"dropout_{head.stream}")(hidden)
@@ -152,9 +181,10 @@ def build(vocabulary: Vocabulary, shape: Shape, way: Way | None = None) -> tuple
     before = {name: keras.Input(array.shape[1:], name=name) for name, array in shape.silence(1).items()}
     read = {name: classes[:, :-1] for name, classes in inputs.items()}
     following = {name: classes[:, 1:] for name, classes in inputs.items()}
-    embedded = {}
+    embedded, coming = {}, {}  # TensorFlow learns more slowly through slices of all events than through two look-ups
     for name, size in vocabulary.inputs.items():
-        embedded[name] = way.embedding(size, shape.embedding, name=f"embed_{name}")(inputs[name])
+        embedding = way.embedding(size, shape.embedding, name=f"embed_{name}")
+        embedded[name], coming[name] = embedding(read[name]), embedding(following[name])
     top = ops.take(ops.convert_to_tensor(vocabulary.top.astype("int32")), read["note"], axis=0)
     here = ops.where(ops.equal(top, NOBODY), read["origin"], top)  # a drum's origin is the last note before it
     # Onsets are told apart to a thousandth of a beat, so what fades is always counted in float32.
@@ -166,7 +196,7 @@ def build(vocabulary: Vocabulary, shape: Shape, way: Way | None = None) -> tuple
     told, condition = told_of_pieces(vocabulary), []
     if vocabulary.conditions:
         condition = [told["condition"][:, None] + ops.zeros_like(heard[..., :1])]  # (B, T, C)
-    x = layers.Concatenate(name="events")([*(vectors[:, :-1] for vectors in embedded.values()), heard, *condition])
+    x = layers.Concatenate(name="events")([*embedded.values(), heard, *condition])
     x = layers.Dropout(shape.dropout, name="dropout_events")(x)
     x, state_after = recurrent(x, before["state"], shape)
     heard = layers.Dropout(shape.dropout, name="dropout_heard")(heard)
@@ -190,7 +220,7 @@ def build(vocabulary: Vocabulary, shape: Shape, way: Way | None = None) -> tuple
             seen.append(sounding(ops, told["until"][:, :-1], passed))
         if head.knows_line:
             seen.append(confidence(ops, *(following[f"line_{name}"] for name in TOLD)))
-        logits = predict(head, seen + condition, embedded, following, known)
+        logits = predict(head, seen + condition, coming, following, known)
         # A start token, or the end of a piece, is no class of every head; such targets have no weight.
         target = ops.minimum(following[head.stream], head.classes - 1)
         nats.append(cross_entropy(target, logits))

@@ -1,9 +1,9 @@
 """The network of a weights file in NumPy, one event at a time: the same distributions as Keras gives, without Keras.
 
-The heads are those of `heads.py`; written anew are the recurrent step (`cells`) and the traces (`hearing`), which Keras
-computes for all events of a window at once. A test holds both to the same distributions within 1e-4. Shapes: B pieces
-side by side, H units of a hidden layer, V classes, K contexts of the match model, G styles, C numbers that are told of
-the whole piece.
+The heads are those of `heads.py`, the recurrent step that of `cells.py`; written anew are the traces (`hearing`), which
+Keras computes for all events of a window at once. A test holds both to the same distributions within 1e-4. Shapes: B
+pieces side by side, H units of a hidden layer, V classes, K contexts of the match model, G styles, C numbers that are
+told of the whole piece.
 """
 
 from collections.abc import Sequence
@@ -173,7 +173,7 @@ class Stepper:
             read += table.take(state.last[name], axis=0)
         cells = []
         for layer, states in zip(self.layers, state.cells, strict=True):
-            cells.append(layer.step(cells[-1][0] @ layer.kernel if cells else read, *states))
+            cells.append(layer.step(np, cells[-1][0] @ layer.kernel if cells else read, *states))
         style = state.style
         if self.vocabulary.styles:
             style = style + log_softmax(np, cells[-1][0] @ self.kernel_of_style + self.bias_of_style)

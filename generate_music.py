@@ -8,6 +8,7 @@ python generate_music.py --style haydn                     as in the sub-folder 
 python generate_music.py --temperature 0.8 --seed 7        calmer, and the same on every run
 """
 
+from dataclasses import replace
 from pathlib import Path
 
 from utils import checkpoint, compose, control, ensemble, files, instruments, midi, sampler, settings, styles, theory
@@ -75,20 +76,19 @@ def main(args) -> None:
         print(*remarks, sep="\n", end="\n" * bool(remarks))
     style = styles.asked(weights.vocabulary, args.style)
     weights, args.opening = control.suited(weights, key, metre, args.opening)
-    begun = compose.openings(weights, args.count, how.seed, args.opening, players, style)
-    begun = control.formed(begun, args.form_of, weights.vocabulary)
-    home = control.after_openings(args, key, begun)
     wanted = Wanted(
         **compose.length_of(args, tempo),
         players=players,
         drums=args.drums,
         style=style,
         programs=programs,
-        home=home,
         prepend=args.include_opening,
         least_events=args.least_events,
         most_events=args.most_events,
     )
+    begun = compose.openings(weights, args.count, how.seed, args.opening, wanted)
+    begun = control.formed(begun, args.form_of, weights.vocabulary)
+    wanted = replace(wanted, home=control.after_openings(args, key, begun))
     made, paths, problems = compose.likeliest_first(compose.new_pieces(Stepper(weights), begun, how, wanted)), [], []
     for one in made:
         one.piece.tempos = [(0, tempo)]

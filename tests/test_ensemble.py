@@ -1,5 +1,6 @@
 """Who plays: learnt by train.py, chosen and kept by the scripts that write music."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import mido
@@ -8,6 +9,7 @@ import pytest
 from conftest import TINY, band_piece, call, make_piece, one_line_error, run, save
 
 from utils import checkpoint, compose, dataset, ensemble, events, fragment, midi, parts, sampler
+from utils.constraints import Players
 from utils.errors import UserError
 from utils.events import Representation
 from utils.piece import Part, Piece, told_apart
@@ -204,3 +206,40 @@ def test_the_hands_of_an_unnamed_piano_stay_two(band: Path):
         for lower, who in enumerate(np.unique(values["part"])[::-1]):
             mine = set(after.pitch[after.part == after.part.max() - 1 + lower].tolist())
             assert mine == set(values["note"][values["part"] == who].tolist()) != set()
+
+
+def test_an_opening_is_played_by_those_who_are_asked_for(band: Path, vocabulary: Vocabulary):
+    """Note for note where a part of the opening is theirs to play; what nobody plays is left out."""
+    weights = checkpoint.load(band)
+    players, _ = ensemble.asked(vocabulary, "Flute, Electric Bass (finger)", drums=False)
+    for opening in weights.about["openings"]:
+        roles = ensemble.roles(vocabulary, opening, players)
+        recast = ensemble.recast(vocabulary, opening, players)
+        before, after = (vocabulary.decode(each["classes"]) for each in (opening, recast))
+        onset = [np.cumsum(values["offset"]) for values in (before, after)]
+        for player, part in roles.items():
+            played = [np.c_[when, v["note"], v["duration"]] for when, v in zip(onset, (before, after), strict=True)]
+            theirs = played[0][before["part"] == part]
+            assert np.array_equal(theirs, played[1][after["part"] == player])
+        assert set(after["part"]) == set(roles)
+
+
+def test_whoever_has_not_played_for_long_is_likelier(band: Path, vocabulary: Vocabulary):
+    """By the square of its patience until it has played at all."""
+    network, count, state = Stepper(checkpoint.load(band)), vocabulary.parts, None
+    prefer = Players(network, np.ones((1, count), bool)).all_play(100)
+    for length in range(100, 100 + 12 * count + 1):  # the first part plays three times as long as they are patient
+        second = np.full(1, length == 100 + 8 * count)  # and the second once, when two thirds of that are over
+        start = network.start(1, (4, 4))
+        state = replace(start, length=length, last={**start.last, "part": 1 * second})
+        wanted = prefer("part", np.zeros((1, count)), state, {})[0]
+    assert wanted.tolist() == [0, 1, *[9] * (count - 2)]
+    assert prefer("offset", wanted, state, {}) is wanted
+
+
+def test_without_drums_no_passage_has_nothing_but_drums(band: Path):
+    weights = checkpoint.load(band)
+    kept = [{**one, "parts": [parts.DRUMS]} if i else one for i, one in enumerate(weights.about["openings"])]
+    weights = replace(weights, about={**weights.about, "openings": kept})
+    begun = compose.openings(weights, 8, 1, wanted=compose.Wanted(drums=False))
+    assert {one["name"] for one in begun} == {kept[0]["name"]}

@@ -172,7 +172,7 @@ def test_a_wrong_style_is_one_sentence(wish: str, sentence: str):
 def test_the_openings_are_of_the_style_that_is_asked_for(weights: Path):
     kept = checkpoint.load(weights)
     for shares, allowed in {(): {"bells", "tunes", ""}, (0.7, 0.3): {"bells"}, (0.5, 0.5): {"bells", "tunes"}}.items():
-        begun = compose.openings(kept, 20, 1, style=shares)
+        begun = compose.openings(kept, 20, 1, wanted=compose.Wanted(style=shares))
         assert {one["style"] for one in begun} == allowed
     assert {one["style"] for one in compose.openings(kept, 20, 1, "none")} == {""}
 
@@ -181,9 +181,8 @@ def test_what_is_told_is_played(toy: Stepper, weights: Path):
     """From nothing, the style that is told is heard."""
     kept, high = checkpoint.load(weights), {}
     for name in toy.vocabulary.styles:
-        style = styles.named(toy.vocabulary, name)
-        begun = compose.openings(kept, 32, 1, "none", style=style)
-        made = compose.new_pieces(toy, begun, Sampling(0.5, seed=1), compose.Wanted(30, style=style))
+        wanted = compose.Wanted(30, style=styles.named(toy.vocabulary, name))
+        made = compose.new_pieces(toy, compose.openings(kept, 32, 1, "none", wanted), Sampling(0.5, seed=1), wanted)
         high[name] = np.mean([np.mean(one.piece.pitch >= 84) for one in made])
     assert high["bells"] > high["tunes"] + 0.2
 

@@ -6,7 +6,7 @@ from types import SimpleNamespace
 
 import numpy as np
 
-from utils import constraints, control, ensemble, events, fragment, sampler, settings, states, styles
+from utils import constraints, control, ensemble, events, fragment, parts, sampler, settings, states, styles
 from utils.checkpoint import Checkpoint
 from utils.constraints import Players
 from utils.control import Home
@@ -93,30 +93,27 @@ def length_of(args: SimpleNamespace, tempo: int) -> dict:
 
 
 def openings(
-    weights: Checkpoint,
-    count: int,
-    seed: int,
-    opening: str = "random",
-    players: Ensemble | None = None,
-    style: styles.Shares = (),
+    weights: Checkpoint, count: int, seed: int, opening: str = "random", wanted: Wanted | None = None
 ) -> list[dict]:
     """What `count` new pieces begin after: random: passages that `dataset.passages` kept in the weights file, in an
-    order that `seed` chooses, of the style that has the largest share if there are any, and of these those that have
-    the most parts in common with the `players`; none: silence, in the usual metre of the training music. Each says in
-    which `key` the passage is, also where silence has taken its place; None if in none."""
-    kept = weights.about["openings"]
-    main = {name for name, share in zip(weights.vocabulary.styles, style, strict=False) if share == max(style)}
+    order that `seed` chooses, of the wanted style that has the largest share if there are any, and of these those in
+    which the wanted players find the most to play; none: silence, in the usual metre of the training music. Each says
+    in which `key` the passage is, also where silence has taken its place; None if in none."""
+    kept, vocabulary, wanted = weights.about["openings"], weights.vocabulary, wanted or Wanted()
+    style, players = wanted.style, wanted.players
+    main = {name for name, share in zip(vocabulary.styles, style, strict=False) if share == max(style)}
 
-    def unlike(one: dict) -> tuple[bool, int]:
-        parts = len(set(players.players) ^ set(one["parts"])) if players else 0
-        return bool(main) and one["style"] not in main, parts
+    def unlike(one: dict) -> tuple[bool, bool, int, int]:
+        nobody_plays = not wanted.drums and one.get("parts") == [parts.DRUMS]
+        of_players = ensemble.unlike(vocabulary, one, players) if players else (0, 0)
+        return nobody_plays, bool(main) and one["style"] not in main, *of_players
 
     least = min(map(unlike, kept))
     order = [i for i in np.random.default_rng(seed).permutation(len(kept)) if unlike(kept[i]) == least]
     chosen = [kept[order[i % len(order)]] for i in range(count)]
-    chosen = [{**one, "key": control.of_opening(one, weights.vocabulary)} for one in chosen]
+    chosen = [{**one, "key": control.of_opening(one, vocabulary)} for one in chosen]
     if opening == "none":
-        empty = dict.fromkeys(weights.vocabulary.streams, [])
+        empty = dict.fromkeys(vocabulary.streams, [])
         silence = {"metre": weights.about["metre"], "classes": empty, "phase": [], "style": ""}
         chosen = [{**one, **silence} for one in chosen]
     return chosen
@@ -184,6 +181,7 @@ def new_pieces(network: Stepper, begun: list[dict], how: Sampling, wanted: Wante
     playing = [
         wanted.players or ensemble.of_opening(vocabulary, opening.get("parts", []), wanted.drums) for opening in begun
     ]
+    begun = [ensemble.recast(vocabulary, *both) for both in zip(begun, playing, strict=True)]
     masks = [players.mask(vocabulary) for players in playing]
     told = [wanted.style or styles.named(vocabulary, opening.get("style", "")) for opening in begun]
     conditions = [styles.condition(vocabulary, *both) for both in zip(masks, told, strict=True)]
@@ -198,7 +196,10 @@ def new_pieces(network: Stepper, begun: list[dict], how: Sampling, wanted: Wante
         tried, how = control.with_forms(tried, forms, begin), how.constrained(control.comes_again(network))
     if wanted.by_bars:
         how = how.constrained(constraints.no_onset_before(network, begin))
-    how = how.constrained(*Players(network, np.repeat(masks, wanted.tries, axis=0)).constraints())
+    those = Players(network, np.repeat(masks, wanted.tries, axis=0))
+    if wanted.players or not wanted.drums:  # after such openings the network would expect others, too
+        how = replace(how.constrained(those.all_play(tried.length)), players=those)
+    how = how.constrained(*those.constraints())
     made, new, nats = new_events(network, tried, how, wanted, begin)
     pieces, home = [], wanted.home
     for i, (opening, players, values) in enumerate(zip(begun, playing, new, strict=True)):
@@ -206,7 +207,6 @@ def new_pieces(network: Stepper, begun: list[dict], how: Sampling, wanted: Wante
         players = players.sounding_as(wanted.programs).players
         if wanted.prepend and opening["phase"]:
             before = vocabulary.decode(opening["classes"])
-            players = ensemble.of_classes(vocabulary, list(vocabulary.players)).players | players
             values = {stream: np.concatenate([before[stream], after]) for stream, after in values.items()}
             start = opening["phase"][0] - before["offset"][0]
         piece = events.let_go(events.to_piece(values, vocabulary.grid, start=start, players=players))
@@ -239,12 +239,11 @@ def continuations(
     seam = int(events.to_steps(prior.onset[-1:], ticks, grid)[0])
     state.onset[:] = seam  # where its last note really is: the network may have heard shorter rests
     those = Players(network, mask[None])
-    how = how.constrained(
+    how = replace(how, players=those).constrained(
         constraints.no_onset_before(network, prior.onset[-1] * grid / ticks),
         constraints.no_note_still_held(network, fragment.held_keys(vocabulary, prior, playing)),
         *those.constraints(),
     )
-    how = how if mask.all() else replace(how, players=those)
     line = seam - int(heard.phase[-1]) + int(state.bar[0])  # the next bar line, in steps
     if wanted.at_bar:
         state, how = control.from_bar_line(network, state, how, line)

@@ -12,6 +12,9 @@ from utils.events import END_STREAM
 from utils.states import Classes, State
 from utils.stepper import Output, Stepper
 
+# Notes that each part might have played, see `Players.all_play`: with half as many or twice as many those that were
+# asked for play as well, and less evenly with more (EXPERIMENTS.md, 'Those who do not play').
+PATIENCE = 4
 LIKELIEST = 12  # offsets for which it is asked who would play then
 LOWEST, TINY = np.finfo(np.float64).min, np.finfo(np.float64).tiny  # of all numbers, and of those above 0
 
@@ -116,6 +119,8 @@ class Players:
         to each is added the logarithm of the probability that after it they do. Where the network expects others as
         well, its offsets are those of all, and the notes of the others would all fall to those who play: a dozen drums
         at once. For other than the LIKELIEST offsets the least of these logarithms is taken."""
+        if self.allowed.all():
+            return logits
         network, count = self.network, len(logits)
         classes = np.argsort(-logits, axis=1)[:, :LIKELIEST]
         which = np.repeat(np.arange(count), classes.shape[1])
@@ -128,6 +133,22 @@ class Players:
         chances = np.repeat(chance.min(axis=1, keepdims=True), logits.shape[1], axis=1)
         np.put_along_axis(chances, classes, chance, axis=1)
         return logits + chances
+
+    def all_play(self, length: int) -> Constraint:
+        """Each of them is the likelier the longer it has not played: by a nat for every `PATIENCE` notes that each of
+        them might have played meanwhile, and by the square of that until it has played at all since a piece had
+        `length` events."""
+        last, patience = np.full(self.allowed.shape, length), PATIENCE * self.allowed.sum(axis=1, keepdims=True)
+
+        def prefer(stream: str, logits: np.ndarray, state: State, chosen: Classes) -> np.ndarray:
+            if stream != "part":
+                return logits
+            if state.length > length:
+                last[np.arange(len(last)), self.network.vocabulary.part_of(state.last)] = state.length
+            waited = (state.length - last) / patience
+            return logits + np.where(last == length, waited**2, waited)
+
+        return prefer
 
     def constraints(self) -> list[Constraint]:
         """Those of the offset and the part, and `in_range`."""

@@ -10,7 +10,7 @@ from utils import events, instruments, parts
 from utils.errors import UserError
 from utils.events import Events
 from utils.piece import Part, Piece, told_apart
-from utils.vocabulary import Vocabulary, means
+from utils.vocabulary import Vocabulary, means, nearest
 
 UNLIKE = 6  # semitones of `parts.distance` that weigh as much as being e times as common
 KIT = ("drums", "drum kit", "percussion", "kit")  # what the drums may be called
@@ -60,6 +60,42 @@ def of_opening(vocabulary: Vocabulary, values: list[int], drums: bool) -> Ensemb
     if vocabulary.players and not values:
         raise UserError("Without drums nobody is left to play: name --instruments, or leave out --no-drums.")
     return of_classes(vocabulary, values)
+
+
+def roles(vocabulary: Vocabulary, opening: dict, players: Ensemble) -> dict[int, int]:
+    """Which part of the opening, see `dataset.passages`, each of the players plays, value -> value: its own, or else
+    the nearest that nobody has yet. Who finds nothing to play is not among them."""
+    if not vocabulary.players:
+        return {}
+    who, note = (vocabulary.values[s][np.array(opening["classes"][s], int)] for s in ("part", "note"))
+    theirs = {value: note[who == value].mean() for value in np.unique(who).tolist()}
+    heard = parts.heard_as(theirs, {value: vocabulary.players[value].mean for value in players.players})
+    return {player: value for value, player in reversed(heard.items())}
+
+
+def unlike(vocabulary: Vocabulary, opening: dict, players: Ensemble) -> tuple[int, int]:
+    """How many of the players find nothing to play in the opening, and how many play what is for another family."""
+    theirs = roles(vocabulary, opening, players)
+    others = sum(parts.family(value) != parts.family(player) for player, value in theirs.items())
+    return len(players.players) - len(theirs), others
+
+
+def recast(vocabulary: Vocabulary, opening: dict, players: Ensemble) -> dict:
+    """The opening as the players would play it, by their `roles`; what is nobody's is left out."""
+    if not vocabulary.players or not opening["phase"] or set(opening["parts"]) <= set(players.players):
+        return opening
+    classes = {stream: np.array(some, int) for stream, some in opening["classes"].items()}
+    values, player = vocabulary.decode(classes), np.full(parts.MOST, parts.NOBODY)
+    for new, old in roles(vocabulary, opening, players).items():
+        player[old] = new
+    onset, values["part"] = np.cumsum(values["offset"]), player[values["part"]]
+    order = np.lexsort((values["note"], values["part"], onset))
+    order = order[values["part"][order] != parts.NOBODY]
+    classes = {stream: some[order] for stream, some in classes.items()}
+    classes["part"] = np.searchsorted(vocabulary.values["part"], values["part"][order])
+    classes["offset"] = nearest(vocabulary.values["offset"], np.diff(onset[order], prepend=0))
+    classes = {stream: some.tolist() for stream, some in classes.items()}
+    return {**opening, "classes": classes, "phase": [opening["phase"][i] for i in order]}
 
 
 def asked(vocabulary: Vocabulary, wish: str, drums: bool, flag: str = "--instruments") -> tuple[Ensemble, list[str]]:

@@ -66,6 +66,11 @@ def as_part(value: int, name: str = "") -> Part:
     return Part(name, 0 if value == DRUMS else player(value)[0], value == DRUMS)
 
 
+def family(value: int) -> int:
+    """Which family of eight instruments in General MIDI a part is of; that of the drums is -1."""
+    return player(value)[0] // 8 if value != DRUMS else -1
+
+
 def distance(value: int, mean: float, known: int, its_mean: float) -> float:
     """How unlike two parts are, in semitones of register: another instrument counts as six more, another family (of
     eight instruments in General MIDI) as twelve more than that. A mean of NaN is not known. Drums are like nothing
@@ -75,7 +80,8 @@ def distance(value: int, mean: float, known: int, its_mean: float) -> float:
     (program, _), (other, _) = player(value), player(known)
     register = abs(mean - its_mean)
     near = abs(program - other) / 100  # of equals, whoever is nearer in the list of General MIDI
-    return (0 if np.isnan(register) else register) + near + 6 * (program != other) + 12 * (program // 8 != other // 8)
+    unlike = near + 6 * (program != other) + 12 * (family(value) != family(known))
+    return unlike + (0 if np.isnan(register) else register)
 
 
 def heard_as(means: dict[int, float], known: dict[int, float]) -> dict[int, int]:

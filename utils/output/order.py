@@ -117,10 +117,10 @@ def from_nothing(
     key, style = control.asked(order), styles.asked(weights.vocabulary, ",".join(order.style))
     players, tempo = ensemble.named(weights.vocabulary, order.players), theory.microseconds(order.tempo or 120)
     suited, opening = control.suited(weights, key, None, "random")
-    begun = compose.openings(suited, order.count, how.seed, opening, players, style)
+    wanted = Wanted(**order.length, players=players, style=style, programs=order.programs)
+    begun = compose.openings(suited, order.count, how.seed, opening, wanted)
     home = control.after_openings(order, key, begun)
-    wanted = Wanted(**order.length, players=players, style=style, programs=order.programs, home=home)
-    made = compose.new_pieces(network, begun, how, wanted)
+    made = compose.new_pieces(network, begun, how, replace(wanted, home=home))
     for one in made:
         one.piece.tempos = [(0, tempo)]
     return made, None, []

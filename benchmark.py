@@ -9,6 +9,7 @@ each window of 100 events, generate by running the whole window through the netw
 
 import gc
 import json
+import os
 import shlex
 import shutil
 import subprocess
@@ -18,7 +19,7 @@ import time
 import timeit
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from types import ModuleType, SimpleNamespace
+from types import SimpleNamespace
 
 import utils  # noqa: F401  (before NumPy, which it keeps to one thread)
 
@@ -61,23 +62,20 @@ def best_time(repeat: int, work: Callable[[], object]) -> float:
     return min(timeit.repeat(work, gc.enable, repeat=repeat, number=1))  # timeit alone would collect no garbage
 
 
-def limit(weights: checkpoint.Checkpoint, rows: int, steps: int, repeat: int, xp: ModuleType = np) -> float:
+def limit(weights: checkpoint.Checkpoint, rows: int, steps: int, repeat: int) -> float:
     """Seconds that arithmetic alone takes for `steps` events of `rows` pieces: the float32 matrix products with all
-    arrays of a weights file, each taken for all events at once unless it must wait for the event before. Embeddings are
-    looked up, and the kernels that describe keys meet each key, or each pitch class.
-
-    `xp` multiplies as what is measured does: NumPy, which plays, in one thread (see utils/__init__.py); `keras.ops`,
-    which trains, on all cores. Playing multiplies embeddings beforehand (`Stepper`), a fifth of what is counted here.
-    """
+    arrays of a weights file, each taken for all events at once unless it must wait for the event before, by NumPy in
+    one thread (see utils/__init__.py). Embeddings are looked up, and the kernels that describe keys meet each key, or
+    each pitch class. Playing multiplies embeddings beforehand (`Stepper`), a fifth of what is counted here."""
     met, factors = {"surroundings": weights.vocabulary.highest - weights.vocabulary.lowest + 1, "harmony": 12}, []
     for layer, (kernel, *others) in weights.arrays.items():
         if layer.startswith("embed_") or kernel.ndim < 2:
             continue
         shape = (rows * steps * met.get(layer, 1), kernel[..., 0].size)
-        factors.append((xp.ones(shape, "float32"), xp.reshape(kernel, (-1, kernel.shape[-1]))))
+        factors.append((np.ones(shape, np.float32), kernel.reshape(-1, kernel.shape[-1])))
         if layer.startswith(tuple(CELLS)):
-            factors += [(xp.ones((rows, len(others[0])), "float32"), xp.array(others[0]))] * steps
-    return best_time(max(repeat, 3), lambda: [xp.matmul(a, b) for a, b in factors])
+            factors += [(np.ones((rows, len(others[0])), np.float32), others[0])] * steps
+    return best_time(max(repeat, 3), lambda: [a @ b for a, b in factors])
 
 
 def made_up(notes: int, seed: int) -> Piece:
@@ -169,8 +167,8 @@ def measure_read(args: SimpleNamespace, folder: Path, weights: Path) -> dict:
 
 def measure_train(args: SimpleNamespace, folder: Path, weights: Path) -> dict:
     """Training targets (events predicted) a second, with the making of the batches."""
+    from utils import devices
     from utils.measure import ancestors
-    from utils.network import ops
 
     corpus = read(folder)
     updates = trained(corpus)
@@ -178,8 +176,8 @@ def measure_train(args: SimpleNamespace, folder: Path, weights: Path) -> dict:
     start = time.perf_counter()
     targets = sum(next(updates) for _ in range(args.updates))
     seconds = time.perf_counter() - start
-    # The backward pass takes two products for each one of the forward pass.
-    least = 3 * limit(checkpoint.load(weights), TRAIN.batch_size, TRAIN.sequence_length, args.repeat, ops)
+    # The backward pass takes two products for each one of the forward pass; at best all cores share them evenly.
+    least = 3 * limit(checkpoint.load(weights), TRAIN.batch_size, TRAIN.sequence_length, args.repeat) / os.cpu_count()
     sizes = [corpus.vocabulary.size(stream) for stream in corpus.vocabulary.streams]
     model, size = ancestors.build(sizes, args.window), ancestors.BATCH
     inputs = [np.ones((size, args.window, 1), np.float32)] * len(sizes)
@@ -188,7 +186,8 @@ def measure_train(args: SimpleNamespace, folder: Path, weights: Path) -> dict:
     ours = targets / seconds
     theirs = size / best_time(args.ancestor_updates, lambda: model.train_on_batch(inputs, classes))
     measured = {"train_targets_per_second": ours, "train_ancestors_targets_per_second": theirs}
-    return measured | {"train_ratio": ours / theirs, "train_limit_share": least * args.updates / seconds}
+    measured |= {"train_ratio": ours / theirs}
+    return measured if devices.ON_GPU else measured | {"train_limit_share": least * args.updates / seconds}
 
 
 def measure_sample(args: SimpleNamespace, folder: Path, weights: Path) -> dict:

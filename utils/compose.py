@@ -197,8 +197,8 @@ def new_pieces(network: Stepper, begun: list[dict], how: Sampling, wanted: Wante
     if wanted.by_bars:
         how = how.constrained(constraints.no_onset_before(network, begin))
     those = Players(network, np.repeat(masks, wanted.tries, axis=0))
-    if wanted.players or not wanted.drums:  # after such openings the network would expect others, too
-        how = replace(how.constrained(those.all_play(tried.length)), players=those)
+    if wanted.players or not wanted.drums:  # they are others than the network would let play after such an opening
+        how = how.constrained(those.all_play(tried.length))
     how = how.constrained(*those.constraints())
     made, new, nats = new_events(network, tried, how, wanted, begin)
     pieces, home = [], wanted.home

@@ -299,7 +299,7 @@ def main(args: SimpleNamespace) -> None:
                 save_network(read(folder), weights)
             if part in APART and args.part == "all":
                 names = ("updates", "large", "small", "repeat", "train_with")
-                flags = (f"--{name.replace('_', '-')}={getattr(args, name)}" for name in names)
+                flags = (f"{settings.flag_of(name)}={getattr(args, name)}" for name in names)
                 command = [sys.executable, __file__, f"--part={part}", *flags]
                 done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
                 measured |= json.loads(done.stdout.splitlines()[-1])

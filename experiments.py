@@ -165,7 +165,7 @@ def run(args: SimpleNamespace) -> dict:
         command = [sys.executable, __file__]
         for name, value in vars(args).items():
             text = ",".join(map(str, value)) if isinstance(value, tuple) else value
-            command.append(f"--{name.replace('_', '-')}={text}")
+            command.append(f"{settings.flag_of(name)}={text}")
         with (folder / "log.txt").open("w") as log:
             done = subprocess.run(command, env={**os.environ, **threads}, stdout=log, stderr=log, check=False)
         if done.returncode:

@@ -88,10 +88,8 @@ def main(args) -> None:
     given = bool(args.keep or bars)
     for name in ("form_of", "at_bar", "bars", "seconds") if given else ():
         if getattr(args, name):
-            raise UserError(
-                f"--{name.replace('_', '-')} is for what follows a fragment, not for --keep, --fill or --redo: "
-                "leave it out."
-            )
+            flag = settings.flag_of(name)
+            raise UserError(f"{flag} is for what follows a fragment, not for --keep, --fill or --redo: leave it out.")
     if args.temperature is None:
         args.temperature = completion.TEMPERATURE if given else compose.TEMPERATURE
     notes, bars = (0, 0) if given else (args.prior_notes, args.prior_bars)

@@ -12,8 +12,8 @@ from utils.events import END_STREAM
 from utils.states import Classes, State
 from utils.stepper import Output, Stepper
 
-# Notes that each part might have played, see `Players.all_play`: with half as many or twice as many those that were
-# asked for play as well, and less evenly with more (EXPERIMENTS.md, 'Those who do not play').
+# Notes that each part might have played, see `Players.all_play`. With half or twice as many, too, all play who were
+# asked for (EXPERIMENTS.md, 'Those who do not play').
 PATIENCE = 4
 LIKELIEST = 12  # offsets for which it is asked who would play then
 LOWEST, TINY = np.finfo(np.float64).min, np.finfo(np.float64).tiny  # of all numbers, and of those above 0

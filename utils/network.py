@@ -26,14 +26,14 @@ from utils.vocabulary import Vocabulary, length
 import keras
 from keras import layers, ops
 
-# Where TensorFlow learns on a processor, and windows are no longer than so many events, the steps of a recurrent layer
-# are taken one after the other in its graph; longer ones would take seconds to build.
+# Windows of up to so many events are unrolled, see `Unrolled`; longer ones would take seconds to build. XLA, cuDNN and
+# PyTorch are not slowed down by Keras' loop.
 UNROLLED = 64 if devices.BACKEND == "tensorflow" and not devices.ON_GPU else 0
 
 
 class Unrolled:
-    """Before a recurrent layer of Keras: the same, but while it learns on a processor with TensorFlow the input of all
-    events is multiplied at once, and there is no loop, in which Keras multiplies that of each event by itself."""
+    """Mixed into a recurrent layer of Keras. While that learns on a processor with TensorFlow, the input of all events
+    is multiplied at once, and the steps follow; the loop of Keras multiplies the input of each event by itself."""
 
     def call(self, sequences, initial_state=None, mask=None, training=False):
         length = sequences.shape[1]

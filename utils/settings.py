@@ -101,7 +101,7 @@ def parse(script: str | Path, argv: list[str] | None = None) -> SimpleNamespace:
             path = PATH.match(setting.comment) if kind is str else None
             how = {"type": converter(setting), "metavar": path[1].upper() if path else METAVARS.get(kind)}
             group.add_argument(
-                "--" + name.replace("_", "-"),
+                flag_of(name),
                 default=default,
                 help=f"{setting.comment} [{shown}]".replace("%", "%%"),
                 **({"action": argparse.BooleanOptionalAction} if kind is bool else how),
@@ -109,32 +109,34 @@ def parse(script: str | Path, argv: list[str] | None = None) -> SimpleNamespace:
     return SimpleNamespace(**vars(parser.parse_args(argv)))
 
 
+def flag_of(name: str) -> str:
+    """The flag of a setting: midi_dir -> '--midi-dir'."""
+    return f"--{name.replace('_', '-')}"
+
+
 def flag(name: str, value: object) -> str:
     """What sets a setting to a value on the command line: '--no-pedal', '--grid 12', "--metre ''"."""
-    name = name.replace("_", "-")
     if isinstance(value, bool):
-        return f"--{name}" if value else f"--no-{name}"
-    return (
-        f"--{name} {','.join(value) if isinstance(value, list | tuple) else value}" if value != "" else f"--{name} ''"
-    )
+        return flag_of(name if value else f"no-{name}")
+    return f"{flag_of(name)} {','.join(value) if isinstance(value, list | tuple) else value}" + "''" * (value == "")
 
 
 def choice(name: str, value: str, allowed: tuple[str, ...]) -> None:
     """Raises UserError that names the setting and the choices if `value` is none of `allowed`."""
     if value not in allowed:
-        raise UserError(f"--{name} is {value!r}; choose one of: {', '.join(allowed)}.")
+        raise UserError(f"{flag_of(name)} is {value!r}; choose one of: {', '.join(allowed)}.")
 
 
 def at_least(name: str, value: float, least: float) -> None:
     """Raises UserError that names the setting if `value` is below `least` or not a number."""
     if not value >= least:
-        raise UserError(f"--{name.replace('_', '-')} is {value}; it must be at least {least}.")
+        raise UserError(f"{flag_of(name)} is {value}; it must be at least {least}.")
 
 
 def at_most(name: str, value: float, most: float) -> None:
     """Raises UserError that names the setting if `value` is above `most` or not a number."""
     if not value <= most:
-        raise UserError(f"--{name.replace('_', '-')} is {value}; it must be at most {most}.")
+        raise UserError(f"{flag_of(name)} is {value}; it must be at most {most}.")
 
 
 def write_visibly(write: Callable[[str], int], text: str) -> int:

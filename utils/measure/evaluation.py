@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from utils import checkpoint, completion, compose, control, dataset, events, midi, sampler
+from utils import checkpoint, completion, compose, control, dataset, events, midi, sampler, settings
 from utils.checkpoint import Checkpoint
 from utils.dataset import Corpus, Source
 from utils.errors import UserError
@@ -271,7 +271,7 @@ def check_comparable(loaded: dict[str, Checkpoint]) -> None:
                 shown = ["''" if value == "" else value for value in shown]
                 raise UserError(
                     f"Nats a note of {first} and {path} cannot be compared, since they do not say the same of the "
-                    f"music: --{name.replace('_', '-')} was {shown[0]} for one and {shown[1]} for the other."
+                    f"music: {settings.flag_of(name)} was {shown[0]} for one and {shown[1]} for the other."
                 )
 
 

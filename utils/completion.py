@@ -208,7 +208,7 @@ def completions(
         state = asked.home.told(state)
     writers = {value: part for value, part in who.playing.players.items() if value not in who.kept}
     writers = Ensemble(writers).sounding_as(asked.programs).players
-    velocity, key = round(float(before.velocity.mean())), asked.home.phrase(0) if asked.home else ""
+    velocity, key = round(float(before.velocity.mean())), f"in {asked.home.tonalities[0].name}" if asked.home else ""
     for i in range(count):
         rng = np.random.default_rng([how.seed, i])
         classes, at, nats = particles.write(network, state, Guide(given, players, rules), how, asked.versions, rng)

@@ -260,5 +260,5 @@ def continuations(
         piece = piece.take(slice(wanted.notes or None))
         joined = before.joined(piece)
         joined = joined if home is None else home.signed(joined, int(piece.onset[0]))
-        pieces.append(Made(joined.played(), classes, cost, key=home.phrase(0) if home else ""))
+        pieces.append(Made(joined.played(), classes, cost, key=f"in {home.tonalities[0].name}" if home else ""))
     return pieces, before

@@ -226,7 +226,7 @@ def test_an_opening_is_played_by_those_who_are_asked_for(band: Path, vocabulary:
 
 def test_whoever_has_not_played_for_long_is_likelier(band: Path, vocabulary: Vocabulary):
     """By the square of its patience until it has played at all."""
-    network, count, state = Stepper(checkpoint.load(band)), vocabulary.parts, None
+    network, count = Stepper(checkpoint.load(band)), vocabulary.parts
     prefer = Players(network, np.ones((1, count), bool)).all_play(100)
     for length in range(100, 100 + 12 * count + 1):  # the first part plays three times as long as they are patient
         second = np.full(1, length == 100 + 8 * count)  # and the second once, when two thirds of that are over

@@ -108,8 +108,8 @@ def openings(
         of_players = ensemble.unlike(vocabulary, one, players) if players else (0, 0)
         return nobody_plays, bool(main) and one["style"] not in main, *of_players
 
-    least = min(map(unlike, kept))
-    order = [i for i in np.random.default_rng(seed).permutation(len(kept)) if unlike(kept[i]) == least]
+    rank = [unlike(one) for one in kept]
+    order = [i for i in np.random.default_rng(seed).permutation(len(kept)) if rank[i] == min(rank)]
     chosen = [kept[order[i % len(order)]] for i in range(count)]
     chosen = [{**one, "key": control.of_opening(one, vocabulary)} for one in chosen]
     if opening == "none":

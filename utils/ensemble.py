@@ -65,11 +65,8 @@ def of_opening(vocabulary: Vocabulary, values: list[int], drums: bool) -> Ensemb
 def roles(vocabulary: Vocabulary, opening: dict, players: Ensemble) -> dict[int, int]:
     """Which part of the opening, see `dataset.passages`, each of the players plays, value -> value: its own, or else
     the nearest that nobody has yet. Who finds nothing to play is not among them."""
-    if not vocabulary.players:
-        return {}
-    who, note = (vocabulary.values[s][np.array(opening["classes"][s], int)] for s in ("part", "note"))
-    theirs = {value: note[who == value].mean() for value in np.unique(who).tolist()}
-    heard = parts.heard_as(theirs, {value: vocabulary.players[value].mean for value in players.players})
+    mean = {value: known.mean for value, known in vocabulary.players.items() if value in players.players}
+    heard = parts.heard_as(means(vocabulary.decode(opening["classes"])), mean)
     return {player: value for value, player in reversed(heard.items())}
 
 
@@ -84,14 +81,13 @@ def recast(vocabulary: Vocabulary, opening: dict, players: Ensemble) -> dict:
     """The opening as the players would play it, by their `roles`; what is nobody's is left out."""
     if not vocabulary.players or not opening["phase"] or set(opening["parts"]) <= set(players.players):
         return opening
-    classes = {stream: np.array(some, int) for stream, some in opening["classes"].items()}
-    values, player = vocabulary.decode(classes), np.full(parts.MOST, parts.NOBODY)
+    values, player = vocabulary.decode(opening["classes"]), np.full(parts.MOST, parts.NOBODY)
     for new, old in roles(vocabulary, opening, players).items():
         player[old] = new
     onset, values["part"] = np.cumsum(values["offset"]), player[values["part"]]
     order = np.lexsort((values["note"], values["part"], onset))
     order = order[values["part"][order] != parts.NOBODY]
-    classes = {stream: some[order] for stream, some in classes.items()}
+    classes = {stream: np.array(some)[order] for stream, some in opening["classes"].items()}
     classes["part"] = np.searchsorted(vocabulary.values["part"], values["part"][order])
     classes["offset"] = nearest(vocabulary.values["offset"], np.diff(onset[order], prepend=0))
     classes = {stream: some.tolist() for stream, some in classes.items()}
@@ -189,7 +185,7 @@ def in_company(
     training music plays with them: who is `wanted`, if anybody is, or `more` others at least. Of the sets of parts that
     the openings come from it is the one that is nearest and commonest; nothing and nobody if none fits."""
     mean, own = {value: known.mean for value, known in vocabulary.players.items()}, by_name(vocabulary, heard)
-    theirs = {own[value]: each for value, each in means(heard).items()}
+    theirs = {own[value]: each for value, each in means(heard.streams).items()}
     sets = Counter(frozenset(opening["parts"]) for opening in openings)
     if wanted:
         sets[frozenset(mean)] += 1

@@ -26,8 +26,8 @@ from utils.vocabulary import Vocabulary, length
 import keras
 from keras import layers, ops
 
-# Windows of up to so many events are unrolled, see `Unrolled`; longer ones would take seconds to build. XLA, cuDNN and
-# PyTorch are not slowed down by Keras' loop.
+# Windows of up to so many events are unrolled, see `Unrolled`; longer ones would take seconds to build. XLA and cuDNN
+# take the whole loop at once; with PyTorch it was not tried.
 UNROLLED = 64 if devices.BACKEND == "tensorflow" and not devices.ON_GPU else 0
 
 

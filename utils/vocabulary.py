@@ -168,7 +168,7 @@ class Vocabulary:
 
     def heard_as(self, events: Events) -> dict[int, int]:
         """Value of each part of a piece -> the value as which it is heard."""
-        return parts.heard_as(means(events), {value: known.mean for value, known in self.players.items()})
+        return parts.heard_as(means(events.streams), {value: known.mean for value, known in self.players.items()})
 
     def encode(self, events: Events) -> tuple[dict[str, np.ndarray], dict[str, int]]:
         """Classes (E,) of each stream, and how many values of each the vocabulary lacked: they become the nearest."""
@@ -237,12 +237,12 @@ def nearest(values: np.ndarray, wanted: np.ndarray) -> np.ndarray:
     return (differing * 128 + np.abs(highest_key(ours)[:, None] - highest_key(theirs))).argmin(axis=1)
 
 
-def means(events: Events) -> dict[int, float]:
-    """Value of each part of a piece -> the mean of its pitches."""
-    if "part" not in events.streams:
+def means(streams: dict[str, np.ndarray]) -> dict[int, float]:
+    """Value of each part of some music, by the streams (E,) of its events -> the mean of its pitches."""
+    if "part" not in streams:
         return {}
-    values, where = np.unique(events.streams["part"], return_inverse=True)
-    total = np.bincount(where, events.streams["note"], len(values)) / np.bincount(where, minlength=len(values))
+    values, where = np.unique(streams["part"], return_inverse=True)
+    total = np.bincount(where, streams["note"], len(values)) / np.bincount(where, minlength=len(values))
     return dict(zip(values.tolist(), total.tolist(), strict=True))
 
 

@@ -54,7 +54,11 @@ HERE = Path(__file__).resolve().parent
 # The defaults of train.py, with the streams that they become for music whose notes are all equally loud.
 DEFAULTS = [f"--streams={','.join(events.DEFAULT.streams)}"]
 TRAIN = settings.parse(HERE / "train.py", DEFAULTS)
-FORM = events.Representation.of(vars(TRAIN))
+
+
+def form() -> events.Representation:
+    """How the network of `TRAIN` has its music written."""
+    return events.Representation.of(vars(TRAIN))
 
 
 def best_time(repeat: int, work: Callable[[], object]) -> float:
@@ -99,8 +103,8 @@ def write_music(folder: Path, pieces: int, notes: int, different: int) -> None:
 
 def read(folder: Path) -> dataset.Corpus:
     """The pieces of a folder, encoded with train.py's defaults."""
-    sources, _ = dataset.read_folder(folder, FORM)
-    vocabulary = build_vocabulary([source.events for source in sources], FORM, TRAIN.transpose)
+    sources, _ = dataset.read_folder(folder, form())
+    vocabulary = build_vocabulary([source.events for source in sources], form(), TRAIN.transpose)
     return dataset.encode(sources, vocabulary, TRAIN.transpose)
 
 
@@ -154,7 +158,7 @@ def ancestors_read(path: Path) -> list[tuple[str, float, float]]:
 def measure_read(args: SimpleNamespace, folder: Path, weights: Path) -> dict:
     """Files read and quantised a second."""
     paths = midi.find(folder)
-    seconds = best_time(args.repeat, lambda: dataset.read_folder(folder, FORM))
+    seconds = best_time(args.repeat, lambda: dataset.read_folder(folder, form()))
     import symusic  # the limit: its parser alone, on bytes that are in memory already
 
     data, few = [path.read_bytes() for path in paths], paths[: args.files]
@@ -200,7 +204,7 @@ def measure_sample(args: SimpleNamespace, folder: Path, weights: Path) -> dict:
         seconds = best_time(args.repeat, lambda state=state: sampler.generate(network, state, new, how))
         least = new * limit(kept, count, 1, args.repeat)
         measured |= {name: new * count / seconds, f"{name}_limit_share": least / seconds}
-    sources, _ = dataset.read_folder(folder, FORM)
+    sources, _ = dataset.read_folder(folder, form())
     for count, name in ((1, "score_seconds"), (100, "score_seconds_100")):
         corpus = dataset.encode(sources[:count], network.vocabulary)
         measured[name] = best_time(1, lambda corpus=corpus: likelihood.score(network, corpus))

@@ -181,8 +181,11 @@ def main(args) -> None:
     asked = evaluation.Asked(**{name: getattr(args, name) for name in evaluation.Asked.__dataclass_fields__})
     alone = Path(args.weights).exists()  # a comma may be part of a name
     paths = [args.weights] if alone else [path.strip() for path in args.weights.split(",") if path.strip()]
-    if len(paths) > 1 and args.samples:
-        raise UserError("--samples looks at the pieces of one network: name one with --weights.")
+    if not paths:
+        raise UserError(f"--weights {args.weights} names no file.")
+    for name in ("samples", "keep") if len(paths) > 1 else ():
+        if getattr(args, name):
+            raise UserError(f"{settings.flag_of(name)} looks at the music of one network: name one with --weights.")
     if len(paths) > 1:
         result = evaluation.compare(paths, asked)
         show_comparison(result)

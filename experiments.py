@@ -97,7 +97,8 @@ def copies(args: SimpleNamespace, folder: Path) -> dict:
         last = checkpoint.sibling(str(weights), "last.weights.h5")
         scores, history = evaluation.evaluate(last, asked), checkpoint.load(last).about["history"][-1]
         row = {"minutes": history["seconds"] / 60, "train": history["train"], "nats_per_note": scores["nats_per_note"]}
-        row |= {f"{what} {n}": runs[n] for what, runs in scores["copying"].items() for n in ("median", "max")}
+        shared = {what: runs for what, runs in scores["copying"].items() if runs}
+        row |= {f"{what} {n}": runs[n] for what, runs in shared.items() for n in ("median", "max")}
         stages[epochs] = row
     return stages
 

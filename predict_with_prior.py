@@ -50,7 +50,7 @@ NOTES = 700  # new notes, unless BARS or SECONDS says how much is to come
 BARS = 0  # new bars, of which the last brings the piece to an end (0: as NOTES says)
 SECONDS = 0.0  # instead of BARS: about how long the new music shall play, in whole bars
 ENDING = True  # bring so many bars or seconds of music to an end; otherwise it is cut off
-FORM_OF = ""  # MIDI file whose bars come again as those of fragment and new music shall ('': as it comes)
+FORM_OF = ""  # MIDI file whose bars come again as those of fragment and new music shall ('' or none: as it comes)
 STYLE = ""  # sub-folder of the training music to go on like, or several: haydn:0.7,bach:0.3 ('': what it sounds like)
 COUNT = 1  # different continuations to write; they are made side by side
 # ---- in which key
@@ -107,7 +107,7 @@ def main(args) -> None:
     else:
         *_, (_, tempo) = prior.tempos_from_start()
         length = compose.length_of(args, tempo)
-        form = control.form_of_file(args.form_of, weights.vocabulary) if args.form_of else ()
+        form = control.form_named(args.form_of, weights.vocabulary) if args.form_of else ()
         wanted = Wanted(**length, **like, form=form, at_bar=args.at_bar, prepend=args.prepend)
         remarks = fragment.remarks(network.vocabulary, prior, args.prior)
         made, before = compose.continuations(network, prior, how, wanted, args.count)

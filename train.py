@@ -68,11 +68,8 @@ def learning_rate(run: Run) -> float:
     if args.minutes:
         factor = 0.5 + 0.5 * math.cos(math.pi * min(run.progress(), 1))
     else:
-        wait, best = 0, math.inf
-        for row in run.history:
-            wait, best = (0, row["score"]) if row["score"] < best else (wait + 1, best)
-            if wait and wait % max(args.patience // 4, 1) == 0:
-                factor /= 2
+        quarter = max(args.patience // 4, 1)
+        factor /= 2 ** sum(wait > 0 and wait % quarter == 0 for wait in run.waits())
     return args.learning_rate * factor * min(1, (run.updates + 1) / max(args.warm_up, 1))
 
 
@@ -112,7 +109,7 @@ def learn(args, way=None) -> None:
                 checkpoint.save(args.weights, run.scorer, run.about, args.half)
             checkpoint.save(run.last, run.trainer, run.about)
             run.report(better)
-            waited = run.epochs_without_improvement()
+            *_, waited = run.waits()
             if args.patience and not args.minutes and waited >= args.patience:
                 print(f"The held-out pieces have not improved for {waited} epochs.")
                 break

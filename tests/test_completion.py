@@ -68,7 +68,7 @@ def test_the_first_bars_can_be_kept_whole(learnt: Checkpoint):
     assert notes(made, made.onset >= 2 * BAR) != notes(prior, prior.onset >= 2 * BAR)
 
 
-@pytest.mark.parametrize("fill", ["2", "2-3", "1, 4", "4"])
+@pytest.mark.parametrize("fill", ["2", "2-3", "1, 4", "4", "2-4,3-3"])
 def test_bars_are_filled_and_all_others_come_out_exactly(learnt: Checkpoint, fill: str):
     prior = band_piece(52)
     prior = prior.take((prior.onset < BAR) | (prior.onset >= 2 * BAR)) if fill == "2" else prior  # a hole

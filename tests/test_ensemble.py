@@ -6,7 +6,7 @@ from pathlib import Path
 import mido
 import numpy as np
 import pytest
-from conftest import TINY, band_piece, call, make_piece, one_line_error, run, save
+from conftest import TINY, band_piece, call, make_piece, one_line_error, random_piece, run, save
 
 from utils import checkpoint, compose, dataset, ensemble, events, fragment, midi, parts, sampler
 from utils.constraints import Players
@@ -188,6 +188,38 @@ def test_drums_end_with_a_fragment_if_the_network_knows_none(weights: Path):
     only = prior.take(np.array([part.drums for part in prior.parts])[prior.part])
     with pytest.raises(UserError, match="only drums"):
         ensemble.hear(network.vocabulary, only)
+
+
+def test_without_parts_new_notes_are_never_those_of_the_kit():
+    how = Representation(streams=("offset", "note", "duration"))
+    prior = band_piece(1)
+    vocabulary = build_vocabulary([events.from_piece(prior, how)], how, 0)
+    mostly_drums = prior.take(prior.is_drum | (prior.part == 3))
+    _, players, _ = ensemble.hear(vocabulary, mostly_drums)
+    assert players.players == {0: prior.parts[3]} and 2 * mostly_drums.is_drum.sum() > len(mostly_drums)
+    held = fragment.held_keys(vocabulary, prior, players)
+    struck = np.zeros((1, 128), bool)
+    struck[:, prior.pitch[~prior.is_drum]] = True
+    assert ((held > 0) == struck).all()
+
+
+def test_rare_drums_stay_drums():
+    """Ten pieces, one of which has drums: nobody else can play them."""
+    pieces = [events.from_piece(random_piece(seed)) for seed in range(9)] + [events.from_piece(band_piece(1))]
+    vocabulary = build_vocabulary(pieces, Representation(), 0)
+    assert list(vocabulary.players) == [parts.DRUMS, *np.unique(pieces[0].streams["part"])]
+    back = vocabulary.decode(vocabulary.encode(pieces[-1])[0])
+    assert ((back["note"] >= events.FIRST_DRUM) == (back["part"] == parts.DRUMS)).all()
+
+
+def test_who_is_unknown_to_the_network_blocks_nobodys_keys(band: Path, vocabulary: Vocabulary):
+    """A fragment's part that ends with it holds no key of the network's first part."""
+    prior = band_piece(1)
+    _, players, _ = ensemble.hear(vocabulary, prior)
+    less = ensemble.Ensemble({value: part for value, part in players.players.items() if part.name != "Flute"})
+    flute = fragment.held_keys(vocabulary, prior, players) - fragment.held_keys(vocabulary, prior, less)
+    changed = {list(vocabulary.players)[i] for i in np.flatnonzero(flute.any(axis=1))}
+    assert {vocabulary.players[value].name for value in changed} == {"Flute"}
 
 
 def test_the_hands_of_an_unnamed_piano_stay_two(band: Path):

@@ -156,6 +156,8 @@ def test_numbers_go_into_a_file_and_no_training_piece_that_is_lost_counts_as_new
     ("flags", "sentence"),
     [
         (["--weights", "none.weights.h5"], "run 'python train.py' first"),
+        (["--weights", ","], "--weights , names no file"),
+        (["--weights", "a,b", "--keep", "Soprano"], "--keep looks at the music of one network"),
         (["--midi-dir", "none"], "none does not exist"),
         (["--training-dir", "none"], "see --training-dir"),
         (["--training-dir", "samples"], "pieces that"),
@@ -165,6 +167,12 @@ def test_numbers_go_into_a_file_and_no_training_piece_that_is_lost_counts_as_new
 )
 def test_wrong_input_is_one_sentence(weights: Path, flags: list[str], sentence: str):
     assert sentence in one_line_error(run("evaluate.py", "--weights", weights, *flags))
+
+
+def test_new_pieces_that_are_too_short_are_not_compared(weights: Path, music: Path, monkeypatch):
+    monkeypatch.setattr(statistics, "FIGURE", 1000)
+    result = evaluation.evaluate(weights, evaluation.Asked(samples=2, bars=1, baselines=False))
+    assert "samples" not in result and "none of the 2 new pieces has 1000 notes" in result["remarks"][-1]
 
 
 # ---- several networks ----

@@ -148,6 +148,11 @@ def test_values_never_seen_become_the_nearest_and_are_counted():
     new = events.from_piece(make_piece([(0, 61, 480), (480, 127, 40), (1440, 72, 4800)]))
     classes, moved = vocabulary.encode(new)
     assert vocabulary.decode(classes)["note"].tolist() == [60, 72, 72]
+    # 128 tells drums from pitches, and nothing from each other among offsets and durations.
+    long = np.array([0, 120, 192])
+    assert long[nearest(long, np.array([129, 170]))].tolist() == [120, 192]
+    notes = np.array([60, 100, 160, 172])
+    assert notes[nearest(notes, np.array([127, 129]), drums=True)].tolist() == [100, 160]
     assert vocabulary.decode(classes)["duration"].tolist() == [12, 12, 24]
     assert moved == {"offset": 0, "part": 0, "note": 2, "duration": 2}
 

@@ -108,11 +108,13 @@ def test_the_form_of_a_file(weights: Path, tmp_path: Path):
     song = save(twice(random_piece(1)), tmp_path / "song.mid")
     expected = events.from_piece(midi.read(song)).form().tolist()
     vocabulary = checkpoint.load(weights).vocabulary
-    assert control.form_of_file(str(song), vocabulary).tolist() == expected == [0] * 8 + [8] * 8
+    assert control.form_named(str(song), vocabulary).tolist() == expected == [0] * 8 + [8] * 8
     flags = ("--weights", weights, "--form-of", song, "--bars", 6, "--seed", 1, "--out", tmp_path / "out", *QUIET)
     assert run("generate_music.py", *flags).returncode == 0
-    assert run("predict_with_prior.py", *flags, "--prior", song, "--prior-bars", 8).returncode == 0
-    assert len(list((tmp_path / "out").glob("*.mid"))) == 2
+    for path in (song, "none"):
+        more = ("--prior", song, "--prior-bars", 8, "--form-of", path)
+        assert run("predict_with_prior.py", *flags, *more).returncode == 0
+    assert len(list((tmp_path / "out").glob("*.mid"))) == 3
 
 
 def test_forms_that_cannot_be_had_are_one_sentence(weights: Path, tmp_path: Path):
@@ -127,7 +129,7 @@ def test_forms_that_cannot_be_had_are_one_sentence(weights: Path, tmp_path: Path
     assert "no.mid" in missing
     older = replace(checkpoint.load(weights).vocabulary, told_form=False)
     with pytest.raises(UserError, match="this one is older: train again"):
-        control.form_of_file(str(once), older)
+        control.form_named(str(once), older)
 
 
 @pytest.fixture(params=[5, 6])

@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 
 from utils import chunks, midi
 from utils.errors import UserError
+from utils.output import sound
 from utils.piece import COLUMNS, Piece
 
 
@@ -417,6 +418,15 @@ def test_bars_follow_the_metre_and_can_be_counted():
     assert piece.bars(480 * 6 + 1)[-1] == (480 * 6, 3, 4) and piece.bars(480 * 6)[-1] == (480 * 3, 3, 4)
     endless = make_piece([(0, 60, 10_000_000)], 1, time_signatures=[(0, 1, 64)])
     assert len(endless.bars()) == 10_000
+
+
+def test_of_several_changes_at_one_tick_the_last_holds():
+    changes = {"tempos": [(0, 500_000), (0, 300_000)], "time_signatures": [(0, 4, 4), (0, 3, 4), (0, 2, 4)]}
+    piece = make_piece([(0, 60, 480 * 4)], **changes)
+    again = midi.parse(midi.as_bytes(piece))
+    for each in (piece, again, piece.span(0)):
+        assert each.seconds() == pytest.approx(1.2) and each.bars()[0] == (0, 2, 4)
+    assert len(sound.rendered(piece)[0]) == pytest.approx((1.2 + sound.RING) * sound.RATE, abs=2)
 
 
 def test_playing_time():

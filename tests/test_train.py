@@ -4,6 +4,7 @@ import csv
 import functools
 import io
 import itertools
+import json
 import os
 import re
 import shutil
@@ -17,6 +18,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from types import SimpleNamespace
 
+import h5py
 import numpy as np
 import pytest
 from conftest import ROOT, TINY, call, make_piece, one_line_error, random_piece, run, save
@@ -26,6 +28,7 @@ import train
 from utils import checkpoint, network, settings
 from utils.errors import UserError
 from utils.output.tensorboard import Board, folder_of
+from utils.run import Run
 
 
 def arrays(path: Path) -> dict[str, np.ndarray]:
@@ -210,17 +213,36 @@ def test_training_stops_when_held_out_pieces_stop_improving(music: Path, tmp_pat
 def test_the_learning_rate_ends_at_nothing_when_the_time_is_limited():
     args = settings.parse(ROOT / "train.py", ["--minutes", "3", "--learning-rate", "1", "--warm-up", "10"])
 
-    def rate(progress: float, updates: int, scores: list[float]) -> float:
-        history = [{"score": score} for score in scores]
+    def rate(progress: float, updates: int, kept: list[int]) -> float:
+        now = SimpleNamespace(history=[{"kept": better} for better in kept])
         return train.learning_rate(
-            SimpleNamespace(args=args, progress=lambda: progress, updates=updates, history=history)
+            SimpleNamespace(args=args, progress=lambda: progress, updates=updates, waits=lambda: Run.waits(now))
         )
 
     assert [rate(progress, 100, []) for progress in (0, 0.5, 1, 2)] == pytest.approx([1, 0.5, 0, 0])
     assert rate(0, 0, []) == pytest.approx(0.1)
     args.minutes, args.patience = 0, 4
-    scores = [3, 2, 2.5, 2.5, 1, 1.5]
-    assert [rate(0, 100, scores[:n]) for n in range(7)] == [1, 1, 1, 0.5, 0.25, 0.25, 0.125]
+    kept = [1, 1, 0, 0, 1, 0]
+    assert [rate(0, 100, kept[:n]) for n in range(7)] == [1, 1, 1, 0.5, 0.25, 0.25, 0.125]
+
+
+def test_scores_of_other_pieces_do_not_lower_the_learning_rate(music: Path, tmp_path: Path):
+    """A run that goes on with other held-out pieces, which are harder, learns at its full rate while it gets better."""
+    path = tmp_path / "a.weights.h5"
+    common = ("--midi-dir", music, "--weights", path, "--patience", 4, "--learning-rate", 1e-3, "--warm-up", 0)
+    learn(*common, "--epochs", 2)
+    last = tmp_path / "a.last.weights.h5"
+    with h5py.File(last, "r+") as file:
+        about = json.loads(file["about"][()])
+        about["history"] = [{**row, "score": row["score"] - 100} for row in about["history"]]
+        about["split"]["held_out"].pop()
+        del file["about"]
+        file["about"] = json.dumps(about)
+    learn(*common, "--epochs", 5, "--resume")
+    history = checkpoint.load(last).about["history"]
+    assert [row["kept"] for row in history] == [1] * 5 and [row["learning_rate"] for row in history] == pytest.approx(
+        [1e-3] * 5
+    )
 
 
 def test_the_time_limit_is_kept(music: Path, tmp_path: Path):
@@ -273,6 +295,7 @@ def test_a_folder_of_bad_and_odd_files(tmp_path: Path):
         (["--dropout", "1"], "below 1"),
         (["--weights", "music.h5"], "must end in .weights.h5"),
         (["--streams", "note,duration"], "--streams begins with offset"),
+        (["--streams", "offset,note,part,duration"], "--streams begins with offset"),
     ],
 )
 def test_wrong_settings_are_one_sentence(music: Path, flags: list[str], sentence: str):

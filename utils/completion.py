@@ -88,7 +88,13 @@ def regions_of(prior: Piece, asked: Asked, grid: int) -> tuple[np.ndarray, int]:
         if not first <= start <= end <= last:
             wish = f"--fill {asked.fill}" if asked.fill else f"--prior-bars {asked.whole_bars}"
             raise UserError(f"{asked.name} has the bars {first} to {last}: {wish} leaves none to write or goes beyond.")
-    return np.array([(edges[start - first], edges[end - first + 1]) for start, end in bars]), int(edges[-1])
+    whole = []  # bars that overlap are one region
+    for start, end in bars:
+        if whole and start <= whole[-1][1]:
+            begin, until = whole.pop()
+            start, end = begin, max(end, until)
+        whole.append((start, end))
+    return np.array([(edges[start - first], edges[end - first + 1]) for start, end in whole]), int(edges[-1])
 
 
 @dataclass(frozen=True)

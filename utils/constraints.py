@@ -16,7 +16,7 @@ from utils.stepper import Output, Stepper
 # asked for (EXPERIMENTS.md, 'Those who do not play').
 PATIENCE = 4
 LIKELIEST = 12  # offsets for which it is asked who would play then
-LOWEST, TINY = np.finfo(np.float64).min, np.finfo(np.float64).tiny  # of all numbers, and of those above 0
+LOWEST, TINY = -1e300, np.finfo(np.float64).tiny  # below all logits, also divided by a temperature; the least above 0
 
 # A constraint takes the stream, its logits (B, V), the state after the last event and what was chosen for the next one,
 # and gives the logits back with what must not be chosen at minus infinity.

@@ -28,7 +28,7 @@ STRENGTH, STRENGTH_WITH_FRAGMENT = 1.0, 0.5
 # same as others have two fifths of their notes in common, and with them four fifths (EXPERIMENTS.md, 'Form').
 FORM_STRENGTH = {form.LIKE_ANOTHER: 1.0, form.SAME_AS_ANOTHER: 1.5}
 BEFORE = 1000  # notes that the network is told to have heard in the key: far more than its music is long
-RECENT = 1  # the trace, of heads.FADING, that holds a phrase: a note weighs half after 23 more
+RECENT = 1  # the trace, of traces.FADING, that holds a phrase: a note weighs half after 23 more
 # By so much of the recent notes another place of the scale must be better than home for the bias to be gone: two of the
 # seven notes are about as much, so two fifths away nothing of it is left, and one fifth away about half.
 AWAY = 0.2
@@ -64,7 +64,7 @@ def transposed(opening: dict, vocabulary: Vocabulary, semitones: int) -> dict:
     values, moved = vocabulary.values["note"], []
     for shift in (semitones, semitones - 12):
         notes = shifted(values[opening["classes"]["note"]], shift)
-        classes = nearest(values, notes)
+        classes = nearest(values, notes, drums=True)
         moved.append((np.count_nonzero(values[classes] != notes), abs(shift), classes.tolist()))
     return {**opening, "classes": {**opening["classes"], "note": min(moved)[-1]}}
 
@@ -107,12 +107,15 @@ def formed(begun: list[dict], form_of: str, vocabulary: Vocabulary) -> list[dict
     that of a MIDI file. Raises UserError where the network cannot be told of a form."""
     if not form_of:
         return begun
-    shape = [] if form_of == "none" else form_of_file(form_of, vocabulary)
+    shape = form_named(form_of, vocabulary)
     return [{**one, "form": shape} for one in begun]
 
 
-def form_of_file(path: str, vocabulary: Vocabulary) -> np.ndarray:
-    """(bars,) the form of a MIDI file. Raises UserError if it has none, or the network cannot be told of it."""
+def form_named(path: str, vocabulary: Vocabulary) -> Sequence[int]:
+    """(bars,) the form of a MIDI file, or of 'none'. Raises UserError if it has none, or the network cannot be told of
+    it."""
+    if path == "none":
+        return []
     if not vocabulary.told_form:
         raise UserError("--form-of needs a network that has learnt forms, and this one is older: train again.")
     try:

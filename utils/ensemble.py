@@ -98,6 +98,8 @@ def asked(vocabulary: Vocabulary, wish: str, drums: bool, flag: str = "--instrum
     """The parts that the `wish` of a `flag` names, between commas, by what the network calls them or by their
     instrument, each as often as it stands there, with the network's drums if there shall be `drums`; and sentences on
     those that it does not know. Raises UserError for a name that is no instrument's, and if nobody is left to play."""
+    if not vocabulary.players:
+        raise UserError(f"{flag} chooses among parts, and this network has learnt none: leave it out.")
     wanted, count, remarks = {}, Counter(), []
     by_name = {known.name.lower(): value for value, known in vocabulary.players.items() if value != parts.DRUMS}
     for name in filter(None, map(str.strip, wish.split(","))):
@@ -131,10 +133,8 @@ def asked(vocabulary: Vocabulary, wish: str, drums: bool, flag: str = "--instrum
             if heard[value] != value:
                 remarks.append(f"{name} is new to this network: it plays what the part {known.name} would.")
     if not players:
-        raise UserError(
-            f"These {flag} leave nobody to play. This network knows "
-            f"{', '.join(known.name for known in vocabulary.players.values())}."
-        )
+        known = ", ".join(known.name for known in vocabulary.players.values())
+        raise UserError(f"These {flag} leave nobody to play. This network knows {known}.")
     return Ensemble(players), remarks
 
 
@@ -207,5 +207,5 @@ def hear(vocabulary: Vocabulary, prior: Piece, openings: Sequence[dict] = ()) ->
     together in the music that these are from. Raises UserError if it can hear nothing."""
     known, remarks = without_unknown_drums(vocabulary, prior)
     heard = events.from_piece(known, vocabulary.representation)
-    players, more = of_fragment(vocabulary, heard, prior, openings)
+    players, more = of_fragment(vocabulary, heard, known, openings)
     return heard, players, remarks + more

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from utils import ensemble, settings, theory
+from utils import ensemble, parts, settings, theory
 from utils.ensemble import Ensemble
 from utils.errors import UserError
 from utils.events import Events
@@ -86,10 +86,12 @@ def held_keys(vocabulary: Vocabulary, prior: Piece, playing: Ensemble) -> np.nda
     """(P, 128) until when each part of the network holds each key, in steps since the beginning of the fragment."""
     held = np.zeros((vocabulary.parts, 128))
     values = list(vocabulary.players) or [0]
-    number = np.zeros(len(prior.parts), int)  # of each part of the fragment, that of the network
+    # Of each part of the fragment, that of the network: without parts there all that is no drum is one.
+    number = np.array([0 if not (vocabulary.players or part.drums) else parts.NOBODY for part in prior.parts])
     for value, part in playing.players.items():
         if part in prior.parts:
             number[prior.parts.index(part)] = values.index(value)
-    end = (prior.onset + prior.duration) * vocabulary.grid / prior.ticks_per_quarter
-    np.maximum.at(held, (number[prior.part], prior.pitch), end)
+    sounding = prior.take(number[prior.part] != parts.NOBODY)
+    end = (sounding.onset + sounding.duration) * vocabulary.grid / sounding.ticks_per_quarter
+    np.maximum.at(held, (number[sounding.part], sounding.pitch), end)
     return held

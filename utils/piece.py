@@ -57,6 +57,7 @@ class Piece:
     part: np.ndarray  # (N,) index among `parts`
     parts: list[Part] = field(default_factory=lambda: [Part()])
     ticks_per_quarter: int = 480
+    # Changes by their ticks; of several at one tick the last holds.
     tempos: list[tuple[int, int]] = field(default_factory=list)  # (tick, microseconds a quarter)
     time_signatures: list[tuple[int, int, int]] = field(default_factory=list)  # (tick, numerator, denominator)
     key_signatures: list[tuple[int, int, int]] = field(default_factory=list)  # (tick, sharps -7..7, 1 if minor)
@@ -176,9 +177,9 @@ class Piece:
         return replace(chosen, onset=chosen.onset - origin, **changes, pedals=pedals)
 
     def tempos_from_start(self) -> list[tuple[int, int]]:
-        """(tick, microseconds a quarter) of its tempos in order. Where none stands at its beginning it is 120 quarter
-        notes a minute there, as MIDI has it."""
-        return [(0, 500_000), *sorted(self.tempos)]
+        """(tick, microseconds a quarter) of its tempos. Where none stands at its beginning it is 120 quarter notes a
+        minute there, as MIDI has it."""
+        return [(0, 500_000), *self.tempos]
 
     def seconds(self) -> float:
         """How long it plays, in seconds."""

@@ -9,6 +9,7 @@ from collections import Counter, deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from itertools import accumulate
 from types import FrameType, SimpleNamespace
 from typing import TYPE_CHECKING
 
@@ -126,10 +127,13 @@ class Run:
         self.history.append(row)
         self.count, better = 0, row["score"] < self.best
         self.best = min(self.best, row["score"])
+        row["kept"] = int(better)
         return better
 
-    def epochs_without_improvement(self) -> int:
-        return next((i for i, row in enumerate(reversed(self.history)) if row["score"] == self.best), 0)
+    def waits(self) -> list[int]:
+        """After each epoch, for how many the weights that were kept have not been bettered."""
+        kept = [row.get("kept", True) for row in self.history]  # earlier versions do not say
+        return list(accumulate(kept, lambda wait, better: 0 if better else wait + 1, initial=0))[1:]
 
     def report(self, kept: bool) -> None:
         """Print and log the last epoch: nats an event, and in brackets the share of each stream."""

@@ -84,9 +84,9 @@ def bar_length(metre: Metre, per_quarter: int) -> int:
 
 
 def metres_from_start(changes: Sequence[Change]) -> list[Change]:
-    """The changes of metre of a piece in order. Where none stands at its beginning the metre there is 4/4, as MIDI has
-    it."""
-    return [(0, 4, 4), *sorted(changes)]
+    """The changes of metre of a piece, of which the last at a tick holds. Where none stands at its beginning the metre
+    there is 4/4, as MIDI has it."""
+    return [(0, 4, 4), *changes]
 
 
 def bar_lines(changes: Sequence[Change], end: int, per_quarter: int, shortest: int = 1) -> Iterator[Change]:

@@ -45,7 +45,7 @@ def check(args: SimpleNamespace) -> None:
     if args.metre:
         theory.metre(args.metre)
     streams = ALL if args.streams == AUTO else args.streams
-    known = {"note", "duration"} < set(streams) <= set(KNOWN_STREAMS)
+    known = {"note", "duration"} < set(streams) <= set(KNOWN_STREAMS) - {"part"}  # which --parts asks for
     if streams[:1] != ("offset",) or not known or len(set(streams)) < len(streams):
         raise UserError("--streams begins with offset and names note, duration and, if wanted, velocity.")
     if args.start_from and args.resume:

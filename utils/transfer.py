@@ -71,7 +71,8 @@ def among(block: Block, known: np.ndarray, heard: dict[int, int]) -> np.ndarray:
         place = {value: i for i, value in enumerate(known.tolist())}
         like = heard if block.match == "part" else {}
         return np.array([place.get(like.get(value, value), NONE) for value in block.values.tolist()], int)
-    return nearest(known, block.values) if len(known) else np.full(len(block.values), NONE)
+    drums = block.of in ("note", "interval")
+    return nearest(known, block.values, drums) if len(known) else np.full(len(block.values), NONE)
 
 
 def sources(new: Axis, old: Axis, heard: dict[int, int]) -> np.ndarray:

@@ -179,7 +179,7 @@ class Vocabulary:
                 heard = self.heard_as(events)
                 near = np.searchsorted(values, [heard.get(value, values[0]) for value in wanted.tolist()])
             else:
-                near = nearest(values, wanted)
+                near = nearest(values, wanted, drums=stream == "note")
             classes[stream] = near[where]
             moved[stream] = int((values[near] != wanted)[where].sum())
         return classes, moved
@@ -222,15 +222,15 @@ class Vocabulary:
         return cls(values, how, players, tuple(data.get("styles", ())), *told)
 
 
-def nearest(values: np.ndarray, wanted: np.ndarray) -> np.ndarray:
+def nearest(values: np.ndarray, wanted: np.ndarray, drums: bool = False) -> np.ndarray:
     """Index into the ascending `values` (V,) of the one nearest to each of `wanted` (U,).
 
-    Of two numbers that are equally near it is the lower; a drum is nearer to all drums than to a pitch. The
-    nearest chord is the one with the fewest keys added or missing; of several such chords, the one whose highest pitch
-    is nearest.
+    Of two numbers that are equally near it is the lower. Where some are `drums`, from FIRST_DRUM on, a drum is nearer
+    to all drums than to a pitch. The nearest chord is the one with the fewest keys added or missing; of several such
+    chords, the one whose highest pitch is nearest.
     """
     if values.dtype.kind != "U":
-        apart = (wanted[:, None] >= FIRST_DRUM) != (values >= FIRST_DRUM)
+        apart = drums & ((wanted[:, None] >= FIRST_DRUM) != (values >= FIRST_DRUM))
         return (np.abs(wanted[:, None] - values) + 10**6 * apart).argmin(axis=1)
     ours, theirs = keyboard(wanted).astype(np.float32), keyboard(values).astype(np.float32)
     differing = ours.sum(axis=1)[:, None] + theirs.sum(axis=1) - 2 * ours @ theirs.T  # (U, V) keys
@@ -252,11 +252,12 @@ def overlaps(onset: np.ndarray, end: np.ndarray) -> int:
 
 
 def describe_parts(pieces: list[Events]) -> dict[int, parts.Class]:
-    """What is known of the parts of the training pieces. Those that are RARE in them are left out: they are heard as
-    others of their family are."""
+    """What is known of the parts of the training pieces. Those that are RARE in them are left out, as they are heard as
+    the nearest others; not drums, which no other part can play."""
     count = Counter(value for piece in pieces for value in np.unique(piece.streams["part"]).tolist())
     least = max(RARE * len(pieces), LEAST if len(pieces) >= FEW else 1)
-    kept = sorted(value for value, times in count.items() if times >= least) or sorted(count)
+    kept = sorted(v for v, times in count.items() if times >= least or v == parts.DRUMS)
+    kept = kept if set(kept) - {parts.DRUMS} else sorted(count)
     names, doubled = {value: Counter() for value in kept}, Counter()
     struck = {value: np.zeros(2 * FIRST_DRUM, np.int64) for value in kept}  # how often each value of the note stream
     for piece in pieces:

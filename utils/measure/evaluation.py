@@ -110,7 +110,10 @@ def evaluate(weights: str | Path, asked: Asked) -> dict:
         result["baselines"] = {name: summary(total, corpus, sum(beats)) for name, total in baselines.items()}
     unseen = [source for source, known in zip(scored, learnt, strict=True) if not known]
     if asked.samples and train:
-        result |= new_music(loaded, network, train, unseen, asked)
+        new = new_music(loaded, network, train, unseen, asked)
+        too_short = f"none of the {asked.samples} new pieces has {statistics.FIGURE} notes, so they are not compared"
+        remarks += [] if new else [too_short]
+        result |= new
     if asked.keep:
         what = completion.Asked("", asked.keep, versions=asked.particles)
         how = asked.sampling(completion.TEMPERATURE)
@@ -147,7 +150,7 @@ def new_music(weights: Checkpoint, network: Stepper, train: list[Source], unseen
 
     samples: see `beside_real`; ending, the shares of whole pieces that end so (`statistics.ending`); and parts, name ->
     'generated' or other music -> what it plays (`statistics.of_parts`); copying: what of the new and the unseen pieces
-    is in the training music.
+    is in the training music. Nothing where all new pieces are too short to be compared.
     """
     grid = weights.vocabulary.grid
     begun = compose.openings(weights, asked.samples, asked.seed, asked.opening)
@@ -156,6 +159,8 @@ def new_music(weights: Checkpoint, network: Stepper, train: list[Source], unseen
     chosen = [one.classes for one in new]
     form = Representation(grid=grid, max_beats=weights.vocabulary.representation.max_beats)
     made = [events.from_piece(one.piece, form) for one in new]
+    if max(map(len, made)) < statistics.FIGURE:
+        return {}
     samples = beside_real(made, {"real": train, "held_out": unseen}, asked, grid)
     ended = [piece for piece, classes in zip(made, chosen, strict=True) if len(classes["offset"]) < wanted.most_events]
     whole = {"generated": [] if asked.notes else ended, "real": [source.events for source in train[: asked.passages]]}

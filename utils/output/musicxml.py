@@ -138,7 +138,7 @@ def tempo_tags(piece: Piece, bars: list[Bar]) -> dict[int, list[Element]]:
     """Index of a bar -> its tempos. A rubato has hundreds: a metronome mark shows the first, and one that differs
     clearly from the one that was shown last and then holds for a bar; the others are only heard."""
     tags, shown, starts = defaultdict(list), 0.0, [bar.start for bar in bars]
-    ticks, lengths = np.array(sorted(piece.tempos), dtype=int).reshape(-1, 2).T
+    ticks, lengths = np.array(piece.tempos, dtype=int).reshape(-1, 2).T
     changes = to_steps(ticks, piece.ticks_per_quarter, GRID)
     steps, last = np.unique(changes[::-1], return_index=True)  # of several at one time the last holds
     tempos = 60e6 / lengths[::-1][last]

@@ -60,7 +60,7 @@ def rendered(piece: Piece, soundfont: str = "") -> np.ndarray:
         raise UserError(f"The piece lasts {length / 60:.0f} minutes; for sound, make it {LONGEST // 60} at the most.")
     font = soundfont_file(soundfont)
     score = symusic.Score(piece.ticks_per_quarter)
-    score.tempos.extend(symusic.Tempo(tick, mspq=tempo) for tick, tempo in sorted(piece.tempos))
+    score.tempos.extend(symusic.Tempo(tick, mspq=tempo) for tick, tempo in piece.tempos)
     known = kits(font)
     for number, part in enumerate(piece.parts):
         played = piece.take(piece.part == number)

@@ -40,8 +40,8 @@ TEMPERATURE = 0.9  # lower: safer and more repetitive; higher: bolder; 0: always
 TOP_P = 1.0  # choose only among the likeliest notes that together have this share of the probability
 SEED: int | None = None  # the same seed makes the same piece (none: a new one each time, printed)
 # ---- who plays
-INSTRUMENTS = ""  # the parts, General MIDI names with commas between them ('': those of the opening)
-DRUMS = True  # with drums, where the training music has them
+INSTRUMENTS = ""  # the parts, General MIDI names or drums, with commas between them ('': those of the opening)
+DRUMS = True  # with drums, where the opening has them or INSTRUMENTS names them
 # ---- how it sounds
 TEMPO = 120.0  # quarter notes a minute
 INSTRUMENT = ""  # sound of the parts whatever they are, General MIDI names or numbers in their order ('': their own)
@@ -93,7 +93,7 @@ def main(args) -> None:
     for one in made:
         one.piece.tempos = [(0, tempo)]
         path = midi.save_new(one.piece, args.out, Path(args.weights).name.removesuffix(".weights.h5"))
-        also = beside.write_beside(path, one.piece, args, beside.about(args, how.seed), warn=problems.append)
+        also = beside.write_beside(path, one.piece, args, beside.about(args, how.seed, one.key), warn=problems.append)
         after = f", after a passage of {one.after}" if one.after else ""
         print(f"Wrote {path}: {len(one.piece)} notes, {one.told()}, seed {how.seed}{after}{also}")
         paths.append(path)

@@ -100,10 +100,7 @@ def main(args) -> None:
     style, sounds_like = styles.for_fragment(network, args.style, prior, args.prior)
     like = {"programs": programs, "home": control.after_fragment(args, prior), "style": style}
     if given:
-        openings = weights.about["openings"]
-        made, before, remarks = completion.completions(
-            network, openings, prior, replace(asked, **like), how, args.count
-        )
+        made, before, remarks = completion.completions(network, prior, replace(asked, **like), how, args.count)
     else:
         *_, (_, tempo) = prior.tempos_from_start()
         length = compose.length_of(args, tempo)
@@ -116,7 +113,8 @@ def main(args) -> None:
     made, paths, problems = compose.likeliest_first(made), [], []
     for one in made:
         path = midi.save_new(one.piece, args.out, f"{Path(args.prior).stem}-{'completed' if given else 'continued'}")
-        also = beside.write_beside(path, one.piece, args, beside.about(args, how.seed), before, problems.append)
+        about = beside.about(args, how.seed, one.key)
+        also = beside.write_beside(path, one.piece, args, about, before, problems.append)
         print(
             f"Wrote {path}: {len(before)} notes of {args.prior} and {len(one.piece) - len(before)} new ones, "
             f"{one.told()}, seed {how.seed}{also}"

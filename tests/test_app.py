@@ -403,7 +403,8 @@ def test_only_what_means_something_is_shown(tmp_path: Path, source: str, mode: s
 def test_an_order_of_bars_in_a_key(weights: Path):
     music = filled(weights, unit=BARS, bars=4, key="D dorian", key_lock=True, count=2)
     assert [one.nats for one in music.made] == sorted(one.nats for one in music.made) and len(music.made) == 2
-    assert "seed 5" in music.line and "temperature 0.9" in music.line
+    line = music.line(music.made[0])
+    assert "seed 5" in line and "temperature 0.9" in line and "in D dorian" in line
     for one in music.made:
         assert one.told().startswith("in D dorian, ")
         assert set(one.piece.pitch % 12) <= set(np.flatnonzero(Tonality(2, "dorian").pitch_classes))
@@ -424,7 +425,7 @@ def test_an_order_keeps_parts_and_other_bars(band: Path):
     piece = around.made[0].piece
     assert notes(piece, of_flute(piece)) == notes(prior, of_flute(prior))
     assert {part.called() for part in piece.parts} == {"Flute", "Bass"}
-    assert "Written beside it: Bass." in around.remarks and "temperature 0.8" in around.line
+    assert "Written beside it: Bass." in around.remarks and "temperature 0.8" in around.line(around.made[0])
 
     (anew,) = filled(band, prior=prior, mode=order.ANEW, keep=["Flute"], fill="2-3", players=["Bass"]).made
     for which in (~in_bars(prior, 2, 3), of_flute(prior)):
@@ -649,8 +650,8 @@ def test_what_lasts_too_long_has_no_sound_and_is_no_fragment(tmp_path: Path):
 
     one = page.Page(settings.parse(ROOT / "app.py", ["--minutes", "1"]), str(tmp_path))
     visitor, slow = one.visitors.arrive("me"), random_piece(1)
-    slow.tempos, said, music = [(0, 12_000_000)], [], SimpleNamespace(seed=7, line="", before=None)
-    written = one.write(visitor, slow, "tiny", music, said.append)
+    slow.tempos, said, music = [(0, 12_000_000)], [], SimpleNamespace(seed=7, line=str, before=None)
+    written = one.write(visitor, SimpleNamespace(piece=slow), "tiny", music, said.append)
     assert said == ["tiny-seed-7-001 lasts 6:24 minutes, and the most here is 1: it has no sound."]
     assert {path.suffix for path in visitor.folder.iterdir()} == {".mid", ".png", ".musicxml"}
     visitor.clear()

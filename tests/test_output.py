@@ -352,6 +352,20 @@ def test_each_part_has_a_name_and_a_colour(tmp_path: Path):
     assert tuple(canvas.rgb(systems.SHADE).tolist()) in shaded - plain
 
 
+def test_of_a_piece_that_was_completed_the_given_bars_and_parts_are_told(tmp_path: Path):
+    rows = [(i * 960, 60, 480, 80, i % 2) for i in range(8)]
+    piece = make_piece(rows, parts=[Part("Tune"), Part("Bass")], time_signatures=[(0, 2, 4)])
+    _, texts = drawn(piece, prior=piece.take(piece.part == 0))
+    words = [text for text, _ in texts]
+    assert "Tune (given)" in words and "Bass" in words and not {"prior", "continuation"} & set(words)
+    _, texts = drawn(piece, prior=piece.take(np.arange(8) != 2))
+    words = [text for text, _ in texts]
+    assert {"given", "Tune", "Bass (given)"} <= set(words) and "prior" not in words
+    _, texts = drawn(piece, prior=piece.take(slice(4)))
+    words = [text for text, _ in texts]
+    assert {"prior", "Tune", "Bass"} <= set(words)
+
+
 def test_twelve_parts_and_drums_of_any_loudness_are_few_enough_colours():
     piece = band([i * 8 for i in range(12) for _ in range(128)], drums=[36] * 128)
     parts = [*dict.fromkeys(piece.parts)]
@@ -735,6 +749,22 @@ def test_the_key_is_that_of_the_notes_with_pitches(tmp_path: Path):
     assert set(re.findall("<fifths>(.*)</fifths>", (tmp_path / "a.musicxml").read_text())) == {"2"}
 
 
+@pytest.mark.parametrize("keys", [[(0, -6, 1)], [(0, 2, 0), (1920, -3, 1)], [(0, 0, 0), (1920, 2, 0)]])
+def test_the_key_is_that_of_the_piece(keys: list[tuple[int, int, int]], tmp_path: Path):
+    """But C major, which programs write whatever the key is, only where that fits."""
+    rows = [(i * 240, pitch, 240) for i, pitch in enumerate([62, 66, 69, 67, 64, 61, 62, 74] * 2)]  # D major
+    piece = make_piece(rows + [(0, 36, 3840, 80, 1)], parts=[Part(), Part(drums=True)], key_signatures=keys)
+    musicxml.write(piece, tmp_path / "a.musicxml", "a")
+    expected = [(2 if sharps == 0 else sharps, minor) for _, sharps, minor in keys]
+    parts = ElementTree.parse(tmp_path / "a.musicxml").getroot().findall("part")
+    written = [(int(key.findtext("fifths")), key.findtext("mode") == "minor") for key in parts[0].iter("key")]
+    assert written == list(dict.fromkeys(expected)) and not list(parts[1].iter("key"))
+    accidentals = {int(alter.text) for alter in parts[0].iter("alter")}
+    assert (-1 in accidentals) == any(sharps < 0 for sharps, _ in expected)
+    again = converter.parse(tmp_path / "a.musicxml", forceSource=True).parts[0]
+    assert [n.pitch.midi for n in again.recurse().notes] == [pitch for _, pitch, _ in rows]
+
+
 def test_what_was_played_is_written_as_it_is_meant(tmp_path: Path):
     """Eighths, then triplets, by a player who is rarely on the beat and never holds a note to its end."""
     rng = np.random.default_rng(0)
@@ -874,7 +904,7 @@ def test_the_key_is_the_one_that_music21_finds(tmp_path: Path):
         key = converter.parse(tmp_path / "a.mid", forceSource=True).analyze("key")
         sharps, minor = theory.key_of(piece.pitch, piece.duration)
         assert minor == (key.mode == "minor") and (sharps - key.sharps) % 12 == 0
-    assert theory.key_name(*theory.key_of(np.array([60, 64, 67, 71, 72]), np.full(5, 480))) == "C major"
+    assert theory.key_of(np.array([60, 64, 67, 71, 72]), np.full(5, 480)) == (0, 0)
     assert theory.key_of(np.arange(60, 72), np.full(12, 480)) == (0, 0)  # all twelve alike
 
 

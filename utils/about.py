@@ -7,6 +7,7 @@ in '?' may be missing. The key `str` stands for all other keys.
 
 import json
 import re
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import pairwise
@@ -192,4 +193,6 @@ def checked(about: dict) -> tuple[Vocabulary, Shape]:
         where = next((place for place, right in agreements(about) if not right), None)
     if where is not None:
         raise Misfit(f"{where[1:]} is missing or makes no sense")
-    return Vocabulary.from_json(about["vocabulary"]), Shape(**about["shape"])
+    vocabulary = Vocabulary.from_json(about["vocabulary"])
+    vocabulary.companies = Counter(frozenset(opening.get("parts", ())) for opening in about["openings"])
+    return vocabulary, Shape(**about["shape"])

@@ -3,7 +3,6 @@
 Shapes: N notes, E events, P parts of a network, R regions in which something is written.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -106,32 +105,30 @@ class Cast:
     kept: set[int]  # values of the part stream that are kept
 
 
-def cast(
-    vocabulary: Vocabulary, openings: Sequence[dict], prior: Piece, kept: np.ndarray, asked: Asked
-) -> tuple[Cast, list[str]]:
+def cast(vocabulary: Vocabulary, prior: Piece, kept: np.ndarray, asked: Asked) -> tuple[Cast, list[str]]:
     """Who plays in the piece, of which some parts (parts,) are `kept` and others written; and sentences on what is
     heard otherwise than it is. Raises UserError if nobody can be kept or written."""
     if kept.any() and not vocabulary.players:
         raise UserError("These weights have learnt no parts, so none can be kept: choose others with --weights.")
     if not kept.all() and not asked.others:
-        known, _ = ensemble.without_unknown_drums(vocabulary, prior)
-        heard, playing, remarks = ensemble.hear(vocabulary, prior, openings)
+        known, _ = ensemble.audible(vocabulary, prior)
+        heard, playing, remarks = ensemble.hear(vocabulary, prior)
         mine = {value for value, part in playing.players.items() if kept[prior.parts.index(part)]}
         if kept.any() and not 0 < len(mine) < len(playing.players):
             raise UserError("This network knows too few parts to keep some and write others: choose other --weights.")
         return Cast(known, playing, mine), remarks + fragment.unknown_values(vocabulary, heard, asked.name)
-    alone, remarks = ensemble.without_unknown_drums(vocabulary, prior.take(kept[prior.part]))
+    alone, remarks = ensemble.audible(vocabulary, prior.take(kept[prior.part]))
     heard, players = events.from_piece(alone, vocabulary.representation), {}
     if asked.others:
-        drums = any(name.strip().lower() in ensemble.KIT for name in asked.others.split(","))
-        wanted, more = ensemble.asked(vocabulary, asked.others, drums, "--parts")
+        wanted, more = ensemble.asked(vocabulary, asked.others, flag="--parts")
         players, remarks = wanted.players, remarks + more
-    values, rest = ensemble.in_company(vocabulary, heard, openings, frozenset(players), more=1)
+    values, rest = ensemble.in_company(vocabulary, heard, frozenset(players), more=1)
     if not values:
         raise UserError("This network knows nobody who plays beside the parts that are kept: choose other --weights.")
     written = players or ensemble.of_classes(vocabulary, list(rest)).players
     own = {known: heard.parts[value] for value, known in values.items()}
-    remarks += [f"{part.called()} is heard as {vocabulary.players[known].name}." for known, part in own.items()]
+    others = {part.called(): vocabulary.players[known].name for known, part in own.items()}
+    remarks += [f"{name} is heard as {other}." for name, other in others.items() if name != other]
     names = ", ".join(part.called() for part in written.values())
     remarks.append(f"Written beside {'it' if len(own) == 1 else 'them'}: {names}.")
     remarks += fragment.unknown_values(vocabulary, heard, asked.name)
@@ -184,16 +181,16 @@ def begin(network: Stepper, given: Given, who: Cast, style: styles.Shares) -> St
 
 
 def completions(
-    network: Stepper, openings: Sequence[dict], prior: Piece, asked: Asked, how: Sampling, count: int
+    network: Stepper, prior: Piece, asked: Asked, how: Sampling, count: int
 ) -> tuple[list[Made], Piece, list[str]]:
     """`count` pieces in which all that is given of `prior` stands as it is; what is given; and sentences on what the
-    network, whose weights file has these `openings`, hears otherwise than it is. Raises UserError if the piece has not
-    what is asked for, or the network cannot do it."""
+    network hears otherwise than it is. Raises UserError if the piece has not what is asked for, or the network cannot
+    do it."""
     vocabulary, grid = network.vocabulary, network.vocabulary.grid
     prior = vocabulary.representation.counted(prior)
     prior = prior.finer(grid) if prior.ticks_per_quarter < 4 * grid else prior
     kept, (regions, end) = kept_parts(prior, asked), regions_of(prior, asked, grid)
-    who, remarks = cast(vocabulary, openings, prior, kept, asked)
+    who, remarks = cast(vocabulary, prior, kept, asked)
     given = given_events(vocabulary, who, regions, end)
     if len(given.onset) == 1:
         raise UserError(f"--fill {asked.fill} is all of {asked.name}: name fewer bars, or a part to --keep.")

@@ -1,7 +1,6 @@
 """Who plays in new music: the parts of an opening, those that were asked for, or those of a fragment."""
 
 from collections import Counter
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,6 +12,7 @@ from utils.piece import Part, Piece, told_apart
 from utils.vocabulary import Vocabulary, means, nearest
 
 UNLIKE = 6  # semitones of `parts.distance` that weigh as much as being e times as common
+MISSING = 2  # nats that a missing part of a company weighs
 KIT = ("drums", "drum kit", "percussion", "kit")  # what the drums may be called
 
 
@@ -94,17 +94,20 @@ def recast(vocabulary: Vocabulary, opening: dict, players: Ensemble) -> dict:
     return {**opening, "classes": classes, "phase": [opening["phase"][i] for i in order]}
 
 
-def asked(vocabulary: Vocabulary, wish: str, drums: bool, flag: str = "--instruments") -> tuple[Ensemble, list[str]]:
+def asked(
+    vocabulary: Vocabulary, wish: str, drums: bool = True, flag: str = "--instruments"
+) -> tuple[Ensemble, list[str]]:
     """The parts that the `wish` of a `flag` names, between commas, by what the network calls them or by their
-    instrument, each as often as it stands there, with the network's drums if there shall be `drums`; and sentences on
-    those that it does not know. Raises UserError for a name that is no instrument's, and if nobody is left to play."""
+    instrument, each as often as it stands there, without drums if there shall be no `drums`; and sentences on those
+    that it does not know. Raises UserError for a name that is no instrument's, and if nobody is left to play."""
     if not vocabulary.players:
         raise UserError(f"{flag} chooses among parts, and this network has learnt none: leave it out.")
     wanted, count, remarks = {}, Counter(), []
     by_name = {known.name.lower(): value for value, known in vocabulary.players.items() if value != parts.DRUMS}
     for name in filter(None, map(str.strip, wish.split(","))):
         if name.lower() in KIT:  # steel drums are another instrument
-            wanted[parts.DRUMS] = Part("Drums", drums=True)
+            wanted |= {parts.DRUMS: Part("Drums", drums=True)} if drums else {}
+            remarks += [] if drums else [f"{name}: left out, as --no-drums says."]
             continue
         if by_name.get(name.lower(), parts.DRUMS) not in (parts.DRUMS, *wanted):
             value = by_name[name.lower()]
@@ -114,16 +117,15 @@ def asked(vocabulary: Vocabulary, wish: str, drums: bool, flag: str = "--instrum
         program = instruments.program(name, flag)
         wanted[parts.value_of(program, count[program])] = Part("", program)
         count[program] += 1
-    if parts.DRUMS in vocabulary.players and drums:
-        wanted.setdefault(parts.DRUMS, Part("Drums", drums=True))
-    if not drums:
-        wanted.pop(parts.DRUMS, None)
-    heard = parts.heard_as(dict.fromkeys(wanted, np.nan), {v: known.mean for v, known in vocabulary.players.items()})
+    means = {value: instruments.MIDDLE.get(part.program, np.nan) for value, part in wanted.items()}
+    heard, _ = ({}, set()) if set(means) <= set(vocabulary.players) else company(vocabulary, means, alone=True)
+    heard = heard or parts.heard_as(means, {value: known.mean for value, known in vocabulary.players.items()})
     called = dict(zip(wanted, instruments.numbered([part.called() for part in wanted.values()]), strict=True))
     players = {}
     for value, part in wanted.items():
         if value not in heard:
-            remarks.append("There are no drums in the music that this network has learnt, so none play.")
+            what = "are no drums" if part.drums else "is nothing but drums"
+            remarks.append(f"{part.called()}: not played, as there {what} in the music that this network has learnt.")
         elif heard[value] in players:
             remarks.append(f"{part.called()}: this network has no more parts of its kind, so one less plays.")
         else:
@@ -138,36 +140,40 @@ def asked(vocabulary: Vocabulary, wish: str, drums: bool, flag: str = "--instrum
     return Ensemble(players), remarks
 
 
-def of_fragment(
-    vocabulary: Vocabulary, heard: Events, prior: Piece, openings: Sequence[dict] = ()
-) -> tuple[Ensemble, list[str]]:
+def of_fragment(vocabulary: Vocabulary, heard: Events, prior: Piece) -> tuple[Ensemble, list[str]]:
     """The parts of the fragment `prior`, whose events are `heard`, and sentences on those that are heard as others; see
     `hear`."""
     if not vocabulary.players:
         return Ensemble({0: prior.parts[np.bincount(prior.part).argmax()]}), []
-    players, remarks, company = {}, [], {}
+    players, remarks, others = {}, [], {}
     if not set(heard.parts) <= set(vocabulary.players):
-        company, _ = in_company(vocabulary, heard, openings)
-    for value, known in (company or vocabulary.heard_as(heard)).items():
+        others, _ = in_company(vocabulary, heard)
+    names = dict(zip(heard.parts, instruments.numbered([part.called() for part in heard.parts.values()]), strict=True))
+    for value, known in (others or vocabulary.heard_as(heard)).items():
         part = heard.parts[value]
         if known in players:
-            remarks.append(f"{part.called()} is one part too many for this network: {players[known].called()} goes on.")
+            remarks.append(f"{names[value]} is one part too many for this network: {players[known].called()} goes on.")
             continue
         players[known] = part
         if known != value and part.called() != vocabulary.players[known].name:
-            remarks.append(f"{part.called()} is new to this network: it is heard as {vocabulary.players[known].name}.")
+            remarks.append(f"{names[value]} is new to this network: it is heard as {vocabulary.players[known].name}.")
     order = {part: i for i, part in enumerate(prior.parts)}
     return Ensemble(dict(sorted(players.items(), key=lambda item: order[item[1]]))), remarks
 
 
-def without_unknown_drums(vocabulary: Vocabulary, prior: Piece) -> tuple[Piece, list[str]]:
-    """The fragment as far as the network can hear it. Raises UserError if that is nothing."""
-    drums = prior.is_drum
-    if not drums.any() or parts.DRUMS in vocabulary.players:
-        return prior, []
-    if drums.all():
-        raise UserError("The fragment has only drums, and this network has learnt none: choose other --weights.")
-    return prior.take(~drums), ["This network has learnt no drums: those of the fragment end with it."]
+def audible(vocabulary: Vocabulary, prior: Piece) -> tuple[Piece, list[str]]:
+    """The fragment as far as the network can hear it: without drums, if it has learnt none, and without all else, if it
+    has learnt only them; and the sentence that says so. Raises UserError if that is nothing."""
+    drums, known = prior.is_drum, set(vocabulary.players)
+    if parts.DRUMS in known:
+        unheard, kind, others = ~drums & (known == {parts.DRUMS}), "all but the drums", "nothing but drums"
+    else:
+        unheard, kind, others = drums, "the drums", "no drums"
+    if unheard.all():
+        what = "has only drums" if drums.all() else "has no drums"
+        raise UserError(f"The fragment {what}, and this network has learnt {others}: choose other --weights.")
+    sentence = f"This network has learnt {others}: {kind} of the fragment ends with it."
+    return (prior.take(~unheard), [sentence]) if unheard.any() else (prior, [])
 
 
 def by_name(vocabulary: Vocabulary, heard: Events) -> dict[int, int]:
@@ -178,34 +184,46 @@ def by_name(vocabulary: Vocabulary, heard: Events) -> dict[int, int]:
     return own if len(set(own.values())) == len(own) else {value: value for value in own}
 
 
-def in_company(
-    vocabulary: Vocabulary, heard: Events, openings: Sequence[dict], wanted: frozenset[int] = frozenset(), more: int = 0
+def company(
+    vocabulary: Vocabulary,
+    theirs: dict[int, float],
+    wanted: frozenset[int] = frozenset(),
+    more: int = 0,
+    alone: bool = False,
 ) -> tuple[dict[int, int], set[int]]:
-    """As which of the network's parts those of a piece are heard, value -> value, each as another, and who of the
-    training music plays with them: who is `wanted`, if anybody is, or `more` others at least. Of the sets of parts that
-    the openings come from it is the one that is nearest and commonest; nothing and nobody if none fits."""
-    mean, own = {value: known.mean for value, known in vocabulary.players.items()}, by_name(vocabulary, heard)
-    theirs = {own[value]: each for value, each in means(heard.streams).items()}
-    sets = Counter(frozenset(opening["parts"]) for opening in openings)
-    if wanted:
-        sets[frozenset(mean)] += 1
+    """As which of the network's parts some parts are heard, value -> mean pitch, each as another, value -> value; and
+    who of the training music plays with them: who is `wanted`, if anybody is, or `more` others at least. Of the parts
+    that play together in a piece, it is those that are nearest and commonest, and if they are `alone`, those of whom
+    fewest are missing. Nothing and nobody if none fits."""
+    mean = {value: known.mean for value, known in vocabulary.players.items()}
     best, least = ({}, set()), np.inf
-    for members, count in sets.items():
+    for members, count in [*vocabulary.companies.items(), *([(frozenset(mean), 1)] if wanted else [])]:
         as_others = parts.heard_as(theirs, {value: mean[value] for value in sorted(members - wanted)})
         others = set(wanted or members - set(as_others.values()))
         if len(set(as_others.values())) == len(theirs) and len(others) >= more:
             unlike = sum(parts.distance(value, theirs[value], k, mean[k]) for value, k in as_others.items())
-            cost = unlike / UNLIKE - np.log(count) + len(wanted - members)
+            missing = len(wanted - members) + MISSING * alone * len(others)
+            cost = unlike / UNLIKE - np.log(count) + missing
             if cost < least:
-                best, least = ({v: as_others[own[v]] for v in own if own[v] in as_others}, others), cost
+                best, least = (as_others, others), cost
     return best
 
 
-def hear(vocabulary: Vocabulary, prior: Piece, openings: Sequence[dict] = ()) -> tuple[Events, Ensemble, list[str]]:
+def in_company(
+    vocabulary: Vocabulary, heard: Events, wanted: frozenset[int] = frozenset(), more: int = 0
+) -> tuple[dict[int, int], set[int]]:
+    """`company` for the parts of a piece."""
+    own = by_name(vocabulary, heard)
+    theirs = {own[value]: each for value, each in means(heard.streams).items()}
+    as_others, others = company(vocabulary, theirs, wanted, more)
+    return {value: as_others[own[value]] for value in own if own[value] in as_others}, others
+
+
+def hear(vocabulary: Vocabulary, prior: Piece) -> tuple[Events, Ensemble, list[str]]:
     """The events of a fragment as far as the network can hear them, who plays, and sentences on what it hears
-    otherwise than it is. Parts that it does not know are heard as the nearest, with `openings` as parts that play
-    together in the music that these are from. Raises UserError if it can hear nothing."""
-    known, remarks = without_unknown_drums(vocabulary, prior)
+    otherwise than it is. Parts that it does not know are heard as the nearest of those that play together in the music
+    that it has learnt. Raises UserError if it can hear nothing."""
+    known, remarks = audible(vocabulary, prior)
     heard = events.from_piece(known, vocabulary.representation)
-    players, more = of_fragment(vocabulary, heard, known, openings)
+    players, more = of_fragment(vocabulary, heard, known)
     return heard, players, remarks + more

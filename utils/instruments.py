@@ -61,6 +61,12 @@ Piano, Chromatic percussion, Organ, Guitar, Bass, Strings, Ensemble, Brass, Reed
 Synth effects, Ethnic, Percussive, Sound effects
 """
 FAMILIES = [name.strip() for name in FAMILIES.replace("\n", " ").split(",")]  # of eight programs each
+KIN = {47: 14, 110: 5}  # timpani are no strings, but a fiddle is
+# The middle of what instruments that have a register usually play, by program (sounding ranges as in S. Adler, The
+# Study of Orchestration, 2002): basses, bowed strings, timpani, brass, reeds, flutes, and a few bells.
+MIDDLE = {**dict.fromkeys(range(32, 40), 40), 40: 75, 41: 63, 42: 51, 43: 39, 47: 46, 56: 70, 57: 55, 58: 42, 59: 70,
+          60: 60, 64: 73, 65: 66, 66: 60, 67: 52, 68: 74, 69: 67, 70: 52, 71: 68, 72: 89, 73: 78, 74: 79, 75: 76,
+          8: 82, 9: 90, 13: 82, 110: 75}  # fmt: skip
 # What the keys from 35 to 81 of a drum kit stand for (General MIDI level 1 percussion key map).
 DRUM_NAMES = """
 Deep kick, Kick, Side stick, Snare, Hand clap, Electric snare, Low floor tom, Closed hi-hat, High floor tom,
@@ -70,6 +76,11 @@ High timbale, Low timbale, High agogo, Low agogo, Cabasa, Maracas, Short whistle
 Claves, High woodblock, Low woodblock, Mute cuica, Open cuica, Mute triangle, Open triangle
 """
 DRUMS = {key: name.strip() for key, name in enumerate(DRUM_NAMES.replace("\n", " ").split(","), 35)}
+
+
+def family(number: int) -> int:
+    """The index in FAMILIES of an instrument's."""
+    return KIN.get(number, number // 8)
 
 
 def drum(key: int) -> str:

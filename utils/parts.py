@@ -15,6 +15,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from utils import instruments
 from utils.instruments import numbered
 from utils.piece import Part, Piece
 
@@ -68,7 +69,7 @@ def as_part(value: int, name: str = "") -> Part:
 
 def family(value: int) -> int:
     """Which family of eight instruments in General MIDI a part is of; that of the drums is -1."""
-    return player(value)[0] // 8 if value != DRUMS else -1
+    return instruments.family(player(value)[0]) if value != DRUMS else -1
 
 
 def distance(value: int, mean: float, known: int, its_mean: float) -> float:

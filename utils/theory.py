@@ -10,8 +10,6 @@ import numpy as np
 from utils.errors import UserError
 
 NOTES = ("C", "C#", "D", "D#", "E", "F", "F#", "G", "G#", "A", "A#", "B")
-MAJOR_KEYS = "Cb Gb Db Ab Eb Bb F C G D A E B F# C#".split()  # by sharps, from -7 to 7, as MIDI files name them
-MINOR_KEYS = "Abm Ebm Bbm Fm Cm Gm Dm Am Em Bm F#m C#m G#m D#m A#m".split()
 # How often each degree is heard in major and in minor, from the tonic up by semitones (B. Aarden, Dynamic melodic
 # expectancy, 2003, counted in the Essen folk song collection; music21's analysis uses the same numbers).
 KEY_PROFILES = (
@@ -52,11 +50,6 @@ def key_of(pitch: np.ndarray, duration: np.ndarray) -> tuple[int, int]:
     """(sharps from -5 to 6, 1 if minor) of the key that fits some notes (N,) best, C major if all fit alike."""
     minor, tonic = divmod(int(key_fits(pitch, duration).argmax()), 12)
     return (7 * (tonic + 3 * minor) + 5) % 12 - 5, minor
-
-
-def key_name(sharps: int, minor: int) -> str:
-    """(-3, 0) -> 'Eb major'."""
-    return f"{MINOR_KEYS[sharps + 7].removesuffix('m')} minor" if minor else f"{MAJOR_KEYS[sharps + 7]} major"
 
 
 def triad_root(pitch: Iterable[int]) -> int | None:

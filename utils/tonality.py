@@ -130,6 +130,14 @@ def of_notes(pitch: np.ndarray, duration: np.ndarray, least: float = 0) -> Tonal
     return Tonality(sharps + 3 * minor, ("major", "minor")[minor])
 
 
+def as_written(sharps: int, fits: np.ndarray) -> Tonality | None:
+    """The key with so many sharps that fits better, major or minor, if it does so nearly as well as any of the 24,
+    whose `fits` are those of `theory.key_fits`."""
+    written = [Tonality(sharps, "major"), Tonality(sharps + 3, "minor")]
+    fit, which = max((fits[each.root + 12 * minor], minor) for minor, each in enumerate(written))
+    return written[which] if fit >= fits.max() - NEARLY else None
+
+
 def of_fragment(prior: Piece) -> Tonality | None:
     """The key of a fragment: the one that its key signature says at its end, major or minor, if that fits nearly as
     well as any other; else the one that fits best. None if none fits, as with drums, or a note or two."""
@@ -138,7 +146,18 @@ def of_fragment(prior: Piece) -> Tonality | None:
     if best is None or not prior.key_signatures:
         return best
     _, sharps, _ = prior.key_signatures[-1]
-    fits = theory.key_fits(pitched.pitch, pitched.duration)
-    written = [Tonality(sharps, "major"), Tonality(sharps + 3, "minor")]
-    fit, which = max((fits[each.root + 12 * minor], minor) for minor, each in enumerate(written))
-    return written[which] if fit >= fits.max() - NEARLY else best
+    return as_written(sharps, theory.key_fits(pitched.pitch, pitched.duration)) or best
+
+
+def signatures(piece: Piece) -> list[tuple[int, int, int]]:
+    """(tick, sharps, 1 if minor) of the keys in which a piece is to be written, the first from its beginning on: its
+    own, but for one without sharps and flats that fits badly, since many programs write that whatever the key is.
+    There, and before the first, it is the key that fits the notes best."""
+    own, written = {tick: key for tick, *key in piece.key_signatures}, []
+    begins = sorted({0, *own})
+    for begin, end in zip(begins, [*begins[1:], np.inf], strict=True):
+        notes, key = piece.take(~piece.is_drum & (piece.onset >= begin) & (piece.onset < end)), own.get(begin)
+        if not key or not (key[0] or as_written(0, theory.key_fits(notes.pitch, notes.duration))):
+            key = theory.key_of(notes.pitch, notes.duration)
+        written.append((begin, *key))
+    return written

@@ -79,6 +79,8 @@ class Vocabulary:
     styles: tuple[str, ...] = ()  # names of the styles of the training pieces
     told_form: bool = True  # the network is told of form, of the ranges of parts, and of the harmony around each key
     told_lines: bool = True  # and, once it knows who plays next and when, what is recalled of the line of that part
+    # Values of parts that play together -> in how many of the pieces that the openings of a weights file are from.
+    companies: dict[frozenset[int], int] = field(default_factory=dict)
 
     def __post_init__(self):
         notes = self.values["note"]

@@ -48,13 +48,13 @@ def around(
         raise UserError(
             f"None of the held-out pieces has a part {asked.keep!r} beside others: name another with --keep."
         )
-    network, openings = Stepper(weights), weights.about["openings"]
+    network = Stepper(weights)
     ways = {"naive": 1, "weighed": asked.versions}
     made = {way: [] for way in ways}
     for way, source in tqdm([(way, s) for way in ways for s in held_out], "writing", unit="piece", leave=False):
         each = replace(asked, name=source.name, versions=ways[way])
         prior = midi.read(Path(folder, source.name), channels=False)
-        (new,), _, _ = completion.completions(network, openings, prior, each, how, 1)
+        (new,), _, _ = completion.completions(network, prior, each, how, 1)
         made[way].append(new.piece)
     sources = {"real": held_out} | {way: heard(pieces, weights) for way, pieces in made.items()}
     grid = weights.vocabulary.grid

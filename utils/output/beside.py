@@ -11,11 +11,11 @@ from utils.midi import BESIDE
 from utils.piece import Piece
 
 
-def about(args: SimpleNamespace, seed: int) -> str:
-    """How a piece was made, in a line: by which weights, seed, temperature and top-p."""
+def about(args: SimpleNamespace, seed: int, key: str) -> str:
+    """How a piece was made, in a line: by which weights, seed, temperature and top-p, and in which `key`, a phrase."""
     weights = Path(args.weights).name.removesuffix(".weights.h5")
     nucleus = f" · top-p {args.top_p:g}" if args.top_p < 1 else ""
-    return f"weights {weights} · seed {seed} · temperature {args.temperature:g}{nucleus}"
+    return f"weights {weights} · seed {seed} · temperature {args.temperature:g}{nucleus}{key and f' · {key}'}"
 
 
 def to_stderr(warning: str) -> None:

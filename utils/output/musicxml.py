@@ -14,14 +14,16 @@ from xml.etree.ElementTree import Element
 
 import numpy as np
 
-from utils import files, theory
+from utils import files, theory, tonality
 from utils.errors import UserError
 from utils.instruments import drum
 from utils.midi import DRUM_CHANNEL
 from utils.output import notation
 from utils.output.notation import PLAIN, TRIPLET, VOICES, Chord, Clef, Player, cells, values
 from utils.piece import Piece
-from utils.theory import GRID, Bar, to_steps
+from utils.theory import GRID, Bar, Metre, to_steps
+
+Key = tuple[int, int]  # sharps, 1 if minor
 
 LONGEST = 2**14  # quarter notes, and bars: hours of music; a file may have more than memory can hold as XML
 CLEARLY = 0.1  # a tempo that differs by this share from the one before is written down; less is rubato
@@ -60,8 +62,9 @@ def spelling(pitch: int, sharps: int, minor: int) -> tuple[str, int, int]:
     return "FCGDAEB"[(fifths + 1) % 7], alteration, (pitch - alteration) // 12 - 1
 
 
-def heads(player: Player, key: tuple[int, int], name: str) -> dict[int, Head]:
-    """Pitch -> head, of all that a player plays; `name` is the player's in the file, and begins those of its drums."""
+def heads(player: Player, key: Key | None, name: str) -> dict[int, Head]:
+    """Pitch -> head in a key, of all that a player plays; `name` is the player's in the file, and begins those of its
+    drums."""
     pitches = {pitch for _, lines in player.staves for line in lines for chords in line.values()
                for *_, sounding in chords for pitch in sounding}  # fmt: skip
     found = {}
@@ -119,13 +122,12 @@ def voice_tags(bar: Bar, chords: list[Chord], place: tuple[int, int], known: dic
             at = after
 
 
-def attributes_tag(bar: Bar, first: bool, key: tuple[int, int], clefs: list[Clef]) -> Element:
-    """What stands at the beginning of a part, and where the metre changes."""
-    time = tag("time", tag("beats", bar.metre[0]), tag("beat-type", bar.metre[1]))
+def attributes_tag(first: bool, key: Key | None, metre: Metre | None, clefs: list[Clef]) -> Element:
+    """What stands at the beginning of a part, and where `key` or `metre` change (None: they do not)."""
+    time = tag("time", tag("beats", metre[0]), tag("beat-type", metre[1])) if metre else None
+    signature = tag("key", tag("fifths", key[0]), tag("mode", "minor" if key[1] else "major")) if key else None
     if not first:
-        return tag("attributes", time)
-    drums = clefs[0].sign == "percussion"
-    signature = None if drums else tag("key", tag("fifths", key[0]), tag("mode", "minor" if key[1] else "major"))
+        return tag("attributes", signature, time)
     braced = [tag("staves", len(clefs)), tag("part-symbol", "brace")] if len(clefs) > 1 else []
     signs = []
     for i, clef in enumerate(clefs, 1):
@@ -157,24 +159,30 @@ def tempo_tags(piece: Piece, bars: list[Bar]) -> dict[int, list[Element]]:
 
 
 def measures(
-    player: Player, bars: list[Bar], key: tuple[int, int], known: dict[int, Head], tempos: dict[int, list]
+    player: Player,
+    bars: list[Bar],
+    keys: list[Key | None],
+    known: dict[Key | None, dict[int, Head]],
+    tempos: dict[int, list],
 ) -> Iterator[Element]:
-    """The measures of a player, with the `tempo_tags` in some of them."""
-    metre, lines = None, {}
+    """The measures of a player, each in its key (drums have none), of which the heads are `known`, with the
+    `tempo_tags` in some of them."""
+    before, lines = (None, None), {}
     for s, (_, staff) in enumerate(player.staves):
         lines |= {(VOICES * s + v + 1, s + 1): line for v, line in enumerate(staff)}
     for i, bar in enumerate(bars):
         measure = tag("measure", number=bar.number, implicit=None if bar.number else "yes")
-        if bar.metre != metre:
-            measure.append(attributes_tag(bar, i == 0, key, [clef for clef, _ in player.staves]))
-        metre = bar.metre
+        new = [now if now != then else None for now, then in zip((keys[i], bar.metre), before, strict=True)]
+        if any(new):
+            measure.append(attributes_tag(i == 0, *new, [clef for clef, _ in player.staves]))
+        before = keys[i], bar.metre
         measure.extend(tempos.get(i, []))
         for place, sounding in lines.items():
             if i not in sounding and place[0] % VOICES != 1:
                 continue
             if place != (1, 1):
                 measure.append(tag("backup", tag("duration", bar.end - bar.begin)))
-            measure.extend(voice_tags(bar, sounding.get(i, []), place, known))
+            measure.extend(voice_tags(bar, sounding.get(i, []), place, known[keys[i]]))
         yield measure
 
 
@@ -204,14 +212,15 @@ def write(piece: Piece, path: Path, title: str) -> None:
     bars = theory.bars(piece.bars(), piece.onset, piece.ticks_per_quarter)
     if max(len(bars), bars[-1].end / GRID) > LONGEST:
         raise UserError(f"it has more than {LONGEST:,} quarter notes or bars, which is too long for a score")
-    tempos, pitched = tempo_tags(piece, bars), ~piece.is_drum
-    key = theory.key_of(piece.pitch[pitched], piece.duration[pitched])
-    listed, parts = [], []
+    tempos, listed, parts = tempo_tags(piece, bars), [], []
+    changes = [(to_steps(tick, piece.ticks_per_quarter, GRID), key) for tick, *key in tonality.signatures(piece)]
+    written = [[tuple(key) for tick, key in changes if tick <= bar.start][-1] for bar in bars]
     for number, player in enumerate(notation.players(piece, bars), 1):
         name = f"P{number}"
-        known = heads(player, key, name)
-        listed.append(score_part(player, known, name))
-        parts.append(tag("part", *measures(player, bars, key, known, tempos), id=name))
+        keys = [None] * len(bars) if player.part.drums else written
+        known = {key: heads(player, key, name) for key in set(keys)}
+        listed.append(score_part(player, known[keys[0]], name))
+        parts.append(tag("part", *measures(player, bars, keys, known, tempos), id=name))
         tempos = {}  # they stand over the first part and hold for all
     work = tag("work", tag("work-title", printable(title)))
     root = tag("score-partwise", work, tag("part-list", *listed), *parts, version="4.0")

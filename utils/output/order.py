@@ -95,8 +95,12 @@ class Filled:
     made: list[Made]  # the likeliest first
     before: Piece | None  # the fragment that opens each, if they go on after one
     seed: int
-    line: str  # how they were made
+    settings: SimpleNamespace  # what is said of how they were made, see `beside.about`
     remarks: list[str]  # sentences on what was heard or done otherwise than one might expect
+
+    def line(self, one: Made) -> str:
+        """How one of them was made."""
+        return beside.about(self.settings, self.seed, one.key)
 
 
 def filled(order: Order, weights: Checkpoint, network: Stepper, *also: Constraint) -> Filled:
@@ -106,8 +110,8 @@ def filled(order: Order, weights: Checkpoint, network: Stepper, *also: Constrain
         made, before, remarks = from_nothing(order, weights, network, how)
     else:
         made, before, remarks = from_fragment(order, weights, network, how)
-    about = SimpleNamespace(weights=order.weights, temperature=how.temperature, top_p=how.top_p)
-    return Filled(compose.likeliest_first(made), before, how.seed, beside.about(about, how.seed), remarks)
+    settings = SimpleNamespace(weights=order.weights, temperature=how.temperature, top_p=how.top_p)
+    return Filled(compose.likeliest_first(made), before, how.seed, settings, remarks)
 
 
 def from_nothing(
@@ -144,5 +148,5 @@ def from_fragment(
         return made, before, remarks
     what = {"fill": order.fill} if order.mode == ANEW else {"others": ",".join(order.players)}
     asked = Asked(order.name, ",".join(order.keep), **what, **like)
-    made, _, more = completion.completions(network, weights.about["openings"], prior, asked, how, order.count)
+    made, _, more = completion.completions(network, prior, asked, how, order.count)
     return made, None, remarks + more

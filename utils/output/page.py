@@ -8,7 +8,8 @@ from types import SimpleNamespace
 
 import gradio as gr
 
-from utils import completion, compose, ensemble, fragment, instruments, midi
+from utils import completion, compose, ensemble, fragment, instruments, midi, tonality
+from utils.compose import Made
 from utils.errors import UserError
 from utils.output import beside, order
 from utils.output.door import Blocks
@@ -224,7 +225,9 @@ class Page:
             if visitor.prior is None:  # `pick` has said why
                 return nothing
             piece, path = self.trimmed(asked), visitor.new_fragment()
-            beside.write_beside(path, piece, files, asked[self.source], warn=problems.append)
+            key = tonality.of_fragment(piece)
+            line = f"{asked[self.source]}{f' · in {key.name}' if key else ''}"
+            beside.write_beside(path, piece, files, line, warn=problems.append)
         except UserError as error:
             return {self.trouble: self.said(str(error)), **nothing}
         shown = {self.prior_roll: sibling(path, ".png"), self.prior_sound: sibling(path, ".wav")}
@@ -264,7 +267,7 @@ class Page:
             visitor.clear()
             for i, (one, place) in enumerate(zip(music.made, self.slots, strict=False)):
                 progress((i, len(music.made)), desc="sound and picture")
-                yield place.show(one, self.write(visitor, one.piece, asked[self.weights], music, problems.append))
+                yield place.show(one, self.write(visitor, one, asked[self.weights], music, problems.append))
             repeatable = f"Seed {music.seed}: with this seed and the same settings you get the same music again."
             said = self.said(repeatable, *music.remarks, *problems)
             yield {self.message: said, self.source: gr.Dropdown(choices=self.beginnings(visitor.made))}
@@ -273,17 +276,17 @@ class Page:
         except Left:  # and nobody is told
             return
 
-    def write(self, visitor: Visitor, piece: Piece, weights: str, music: order.Filled, warn: Callable) -> Path:
+    def write(self, visitor: Visitor, one: Made, weights: str, music: order.Filled, warn: Callable) -> Path:
         """Write a piece and all that is beside it; returns the path of the MIDI file. A failure is told to `warn`.
         Raises Left if nobody waits for it."""
         visitor.check_here()
-        file = midi.save_new(piece, visitor.folder, f"{weights}-seed-{music.seed}")
-        visitor.made[file.stem] = piece
+        file = midi.save_new(one.piece, visitor.folder, f"{weights}-seed-{music.seed}")
+        visitor.made[file.stem] = one.piece
         files = SimpleNamespace(**self.beside, notation=True)
-        if too_long := self.too_long(piece):
+        if too_long := self.too_long(one.piece):
             files.wav = False
             warn(f"{file.stem} {too_long}: it has no sound.")
-        beside.write_beside(file, piece, files, music.line, music.before, warn)
+        beside.write_beside(file, one.piece, files, music.line(one), music.before, warn)
         return file
 
     def said(self, *sentences: str) -> str:

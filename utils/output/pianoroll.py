@@ -2,6 +2,7 @@
 colour; drums have a strip of their own. Shapes: N notes, S systems."""
 
 from collections import Counter
+from collections.abc import Iterator
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
@@ -9,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from utils import files, theory
-from utils.instruments import FAMILIES, drum, numbered
+from utils.instruments import FAMILIES, drum, family, numbered
 from utils.output.canvas import Canvas, rgb
 from utils.output.systems import COLUMNS, LEFT, LEGEND, RIGHT, SHADE, TOP, WIDTH, Page, keys, sounding, systems
 from utils.piece import Piece
@@ -50,7 +51,7 @@ def fewer(names: list[str], coarse: list[str], which: np.ndarray, most: int) -> 
 def colours_of(piece: Piece) -> tuple[dict[str, np.ndarray], np.ndarray]:
     """What the legend tells of a piece without drums, if it has several parts: name -> tones (2, 3), of a part or, if
     there are more of them than colours, of a family of instruments; and the tones of each note (N, 2, 3)."""
-    families = [FAMILIES[part.program // 8] for part in piece.parts]
+    families = [FAMILIES[family(part.program)] for part in piece.parts]
     names = fewer(numbered([part.called() for part in piece.parts]), families, piece.part, len(PARTS))
     tones = dict(zip(dict.fromkeys(names), PARTS, strict=False))
     if len(tones) < 2:
@@ -100,23 +101,26 @@ def page_of(piece: Piece, rows: int, legend: int) -> Page:
 
 
 def facts(piece: Piece, shown: Piece) -> str:
-    """Key, number of notes and length of a piece, and how much of it is shown."""
-    pitched, _ = pitched_and_drums(piece)
-    key = [theory.key_name(*theory.key_of(pitched.pitch, pitched.duration))] if len(pitched) else []
+    """Number of notes and length of a piece, and how much of it is shown."""
     last = theory.bars(shown.bars(), shown.onset, shown.ticks_per_quarter)[-1].number
     rest = [f"shown up to bar {last}"] if shown.seconds() < piece.seconds() else []
-    return " · ".join([*key, f"{len(piece)} notes", f"{piece.clock()} minutes", *rest])
+    return " · ".join([f"{len(piece)} notes", f"{piece.clock()} minutes", *rest])
 
 
-def given_bars(piece: Piece, prior: Piece) -> list[tuple[int, int]]:
-    """Where the bars of a piece begin and end, in ticks, in which all is of `prior`; none if that just opens it."""
-    given = set(zip(prior.onset.tolist(), prior.pitch.tolist(), (prior.parts[i] for i in prior.part), strict=True))
-    rows = zip(piece.onset.tolist(), piece.pitch.tolist(), (piece.parts[i] for i in piece.part), strict=True)
-    new = np.array([onset for onset, *what in rows if (onset, *what) not in given], int)
-    if not len(new) or new.min() >= prior.onset.max():
-        return []
-    lines = [tick for tick, *_ in piece.bars()] + [int((piece.onset + piece.duration).max())]
-    return [(begin, end) for begin, end in pairwise(lines) if not ((begin <= new) & (new < end)).any()]
+def is_new(piece: Piece, prior: Piece) -> np.ndarray:
+    """(N,) which notes of a piece are not of `prior`."""
+
+    def rows(some: Piece) -> Iterator[tuple]:
+        return zip(some.onset.tolist(), some.pitch.tolist(), (some.parts[i] for i in some.part), strict=True)
+
+    given = set(rows(prior))
+    return np.array([row not in given for row in rows(piece)], bool)
+
+
+def without(piece: Piece, new: np.ndarray) -> list[tuple[int, int]]:
+    """Where the bars of a piece without a note that is `new` (N,) begin and end, in ticks."""
+    lines, onset = [tick for tick, *_ in piece.bars()] + [int((piece.onset + piece.duration).max())], piece.onset[new]
+    return [(begin, end) for begin, end in pairwise(lines) if not ((begin <= onset) & (onset < end)).any()]
 
 
 def draw(piece: Piece, title: str, about: str, prior: Piece | None) -> Canvas:
@@ -126,12 +130,16 @@ def draw(piece: Piece, title: str, about: str, prior: Piece | None) -> Canvas:
     (legend, tones), (rows, row) = colours_of(pitched), rows_of(drums)
     page, room = page_of(shown, len(rows), len(legend)), WIDTH - LEFT - RIGHT
     both = prior is not None and 0 < len(prior) < len(piece)
-    given = given_bars(shown, prior) if both else []
-    continued = both and not given
+    new = is_new(shown, prior) if both else np.ones(len(shown), bool)
+    around = both and bool(shown.onset[new].min(initial=prior.onset.max()) < prior.onset.max())
+    continued, given = both and not around, without(shown, new) if around else []
+    kept = set(range(len(shown.parts))) - set(shown.part[new].tolist()) if around else set()
+    kept = {shown.parts[i].called() for i in kept}
     page.canvas.text(LEFT, 0.38, "".join(filter(str.isprintable, title)), 17, room, title=True)
     page.canvas.text(LEFT, 0.72, f"{about} · {facts(piece, shown)}", 10.5, room - 2.1 * both)  # beside two swatches
     for i, (name, (_, loud)) in enumerate(legend.items()):
         line, column = divmod(i, COLUMNS)
+        name += " (given)" * (name in kept)
         page.swatch(name, loud, LEFT + column * room / COLUMNS, 1.05 + line * LEGEND, room / COLUMNS)
     page.strip(rows)
     if given:
@@ -157,6 +165,6 @@ def write(piece: Piece, path: Path, about: str, prior: Piece | None = None) -> N
     """A PNG of the notes of a piece against its bars and beats, in systems as a score has, each with the keys that it
     needs; `about` is the line under the title, the file's name. The notes of `prior`, which are
     also in `piece`, have another colour, or another ground if there are several parts, and a line stands where they
-    end; where new ones stand between them, the bars without new ones have another ground. Raises UserError if it cannot
-    be written."""
+    end; where new ones stand between them, the bars without new ones have another ground, and the names of parts say
+    that all of them is given. Raises UserError if it cannot be written."""
     files.write(path, draw(piece, path.stem, about, prior).png())

@@ -51,7 +51,8 @@ class Asked:
 def kept_parts(prior: Piece, asked: Asked) -> np.ndarray:
     """(parts,) which parts of the piece are kept. Raises UserError for a name that none of them has."""
     called = [part.called().casefold() for part in prior.parts]
-    names = [each.strip() for each in asked.keep.split(",") if each.strip()]
+    whole = asked.keep.strip().casefold() in called  # a comma may be part of a name
+    names = [asked.keep.strip()] if whole else [each.strip() for each in asked.keep.split(",") if each.strip()]
     for each in names:
         if each.casefold() not in called:
             there = shortened([part.called() for part in prior.parts])
@@ -132,7 +133,8 @@ def cast(vocabulary: Vocabulary, prior: Piece, kept: np.ndarray, asked: Asked) -
     names = ", ".join(part.called() for part in written.values())
     remarks.append(f"Written beside {'it' if len(own) == 1 else 'them'}: {names}.")
     remarks += fragment.unknown_values(vocabulary, heard, asked.name)
-    return Cast(alone, Ensemble(own | written), set(own)), remarks
+    playing = ensemble.with_imagined(Ensemble(own | written), sorted(rest - set(written)))
+    return Cast(alone, playing, set(own)), remarks
 
 
 def given_events(vocabulary: Vocabulary, who: Cast, regions: np.ndarray, end: int) -> Given:
@@ -197,11 +199,14 @@ def completions(
     onset, over = (to_steps(at, prior.ticks_per_quarter, grid) for at in (prior.onset, prior.onset + prior.duration))
     before = prior.take(~given.may_be_written(onset) | kept[prior.part])
     sounds_on = ((onset[:, None] < regions[:, 0]) & (over[:, None] > regions[:, 0])).any(axis=1)
-    players = Players(network, given.free[None])
+    players, asked_for = Players(network, given.free[None]), given.free[None]
+    if vocabulary.players:  # not for those who are only imagined
+        asked_for = asked_for & who.playing.heard().mask(vocabulary)
     held = fragment.held_keys(vocabulary, prior.take(sounds_on), who.playing)
     rules = [
         *(asked.home.constraints(network) if asked.home else []),
         *players.in_range(),
+        players.all_play(0, asked_for),
         within_regions(network, given),
         constraints.no_note_still_held(network, held),
         *constraints.usual(network, 0),
@@ -219,6 +224,7 @@ def completions(
         values[END_STREAM] = np.diff(at, prepend=0)
         values["duration"] = np.minimum(values["duration"], given.end_of_region(at) - at)
         new = events.to_piece(values, grid, prior.ticks_per_quarter, 0, velocity, writers)
+        new = ensemble.heard(new)
         classes[END_STREAM] = nearest(vocabulary.values[END_STREAM], values[END_STREAM])
-        made.append(Made(before.joined(events.let_go(new)).played(), classes, nats, key=key))
+        made.append(Made(before.joined(events.let_go(new)).played(), classes, nats, key=key, players=writers))
     return made, before, remarks

@@ -8,11 +8,12 @@ import numpy as np
 
 from utils import constraints, control, ensemble, events, fragment, parts, sampler, settings, states, styles
 from utils.checkpoint import Checkpoint
-from utils.constraints import Players
+from utils.constraints import SPARE, Imagined, Players
 from utils.control import Home
 from utils.ensemble import Ensemble
 from utils.errors import UserError
-from utils.piece import Piece
+from utils.events import END_STREAM
+from utils.piece import Part, Piece
 from utils.sampler import Sampling
 from utils.states import Classes, State
 from utils.stepper import Stepper
@@ -63,6 +64,7 @@ class Made:
     nats: float  # of each of them, by the network itself, whatever constrained the choice
     after: str = ""  # name of the piece of which it follows a passage
     key: str = ""  # in which it was to be, as a phrase
+    players: dict[int, Part] | None = None  # of its events, with those that are only imagined, see `events.to_piece`
 
     def told(self) -> str:
         """In which key it is, how long it plays, and how likely the network finds it."""
@@ -98,7 +100,8 @@ def openings(
     """What `count` new pieces begin after: random: passages that `dataset.passages` kept in the weights file, in an
     order that `seed` chooses, of the wanted style that has the largest share if there are any, and of these those in
     which the wanted players find the most to play; none: silence, in the usual metre of the training music. Each says
-    in which `key` the passage is, also where silence has taken its place; None if in none."""
+    in which `key` the passage is, None if in none, and which parts are `imagined` beside the players, also where
+    silence has taken its place."""
     kept, vocabulary, wanted = weights.about["openings"], weights.vocabulary, wanted or Wanted()
     style, players = wanted.style, wanted.players
     main = {name for name, share in zip(vocabulary.styles, style, strict=False) if share == max(style)}
@@ -108,10 +111,14 @@ def openings(
         of_players = ensemble.unlike(vocabulary, one, players) if players else (0, 0)
         return nobody_plays, bool(main) and one["style"] not in main, *of_players
 
+    def others(one: dict) -> list[int]:
+        own = players or ensemble.of_opening(vocabulary, one.get("parts", []), wanted.drums)
+        return ensemble.imagined(vocabulary, one, own)
+
     rank = [unlike(one) for one in kept]
     order = [i for i in np.random.default_rng(seed).permutation(len(kept)) if rank[i] == min(rank)]
     chosen = [kept[order[i % len(order)]] for i in range(count)]
-    chosen = [{**one, "key": control.of_opening(one, vocabulary)} for one in chosen]
+    chosen = [{**one, "key": control.of_opening(one, vocabulary), "imagined": others(one)} for one in chosen]
     if opening == "none":
         empty = dict.fromkeys(vocabulary.streams, [])
         silence = {"metre": weights.about["metre"], "classes": empty, "phase": [], "style": ""}
@@ -126,10 +133,10 @@ def to_place(phase: int, values: dict[str, np.ndarray], bar: int) -> int:
 
 
 def new_events(
-    network: Stepper, state: State, how: Sampling, wanted: Wanted, begin: np.ndarray
+    network: Stepper, state: State, how: Sampling, wanted: Wanted, begin: np.ndarray, unheard: np.ndarray
 ) -> tuple[list[Classes], list[Classes], list[float]]:
-    """As many new events after `state` as are wanted: for each of its pieces, stream -> (E,) classes, the same as
-    values, and the nats of an event.
+    """As many new events after `state` as are wanted, notes of parts that are `unheard` (B, P) not counted: for each of
+    its pieces, stream -> (E,) classes, the same as values, and the nats of an event.
 
     Bars are counted from `begin` (B,) on, in steps. The network is told of them, so that the piece ends with the last,
     unless it shall be cut off. Of each `wanted.tries` pieces that follow each other in `state`, which should begin
@@ -138,7 +145,10 @@ def new_events(
     home = wanted.home and wanted.home.of(len(state.onset))
     if home:
         how, state = replace(how, constraints=(*home.constraints(network), *how.constraints)), home.told(state)
-    most, stop, finality = (wanted.notes or wanted.most_events), np.inf, []
+    most, is_over, finality = (wanted.notes or wanted.most_events), None, []
+    if wanted.notes and unheard.any():
+        those = Imagined(network, unheard, state.length)
+        how, is_over, most = how.constrained(those.at_most()), those.until(most), 2 * SPARE * most
     if wanted.by_bars:
         bars = wanted.bars or np.maximum(np.round(wanted.quarters * network.vocabulary.grid / state.bar), 1).astype(int)
         how = how.constrained(constraints.first_onset_before(network, begin + state.bar, state.length))
@@ -149,10 +159,14 @@ def new_events(
             how = how.constrained(*constraints.ends_at_bar_line(network))
             state = states.ending(state, end)
         else:
-            how, stop = how.constrained(constraints.no_end_before(network, state.length + most)), end
-    least = 0 if wanted.by_bars else wanted.notes or wanted.least_events
+            how = how.constrained(constraints.no_end_before(network, state.length + most))
+
+            def is_over(state: State, chosen: Classes) -> np.ndarray:
+                return state.onset + network.steps(chosen[END_STREAM]) >= end
+
+    least = 0 if wanted.by_bars else most if wanted.notes else wanted.least_events
     how = how.constrained(*constraints.usual(network, state.length + least))
-    made, nats = sampler.generate(network, state, most, how, stop)
+    made, nats = sampler.generate(network, state, most, how, is_over)
     values = [network.vocabulary.decode(classes) for classes in made]
     if wanted.by_bars:  # there may be no duration that is short enough
         for new, rest in zip(values, end - state.onset, strict=True):
@@ -182,6 +196,8 @@ def new_pieces(network: Stepper, begun: list[dict], how: Sampling, wanted: Wante
         wanted.players or ensemble.of_opening(vocabulary, opening.get("parts", []), wanted.drums) for opening in begun
     ]
     begun = [ensemble.recast(vocabulary, *both) for both in zip(begun, playing, strict=True)]
+    asked = [players.mask(vocabulary) for players in playing]
+    playing = [ensemble.with_imagined(p, one.get("imagined", ())) for p, one in zip(playing, begun, strict=True)]
     masks = [players.mask(vocabulary) for players in playing]
     told = [wanted.style or styles.named(vocabulary, opening.get("style", "")) for opening in begun]
     conditions = [styles.condition(vocabulary, *both) for both in zip(masks, told, strict=True)]
@@ -196,11 +212,10 @@ def new_pieces(network: Stepper, begun: list[dict], how: Sampling, wanted: Wante
         tried, how = control.with_forms(tried, forms, begin), how.constrained(control.comes_again(network))
     if wanted.by_bars:
         how = how.constrained(constraints.no_onset_before(network, begin))
-    those = Players(network, np.repeat(masks, wanted.tries, axis=0))
-    if wanted.players or not wanted.drums:  # they are others than the network would let play after such an opening
-        how = how.constrained(those.all_play(tried.length))
-    how = how.constrained(*those.constraints())
-    made, new, nats = new_events(network, tried, how, wanted, begin)
+    masks, asked = (np.repeat(each, wanted.tries, axis=0) for each in (masks, asked))
+    those = Players(network, masks)
+    how = how.constrained(those.all_play(tried.length, asked), *those.constraints())
+    made, new, nats = new_events(network, tried, how, wanted, begin, masks & ~asked)
     pieces, home = [], wanted.home
     for i, (opening, players, values) in enumerate(zip(begun, playing, new, strict=True)):
         start = to_place(state.last["phase"][i], values, state.bar[i])
@@ -209,13 +224,14 @@ def new_pieces(network: Stepper, begun: list[dict], how: Sampling, wanted: Wante
             before = vocabulary.decode(opening["classes"])
             values = {stream: np.concatenate([before[stream], after]) for stream, after in values.items()}
             start = opening["phase"][0] - before["offset"][0]
-        piece = events.let_go(events.to_piece(values, vocabulary.grid, start=start, players=players))
+        piece = ensemble.heard(events.to_piece(values, vocabulary.grid, start=start, players=players))
+        piece = events.let_go(piece)
         if wanted.notes and not wanted.prepend:  # with --chords class an event may hold several notes
             piece = piece.take(slice(wanted.notes))
         piece.time_signatures = [(0, *opening["metre"])]
         piece = piece if home is None else home.signed(piece, 0, i)
         after = opening["name"] if opening["phase"] else ""
-        pieces.append(Made(piece.played(), made[i], nats[i], after, home.phrase(i) if home else ""))
+        pieces.append(Made(piece.played(), made[i], nats[i], after, home.phrase(i) if home else "", players))
     return pieces
 
 
@@ -252,7 +268,8 @@ def continuations(
     # Without the fragment the new notes begin in bar 1, in the tempo and metre that it ended with.
     before = prior if wanted.prepend else prior.span(int(prior.onset[-1]) + 1)
     state = states.stack([state] * count * wanted.tries)
-    made, new, nats = new_events(network, state, how, wanted, np.full(len(state.onset), line))
+    unheard = np.zeros((len(state.onset), vocabulary.parts), bool)
+    made, new, nats = new_events(network, state, how, wanted, np.full(len(state.onset), line), unheard)
     pieces, home = [], wanted.home
     for classes, values, cost in zip(made, new, nats, strict=True):
         start = state.onset[0] if wanted.prepend else to_place(state.last["phase"][0], values, state.bar[0])

@@ -15,6 +15,7 @@ from utils.stepper import Output, Stepper
 # Notes that each part might have played, see `Players.all_play`. With half or twice as many, too, all play who were
 # asked for (EXPERIMENTS.md, 'Those who do not play').
 PATIENCE = 4
+SPARE = 8  # notes of parts that are only imagined, for each that is heard; a dozen parts have about as many
 LIKELIEST = 12  # offsets for which it is asked who would play then
 LOWEST, TINY = -1e300, np.finfo(np.float64).tiny  # below all logits, also divided by a temperature; the least above 0
 
@@ -134,19 +135,19 @@ class Players:
         np.put_along_axis(chances, classes, chance, axis=1)
         return logits + chances
 
-    def all_play(self, length: int) -> Constraint:
-        """Each of them is the likelier the longer it has not played: by a nat for every `PATIENCE` notes that each of
-        them might have played meanwhile, and by the square of that until it has played at all since a piece had
-        `length` events."""
-        last, patience = np.full(self.allowed.shape, length), PATIENCE * self.allowed.sum(axis=1, keepdims=True)
+    def all_play(self, length: int, those: np.ndarray | None = None) -> Constraint:
+        """Each of them, or of `those` (B, P), is the likelier the longer it has not played: by a nat for every
+        `PATIENCE` notes that each might have played meanwhile, and by the square of that until it has played at all
+        since a piece had `length` events."""
+        those = self.allowed if those is None else those
+        patience = PATIENCE * those.sum(axis=1, keepdims=True)
 
         def prefer(stream: str, logits: np.ndarray, state: State, chosen: Classes) -> np.ndarray:
             if stream != "part":
                 return logits
-            if state.length > length:
-                last[np.arange(len(last)), self.network.vocabulary.part_of(state.last)] = state.length
-            waited = (state.length - last) / patience
-            return logits + np.where(last == length, waited**2, waited)
+            new = state.length - length
+            waited = np.minimum(state.voices.waited, new) / patience
+            return logits + those * np.where(state.voices.waited < new, waited, waited**2)
 
         return prefer
 
@@ -163,6 +164,35 @@ class Players:
         """That each plays within its range."""
         in_range = forbidding("note", lambda state, chosen: self.out_of_range[chosen["part"]])
         return [in_range] if len(self.classes) else []
+
+
+class Imagined:
+    """Parts that are `unheard` (B, P) from now on, where pieces have `length` events: they play in the mind alone,
+    since without them the others would play what is not theirs."""
+
+    def __init__(self, network: Stepper, unheard: np.ndarray, length: int):
+        self.network, self.unheard, self.length = network, unheard, length
+        self.heard = np.zeros(len(unheard), int)  # how many notes have been heard since
+
+    def until(self, notes: int) -> Callable[[State, Classes], np.ndarray]:
+        """What counts the notes that are heard, and says whether (B,) there are so many, see `sampler.generate`."""
+
+        def is_over(state: State, chosen: Classes) -> np.ndarray:
+            over = self.heard == notes
+            part = self.network.vocabulary.part_of(chosen)
+            self.heard += ~over & ~self.unheard[np.arange(len(part)), part]
+            return over
+
+        return is_over
+
+    def at_most(self) -> Constraint:
+        """They have SPARE notes at the most for each that is heard: some music might go on without the others."""
+
+        def too_many(state: State, chosen: Classes) -> np.ndarray:
+            silent = state.length - self.length - self.heard
+            return self.unheard & (silent >= SPARE * (self.heard + 1))[:, None]
+
+        return forbidding("part", too_many)
 
 
 def no_note_still_held(network: Stepper, until: np.ndarray) -> Constraint:

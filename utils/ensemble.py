@@ -1,6 +1,7 @@
 """Who plays in new music: the parts of an opening, those that were asked for, or those of a fragment."""
 
 from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,7 +13,9 @@ from utils.piece import Part, Piece, told_apart
 from utils.vocabulary import Vocabulary, means, nearest
 
 UNLIKE = 6  # semitones of `parts.distance` that weigh as much as being e times as common
-MISSING = 2  # nats that a missing part of a company weighs
+UNHEARD = -1  # instead of a number among `twins`: of a part that is only imagined, which equals none of a piece
+HALF = 0.5  # of the time of a passage in which players sound, so that new music after it is enough for them
+OTHER, ALONE = 0.25, 4  # nats that one more part of a company weighs, and where the others are to play without it
 KIT = ("drums", "drum kit", "percussion", "kit")  # what the drums may be called
 
 
@@ -26,13 +29,19 @@ class Ensemble:
         """(P,) which classes of the part stream they are; without parts (0,)."""
         return np.isin(list(vocabulary.players), list(self.players))
 
+    def heard(self) -> "Ensemble":
+        """Those who are not only imagined."""
+        return Ensemble({value: part for value, part in self.players.items() if part.twin != UNHEARD})
+
     def sounding_as(self, programs: tuple[int, ...]) -> "Ensemble":
         """The same, but the first parts, drums not counted, sound as the instruments `programs`."""
-        wanted, parts = iter(programs), []
-        for part in self.players.values():
+        if not programs:
+            return self
+        wanted, sounding = iter(programs), {}
+        for value, part in self.heard().players.items():
             program = part.program if part.drums else next(wanted, part.program)
-            parts.append(part if program == part.program else part._replace(name="", program=program))
-        return Ensemble(dict(zip(self.players, told_apart(parts), strict=True))) if programs else self
+            sounding[value] = part if program == part.program else part._replace(name="", program=program)
+        return Ensemble(self.players | dict(zip(sounding, told_apart(sounding.values()), strict=True)))
 
 
 def of_classes(vocabulary: Vocabulary, values: list[int]) -> Ensemble:
@@ -63,27 +72,61 @@ def of_opening(vocabulary: Vocabulary, values: list[int], drums: bool) -> Ensemb
 
 
 def roles(vocabulary: Vocabulary, opening: dict, players: Ensemble) -> dict[int, int]:
-    """Which part of the opening, see `dataset.passages`, each of the players plays, value -> value: its own, or else
-    the nearest that nobody has yet. Who finds nothing to play is not among them."""
-    mean = {value: known.mean for value, known in vocabulary.players.items() if value in players.players}
-    heard = parts.heard_as(means(vocabulary.decode(opening["classes"])), mean)
+    """Which part of the piece of an opening, see `dataset.passages`, each of the players plays, value -> value: its
+    own, or else the nearest that nobody has yet. Who finds nothing to play is not among them."""
+    mean = {value: known.mean for value, known in vocabulary.players.items()}
+    theirs = {v: mean[v] for v in opening.get("parts", ())} | means(vocabulary.decode(opening["classes"]))
+    heard = parts.heard_as(theirs, {value: mean[value] for value in mean if value in players.players})
     return {player: value for value, player in reversed(heard.items())}
 
 
-def unlike(vocabulary: Vocabulary, opening: dict, players: Ensemble) -> tuple[int, int]:
-    """How many of the players find nothing to play in the opening, and how many play what is for another family."""
+def sounding(values: dict[str, np.ndarray], those: Iterable[int]) -> float:
+    """The share of the time of some events, stream -> values (E,), in which one of `those` parts sounds."""
+    onset = np.cumsum(values["offset"])
+    end, mine = onset + values["duration"], np.isin(values["part"], list(those))
+    begun, over = (np.bincount(steps[mine], minlength=end.max(initial=0) + 1) for steps in (onset, end))
+    return float((np.cumsum(begun - over)[onset[0] : -1] > 0).mean()) if mine.any() else 0.0
+
+
+def unlike(vocabulary: Vocabulary, opening: dict, players: Ensemble) -> tuple[int, int, bool]:
+    """How many of the players find nothing to play in the opening, how many play what is for another family, and
+    whether they are silent there for most of the time."""
     theirs = roles(vocabulary, opening, players)
     others = sum(parts.family(value) != parts.family(player) for player, value in theirs.items())
-    return len(players.players) - len(theirs), others
+    share = sounding(vocabulary.decode(opening["classes"]), theirs.values())
+    return len(players.players) - len(theirs), others, share < HALF
+
+
+def imagined(vocabulary: Vocabulary, opening: dict, players: Ensemble) -> list[int]:
+    """The parts of the piece of an opening that none of the players plays, but that are heard in the mind: without them
+    the players would play what is not theirs. None if the players are silent for most of the passage, since so they
+    would be in new music."""
+    theirs = {*players.players, *roles(vocabulary, opening, players).values()}
+    if not vocabulary.players or sounding(vocabulary.decode(opening["classes"]), theirs) < HALF:
+        return []
+    return [value for value in opening.get("parts", []) if value not in theirs]
+
+
+def with_imagined(players: Ensemble, values: Iterable[int]) -> Ensemble:
+    """The players, and behind them parts that they play with but nobody hears, see `heard`."""
+    return Ensemble(players.players | {value: parts.as_part(value)._replace(twin=UNHEARD) for value in values})
+
+
+def heard(piece: Piece) -> Piece:
+    """The piece without the parts that are only imagined."""
+    return piece.take(np.array([part.twin != UNHEARD for part in piece.parts], bool)[piece.part])
 
 
 def recast(vocabulary: Vocabulary, opening: dict, players: Ensemble) -> dict:
-    """The opening as the players would play it, by their `roles`; what is nobody's is left out."""
+    """The opening as the players would play it, by their `roles`, with those who are imagined beside them; what is
+    nobody's is left out."""
     if not vocabulary.players or not opening["phase"] or set(opening["parts"]) <= set(players.players):
         return opening
     values, player = vocabulary.decode(opening["classes"]), np.full(parts.MOST, parts.NOBODY)
     for new, old in roles(vocabulary, opening, players).items():
         player[old] = new
+    others = opening.get("imagined", [])
+    player[others] = others
     onset, values["part"] = np.cumsum(values["offset"]), player[values["part"]]
     order = np.lexsort((values["note"], values["part"], onset))
     order = order[values["part"][order] != parts.NOBODY]
@@ -192,20 +235,23 @@ def company(
     alone: bool = False,
 ) -> tuple[dict[int, int], set[int]]:
     """As which of the network's parts some parts are heard, value -> mean pitch, each as another, value -> value; and
-    who of the training music plays with them: who is `wanted`, if anybody is, or `more` others at least. Of the parts
-    that play together in a piece, it is those that are nearest and commonest, and if they are `alone`, those of whom
-    fewest are missing. Nothing and nobody if none fits."""
+    who of the training music plays with them: who is `wanted`, and `more` others at least. Of the parts that play
+    together in a piece, it is those that are nearest and commonest, with few others, and if they are `alone`, with as
+    few as can be; where none fits, those who are wanted and nobody else."""
     mean = {value: known.mean for value, known in vocabulary.players.items()}
     best, least = ({}, set()), np.inf
-    for members, count in [*vocabulary.companies.items(), *([(frozenset(mean), 1)] if wanted else [])]:
+    for members, count in vocabulary.companies.items():
         as_others = parts.heard_as(theirs, {value: mean[value] for value in sorted(members - wanted)})
-        others = set(wanted or members - set(as_others.values()))
+        others = set(wanted | members - set(as_others.values()))
         if len(set(as_others.values())) == len(theirs) and len(others) >= more:
             unlike = sum(parts.distance(value, theirs[value], k, mean[k]) for value, k in as_others.items())
-            missing = len(wanted - members) + MISSING * alone * len(others)
+            missing = len(wanted - members) + (ALONE if alone else OTHER) * len(others - wanted)
             cost = unlike / UNLIKE - np.log(count) + missing
             if cost < least:
                 best, least = (as_others, others), cost
+    if wanted and not best[0]:
+        as_others = parts.heard_as(theirs, {value: mean[value] for value in mean if value not in wanted})
+        best = (as_others, set(wanted)) if len(set(as_others.values())) == len(theirs) else best
     return best
 
 

@@ -11,6 +11,7 @@ Shapes: E events of all pieces, B pieces side by side, P parts of a vocabulary.
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import combinations
 from typing import NamedTuple
 
 import numpy as np
@@ -95,6 +96,13 @@ def heard_as(means: dict[int, float], known: dict[int, float]) -> dict[int, int]
     for value, k in sorted(costs, key=lambda pair: (costs[pair], pair)):
         if value not in heard and k not in heard.values():
             heard[value] = k
+    # Two change their places where that fits better, or as well and the higher one is higher then.
+    for a, b in combinations([value for value in unknown if value in heard], 2):
+        one, other = heard[a], heard[b]
+        gained = costs[a, one] + costs[b, other] - costs[a, other] - costs[b, one]
+        crossed = (means[a] - means[b]) * (known[one] - known[other]) < 0
+        if gained > 0 or (gained == 0 and crossed):
+            heard[a], heard[b] = other, one
     for value in unknown:  # more parts than there are classes
         nearest = min((k for v, k in costs if v == value), key=lambda k: costs[value, k], default=None)
         if nearest is not None:
@@ -192,14 +200,14 @@ class Voices:
     last: dict[str, np.ndarray]  # (B, P) what is told of the last event of each part: classes
     struck: np.ndarray  # (B, P, 1 + RANGE) how many notes each part has played; their sum, lowest and highest
     left: np.ndarray  # (B, P) steps after the last event for which each part is still to sound; below 0 if it is silent
+    waited: np.ndarray  # (B, P) events since each part has played
 
     @classmethod
     def silent(cls, count: int, parts: int, start: dict[str, int]) -> "Voices":
         """Before the first event; `start` is what is told of a part that has not played yet."""
         last = {name: np.full((count, parts), value) for name, value in start.items()}
-        never = np.full((count, parts), -(2**30))
-        struck = np.tile([0, 0, 127, 0], (count, parts, 1))
-        return cls(np.full((count, parts), NOBODY), np.full(count, NOBODY), last, struck, never)
+        struck, long = np.tile([0, 0, 127, 0], (count, parts, 1)), np.full((count, parts), 2**30)
+        return cls(np.full((count, parts), NOBODY), np.full(count, NOBODY), last, struck, -long, long)
 
     def origins(self, part: np.ndarray) -> np.ndarray:
         """As `Lines.origins`, for notes of `part` (B, ...) after the last event."""
@@ -232,4 +240,5 @@ class Voices:
             {name: np.where(mine, told[name][:, None], before) for name, before in self.last.items()},
             np.where((mine & (note != NOBODY))[:, :, None], struck, self.struck),
             np.where(mine, np.maximum(duration[:, None], left), left),
+            np.where(mine, 0, self.waited + 1),
         )

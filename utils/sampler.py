@@ -3,6 +3,7 @@
 Shapes: B pieces side by side, V classes of a stream, E events.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from itertools import accumulate
 
@@ -18,6 +19,7 @@ from utils.states import Classes, State
 from utils.stepper import Stepper
 
 BELOW_1 = np.nextafter(1, 0)
+AHEAD = 1024  # events for which random numbers are drawn at once
 DRAWS = 8  # random numbers for an event: more than there are streams, so one more stream leaves those of the others
 
 
@@ -146,10 +148,14 @@ def next_event(
 
 
 def generate(
-    network: Stepper, state: State, events: int, sampling: Sampling, stop: np.ndarray | float = np.inf
+    network: Stepper,
+    state: State,
+    events: int,
+    sampling: Sampling,
+    is_over: Callable[[State, Classes], np.ndarray] | None = None,
 ) -> tuple[list[Classes], np.ndarray]:
-    """`events` new events after `state` for each of its B pieces, or fewer where a piece ends by itself or comes to
-    `stop` (B,), in steps since its beginning.
+    """`events` new events after `state` for each of its B pieces, or fewer where a piece ends by itself or `is_over`,
+    which is told (B,) of the state before an event and of that, which is then no part of it.
 
     Each piece has its own random numbers, so the first piece of a seed is the same however many are made. Returns, for
     each piece, stream -> (E,) classes, and (B,) the nats of an event, that of the end counted. Raises UserError if the
@@ -157,18 +163,19 @@ def generate(
     """
     count = len(state.onset)
     rngs = [np.random.default_rng([sampling.seed, i]) for i in range(count)]
-    uniform = np.stack([rng.random((events, DRAWS)) for rng in rngs], axis=1)
     made = {stream: np.zeros((events, count), np.int64) for stream in network.streams}
     length, cost = np.full(count, events), np.zeros(count)
     # Where bars are wanted, nobody knows how many events that will be.
-    total = None if state.end.any() or np.isfinite(stop).all() else events
+    total = None if state.end.any() or is_over else events
     for n in tqdm(iter(range(events)), "composing", total, unit="event", delay=2, leave=False):
-        state, chosen, nats = next_event(network, state, sampling, uniform[n])
+        if n % AHEAD == 0:
+            uniform = np.stack([rng.random((AHEAD, DRAWS)) for rng in rngs], axis=1)
+        state, chosen, nats = next_event(network, state, sampling, uniform[n % AHEAD])
         cost += nats * (n < length)
         for stream in network.streams:
             made[stream][n] = chosen[stream]
         over = chosen[END_STREAM] == network.vocabulary.end
-        over |= state.onset + network.steps(chosen[END_STREAM]) >= stop
+        over |= is_over(state, chosen) if is_over else False
         if over.any():
             length = np.where(over & (length == events), n, length)
             if (length <= n).all():

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from utils import dataset, events
+from utils import dataset, ensemble, events
 from utils.checkpoint import Checkpoint
 from utils.compose import Made
 from utils.dataset import Source
@@ -112,7 +112,9 @@ def report(weights: Checkpoint, paths: list[Path], made: list[Made], folder: str
     if not train:
         return
     grid = weights.vocabulary.grid
-    new = [events.to_piece(weights.vocabulary.decode(one.classes), grid, grid) for one in made]
+    values = [weights.vocabulary.decode(one.classes) for one in made]
+    new = [events.to_piece(some, grid, grid, players=one.players) for some, one in zip(values, made, strict=True)]
+    new = list(map(ensemble.heard, new))
     rows = longest_shared(in_steps(train, grid), new)["per_piece"]
     path, row = max(zip(paths, rows, strict=True), key=lambda item: item[1]["notes"])
     where = f" in {path}" if len(paths) > 1 else ""

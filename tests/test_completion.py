@@ -112,6 +112,23 @@ def test_a_melody_alone_gets_those_who_usually_play_with_it(learnt: Checkpoint):
     assert {part.called() for part in some.parts} <= {"Tune", "Violin 2", "Bass"} and len(some.parts) > 1
 
 
+def test_the_others_are_imagined_beside_the_parts_that_are_named(learnt: Checkpoint):
+    """Those who usually play with them; of the piece nobody hears them, and who is named plays."""
+    prior = band_piece(50)
+    asked = Asked("it", keep="Flute", others="Bass", versions=8)
+    who, _ = completion.cast(learnt.vocabulary, prior, completion.kept_parts(prior, asked), asked)
+    assert [part.name for part in who.playing.heard().players.values()] == ["Flute", "Bass"]
+    assert len(who.playing.players) == 5
+    for programs in ((), (19,)):
+        made = complete(learnt, prior, keep="Flute", others="Bass", programs=programs)
+        assert {part.called() for part in made.parts} == {"Flute", "Church Organ" if programs else "Bass"}
+
+
+def test_a_name_may_have_a_comma():
+    prior = replace(band_piece(50), parts=[Part("Lead, high", 73), *band_piece(50).parts[1:]])
+    assert completion.kept_parts(prior, Asked("it", keep="lead, High")).tolist() == [True, False, False, False, False]
+
+
 def test_a_part_is_who_its_name_says(learnt: Checkpoint):
     """Even where the one above it is not there, or is called and sounds otherwise: else each would be one too high."""
     prior = band_piece(57)

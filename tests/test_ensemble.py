@@ -9,9 +9,10 @@ import pytest
 from conftest import TINY, band_piece, call, make_piece, one_line_error, random_piece, run, save
 
 from utils import checkpoint, compose, dataset, ensemble, events, fragment, midi, parts, sampler
-from utils.constraints import Players
+from utils.constraints import SPARE, Imagined, Players
 from utils.errors import UserError
 from utils.events import Representation
+from utils.parts import Class
 from utils.piece import Part, Piece, told_apart
 from utils.stepper import Stepper
 from utils.vocabulary import Vocabulary, build_vocabulary
@@ -126,6 +127,14 @@ def test_only_drums_are_music(tmp_path: Path):
     without = call("train.py", "--midi-dir", tmp_path / "music", "--weights", tmp_path / "x.weights.h5", "--no-parts")
     assert "only drums" in one_line_error(without)
     one_line_error(run("generate_music.py", *flags, "--no-drums"))
+    asked = run("generate_music.py", *flags, "--instruments", "Violin")
+    assert "--instruments leave nobody to play. This network knows Drums." in one_line_error(asked)
+    known, prior = checkpoint.load(weights).vocabulary, band_piece(1)
+    heard, players, remarks = ensemble.hear(known, prior)
+    assert len(heard) == prior.is_drum.sum() and list(players.players) == [parts.DRUMS]
+    assert remarks == ["This network has learnt nothing but drums: all but the drums of the fragment ends with it."]
+    with pytest.raises(UserError, match="The fragment has no drums"):
+        ensemble.hear(known, random_piece(1))
 
 
 def test_nobody_breaks_the_rules_of_its_part(band: Path, vocabulary: Vocabulary):
@@ -259,14 +268,84 @@ def test_an_opening_is_played_by_those_who_are_asked_for(band: Path, vocabulary:
 def test_whoever_has_not_played_for_long_is_likelier(band: Path, vocabulary: Vocabulary):
     """By the square of its patience until it has played at all."""
     network, count = Stepper(checkpoint.load(band)), vocabulary.parts
-    prefer = Players(network, np.ones((1, count), bool)).all_play(100)
+    players, start = Players(network, np.ones((1, count), bool)), network.start(1, (4, 4))
+    voices, wanted = start.voices, []
+    prefer, of_two = players.all_play(100), players.all_play(100, np.arange(count)[None] < 2)
     for length in range(100, 100 + 12 * count + 1):  # the first part plays three times as long as they are patient
-        second = np.full(1, length == 100 + 8 * count)  # and the second once, when two thirds of that are over
-        start = network.start(1, (4, 4))
-        state = replace(start, length=length, last={**start.last, "part": 1 * second})
-        wanted = prefer("part", np.zeros((1, count)), state, {})[0]
-    assert wanted.tolist() == [0, 1, *[9] * (count - 2)]
+        state = replace(start, length=length, voices=voices)
+        wanted.append(prefer("part", np.zeros((1, count)), state, {})[0].tolist())
+        part = np.full(1, length == 100 + 8 * count - 1)  # and the second once, when two thirds of that are over
+        voices = voices.after(1 * part, np.full(1, 60), np.ones(1), np.ones(1), dict.fromkeys(voices.last, np.zeros(1)))
+    assert wanted[0] == [0] * count and wanted[-1] == [0, 1, *[9] * (count - 2)]
+    assert of_two("part", np.zeros((1, count)), state, {})[0].tolist() == [0, count / 2, *[0] * (count - 2)]
     assert prefer("offset", wanted, state, {}) is wanted
+
+
+@pytest.mark.parametrize("length", [{"notes": 50}, {"bars": 4}, {"bars": 4, "ending": False}])
+def test_whom_nobody_asked_for_plays_in_the_mind_alone(band: Path, vocabulary: Vocabulary, length: dict):
+    """So as many notes are heard as were asked for, and the network hears more."""
+    weights, (players, _) = checkpoint.load(band), ensemble.asked(vocabulary, "Flute, Bass")
+    wanted = compose.Wanted(**length, players=players, prepend=True)
+    begun = compose.openings(weights, 2, 1, wanted=wanted)
+    assert all(len(one["imagined"]) == 3 for one in begun)
+    made = compose.new_pieces(Stepper(weights), begun, sampler.Sampling(seed=1), wanted)
+    for one, opening in zip(made, begun, strict=True):
+        assert {part.name for part in one.piece.parts} == {"Flute", "Bass"}
+        values = vocabulary.decode(one.classes)
+        heard = np.isin(values["part"], list(players.players))
+        assert len(set(values["part"][~heard])) > 1
+        if "notes" in length:
+            there = vocabulary.decode({stream: np.array(some) for stream, some in opening["classes"].items()})
+            assert len(one.piece) == 50 + np.isin(there["part"], list(players.players)).sum() and heard.sum() == 50
+        alone = ensemble.heard(events.to_piece(values, 12, 12, players=one.players))
+        assert {part.name for part in alone.parts if part.twin != ensemble.UNHEARD} == {"Flute", "Bass"}
+        assert len(alone) == heard.sum()
+
+
+def test_those_who_would_hardly_be_heard_play_all_by_themselves(band: Path, vocabulary: Vocabulary):
+    players, _ = ensemble.asked(vocabulary, "Flute")
+    opening = checkpoint.load(band).about["openings"][0]
+    assert len(ensemble.imagined(vocabulary, opening, players)) == 4  # it is heard every second beat, for two
+    values = vocabulary.decode({stream: np.array(some) for stream, some in opening["classes"].items()})
+    flute = values["part"] == next(iter(players.players))
+    values["duration"][flute] = 1
+    assert ensemble.sounding(values, players.players) < ensemble.HALF
+    rest = {"offset": np.array([2, 4, 0]), "duration": np.array([2, 2, 6]), "part": np.array([5, 5, 7])}
+    assert [ensemble.sounding(rest, those) for those in ([5], [7], [5, 7], [])] == [0.4, 0.6, 0.8, 0]
+
+
+def test_imagined_parts_leave_room_for_those_who_are_heard(band: Path, vocabulary: Vocabulary):
+    network, count = Stepper(checkpoint.load(band)), vocabulary.parts
+    unheard = np.arange(count)[None] != 1
+    those, logits = Imagined(network, unheard, 10), np.zeros((2, count))
+    rule, is_over = those.at_most(), those.until(1)
+    state = network.start(1, (4, 4))
+    assert np.isfinite(rule("part", logits[:1], replace(state, length=10 + SPARE - 1), {})).all()
+    assert np.isfinite(rule("part", logits[:1], replace(state, length=10 + SPARE), {})).tolist() == [
+        (~unheard[0]).tolist()
+    ]
+    over = [is_over(state, {"part": np.array([part])})[0] for part in (0, 1, 1)]
+    assert over == [False, False, True] and those.heard.tolist() == [1]
+
+
+def test_who_is_asked_for_is_who_plays_there(vocabulary: Vocabulary):
+    """Drums only if they are named; instruments that are new by where they usually play, and in company."""
+    players, _ = ensemble.asked(vocabulary, "Flute")
+    assert [part.name for part in players.players.values()] == ["Flute"]
+    players, remarks = ensemble.asked(vocabulary, "Flute, drums", drums=False)
+    assert [part.name for part in players.players.values()] == ["Flute"] and "--no-drums" in remarks[0]
+    choir = {parts.value_of(52, i): mean for i, mean in enumerate((70.0, 65.0, 59.0, 50.0))}
+    four = replace(
+        vocabulary, players={v: Class(f"Voice {i}", 0, 127, m, True) for i, (v, m) in enumerate(choir.items())}
+    )
+    four.companies = {frozenset(choir): 3}
+    players, _ = ensemble.asked(four, "Violin, Violin, Viola, Cello")
+    voices = {part.called(): four.players[value].name for value, part in players.players.items()}
+    assert voices == {"Violin 1": "Voice 0", "Violin 2": "Voice 1", "Viola": "Voice 2", "Cello": "Voice 3"}
+    how = Representation(streams=("offset", "note", "duration"))
+    none = build_vocabulary([events.from_piece(band_piece(1), how)], how, 0)
+    with pytest.raises(UserError, match="this network has learnt none"):
+        ensemble.asked(none, "Flute")
 
 
 def test_without_drums_no_passage_has_nothing_but_drums(band: Path):

@@ -23,6 +23,7 @@ from utils.piece import Part, Piece
 DRUMS = 0  # the value of all drums
 ALIKE = 16  # parts of one instrument that are told apart; the lowest of more are one
 MOST = 129 * ALIKE  # values of the part stream
+EQUAL = 1e-9  # semitones: costs that differ by less are the same
 NOBODY = -1  # stands for the pitch of a drum, and where no pitch has been heard yet
 MIDDLE_C = 60  # from where intervals are counted then
 # How far a part has ranged: mean, lowest and highest pitch, in half precision, as there may be millions of them.
@@ -100,8 +101,9 @@ def heard_as(means: dict[int, float], known: dict[int, float]) -> dict[int, int]
     for a, b in combinations([value for value in unknown if value in heard], 2):
         one, other = heard[a], heard[b]
         gained = costs[a, one] + costs[b, other] - costs[a, other] - costs[b, one]
-        crossed = (means[a] - means[b]) * (known[one] - known[other]) < 0
-        if gained > 0 or (gained == 0 and crossed):
+        above = (np.nan_to_num(means[a]), a) > (np.nan_to_num(means[b]), b)
+        crossed = above != ((known[one], one) > (known[other], other))
+        if gained > EQUAL or (gained > -EQUAL and crossed):
             heard[a], heard[b] = other, one
     for value in unknown:  # more parts than there are classes
         nearest = min((k for v, k in costs if v == value), key=lambda k: costs[value, k], default=None)

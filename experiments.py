@@ -229,7 +229,8 @@ def main(args) -> None:
             print(f"{name:12s}{', '.join(ways)}")
         return
     settings.choice("question", args.question, tuple(QUESTIONS))
-    midi.find(args.midi_dir)  # a missing folder is reported now, not once by each run
+    if not midi.find(args.midi_dir):  # which is reported now, not once by each run
+        raise UserError(f"No MIDI file in {args.midi_dir}: put some there, or name another folder with --midi-dir.")
     for name in ("seeds", "jobs"):
         settings.at_least(name, getattr(args, name), 1)
     ways, seeds = QUESTIONS[args.question], range(1, args.seeds + 1)

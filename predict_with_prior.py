@@ -35,6 +35,7 @@ from utils.stepper import Stepper
 PRIOR = "samples/prior.mid"  # MIDI file to continue
 PRIOR_START = 0.0  # quarter notes from its beginning at which the fragment begins
 PRIOR_BARS = 0  # bars of it that are used: the first 8, or with -2 the last two (0: as PRIOR_NOTES says)
+METRE = ""  # count its bars so, such as 4/4, where the file has its metre wrong ('': as the file says)
 PRIOR_NOTES = 100  # notes of it that are used, unless PRIOR_BARS says how much (0: all of them)
 PREPEND = True  # let the fragment stand before its continuation
 AT_BAR = False  # begin the new music at the next bar line, not within the last bar of the fragment
@@ -82,6 +83,7 @@ def main(args) -> None:
     files.sweep(args.out)
     args.weights = checkpoint.to_play(args.weights)
     weights = checkpoint.load(args.weights)
+    whole = whole.in_metre(theory.metre(args.metre)) if args.metre else whole
     whole, counted = fragment.counted(weights.vocabulary, whole, args.prior)
     bars = args.fill or args.redo
     asked = completion.Asked(args.prior, args.keep, args.parts, bars, args.prior_bars, args.particles)

@@ -247,6 +247,18 @@ def test_networks_that_say_other_things_are_not_compared(weights: Path):
         assert sentence in one_line_error(run("evaluate.py", *flags))
 
 
+def test_there_is_no_verdict_where_a_network_knows_too_little_to_be_wrong(weights: Path, tmp_path: Path, monkeypatch):
+    encode, split = dataset.encode, checkpoint.load(weights).about["split"]
+    other = another(weights, tmp_path / "b.weights.h5", split["held_out"])
+    asked = evaluation.Asked()
+    paths = [str(weights), str(other)]
+    assert "is better" in evaluation.compare(paths, asked)["verdict"][0]
+    lacks = iter([{"note": 0}, {"note": 10_000}])
+    monkeypatch.setattr(dataset, "encode", lambda *args: replace(encode(*args), moved=next(lacks)))
+    (verdict,) = evaluation.compare(paths, asked)["verdict"]
+    assert verdict.startswith("No verdict: one network lacks far more values of note than another")
+
+
 def test_the_verdict_says_whether_it_is_more_than_chance():
     def verdict(saved: list[float], level: float = 0.05) -> str:
         return evaluation.in_words("a", "b", np.array(saved), np.full(len(saved), 10), level)

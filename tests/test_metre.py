@@ -67,6 +67,9 @@ def test_a_fragment_is_heard_in_it_and_its_bars_are_too(capsys):
     piece, (sentence,) = fragment.counted(vocabulary, wrong, "a.mid")
     assert sentence == "a.mid is in 1/4; the network counts all music in 4/4, and so it is written"
     assert fragment.counted(vocabulary, piece, "a.mid") == (piece, [])
+    plain = build_vocabulary([events.from_piece(random_piece(1))], events.DEFAULT, 0)
+    _, (sentence,) = fragment.counted(plain, wrong, "a.mid")
+    assert sentence == "a.mid says that its bars have one beat, as files do whose metre nobody knew"
     last = fragment.cut(piece, 0, 0, "a.mid", bars=-2)
     assert last.onset.max() > 1920 and not capsys.readouterr().out
 
@@ -106,6 +109,8 @@ def test_training_says_so_and_counts_in_another(songs: Path, tmp_path: Path, cap
     assert f"{songs / '1.mid'} is in 1/4; the network counts all music in 4/4" in result.stdout
     piece = midi.read(tmp_path / "1-continued-001.mid")
     assert piece.time_signatures == [(0, 4, 4)]
+    three = call("predict_with_prior.py", "--weights", path, *flags, "--metre", "3/4")
+    assert "is in 3/4; the network counts all music in 4/4" in three.stdout
     assert 3 * 1920 < (piece.onset + piece.duration).max() <= 4 * 1920
 
 

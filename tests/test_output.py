@@ -352,6 +352,14 @@ def test_each_part_has_a_name_and_a_colour(tmp_path: Path):
     assert tuple(canvas.rgb(systems.SHADE).tolist()) in shaded - plain
 
 
+def test_a_metre_stands_at_the_bar_where_it_begins():
+    """Also behind a short bar, whose own metre takes the room."""
+    piece = make_piece([(i * 480, 60, 480) for i in range(32)], time_signatures=[(0, 1, 8), (240, 4, 4)])
+    _, texts = drawn(piece)
+    boxes = dict(texts)
+    assert boxes["1/8"].x1 < boxes["4/4"].x0 and boxes["1"].x0 < boxes["4/4"].x0 < boxes["3"].x0
+
+
 def test_of_a_piece_that_was_completed_the_given_bars_and_parts_are_told(tmp_path: Path):
     rows = [(i * 960, 60, 480, 80, i % 2) for i in range(8)]
     piece = make_piece(rows, parts=[Part("Tune"), Part("Bass")], time_signatures=[(0, 2, 4)])

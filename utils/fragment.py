@@ -52,6 +52,8 @@ def counted(vocabulary: Vocabulary, prior: Piece, name: str) -> tuple[Piece, lis
     its file was damaged."""
     same = vocabulary.representation.counted(prior)
     sentences = [f"{name}: {prior.damage}"] if prior.damage else []
+    if same.bars()[-1][1] == 1:
+        sentences.append(f"{name} says that its bars have one beat, as files do whose metre nobody knew")
     if same.bars() != prior.bars():
         own, asked = "{1}/{2}".format(*prior.bars()[-1]), vocabulary.representation.metre
         sentences.append(f"{name} is in {own}; the network counts all music in {asked}, and so it is written")

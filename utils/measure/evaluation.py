@@ -18,6 +18,7 @@ from utils.source import remarks_on
 from utils.stepper import Stepper
 
 LEVEL = 0.05  # a difference that chance makes less often than this counts as more than chance, as is usual
+UNEVEN = 0.02  # of the notes: by so many may differ how many values of a stream two networks lack
 SHOWN = 8  # parts of which something is said
 SHUFFLES = 10_000  # random signs of the differences that are tried: p is then exact to a few thousandths near LEVEL
 
@@ -259,6 +260,12 @@ def compare(paths: list[str], asked: Asked) -> dict:
         networks[path]["heads"] = dict(zip(corpus.vocabulary.streams, heads.tolist(), strict=True))
     best, *others = sorted(networks, key=lambda path: networks[path]["nats_per_note"])
     verdict = [in_words(best, other, nats[other] - nats[best], notes, LEVEL / len(others)) for other in others]
+    moved = {stream: [row["moved"][stream] for row in networks.values()] for stream in networks[best]["moved"]}
+    if uneven := [stream for stream, counts in moved.items() if np.ptp(counts) > UNEVEN * notes.sum()]:
+        verdict = [
+            f"No verdict: one network lacks far more values of {', '.join(uneven)} than another, and what is scored as "
+            "the nearest of few costs little."
+        ]
     columns = {"name": [source.name for source in pieces], "notes": notes}
     columns["nats_per_note"] = as_rows({path: total / notes for path, total in nats.items()})
     remarks = [*dict.fromkeys(remark for *_, each in music.values() for remark in each)]

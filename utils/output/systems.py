@@ -116,7 +116,7 @@ class Page:
 
     def bars(self, bars: list[Bar], ticks: float) -> None:
         """Draw bars, with `ticks` to a step, and their beats. A number stands at the first bar of a system and where
-        there is room, and above it the metre where it changes."""
+        there is room, and above it the metre where it changes, as far to the right as the one before needs."""
         line = np.array([bar.start for bar in bars]) * ticks
         beat = np.concatenate([bar.beats() for bar in bars]) * ticks
         system, shown = self.system(line), None
@@ -124,11 +124,13 @@ class Page:
         edges = np.append(line, self.edges[1:]), np.append(system, self.systems)
         self.upright(*edges, 1, "#9aa0ab")
         free = {}  # (system, row of text) -> from where on there is room
-        for bar, s, x in zip(bars, system, self.x(line, system), strict=True):
+        ends = self.x(np.append(line[1:], bars[-1].end * ticks), system)
+        for bar, s, x, end in zip(bars, system, self.x(line, system), ends, strict=True):
             for row, words in enumerate((str(bar.number), "{}/{}".format(*bar.metre))):
-                if x >= free.get((s, row), 0) and (row == 0 or words != shown):
-                    self.canvas.text(x, self.top[s] - 0.1 - 0.15 * row, words, 8.5)
-                    free[s, row] = x + 0.1 * len(words) + 0.15
+                place = max(x, free.get((s, row), 0))
+                if place == x if row == 0 else (place < end and words != shown):
+                    self.canvas.text(place, self.top[s] - 0.1 - 0.15 * row, words, 8.5)
+                    free[s, row] = place + 0.1 * len(words) + 0.15
                     shown = words if row else shown
 
     def notes(self, piece: Piece, colours: np.ndarray) -> None:

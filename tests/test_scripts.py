@@ -345,6 +345,7 @@ def test_the_benchmark_measures_each_part(part: str):
     """At toy size: what it prints is there and is above 0. How fast is no business of a test."""
     sizes = "--files 1 --updates 2 --ancestor-updates 1 --ancestor-notes 1 --repeat 1 --notes 100 --window 10"
     flags = f"{sizes} --prior-notes 50 --large 20000 --small 5000".split()
+    flags += ["--train-with", "--sequence-length 8 --units 16"]
     # --quick has sizes of its own, which reading can afford.
     result = run("benchmark.py", "--part", part, *(["--quick"] if part == "read" else []), *flags)
     assert result.returncode == 0, result.stderr

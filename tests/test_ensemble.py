@@ -266,7 +266,7 @@ def test_an_opening_is_played_by_those_who_are_asked_for(band: Path, vocabulary:
 
 
 def test_whoever_has_not_played_for_long_is_likelier(band: Path, vocabulary: Vocabulary):
-    """By the square of its patience until it has played at all."""
+    """By a nat when its patience is over, and then by the square."""
     network, count = Stepper(checkpoint.load(band)), vocabulary.parts
     players, start = Players(network, np.ones((1, count), bool)), network.start(1, (4, 4))
     voices, wanted = start.voices, []
@@ -277,7 +277,7 @@ def test_whoever_has_not_played_for_long_is_likelier(band: Path, vocabulary: Voc
         part = np.full(1, length == 100 + 8 * count - 1)  # and the second once, when two thirds of that are over
         voices = voices.after(1 * part, np.full(1, 60), np.ones(1), np.ones(1), dict.fromkeys(voices.last, np.zeros(1)))
     assert wanted[0] == [0] * count and wanted[-1] == [0, 1, *[9] * (count - 2)]
-    assert of_two("part", np.zeros((1, count)), state, {})[0].tolist() == [0, count / 2, *[0] * (count - 2)]
+    assert of_two("part", np.zeros((1, count)), state, {})[0].tolist() == [0, (count / 2) ** 2, *[0] * (count - 2)]
     assert prefer("offset", wanted, state, {}) is wanted
 
 

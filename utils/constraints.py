@@ -136,18 +136,17 @@ class Players:
         return logits + chances
 
     def all_play(self, length: int, those: np.ndarray | None = None) -> Constraint:
-        """Each of them, or of `those` (B, P), is the likelier the longer it has not played: by a nat for every
-        `PATIENCE` notes that each might have played meanwhile, and by the square of that until it has played at all
-        since a piece had `length` events."""
+        """Each of them, or of `those` (B, P), is the likelier the longer it has not played, since a piece had `length`
+        events: by a nat when each might have played `PATIENCE` notes meanwhile, and from then on by the square of how
+        many times over that is."""
         those = self.allowed if those is None else those
         patience = PATIENCE * those.sum(axis=1, keepdims=True)
 
         def prefer(stream: str, logits: np.ndarray, state: State, chosen: Classes) -> np.ndarray:
             if stream != "part":
                 return logits
-            new = state.length - length
-            waited = np.minimum(state.voices.waited, new) / patience
-            return logits + those * np.where(state.voices.waited < new, waited, waited**2)
+            waited = np.minimum(state.voices.waited, state.length - length) / patience
+            return logits + those * np.maximum(waited, waited**2)
 
         return prefer
 

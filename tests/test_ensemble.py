@@ -244,7 +244,8 @@ def test_the_hands_of_an_unnamed_piano_stay_two(band: Path):
         assert before.part.tolist() == prior.part.tolist() and len(piece.parts) == 2 + len(programs)
         # The first, which is higher, is heard as the first violin and goes on as that, the second as the second.
         values = network.vocabulary.decode(made.classes)
-        for lower, who in enumerate(np.unique(values["part"])[::-1]):
+        heard = [value for value, part in made.players.items() if part.twin != ensemble.UNHEARD]
+        for lower, who in enumerate(sorted(heard)[::-1]):
             mine = set(after.pitch[after.part == after.part.max() - 1 + lower].tolist())
             assert mine == set(values["note"][values["part"] == who].tolist()) != set()
 
@@ -300,6 +301,18 @@ def test_whom_nobody_asked_for_plays_in_the_mind_alone(band: Path, vocabulary: V
         alone = ensemble.heard(events.to_piece(values, 12, 12, players=one.players))
         assert {part.name for part in alone.parts if part.twin != ensemble.UNHEARD} == {"Flute", "Bass"}
         assert len(alone) == heard.sum()
+
+
+@pytest.mark.parametrize("length", [{"notes": 60}, {"bars": 4}])
+def test_after_a_fragment_the_others_play_in_the_mind(band: Path, vocabulary: Vocabulary, length: dict):
+    whole = band_piece(1)
+    prior = whole.take((whole.part == 0) | (whole.part == 3)).played()
+    wanted = compose.Wanted(**length, prepend=True)
+    (made,), _ = compose.continuations(Stepper(checkpoint.load(band)), prior, sampler.Sampling(seed=1), wanted, 1)
+    new = made.piece.take(made.piece.onset > prior.onset.max())
+    assert {part.name for part in made.piece.parts} == {part.name for part in new.played().parts} == {"Flute", "Bass"}
+    assert len(set(vocabulary.decode(made.classes)["part"])) == 5
+    assert len(made.piece) == len(prior) + 60 or "bars" in length
 
 
 def test_those_who_would_hardly_be_heard_play_all_by_themselves(band: Path, vocabulary: Vocabulary):

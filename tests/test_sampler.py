@@ -6,13 +6,13 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from conftest import band_piece, random_piece
+from conftest import random_piece
 from test_transfer import network
 
-from utils import checkpoint, constraints, events, recall, sampler, states
+from utils import checkpoint, constraints, events, recall, sampler
 from utils.errors import UserError
-from utils.events import END_STREAM, Representation
-from utils.stepper import Output, Stepper
+from utils.events import Representation
+from utils.stepper import Stepper
 from utils.vocabulary import build_vocabulary
 
 
@@ -82,31 +82,6 @@ def test_music_of_one_part_and_of_none(chords: str):
     (made,) = generate(stepper, 100, more=tuple(rules))
     assert {len(classes) for classes in made.values()} == {100}
     assert "part" not in made or not made["part"].any()
-
-
-def test_offsets_are_those_of_the_parts_that_play(monkeypatch):
-    """An offset is as likely as it is that after it one of them plays, as one finds by trying one after the other."""
-    monkeypatch.setattr(constraints, "LIKELIEST", 5)
-    heard = [events.from_piece(band_piece(seed)) for seed in (1, 2)]
-    stepper = Stepper(network(build_vocabulary(heard, Representation(), 0)))
-    vocabulary, end = stepper.vocabulary, stepper.vocabulary.end
-    state = [stepper.read(stepper.start(1, (4, 4)), vocabulary.encode(one)[0], one.phase) for one in heard]
-    output, state = stepper.step(states.stack(state))
-    logits, _ = stepper.logits(END_STREAM, output, state, {})
-    allowed = np.arange(len(vocabulary.players))[None] == 1
-    chances = constraints.Players(stepper, allowed).theirs(logits, output, state) - logits
-    for i, likeliest in enumerate(np.argsort(-logits, axis=1)[:, :5]):
-        shares = {}
-        for offset in likeliest.tolist():
-            tried = Output(output.hidden.copy(), output.audible)
-            chosen = stepper.known(END_STREAM, np.full(2, offset), state, {})
-            stepper.tell(END_STREAM, tried, state, chosen)
-            who = np.exp(stepper.logits("part", tried, state, chosen)[0][i])
-            shares[offset] = 1.0 if offset == end else who[1] / who.sum()
-            assert chances[i, offset] == pytest.approx(np.log(shares[offset]), abs=1e-6)
-        others = np.setdiff1d(np.arange(end + 1), likeliest)
-        np.testing.assert_allclose(chances[i, others], np.log(min(shares.values())), atol=1e-6)
-    assert np.ptp(chances) > 0.01  # it does make a difference
 
 
 def test_the_longer_it_goes_round_the_warmer(stepper: Stepper):

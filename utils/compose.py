@@ -246,6 +246,7 @@ def continuations(
         prior = prior.finer(grid)
     ticks = prior.ticks_per_quarter
     heard, playing, _ = ensemble.hear(vocabulary, prior)
+    asked, playing = playing.mask(vocabulary), ensemble.in_full(vocabulary, playing)
     mask = playing.mask(vocabulary)
     start = network.start(1, heard.metre(), styles.condition(vocabulary, mask, wanted.style))
     if len(wanted.form):
@@ -255,9 +256,10 @@ def continuations(
     seam = int(events.to_steps(prior.onset[-1:], ticks, grid)[0])
     state.onset[:] = seam  # where its last note really is: the network may have heard shorter rests
     those = Players(network, mask[None])
-    how = replace(how, players=those).constrained(
+    how = how.constrained(
         constraints.no_onset_before(network, prior.onset[-1] * grid / ticks),
         constraints.no_note_still_held(network, fragment.held_keys(vocabulary, prior, playing)),
+        those.all_play(state.length, asked[None]),
         *those.constraints(),
     )
     line = seam - int(heard.phase[-1]) + int(state.bar[0])  # the next bar line, in steps
@@ -268,14 +270,15 @@ def continuations(
     # Without the fragment the new notes begin in bar 1, in the tempo and metre that it ended with.
     before = prior if wanted.prepend else prior.span(int(prior.onset[-1]) + 1)
     state = states.stack([state] * count * wanted.tries)
-    unheard = np.zeros((len(state.onset), vocabulary.parts), bool)
+    unheard = np.repeat((mask & ~asked)[None], len(state.onset), axis=0)
     made, new, nats = new_events(network, state, how, wanted, np.full(len(state.onset), line), unheard)
     pieces, home = [], wanted.home
     for classes, values, cost in zip(made, new, nats, strict=True):
         start = state.onset[0] if wanted.prepend else to_place(state.last["phase"][0], values, state.bar[0])
-        piece = events.let_go(events.to_piece(values, grid, ticks, start, velocity, players))
-        piece = piece.take(slice(wanted.notes or None))
+        piece = ensemble.heard(events.to_piece(values, grid, ticks, start, velocity, players))
+        piece = events.let_go(piece).take(slice(wanted.notes or None))
         joined = before.joined(piece)
         joined = joined if home is None else home.signed(joined, int(piece.onset[0]))
-        pieces.append(Made(joined.played(), classes, cost, key=f"in {home.tonalities[0].name}" if home else ""))
+        key = f"in {home.tonalities[0].name}" if home else ""
+        pieces.append(Made(joined.played(), classes, cost, key=key, players=players))
     return pieces, before

@@ -7,16 +7,14 @@ from collections.abc import Callable
 
 import numpy as np
 
-from utils import states
 from utils.events import END_STREAM
 from utils.states import Classes, State
-from utils.stepper import Output, Stepper
+from utils.stepper import Stepper
 
 # Notes that each part might have played, see `Players.all_play`. With half or twice as many, too, all play who were
 # asked for (EXPERIMENTS.md, 'Those who do not play').
 PATIENCE = 4
 SPARE = 8  # notes of parts that are only imagined, for each that is heard; a dozen parts have about as many
-LIKELIEST = 12  # offsets for which it is asked who would play then
 LOWEST, TINY = -1e300, np.finfo(np.float64).tiny  # below all logits, also divided by a temperature; the least above 0
 
 # A constraint takes the stream, its logits (B, V), the state after the last event and what was chosen for the next one,
@@ -114,26 +112,6 @@ class Players:
 
     def not_free(self, state: State, chosen: Classes) -> np.ndarray:
         return ~self.free(state, self.network.steps(chosen[END_STREAM])[:, None])
-
-    def theirs(self, logits: np.ndarray, output: Output, state: State) -> np.ndarray:
-        """The `logits` (B, V) of the next offset if it is one of them who plays then, by the output of `Stepper.step`:
-        to each is added the logarithm of the probability that after it they do. Where the network expects others as
-        well, its offsets are those of all, and the notes of the others would all fall to those who play: a dozen drums
-        at once. For other than the LIKELIEST offsets the least of these logarithms is taken."""
-        if self.allowed.all():
-            return logits
-        network, count = self.network, len(logits)
-        classes = np.argsort(-logits, axis=1)[:, :LIKELIEST]
-        which = np.repeat(np.arange(count), classes.shape[1])
-        state, output = states.to_try(state, which), Output(output.hidden[which], output.audible[which, :0])
-        chosen = network.known(END_STREAM, classes.ravel(), state, {})
-        network.tell(END_STREAM, output, state, chosen)
-        who = network.logits("part", output, state, chosen)[0].reshape(*classes.shape, -1)
-        chance = log_sum(np.where(self.allowed[:, None], who, -np.inf)) - log_sum(who)
-        chance[network.is_end[classes]] = 0
-        chances = np.repeat(chance.min(axis=1, keepdims=True), logits.shape[1], axis=1)
-        np.put_along_axis(chances, classes, chance, axis=1)
-        return logits + chances
 
     def all_play(self, length: int, those: np.ndarray | None = None) -> Constraint:
         """Each of them, or of `those` (B, P), is the likelier the longer it has not played, since a piece had `length`

@@ -265,6 +265,13 @@ def in_company(
     return {value: as_others[own[value]] for value in own if own[value] in as_others}, others
 
 
+def in_full(vocabulary: Vocabulary, players: Ensemble) -> Ensemble:
+    """The players, with those imagined who usually play with them in the music that the network has learnt."""
+    theirs = {value: vocabulary.players[value].mean for value in players.players if value in vocabulary.players}
+    _, others = company(vocabulary, theirs)
+    return with_imagined(players, sorted(others - set(players.players)))
+
+
 def hear(vocabulary: Vocabulary, prior: Piece) -> tuple[Events, Ensemble, list[str]]:
     """The events of a fragment as far as the network can hear them, who plays, and sentences on what it hears
     otherwise than it is. Parts that it does not know are heard as the nearest of those that play together in the music

@@ -11,7 +11,7 @@ import numpy as np
 from tqdm import tqdm
 
 from utils import recall, settings
-from utils.constraints import TINY, Constraint, Players
+from utils.constraints import TINY, Constraint
 from utils.errors import UserError
 from utils.events import END_STREAM
 from utils.heads import along
@@ -94,7 +94,6 @@ class Sampling:
     top_p: float = 1.0
     seed: int | None = None  # None: a new one is drawn and stands here
     constraints: tuple[Constraint, ...] = ()  # applied in this order; where they cannot all hold, the first ones do
-    players: Players | None = None  # who plays, where the network may expect others as well
 
     def __post_init__(self):
         if not 0 <= self.temperature < np.inf:
@@ -133,8 +132,6 @@ def next_event(
     for k, stream in enumerate(network.streams):
         logits, repeats = network.logits(stream, output, state, chosen)
         allowed = logits
-        if stream == END_STREAM and sampling.players:
-            allowed = sampling.players.theirs(logits, output, state)
         for constrain in sampling.constraints:
             allowed = constrain(stream, allowed, state, chosen)
         classes = choose(allowed, temperature, sampling.top_p, uniform[:, k], repeats, repeating)

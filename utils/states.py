@@ -72,15 +72,6 @@ def forgetful(state: State) -> State:
     return replace(state, past=recall.Past.empty(*of), lines=LinePast.empty(*of))
 
 
-def to_try(state: State, which: np.ndarray) -> State:
-    """The pieces `which` (B,) of a batch, to try what may come next in them; nothing can be appended to them."""
-    past, lines = state.past, state.lines
-    past = replace(past, events=past.events[..., :0], order=past.order[:, :0], runs=past.runs[..., :0])
-    lines = replace(lines, events=lines.events[..., :0])
-    nothing = {name: getattr(state, name)[:, :0] for name in ("traces", "held", "sounded")}
-    return take(replace(state, past=past, lines=lines, cells=[], **nothing), which)
-
-
 def to_come(state: State, bar: np.ndarray) -> Classes:
     """What is told, in the bars (B,) numbered from 0 on, of how much is still to come, and whether they come again."""
     told = {name: np.full(len(bar), not_told) for name, not_told in NOT_TOLD.items()}

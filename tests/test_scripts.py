@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from conftest import ROOT, make_piece, one_line_error, run, save
 
-from utils import checkpoint, compose, events, fragment, instruments, midi, sampler
+from utils import checkpoint, compose, events, fragment, instruments, midi, sampler, settings
 from utils.errors import UserError
 from utils.stepper import Stepper
 
@@ -358,6 +358,18 @@ def test_the_benchmark_measures_each_part(part: str):
     assert measured.keys() >= (reading | others if part == "all" else reading)
     assert part == "all" or not others & measured.keys()
     assert all(value > 0 for value in measured.values())
+
+
+def test_the_benchmark_reads_music_as_the_network_that_it_measures(monkeypatch):
+    import benchmark
+
+    monkeypatch.setattr(benchmark, "TRAIN", settings.parse(ROOT / "train.py", ["--grid=48", "--streams=offset,note"]))
+    assert benchmark.form().grid == 48 and benchmark.form().streams == ("offset", "note")
+
+
+def test_a_folder_without_music_is_said_before_any_experiment(tmp_path: Path):
+    result = run("experiments.py", "--question", "sizes", "--midi-dir", tmp_path, "--out", tmp_path / "out")
+    assert f"No MIDI file in {tmp_path}" in one_line_error(result) and not (tmp_path / "out").exists()
 
 
 def test_the_bundled_network_plays_until_there_is_another(tmp_path: Path):

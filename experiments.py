@@ -32,6 +32,7 @@ from utils import checkpoint, constraints, dataset, events, files, midi, sampler
 from utils.errors import UserError
 from utils.measure import copying, evaluation, likelihood
 from utils.measure.ways import QUESTIONS, WAYS
+from utils.source import music_files
 from utils.stepper import Stepper
 from utils.vocabulary import build_vocabulary
 
@@ -229,8 +230,7 @@ def main(args) -> None:
             print(f"{name:12s}{', '.join(ways)}")
         return
     settings.choice("question", args.question, tuple(QUESTIONS))
-    if not midi.find(args.midi_dir):  # which is reported now, not once by each run
-        raise UserError(f"No MIDI file in {args.midi_dir}: put some there, or name another folder with --midi-dir.")
+    music_files(args.midi_dir)  # where there are none, that is reported now, not once by each run
     for name in ("seeds", "jobs"):
         settings.at_least(name, getattr(args, name), 1)
     ways, seeds = QUESTIONS[args.question], range(1, args.seeds + 1)

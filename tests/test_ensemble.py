@@ -9,7 +9,7 @@ import pytest
 from conftest import TINY, band_piece, call, make_piece, one_line_error, random_piece, run, save
 
 from utils import checkpoint, compose, dataset, ensemble, events, fragment, midi, parts, sampler
-from utils.constraints import SPARE, Imagined, Players
+from utils.constraints import SPARE, Imagined, all_play
 from utils.errors import UserError
 from utils.events import Representation
 from utils.parts import Class
@@ -269,9 +269,9 @@ def test_an_opening_is_played_by_those_who_are_asked_for(band: Path, vocabulary:
 def test_whoever_has_not_played_for_long_is_likelier(band: Path, vocabulary: Vocabulary):
     """By a nat when its patience is over, and then by the square."""
     network, count = Stepper(checkpoint.load(band)), vocabulary.parts
-    players, start = Players(network, np.ones((1, count), bool)), network.start(1, (4, 4))
+    start = network.start(1, (4, 4))
     voices, wanted = start.voices, []
-    prefer, of_two = players.all_play(100), players.all_play(100, np.arange(count)[None] < 2)
+    prefer, of_two = (all_play(np.arange(count)[None] < those, 100) for those in (count, 2))
     for length in range(100, 100 + 12 * count + 1):  # the first part plays three times as long as they are patient
         state = replace(start, length=length, voices=voices)
         wanted.append(prefer("part", np.zeros((1, count)), state, {})[0].tolist())

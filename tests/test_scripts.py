@@ -369,7 +369,9 @@ def test_the_benchmark_reads_music_as_the_network_that_it_measures(monkeypatch):
 
 def test_a_folder_without_music_is_said_before_any_experiment(tmp_path: Path):
     result = run("experiments.py", "--question", "sizes", "--midi-dir", tmp_path, "--out", tmp_path / "out")
-    assert f"No MIDI file in {tmp_path}" in one_line_error(result) and not (tmp_path / "out").exists()
+    assert (
+        f"No MIDI file (.mid, .midi, .kar) in {tmp_path}" in one_line_error(result) and not (tmp_path / "out").exists()
+    )
 
 
 def test_the_bundled_network_plays_until_there_is_another(tmp_path: Path):

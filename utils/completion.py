@@ -199,14 +199,13 @@ def completions(
     onset, over = (to_steps(at, prior.ticks_per_quarter, grid) for at in (prior.onset, prior.onset + prior.duration))
     before = prior.take(~given.may_be_written(onset) | kept[prior.part])
     sounds_on = ((onset[:, None] < regions[:, 0]) & (over[:, None] > regions[:, 0])).any(axis=1)
-    players, asked_for = Players(network, given.free[None]), given.free[None]
-    if vocabulary.players:  # not for those who are only imagined
-        asked_for = asked_for & who.playing.heard().mask(vocabulary)
+    players = Players(network, given.free[None])
+    writers = Ensemble({value: part for value, part in who.playing.players.items() if value not in who.kept})
     held = fragment.held_keys(vocabulary, prior.take(sounds_on), who.playing)
     rules = [
         *(asked.home.constraints(network) if asked.home else []),
         *players.in_range(),
-        players.all_play(0, asked_for),
+        constraints.all_play(writers.heard().mask(vocabulary)[None], 0),
         within_regions(network, given),
         constraints.no_note_still_held(network, held),
         *constraints.usual(network, 0),
@@ -214,17 +213,15 @@ def completions(
     state, made = begin(network, given, who, asked.style), []
     if asked.home:
         state = asked.home.told(state)
-    writers = {value: part for value, part in who.playing.players.items() if value not in who.kept}
-    writers = Ensemble(writers).sounding_as(asked.programs).players
-    velocity, key = round(float(before.velocity.mean())), f"in {asked.home.tonalities[0].name}" if asked.home else ""
+    writers = writers.sounding_as(asked.programs).players
+    velocity, key = round(float(before.velocity.mean())), asked.home.phrase(0, new=False) if asked.home else ""
     for i in range(count):
         rng = np.random.default_rng([how.seed, i])
         classes, at, nats = particles.write(network, state, Guide(given, players, rules), how, asked.versions, rng)
         values = vocabulary.decode(classes)
         values[END_STREAM] = np.diff(at, prepend=0)
         values["duration"] = np.minimum(values["duration"], given.end_of_region(at) - at)
-        new = events.to_piece(values, grid, prior.ticks_per_quarter, 0, velocity, writers)
-        new = ensemble.heard(new)
+        new = ensemble.heard(events.to_piece(values, grid, prior.ticks_per_quarter, 0, velocity, writers))
         classes[END_STREAM] = nearest(vocabulary.values[END_STREAM], values[END_STREAM])
         made.append(Made(before.joined(events.let_go(new)).played(), classes, nats, key=key, players=writers))
     return made, before, remarks

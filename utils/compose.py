@@ -213,8 +213,7 @@ def new_pieces(network: Stepper, begun: list[dict], how: Sampling, wanted: Wante
     if wanted.by_bars:
         how = how.constrained(constraints.no_onset_before(network, begin))
     masks, asked = (np.repeat(each, wanted.tries, axis=0) for each in (masks, asked))
-    those = Players(network, masks)
-    how = how.constrained(those.all_play(tried.length, asked), *those.constraints())
+    how = how.constrained(constraints.all_play(asked, tried.length), *Players(network, masks).constraints())
     made, new, nats = new_events(network, tried, how, wanted, begin, masks & ~asked)
     pieces, home = [], wanted.home
     for i, (opening, players, values) in enumerate(zip(begun, playing, new, strict=True)):
@@ -255,12 +254,11 @@ def continuations(
     state = network.read(start, vocabulary.encode(heard)[0], heard.phase)
     seam = int(events.to_steps(prior.onset[-1:], ticks, grid)[0])
     state.onset[:] = seam  # where its last note really is: the network may have heard shorter rests
-    those = Players(network, mask[None])
     how = how.constrained(
         constraints.no_onset_before(network, prior.onset[-1] * grid / ticks),
         constraints.no_note_still_held(network, fragment.held_keys(vocabulary, prior, playing)),
-        those.all_play(state.length, asked[None]),
-        *those.constraints(),
+        constraints.all_play(asked[None], state.length),
+        *Players(network, mask[None]).constraints(),
     )
     line = seam - int(heard.phase[-1]) + int(state.bar[0])  # the next bar line, in steps
     if wanted.at_bar:
@@ -279,6 +277,6 @@ def continuations(
         piece = events.let_go(piece).take(slice(wanted.notes or None))
         joined = before.joined(piece)
         joined = joined if home is None else home.signed(joined, int(piece.onset[0]))
-        key = f"in {home.tonalities[0].name}" if home else ""
+        key = home.phrase(0, new=False) if home else ""
         pieces.append(Made(joined.played(), classes, cost, key=key, players=players))
     return pieces, before

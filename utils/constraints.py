@@ -11,7 +11,7 @@ from utils.events import END_STREAM
 from utils.states import Classes, State
 from utils.stepper import Stepper
 
-# Notes that each part might have played, see `Players.all_play`. With half or twice as many, too, all play who were
+# Notes that each part might have played, see `all_play`. With half or twice as many, too, all play who were
 # asked for (EXPERIMENTS.md, 'Those who do not play').
 PATIENCE = 4
 SPARE = 8  # notes of parts that are only imagined, for each that is heard; a dozen parts have about as many
@@ -113,21 +113,6 @@ class Players:
     def not_free(self, state: State, chosen: Classes) -> np.ndarray:
         return ~self.free(state, self.network.steps(chosen[END_STREAM])[:, None])
 
-    def all_play(self, length: int, those: np.ndarray | None = None) -> Constraint:
-        """Each of them, or of `those` (B, P), is the likelier the longer it has not played, since a piece had `length`
-        events: by a nat when each might have played `PATIENCE` notes meanwhile, and from then on by the square of how
-        many times over that is."""
-        those = self.allowed if those is None else those
-        patience = PATIENCE * those.sum(axis=1, keepdims=True)
-
-        def prefer(stream: str, logits: np.ndarray, state: State, chosen: Classes) -> np.ndarray:
-            if stream != "part":
-                return logits
-            waited = np.minimum(state.voices.waited, state.length - length) / patience
-            return logits + those * np.maximum(waited, waited**2)
-
-        return prefer
-
     def constraints(self) -> list[Constraint]:
         """Those of the offset and the part, and `in_range`."""
         rules = [
@@ -141,6 +126,21 @@ class Players:
         """That each plays within its range."""
         in_range = forbidding("note", lambda state, chosen: self.out_of_range[chosen["part"]])
         return [in_range] if len(self.classes) else []
+
+
+def all_play(those: np.ndarray, length: int) -> Constraint:
+    """Each of `those` parts (B, P) or (1, P) is the likelier the longer it has not played, since a piece had `length`
+    events: by a nat when each might have played `PATIENCE` notes meanwhile, and from then on by the square of how many
+    times over that is."""
+    patience = PATIENCE * those.sum(axis=1, keepdims=True)
+
+    def prefer(stream: str, logits: np.ndarray, state: State, chosen: Classes) -> np.ndarray:
+        if stream != "part":
+            return logits
+        waited = np.minimum(state.voices.waited, state.length - length) / patience
+        return logits + those * np.maximum(waited, waited**2)
+
+    return prefer
 
 
 class Imagined:

@@ -199,10 +199,10 @@ class Home:
         """(B,) which of the pieces, stream -> values (E,), end at home."""
         return np.array([closes(values, each.root) for values, each in zip(pieces, self.tonalities, strict=True)])
 
-    def phrase(self, number: int) -> str:
-        """Of a new piece: 'in D major', or 'at home in D major' where nobody asked for it, so that the piece may be
+    def phrase(self, number: int, new: bool = True) -> str:
+        """'in D major', or of a `new` piece 'at home in D major' where nobody asked for it, so that the piece may be
         elsewhere for longer."""
-        return f"{'in' if self.written else 'at home in'} {self.tonalities[number].name}"
+        return f"{'at home in' if new and not self.written else 'in'} {self.tonalities[number].name}"
 
     def signed(self, piece: Piece, tick: int, number: int = 0) -> Piece:
         """A piece with the key signature of the tonality with this `number`, from the bar on that the `tick` is in."""

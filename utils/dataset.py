@@ -12,12 +12,12 @@ from dataclasses import dataclass
 import numpy as np
 from tqdm import tqdm
 
-from utils import apart, form, midi, recall
+from utils import apart, form, recall
 from utils.errors import UserError
 from utils.events import END_STREAM, NOT_TOLD, Representation, bar_steps, outlook, room
 from utils.line_recall import LineModel
 from utils.parts import NOBODY, SILENT, Lines
-from utils.source import Source, read_source
+from utils.source import Source, music_files, read_source
 from utils.traces import FADING, LEFT
 from utils.vocabulary import REACH, Vocabulary
 
@@ -31,12 +31,7 @@ def styles_of(sources: list[Source]) -> tuple[str, ...]:
 def read_folder(folder: str, how: Representation, salt: int = 0) -> tuple[list[Source], list[tuple[str, str]]]:
     """All pieces below `folder` as events, and what was skipped as (name, reason). With another `salt` others are held
     out. Raises UserError if the folder does not exist, or holds no file that can be used."""
-    paths = midi.find(folder)
-    if not paths:
-        raise UserError(
-            f"No MIDI file (.mid, .midi, .kar) in {folder}: put some there, or run "
-            "'python convertmidis.py --corpus bach' to learn from Bach's chorales."
-        )
+    paths = music_files(folder)
     import symusic  # noqa: F401  (once, before processes begin, each of which needs it)
 
     sources, skipped = [], []

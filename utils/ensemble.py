@@ -160,9 +160,11 @@ def asked(
         program = instruments.program(name, flag)
         wanted[parts.value_of(program, count[program])] = Part("", program)
         count[program] += 1
-    means = {value: instruments.MIDDLE.get(part.program, np.nan) for value, part in wanted.items()}
-    heard, _ = ({}, set()) if set(means) <= set(vocabulary.players) else company(vocabulary, means, alone=True)
-    heard = heard or parts.heard_as(means, {value: known.mean for value, known in vocabulary.players.items()})
+    usual = {value: instruments.MIDDLE.get(part.program, np.nan) for value, part in wanted.items()}
+    as_others = {}
+    if not set(usual) <= set(vocabulary.players):
+        as_others, _ = company(vocabulary, usual, alone=True)
+    heard = as_others or parts.heard_as(usual, {value: known.mean for value, known in vocabulary.players.items()})
     called = dict(zip(wanted, instruments.numbered([part.called() for part in wanted.values()]), strict=True))
     players = {}
     for value, part in wanted.items():

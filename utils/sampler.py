@@ -172,7 +172,8 @@ def generate(
         for stream in network.streams:
             made[stream][n] = chosen[stream]
         over = chosen[END_STREAM] == network.vocabulary.end
-        over |= is_over(state, chosen) if is_over else False
+        if is_over:
+            over |= is_over(state, chosen)
         if over.any():
             length = np.where(over & (length == events), n, length)
             if (length <= n).all():

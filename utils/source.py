@@ -26,6 +26,16 @@ class Source:
         return self.name.partition("/")[0] if "/" in self.name else ""
 
 
+def music_files(folder: str) -> list[Path]:
+    """All MIDI files below `folder`. Raises UserError if it does not exist, or holds none."""
+    if paths := midi.find(folder):
+        return paths
+    raise UserError(
+        f"No MIDI file (.mid, .midi, .kar) in {folder}: put some there, or run "
+        "'python convertmidis.py --corpus bach' to learn from Bach's chorales."
+    )
+
+
 def read_source(path: Path, folder: str, how: Representation, salt: int) -> Source | str:
     """The piece in a file below `folder`, or why it cannot be used."""
     try:

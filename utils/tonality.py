@@ -154,10 +154,11 @@ def signatures(piece: Piece) -> list[tuple[int, int, int]]:
     own, but for one without sharps and flats that fits badly, since many programs write that whatever the key is.
     There, and before the first, it is the key that fits the notes best."""
     own, written = {tick: key for tick, *key in piece.key_signatures}, []
-    begins = sorted({0, *own})
-    for begin, end in zip(begins, [*begins[1:], np.inf], strict=True):
-        notes, key = piece.take(~piece.is_drum & (piece.onset >= begin) & (piece.onset < end)), own.get(begin)
-        if not key or not (key[0] or as_written(0, theory.key_fits(notes.pitch, notes.duration))):
-            key = theory.key_of(notes.pitch, notes.duration)
+    begins, pitched = sorted({0, *own}), piece.take(~piece.is_drum)
+    edges = [*np.searchsorted(pitched.onset, begins).tolist(), len(pitched)]
+    for begin, here in zip(begins, map(slice, edges, edges[1:]), strict=True):
+        key, notes = own.get(begin), (pitched.pitch[here], pitched.duration[here])
+        if not key or not (key[0] or as_written(0, theory.key_fits(*notes))):
+            key = theory.key_of(*notes)
         written.append((begin, *key))
     return written

@@ -112,9 +112,8 @@ def report(weights: Checkpoint, paths: list[Path], made: list[Made], folder: str
     if not train:
         return
     grid = weights.vocabulary.grid
-    values = [weights.vocabulary.decode(one.classes) for one in made]
-    new = [events.to_piece(some, grid, grid, players=one.players) for some, one in zip(values, made, strict=True)]
-    new = list(map(ensemble.heard, new))
+    decoded = ((weights.vocabulary.decode(one.classes), one.players) for one in made)
+    new = [ensemble.heard(events.to_piece(values, grid, grid, players=players)) for values, players in decoded]
     rows = longest_shared(in_steps(train, grid), new)["per_piece"]
     path, row = max(zip(paths, rows, strict=True), key=lambda item: item[1]["notes"])
     where = f" in {path}" if len(paths) > 1 else ""

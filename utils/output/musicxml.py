@@ -24,7 +24,6 @@ from utils.piece import Piece
 from utils.theory import GRID, Bar, Metre, to_steps
 
 Key = tuple[int, int]  # sharps, 1 if minor
-
 LONGEST = 2**14  # quarter notes, and bars: hours of music; a file may have more than memory can hold as XML
 CLEARLY = 0.1  # a tempo that differs by this share from the one before is written down; less is rubato
 # Where a drum stands in its staff, and the shape of its head where it is not round (as in MuseScore's drum set).
@@ -213,8 +212,10 @@ def write(piece: Piece, path: Path, title: str) -> None:
     if max(len(bars), bars[-1].end / GRID) > LONGEST:
         raise UserError(f"it has more than {LONGEST:,} quarter notes or bars, which is too long for a score")
     tempos, listed, parts = tempo_tags(piece, bars), [], []
-    changes = [(to_steps(tick, piece.ticks_per_quarter, GRID), key) for tick, *key in tonality.signatures(piece)]
-    written = [[tuple(key) for tick, key in changes if tick <= bar.start][-1] for bar in bars]
+    begins, *signed = np.array(tonality.signatures(piece)).T
+    begins = to_steps(begins, piece.ticks_per_quarter, GRID)
+    which = np.searchsorted(begins, [bar.start for bar in bars], "right") - 1
+    written = list(zip(*(each[which].tolist() for each in signed), strict=True))
     for number, player in enumerate(notation.players(piece, bars), 1):
         name = f"P{number}"
         keys = [None] * len(bars) if player.part.drums else written

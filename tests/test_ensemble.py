@@ -355,6 +355,9 @@ def test_who_is_asked_for_is_who_plays_there(vocabulary: Vocabulary):
     players, _ = ensemble.asked(four, "Violin, Violin, Viola, Cello")
     voices = {part.called(): four.players[value].name for value, part in players.players.items()}
     assert voices == {"Violin 1": "Voice 0", "Violin 2": "Voice 1", "Viola": "Voice 2", "Cello": "Voice 3"}
+    _, remarks = ensemble.asked(four, "Voice 1, Cello")  # the first is known, but in company another is like it
+    assert all("is new" in remark for remark in remarks if not remark.startswith("Voice"))
+    assert not any("is new" in remark for remark in remarks if remark.startswith("Voice"))
     how = Representation(streams=("offset", "note", "duration"))
     none = build_vocabulary([events.from_piece(band_piece(1), how)], how, 0)
     with pytest.raises(UserError, match="this network has learnt none"):

@@ -178,7 +178,8 @@ def asked(
             name = known.name if heard[value] == value else called[value]
             players[heard[value]] = part._replace(name=name)
             if heard[value] != value:
-                remarks.append(f"{name} is new to this network: it plays what the part {known.name} would.")
+                what = "plays" if value in vocabulary.players else "is new to this network: it plays"
+                remarks.append(f"{name} {what} what the part {known.name} would.")
     if not players:
         known = ", ".join(known.name for known in vocabulary.players.values())
         raise UserError(f"These {flag} leave nobody to play. This network knows {known}.")
@@ -201,7 +202,8 @@ def of_fragment(vocabulary: Vocabulary, heard: Events, prior: Piece) -> tuple[En
             continue
         players[known] = part
         if known != value and part.called() != vocabulary.players[known].name:
-            remarks.append(f"{names[value]} is new to this network: it is heard as {vocabulary.players[known].name}.")
+            what = "is" if value in vocabulary.players else "is new to this network: it is"
+            remarks.append(f"{names[value]} {what} heard as {vocabulary.players[known].name}.")
     order = {part: i for i, part in enumerate(prior.parts)}
     return Ensemble(dict(sorted(players.items(), key=lambda item: order[item[1]]))), remarks
 

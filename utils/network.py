@@ -154,11 +154,32 @@ def recognise(x, style, gradient: float):
     return -ops.sum(style[:, None] * log_softmax(ops, logits), axis=-1)
 
 
-def told_of_pieces(vocabulary: Vocabulary) -> dict[str, keras.KerasTensor]:
-    """The inputs for what `dataset.cut` tells of parts and styles, as far as there are any."""
-    sizes = {"until": (None, vocabulary.told_parts), "range": (None, vocabulary.told_ranges)}
-    sizes |= {"condition": (vocabulary.conditions,), "style": (len(vocabulary.styles),)}
-    return {name: keras.Input(size, name=name) for name, size in sizes.items() if size[-1]}
+def inputs_of(vocabulary: Vocabulary, shape: Shape) -> dict[str, keras.KerasTensor]:
+    """The inputs of the network, see `build`, as far as there are such; the classes are integers."""
+    told = (*vocabulary.recalled, *TOLD)
+    classes = dict.fromkeys((*vocabulary.inputs, "origin"), (None,))
+    classes |= {f"recall_{name}": (None, contexts(vocabulary)) for name in told}
+    if vocabulary.told_lines:
+        classes |= {f"line_{name}": (None, LINE_STREAKS if name in TOLD else LINE_CONTEXTS) for name in told}
+    numbers = {"until": (None, vocabulary.told_parts), "range": (None, vocabulary.told_ranges)}
+    numbers |= {"condition": (vocabulary.conditions,), "style": (len(vocabulary.styles),)}
+    numbers |= {name: array.shape[1:] for name, array in shape.silence(1).items()}
+    inputs = {name: keras.Input(size, dtype="int32", name=name) for name, size in classes.items()}
+    return inputs | {name: keras.Input(size, name=name) for name, size in numbers.items() if size[-1]}
+
+
+def hear(vocabulary: Vocabulary, shape: Shape, inputs: dict, read: dict, following: dict):
+    """Where the last note lies, (B, T), from which the next spacing counts; what is heard of the keys from there, and
+    from the last note of the part that comes, both (B, T, HEARD); each key as `described`; and the traces after the
+    last event, see `Traces`."""
+    top = ops.take(ops.convert_to_tensor(vocabulary.top.astype("int32")), read["note"], axis=0)
+    here = ops.where(ops.equal(top, NOBODY), read["origin"], top)  # a drum's origin is the last note before it
+    # Onsets are told apart to a thousandth of a beat, so what fades is always counted in float32.
+    traces = Traces(vocabulary, ahead=END_STREAM in shape.sees["note"], name="traces_of_keys", dtype="float32")
+    heard, heard_by_part, around, harmony, after = traces(
+        read["note"], inputs["offset"], read["duration"], here, following["origin"], inputs["traces"]
+    )
+    return here, heard, heard_by_part, described(around, harmony, vocabulary, shape), after
 
 
 def build(vocabulary: Vocabulary, shape: Shape, way: Way | None = None) -> tuple[keras.Model, keras.Model]:
@@ -170,54 +191,40 @@ def build(vocabulary: Vocabulary, shape: Shape, way: Way | None = None) -> tuple
     in each stream, and if there are styles that of recognising the style before it as one more, (B, T, S + 1); the
     scorer the nats, and the state and the traces after the last event.
     """
-    way = way or Way()
-    inputs = {name: keras.Input((None,), dtype="int32", name=name) for name in (*vocabulary.inputs, "origin")}
-    names = (*vocabulary.recalled, *TOLD)
-    shape_of_recalled = None, contexts(vocabulary)
-    recalled = {name: keras.Input(shape_of_recalled, dtype="int32", name=f"recall_{name}") for name in names}
-    for name in names if vocabulary.told_lines else ():
-        size = LINE_STREAKS if name in TOLD else LINE_CONTEXTS
-        inputs[f"line_{name}"] = keras.Input((None, size), dtype="int32", name=f"line_{name}")
-    before = {name: keras.Input(array.shape[1:], name=name) for name, array in shape.silence(1).items()}
-    read = {name: classes[:, :-1] for name, classes in inputs.items()}
-    following = {name: classes[:, 1:] for name, classes in inputs.items()}
+    way, inputs = way or Way(), inputs_of(vocabulary, shape)
+    classes = {name: tensor for name, tensor in inputs.items() if tensor.dtype == "int32"}
+    read = {name: tensor[:, :-1] for name, tensor in classes.items()}
+    following = {name: tensor[:, 1:] for name, tensor in classes.items()}
     embedded, coming = {}, {}  # TensorFlow learns more slowly through slices of all events than through two look-ups
     for name, size in vocabulary.inputs.items():
         embedding = way.embedding(size, shape.embedding, name=f"embed_{name}")
         embedded[name], coming[name] = embedding(read[name]), embedding(following[name])
-    top = ops.take(ops.convert_to_tensor(vocabulary.top.astype("int32")), read["note"], axis=0)
-    here = ops.where(ops.equal(top, NOBODY), read["origin"], top)  # a drum's origin is the last note before it
-    # Onsets are told apart to a thousandth of a beat, so what fades is always counted in float32.
-    traces = Traces(vocabulary, ahead=END_STREAM in shape.sees["note"], name="traces_of_keys", dtype="float32")
-    heard, heard_by_part, around, harmony, traces_after = traces(
-        read["note"], inputs["offset"], read["duration"], here, following["origin"], before["traces"]
-    )
-    around = described(around, harmony, vocabulary, shape)
-    told, condition = told_of_pieces(vocabulary), []
+    here, heard, heard_by_part, around, traces_after = hear(vocabulary, shape, inputs, read, following)
+    condition = []
     if vocabulary.conditions:
-        condition = [told["condition"][:, None] + ops.zeros_like(heard[..., :1])]  # (B, T, C)
+        condition = [inputs["condition"][:, None] + ops.zeros_like(heard[..., :1])]  # (B, T, C)
     x = layers.Concatenate(name="events")([*embedded.values(), heard, *condition])
     x = layers.Dropout(shape.dropout, name="dropout_events")(x)
-    x, state_after = recurrent(x, before["state"], shape)
+    x, state_after = recurrent(x, inputs["state"], shape)
     heard = layers.Dropout(shape.dropout, name="dropout_heard")(heard)
     if vocabulary.told_parts:
         heard_by_part = layers.Dropout(shape.dropout, name="dropout_heard_by_part")(heard_by_part)
         quarters = ops.take(ops.convert_to_tensor(vocabulary.quarters("offset")), following["offset"], axis=0)
-    recalled_now = {name: classes[:, :-1] for name, classes in recalled.items()}
-    trusted = confidence(ops, *(recalled_now[name][..., :STREAKS] for name in TOLD))
+    recalled = {name: read[f"recall_{name}"] for name in (*vocabulary.recalled, *TOLD)}
+    trusted = confidence(ops, *(recalled[name][..., :STREAKS] for name in TOLD))
     costs, nats = [], []
     for head in heads_of(vocabulary, shape):
-        known = Known(None, head.recalled(ops, recalled_now, following), following["origin"], here, around)
+        known = Known(None, head.recalled(ops, recalled, following), following["origin"], here, around)
         # A head that knows who plays hears everything from where that part is.
         knows_part = "part" in head.sees
         seen = [x, heard_by_part if knows_part else heard]
         if vocabulary.told_ranges:
-            ranged = told["range"][:, 1:]  # of the part of the event that comes
+            ranged = inputs["range"][:, 1:]  # of the part of the event that comes
             seen.append(ranged if knows_part else ops.zeros_like(ranged))
         seen.append(trusted)
         if vocabulary.told_parts:
             passed = quarters if END_STREAM in head.sees else ops.zeros_like(quarters)
-            seen.append(sounding(ops, told["until"][:, :-1], passed))
+            seen.append(sounding(ops, inputs["until"][:, :-1], passed))
         if head.knows_line:
             seen.append(confidence(ops, *(following[f"line_{name}"] for name in TOLD)))
         logits = predict(head, seen + condition, coming, following, known)
@@ -226,9 +233,8 @@ def build(vocabulary: Vocabulary, shape: Shape, way: Way | None = None) -> tuple
         nats.append(cross_entropy(target, logits))
         costs.append(nats[-1] if way.cost is cross_entropy else way.cost(target, logits))
     if vocabulary.styles:
-        nats.append(recognise(x, told["style"], way.recognition))
+        nats.append(recognise(x, inputs["style"], way.recognition))
         costs.append(nats[-1])
-    inputs |= {f"recall_{name}": classes for name, classes in recalled.items()} | before | told
     trainer = keras.Model(inputs, ops.stack(costs, axis=-1), name="trainer")
     return trainer, keras.Model(inputs, [ops.stack(nats, axis=-1), state_after, traces_after])
 

@@ -282,7 +282,7 @@ def test_a_folder_of_bad_and_odd_files(tmp_path: Path):
     assert result.returncode == 0, result.stderr
     assert "3 read, 1 skipped" in result.stdout
     assert "bad.mid: it is not a MIDI file" in result.stdout
-    assert "1 rests or notes longer than 16 beats were clipped" in result.stdout
+    assert "rests and notes that were longer than 16 beats: 1" in result.stdout
     assert f"python generate_music.py --weights {path}" in result.stdout.splitlines()[-1]
     assert "Traceback" not in result.stderr
 

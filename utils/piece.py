@@ -46,6 +46,11 @@ def shortened(names: list[str]) -> str:
     return ", ".join(names[:SHOWN]) + more
 
 
+def plural(count: int, noun: str) -> str:
+    """'1 piece', '1,200 pieces'."""
+    return f"{count:,} {noun}{'s' * (count != 1)}"
+
+
 @dataclass
 class Piece:
     """The notes of a piece, sorted by onset and then pitch, who plays them, and what notation needs beside."""

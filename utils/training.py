@@ -20,7 +20,7 @@ from utils.events import KNOWN_STREAMS, Representation
 from utils.heads import CELLS, HEADS, Shape
 from utils.measure import plots
 from utils.output.tensorboard import Board
-from utils.piece import shortened
+from utils.piece import plural, shortened
 from utils.run import Run
 from utils.source import remarks_on
 from utils.vocabulary import build_vocabulary
@@ -117,7 +117,7 @@ def read_music(args: SimpleNamespace) -> tuple[list[Source], list[Source]]:
         for source in sources:
             del source.events.streams["velocity"]
     number = len(sources) + len(skipped)
-    print(f"{number} files: {len(sources)} read, {len(skipped)} skipped; starting Keras ...")
+    print(f"{plural(number, 'file')}: {len(sources)} read, {len(skipped)} skipped; starting Keras ...")
     return dataset.hold_out(sources, args.validation)
 
 
@@ -233,17 +233,16 @@ def describe(train: list[Source], held_out: list[Source], learnt: Corpus, scored
     alone, vocabulary = train is held_out, learnt.vocabulary
     clipped = sum(source.events.clipped for source in (train if alone else train + held_out))
     size = f"{learnt.notes:,} notes ({learnt.events:,} events)"
-    print(f"learning from {learnt.pieces} pieces, {size}; held out: {scored.pieces} pieces")
+    print(f"learning from {plural(learnt.pieces, 'piece')}, {size}; held out: {plural(scored.pieces, 'piece')}")
     if alone:
         print("There is only one piece, so it is its own held-out piece: the score says how well it is known by heart.")
     sizes = ", ".join(f"{stream} {vocabulary.size(stream)}" for stream in vocabulary.streams)
     beats = vocabulary.representation.max_beats
     for sentence in (*describe_metres(train), *describe_parts(train, learnt), *describe_styles(learnt)):
         print(sentence)
-    print(f"vocabulary: {sizes}; {clipped} rests or notes longer than {beats} beats were clipped")
-    moved = ", ".join(f"{count} of {stream}" for stream, count in scored.moved.items() if count)
-    if moved:
-        print(f"values in held-out pieces that no other piece has, moved to the nearest: {moved}")
+    print(f"vocabulary: {sizes}; rests and notes that were longer than {beats} beats: {clipped:,}")
+    if moved := ", ".join(f"{count} by their {stream}" for stream, count in scored.moved.items() if count):
+        print(f"notes of held-out pieces that this network does not know, and takes for the nearest: {moved}")
 
 
 def describe_metres(train: list[Source]) -> Iterator[str]:
@@ -265,21 +264,21 @@ def describe_parts(train: list[Source], learnt: Corpus) -> Iterator[str]:
     pieces, notes, merged = Counter(), Counter(), Counter()
     for source in train:
         heard = vocabulary.heard_as(source.events)
-        for value, count in zip(*np.unique(source.events.streams["part"], return_counts=True), strict=True):
-            known = heard.get(int(value))
-            pieces[known] += 1
-            notes[known] += int(count)
-            if known != value:
-                merged[source.events.parts[int(value)].called()] += 1
+        values, counts = np.unique(source.events.streams["part"], return_counts=True)
+        known = [heard.get(value) for value in values.tolist()]
+        pieces.update(set(known))
+        for value, count, one in zip(values.tolist(), counts.tolist(), known, strict=True):
+            notes[one] += count
+            merged[source.events.parts[value].called()] += one != value
     named = [
-        f"{vocabulary.players[value].name} ({pieces[value]} piece{'s' * (pieces[value] > 1)}, {count:,} notes)"
+        f"{vocabulary.players[value].name} ({plural(pieces[value], 'piece')}, {plural(count, 'note')})"
         for value, count in notes.most_common()
         if value is not None
     ]
     yield f"parts: {shortened(named)}"
-    if merged:
-        rare = [f"{name} ({count})" for name, count in merged.most_common()]
-        yield f"too rare for a part of their own, and heard as the nearest: {shortened(rare)}"
+    if merged := +merged:
+        others = [f"{name} ({count})" for name, count in merged.most_common()]
+        yield f"without a part of their own in this network, and heard as the nearest: {shortened(others)}"
 
 
 def describe_styles(learnt: Corpus) -> Iterator[str]:
@@ -289,5 +288,5 @@ def describe_styles(learnt: Corpus) -> Iterator[str]:
     named = []
     for name, mine in zip((*styles, "of none"), (*learnt.style.T, ~learnt.style.any(axis=1)), strict=True):
         pieces, notes = int(mine.sum()), learnt.notes_each[mine].sum()
-        named += [f"{name} ({pieces} piece{'s' * (pieces > 1)}, {notes:,} notes)"] if pieces else []
+        named += [f"{name} ({plural(pieces, 'piece')}, {plural(notes, 'note')})"] if pieces else []
     yield f"styles: {shortened(named)}"

@@ -28,7 +28,7 @@ import numpy as np
 from tqdm import tqdm
 
 import train
-from utils import checkpoint, constraints, dataset, events, files, midi, sampler, settings, training
+from utils import checkpoint, constraints, dataset, events, files, sampler, settings, training
 from utils.errors import UserError
 from utils.measure import copying, evaluation, likelihood
 from utils.measure.ways import QUESTIONS, WAYS
@@ -119,9 +119,7 @@ def ancestors_network(args: SimpleNamespace, folder: Path) -> dict:
     network.keras.utils.set_random_seed(args.seed)
     model = ancestors.build([vocabulary.size(stream) for stream in vocabulary.streams])
     updates = ancestors.learn(model, learnt, args.minutes, args.seed, time.process_time)
-    where = Path(args.score_dir or args.midi_dir)
-    pieces = (midi.read(where / source.name, channels=False) for source in held_out)
-    beats = sum(likelihood.beats(piece, vocabulary.grid) for piece in pieces)
+    beats = sum(source.beats for source in held_out)
     scores = evaluation.summary(ancestors.score(model, scored), scored, beats)
     return {**scores, "updates": updates, "parameters": model.count_params()}
 

@@ -19,6 +19,7 @@ from utils import checkpoint, compose, dataset, events, midi, theory
 from utils.errors import UserError
 from utils.events import Representation
 from utils.measure import copying, evaluation, likelihood, ngram, plots, statistics
+from utils.source import beats_of
 from utils.stepper import Stepper
 from utils.vocabulary import build_vocabulary
 
@@ -301,12 +302,12 @@ def test_a_piece_costs_the_same_alone_and_among_others(weights: Path):
 
 def test_beats_are_the_frames_of_a_benchmark():
     """A quarter note for each frame: silence before and within a piece counts, and a last note is a whole frame."""
-    assert likelihood.beats(make_piece([(480 * frame, 60, 480) for frame in (2, 3, 7)]), 12) == 8
-    assert likelihood.beats(make_piece([(0, 60, 480 * 3), (480, 64, 480)]), 12) == 3
+    assert beats_of(make_piece([(480 * frame, 60, 480) for frame in (2, 3, 7)]), 12) == 8
+    assert beats_of(make_piece([(0, 60, 480 * 3), (480, 64, 480)]), 12) == 3
     # A note that ends a little before or after a beat ends on it.
     for nearly in (-9, 9):
-        assert likelihood.beats(make_piece([(0, 60, 960 + nearly)]), 12) == 2
-    assert likelihood.beats(make_piece([(0, 60, 960 + 99)]), 12) == 3
+        assert beats_of(make_piece([(0, 60, 960 + nearly)]), 12) == 2
+    assert beats_of(make_piece([(0, 60, 960 + 99)]), 12) == 3
 
 
 # ---- n-gram ----

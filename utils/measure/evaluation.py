@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from utils import checkpoint, completion, compose, control, dataset, events, midi, sampler, settings
+from utils import checkpoint, completion, compose, control, dataset, events, sampler, settings
 from utils.checkpoint import Checkpoint
 from utils.dataset import Corpus, Source
 from utils.errors import UserError
@@ -92,8 +92,7 @@ def evaluate(weights: str | Path, asked: Asked) -> dict:
     score = likelihood.score(network, corpus)
     nats, notes = score.nats.sum(axis=1), corpus.notes_each
     folder = asked.midi_dir or asked.training_dir or about["settings"]["midi_dir"]
-    pieces = (midi.read(Path(folder, source.name), channels=False) for source in scored)
-    beats = [likelihood.beats(piece, vocabulary.grid) for piece in pieces]
+    beats = [source.beats for source in scored]
     result = summary(score.nats.sum(axis=0), corpus, sum(beats)) | {"baselines": {}}
     result["accuracy"] = dict(zip(vocabulary.streams, score.accuracy.tolist(), strict=True))
     result |= {"notes": corpus.notes, "events": corpus.events, "beats": sum(beats), "pieces": corpus.pieces}

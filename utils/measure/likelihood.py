@@ -14,9 +14,7 @@ from tqdm import tqdm
 from utils import dataset, states, styles
 from utils.dataset import Corpus
 from utils.heads import Shape
-from utils.piece import Piece
 from utils.stepper import Stepper
-from utils.theory import to_steps
 
 if TYPE_CHECKING:
     import keras
@@ -113,15 +111,3 @@ def of_styles(network: Stepper, untold: Score) -> dict:
 
     each = {name: of(mine) for name, mine in zip(corpus.vocabulary.styles, corpus.style.T, strict=True) if mine.any()}
     return {**of(corpus.style.any(axis=1)), "each": each}
-
-
-def beats(piece: Piece, grid: int) -> int:
-    """The length of a piece in whole quarter notes, rounded up: from tick 0, so with the silence before its first note,
-    to the end of its last note on the grid.
-
-    The polyphonic-music benchmark (Boulanger-Lewandowski et al. 2012) is scored in nats a frame. With a quarter note
-    for each frame, nats a beat are nats a frame, but for silent frames at the end, which MIDI does not show: 2 training
-    pieces of Nottingham have 5 in all, 1 of MuseData has 1, no other training or validation piece has any.
-    """
-    end = to_steps(piece.onset + piece.duration, piece.ticks_per_quarter, grid).max(initial=0)
-    return max(-(-int(end) // grid), 1)

@@ -178,7 +178,6 @@ def main(args) -> None:
     args.notes *= not args.bars
     if args.picture and not args.picture.endswith(".png"):
         raise UserError(f"--picture {args.picture} must end in .png.")
-    asked = evaluation.Asked(**{name: getattr(args, name) for name in evaluation.Asked.__dataclass_fields__})
     alone = Path(args.weights).exists()  # a comma may be part of a name
     paths = [args.weights] if alone else [path.strip() for path in args.weights.split(",") if path.strip()]
     if not paths:
@@ -187,11 +186,12 @@ def main(args) -> None:
         if getattr(args, name):
             raise UserError(f"{settings.flag_of(name)} looks at the music of one network: name one with --weights.")
     if len(paths) > 1:
-        result = evaluation.compare(paths, asked)
+        args.baselines = False  # networks are compared with each other alone
+        result = evaluation.compare(paths, args)
         show_comparison(result)
     else:
         weights = checkpoint.to_play(paths[0])
-        result = evaluation.evaluate(weights, asked)
+        result = evaluation.evaluate(weights, args)
         show_network(weights, result, Path(args.picture or checkpoint.sibling(weights, "samples.png")))
     if args.json == "-":
         print(json.dumps(result))

@@ -70,11 +70,16 @@ def learn(args: SimpleNamespace, weights: Path, *more: str) -> None:
     train.main(settings.parse(HERE / "train.py", flags), make())
 
 
+def asked(args: SimpleNamespace, *more: str) -> SimpleNamespace:
+    """The settings of evaluate.py that a run is scored with."""
+    return settings.parse(HERE / "evaluate.py", [f"--midi-dir={args.score_dir}", "--no-baselines", *more])
+
+
 def after_some_minutes(args: SimpleNamespace, folder: Path) -> dict:
     """Train for some minutes, then measure the scores, the size and the speed of playing."""
     weights = folder / "music.weights.h5"
     learn(args, weights, f"--minutes={args.minutes}")
-    scores = evaluation.evaluate(weights, evaluation.Asked(midi_dir=args.score_dir, baselines=False))
+    scores = evaluation.evaluate(weights, asked(args))
     kept = checkpoint.load(weights)
     network = Stepper(kept)
     how = sampler.Sampling(seed=1).constrained(*constraints.usual(network, 400))
@@ -91,12 +96,14 @@ def after_some_minutes(args: SimpleNamespace, folder: Path) -> dict:
 def copies(args: SimpleNamespace, folder: Path) -> dict:
     """Train without stopping early, and after so many epochs each compare new pieces with the training music."""
     weights, stages = folder / "music.weights.h5", {}
-    asked = evaluation.Asked(midi_dir=args.score_dir, baselines=False, samples=args.pieces)
     for epochs in args.stages:
         resume = ["--resume"] if stages else []
         learn(args, weights, f"--epochs={epochs}", "--patience=0", *resume)
         last = checkpoint.sibling(str(weights), "last.weights.h5")
-        scores, history = evaluation.evaluate(last, asked), checkpoint.load(last).about["history"][-1]
+        scores, history = (
+            evaluation.evaluate(last, asked(args, f"--samples={args.pieces}")),
+            checkpoint.load(last).about["history"][-1],
+        )
         row = {"minutes": history["seconds"] / 60, "train": history["train"], "nats_per_note": scores["nats_per_note"]}
         shared = {what: runs for what, runs in scores["copying"].items() if runs}
         row |= {f"{what} {n}": runs[n] for what, runs in shared.items() for n in ("median", "max")}

@@ -10,7 +10,7 @@ from types import SimpleNamespace
 import h5py
 import numpy as np
 import pytest
-from conftest import make_piece, one_line_error, random_piece, run, save
+from conftest import ROOT, make_piece, one_line_error, random_piece, run, save
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -19,6 +19,7 @@ from utils import checkpoint, compose, dataset, events, midi, theory
 from utils.errors import UserError
 from utils.events import Representation
 from utils.measure import copying, evaluation, likelihood, ngram, plots, statistics
+from utils.settings import parse
 from utils.source import beats_of
 from utils.stepper import Stepper
 from utils.vocabulary import build_vocabulary
@@ -32,6 +33,11 @@ def evaluate(*flags: object) -> tuple[dict, str]:
     assert result.returncode == 0, result.stderr
     *text, numbers = result.stdout.splitlines(keepends=True)
     return json.loads(numbers), "".join(text)
+
+
+def asked(*flags: str) -> SimpleNamespace:
+    """The settings of evaluate.py with some flags."""
+    return parse(ROOT / "evaluate.py", list(flags))
 
 
 def sources_of(*pieces, chords: str = "split") -> list[dataset.Source]:
@@ -108,7 +114,7 @@ def test_the_verdict_of_the_judge_is_shown(capsys):
     train, unseen = sources_of(*map(random_piece, range(30))), sources_of(*map(random_piece, range(30, 50)))
     made = [events.from_piece(replace(piece, pitch=piece.pitch // 3 * 3)) for piece in map(random_piece, range(50, 70))]
     music = {"real": train, "held_out": unseen}
-    found = evaluation.beside_real(made, music, evaluation.Asked(samples=20, notes=60, passages=20), 12)
+    found = evaluation.beside_real(made, music, asked("--notes=60", "--passages=20"), 12)
     assert found["pieces"] == {"generated": 20, "real": 20, "held_out": 20} and found["notes"] == 60
     verdicts = found["judge"]
     assert verdicts["generated"]["auc"] > 0.9 > 0.75 > verdicts["held_out"]["auc"]
@@ -172,7 +178,7 @@ def test_wrong_input_is_one_sentence(weights: Path, flags: list[str], sentence: 
 
 def test_new_pieces_that_are_too_short_are_not_compared(weights: Path, music: Path, monkeypatch):
     monkeypatch.setattr(statistics, "FIGURE", 1000)
-    result = evaluation.evaluate(weights, evaluation.Asked(samples=2, bars=1, baselines=False))
+    result = evaluation.evaluate(weights, asked("--samples=2", "--bars=1", "--no-baselines"))
     assert "samples" not in result and "none of the 2 new pieces has 1000 notes" in result["remarks"][-1]
 
 
@@ -251,12 +257,11 @@ def test_networks_that_say_other_things_are_not_compared(weights: Path):
 def test_there_is_no_verdict_where_a_network_knows_too_little_to_be_wrong(weights: Path, tmp_path: Path, monkeypatch):
     encode, split = dataset.encode, checkpoint.load(weights).about["split"]
     other = another(weights, tmp_path / "b.weights.h5", split["held_out"])
-    asked = evaluation.Asked()
     paths = [str(weights), str(other)]
-    assert "is better" in evaluation.compare(paths, asked)["verdict"][0]
+    assert "is better" in evaluation.compare(paths, asked())["verdict"][0]
     lacks = iter([{"note": 0}, {"note": 10_000}])
     monkeypatch.setattr(dataset, "encode", lambda *args: replace(encode(*args), moved=next(lacks)))
-    (verdict,) = evaluation.compare(paths, asked)["verdict"]
+    (verdict,) = evaluation.compare(paths, asked())["verdict"]
     assert verdict.startswith("No verdict: one network lacks far more values of note than another")
 
 

@@ -5,10 +5,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import call, make_piece, random_piece, save
+from conftest import ROOT, call, make_piece, random_piece, save
 from traced import learn
 
-from utils import checkpoint, events, fragment, midi, theory
+from utils import checkpoint, events, fragment, midi, settings, theory
 from utils.errors import UserError
 from utils.events import Representation
 from utils.measure import evaluation
@@ -99,7 +99,7 @@ def test_training_says_so_and_counts_in_another(songs: Path, tmp_path: Path, cap
     assert {phase for opening in about["openings"] for phase in opening["phase"]} > {0, 12, 24, 36}
 
     # Music is read in the same way when it is scored.
-    train, scored, _ = evaluation.read_music(path, about, evaluation.Asked(midi_dir=str(songs)))
+    train, scored, _ = evaluation.read_music(path, about, settings.parse(ROOT / "evaluate.py", [f"--midi-dir={songs}"]))
     assert {source.events.metre() for source in train + scored} == {(4, 4)}
 
     # And a fragment is continued, and written, in it.

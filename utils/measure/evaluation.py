@@ -1,19 +1,22 @@
 """How well networks predict pieces that they have not learnt from, and which of several predicts them best.
 
-Nothing here prints: evaluate.py shows the numbers, experiments.py collects them. Shapes: P pieces, S streams.
+Nothing here prints: evaluate.py shows the numbers, experiments.py collects them. What is `asked` are the settings of
+evaluate.py. Shapes: P pieces, S streams.
 """
 
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 
-from utils import checkpoint, completion, compose, control, dataset, events, sampler, settings
+from utils import checkpoint, completion, compose, control, dataset, events, settings
 from utils.checkpoint import Checkpoint
 from utils.dataset import Corpus, Source
 from utils.errors import UserError
 from utils.events import Events, Representation
 from utils.measure import copying, given, judge, likelihood, ngram, statistics
+from utils.sampler import Sampling
 from utils.source import remarks_on
 from utils.stepper import Stepper
 
@@ -23,30 +26,14 @@ SHOWN = 8  # parts of which something is said
 SHUFFLES = 10_000  # random signs of the differences that are tried: p is then exact to a few thousandths near LEVEL
 
 
-@dataclass(frozen=True)
-class Asked:
-    """What is to be measured; see the settings of evaluate.py."""
-
-    midi_dir: str = ""
-    training_dir: str = ""
-    baselines: bool = True
-    samples: int = 0
-    notes: int = 400
-    bars: int = 0
-    opening: str = "random"
-    temperature: float | None = None  # None: the usual one
-    top_p: float = 1.0
-    seed: int = 1
-    passages: int = 100
-    keep: str = ""
-    particles: int = 256
-
-    def sampling(self, usual: float) -> sampler.Sampling:
-        """How notes are chosen; at the `usual` temperature unless another is asked for."""
-        return sampler.Sampling(usual if self.temperature is None else self.temperature, self.top_p, self.seed)
+def sampling(asked: SimpleNamespace, usual: float) -> Sampling:
+    """How notes are chosen, by the settings of evaluate.py; at the `usual` temperature unless another is asked for."""
+    return Sampling(usual if asked.temperature is None else asked.temperature, asked.top_p, asked.seed)
 
 
-def read_music(weights: str | Path, about: dict, asked: Asked) -> tuple[list[Source], list[Source], list[str]]:
+def read_music(
+    weights: str | Path, about: dict, asked: SimpleNamespace
+) -> tuple[list[Source], list[Source], list[str]]:
     """The pieces that a network learnt from, as far as they are still there; those to score, in `asked.midi_dir` or
     held out; and sentences on what one may not expect. Raises UserError if there is nothing to score."""
     folder, names = asked.training_dir or about["settings"]["midi_dir"], about["split"]
@@ -75,7 +62,7 @@ def read_music(weights: str | Path, about: dict, asked: Asked) -> tuple[list[Sou
     return train, scored, remarks
 
 
-def evaluate(weights: str | Path, asked: Asked) -> dict:
+def evaluate(weights: str | Path, asked: SimpleNamespace) -> dict:
     """All that evaluate.py says of one network, as JSON.
 
     nats_total, nats_per_note, nats_per_beat, heads (nats a note of each stream); baselines: the same for each of them;
@@ -91,7 +78,6 @@ def evaluate(weights: str | Path, asked: Asked) -> dict:
     corpus = dataset.encode(scored, vocabulary)
     score = likelihood.score(network, corpus)
     nats, notes = score.nats.sum(axis=1), corpus.notes_each
-    folder = asked.midi_dir or asked.training_dir or about["settings"]["midi_dir"]
     beats = [source.beats for source in scored]
     result = summary(score.nats.sum(axis=0), corpus, sum(beats)) | {"baselines": {}}
     result["accuracy"] = dict(zip(vocabulary.streams, score.accuracy.tolist(), strict=True))
@@ -115,9 +101,10 @@ def evaluate(weights: str | Path, asked: Asked) -> dict:
         remarks += [] if new else [too_short]
         result |= new
     if asked.keep:
+        folder = asked.midi_dir or asked.training_dir or about["settings"]["midi_dir"]
         what = completion.Asked("", asked.keep, versions=asked.particles)
-        how = asked.sampling(completion.TEMPERATURE)
-        result["given"] = given.around(loaded, (train, unseen), folder, what, how)
+        how = sampling(asked, completion.TEMPERATURE)
+        result["given"] = given.around(network, (train, unseen), folder, what, how)
     return result | {"remarks": remarks}
 
 
@@ -145,7 +132,9 @@ def as_rows(columns: dict[str, list | np.ndarray]) -> list[dict]:
     return [dict(zip(columns, row, strict=True)) for row in zip(*values, strict=True)]
 
 
-def new_music(weights: Checkpoint, network: Stepper, train: list[Source], unseen: list[Source], asked: Asked) -> dict:
+def new_music(
+    weights: Checkpoint, network: Stepper, train: list[Source], unseen: list[Source], asked: SimpleNamespace
+) -> dict:
     """New pieces, made as generate_music.py makes them, beside the training music and pieces that are `unseen`.
 
     samples: see `beside_real`; ending, the shares of whole pieces that end so (`statistics.ending`); and parts, name ->
@@ -155,7 +144,7 @@ def new_music(weights: Checkpoint, network: Stepper, train: list[Source], unseen
     grid = weights.vocabulary.grid
     begun = compose.openings(weights, asked.samples, asked.seed, asked.opening)
     wanted = compose.Wanted(asked.notes, asked.bars, home=control.own_home(begun))
-    new = compose.new_pieces(network, begun, asked.sampling(compose.TEMPERATURE), wanted)
+    new = compose.new_pieces(network, begun, sampling(asked, compose.TEMPERATURE), wanted)
     chosen = [one.classes for one in new]
     form = Representation(grid=grid, max_beats=weights.vocabulary.representation.max_beats)
     made = [events.from_piece(one.piece, form) for one in new]
@@ -191,7 +180,7 @@ def shares(rows: list[dict[str, bool]]) -> dict[str, float]:
     return {name: float(np.mean([row[name] for row in rows])) for name in rows[0]} if rows else {}
 
 
-def beside_real(made: list[Events], music: dict[str, list[Source]], asked: Asked, grid: int) -> dict:
+def beside_real(made: list[Events], music: dict[str, list[Source]], asked: SimpleNamespace, grid: int) -> dict:
     """What is counted in new music and in passages of other music that are as long: from random places, or from the
     beginning where whole pieces were made, of which only so much counts as the judge can hear.
 
@@ -222,7 +211,7 @@ def beside_real(made: list[Events], music: dict[str, list[Source]], asked: Asked
     }
 
 
-def compare(paths: list[str], asked: Asked) -> dict:
+def compare(paths: list[str], asked: SimpleNamespace) -> dict:
     """Score networks on the pieces that none of them learnt from: those of `asked.midi_dir`, or those that any of them
     held out. Nats a note can be compared then, as all say the same notes of the same pieces. (Ways of training cannot:
     that takes several networks of each, as in experiments.py.)
@@ -235,8 +224,7 @@ def compare(paths: list[str], asked: Asked) -> dict:
     if len(loaded) < 2:
         raise UserError(f"--weights names {paths[0]} alone, twice: name two networks to compare.")
     check_comparable(loaded)
-    alone = replace(asked, baselines=False, samples=0)
-    music = {path: read_music(path, weights.about, alone) for path, weights in loaded.items()}
+    music = {path: read_music(path, weights.about, asked) for path, weights in loaded.items()}
     different = {}
     for source in (source for _, scored, _ in music.values() for source in scored):
         different.setdefault(copying.content(source), source)  # a piece that comes twice counts under its first name

@@ -7,7 +7,6 @@ from pathlib import Path
 from tqdm import tqdm
 
 from utils import completion, dataset, events, midi
-from utils.checkpoint import Checkpoint
 from utils.dataset import Source
 from utils.errors import UserError
 from utils.measure import judge, likelihood, statistics
@@ -28,13 +27,8 @@ def nats_a_note(network: Stepper, pieces: Sequence[Source]) -> float:
     return float((likelihood.score(network, corpus).nats.sum(axis=1) / corpus.notes_each).mean())
 
 
-def heard(made: list[Piece], weights: Checkpoint) -> list[Source]:
-    form = weights.vocabulary.representation
-    return [Source("", 0.0, events.from_piece(piece, form)) for piece in made]
-
-
 def around(
-    weights: Checkpoint, music: tuple[list[Source], list[Source]], folder: str, asked: completion.Asked, how: Sampling
+    network: Stepper, music: tuple[list[Source], list[Source]], folder: str, asked: completion.Asked, how: Sampling
 ) -> dict:
     """The pieces of `music`, (training, held out), of which `asked.keep` is kept while everything else is written, for
     the held-out ones, which are in `folder`.
@@ -48,19 +42,16 @@ def around(
         raise UserError(
             f"None of the held-out pieces has a part {asked.keep!r} beside others: name another with --keep."
         )
-    network = Stepper(weights)
-    ways = {"naive": 1, "weighed": asked.versions}
-    made = {way: [] for way in ways}
+    ways, form = {"naive": 1, "weighed": asked.versions}, network.vocabulary.representation
+    sources = {"real": held_out, **{way: [] for way in ways}}
     for way, source in tqdm([(way, s) for way in ways for s in held_out], "writing", unit="piece", leave=False):
         each = replace(asked, name=source.name, versions=ways[way])
         prior = midi.read(Path(folder, source.name), channels=False)
         (new,), _, _ = completion.completions(network, prior, each, how, 1)
-        made[way].append(new.piece)
-    sources = {"real": held_out} | {way: heard(pieces, weights) for way, pieces in made.items()}
-    grid = weights.vocabulary.grid
+        sources[way].append(Source("", 0.0, events.from_piece(new.piece, form)))
 
     def passages(pieces: list[Source]) -> list[Piece]:
-        return [statistics.cut(s.events, 0, judge.JUDGED, grid) for s in pieces if len(s.events) >= judge.JUDGED]
+        return [statistics.cut(s.events, 0, judge.JUDGED, form.grid) for s in pieces if len(s.events) >= judge.JUDGED]
 
     real = passages(train)
     judged = {way: judge.judge(passages(pieces), real) for way, pieces in sources.items()}

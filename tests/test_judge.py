@@ -58,19 +58,19 @@ def test_damage_is_told_from_real_music_and_real_music_is_not(chorales: list[eve
     ends = [statistics.cut(piece, len(piece) - 60, 60) for piece in whole]
     assert area([statistics.cut(piece, len(piece) - 80, 60) for piece in whole], ends) > 0.7
     found = judge.judge(first[::2], last[1::2])
-    assert abs(found.auc - 0.5) < 3 * found.spread and abs(found.floor - 0.5) < 0.1
+    assert abs(found["auc"] - 0.5) < 3 * found["spread"] and abs(found["floor"] - 0.5) < 0.1
 
 
 def test_it_says_by_what():
     made, real = ([statistics.cut(events.from_piece(random_piece(seed))) for seed in range(i, 60, 2)] for i in (0, 1))
     found = judge.judge([replace(piece, duration=piece.duration * 0 + 30) for piece in made], real)
-    assert found.auc == 1 and abs(found.floor - 0.5) < 0.2
-    assert "lengths in beats: 5/2 (more often in new pieces)" in found.giveaways
-    assert len(found.giveaways) == judge.SHOWN
+    assert found["auc"] == 1 and abs(found["floor"] - 0.5) < 0.2
+    assert "lengths in beats: 5/2 (more often in new pieces)" in found["giveaways"]
+    assert len(found["giveaways"]) == judge.SHOWN
     # Many passages of a few pieces are no more than a few pieces.
     assert judge.judge(made, real[: judge.LEAST - 1]) is None
     assert judge.judge(made, real, [i // 5 for i in range(len(real))]) is None
-    assert judge.judge(made, real, [f"piece {i // 2}" for i in range(len(real))]).auc < 0.8
+    assert judge.judge(made, real, [f"piece {i // 2}" for i in range(len(real))])["auc"] < 0.8
 
 
 def test_what_is_counted_is_the_same_in_another_key():

@@ -185,7 +185,7 @@ def beside_real(made: list[Events], music: dict[str, list[Source]], asked: Simpl
     beginning where whole pieces were made, of which only so much counts as the judge can hear.
 
     pieces: name -> how many; notes of each; statistics; beyond: shares of the pieces beyond `statistics.BOUNDS`; judge:
-    fields of `judge.Verdict`, or None; features: what all of that sums up, name -> a list.
+    what `judge.judge` returns; features: what all of that sums up, name -> a list.
     """
     # Where pieces are shorter, less of each is compared: nearly all new ones, and half of the others, shall be there.
     shortest, real = np.quantile(list(map(len, made)), 0.1), np.median([len(s.events) for s in music["real"]])
@@ -200,13 +200,12 @@ def beside_real(made: list[Events], music: dict[str, list[Source]], asked: Simpl
         passages[name] = [statistics.cut(s.events, at, length, grid) for s, at in zip(chosen, begin, strict=True)]
     passages = {name: some for name, some in passages.items() if some}
     features = {name: [*map(statistics.describe, some)] for name, some in passages.items()}
-    judged = {name: judge.judge(passages.get(name, []), passages["real"]) for name in ("generated", "held_out")}
     return {
         "pieces": {name: len(some) for name, some in passages.items()},
         "notes": length,
         "statistics": statistics.compare(features),
         "beyond": {name: shares(list(map(statistics.beyond, some))) for name, some in features.items()},
-        "judge": {name: verdict and asdict(verdict) for name, verdict in judged.items()},
+        "judge": {name: judge.judge(passages.get(name, []), passages["real"]) for name in ("generated", "held_out")},
         "features": features,
     }
 

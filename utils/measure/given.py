@@ -1,7 +1,6 @@
 """What is written around a part of real pieces: how likely the network finds the whole, and what a judge says of it."""
 
-from collections.abc import Sequence
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 
 from tqdm import tqdm
@@ -21,9 +20,9 @@ def with_part(sources: list[Source], name: str) -> list[Source]:
     return [source for source, each in zip(sources, names, strict=True) if name.casefold() in each and len(each) > 1]
 
 
-def nats_a_note(network: Stepper, pieces: Sequence[Source]) -> float:
+def nats_a_note(network: Stepper, pieces: list[Source]) -> float:
     """The mean over the pieces of what a note of the whole costs."""
-    corpus = dataset.encode(list(pieces), network.vocabulary)
+    corpus = dataset.encode(pieces, network.vocabulary)
     return float((likelihood.score(network, corpus).nats.sum(axis=1) / corpus.notes_each).mean())
 
 
@@ -33,9 +32,9 @@ def around(
     """The pieces of `music`, (training, held out), of which `asked.keep` is kept while everything else is written, for
     the held-out ones, which are in `folder`.
 
-    pieces; nats, of a note of the whole, a mean over pieces, and judge, the fields of `judge.Verdict` or None, each
-    for the pieces as they are ('real'), for one version ('naive': what is given is forced), and for `asked.versions`
-    that are weighed ('weighed'). Raises UserError if no held-out piece has such a part.
+    pieces; nats, of a note of the whole, a mean over pieces, and judge, what `judge.judge` returns, each for the pieces
+    as they are ('real'), for one version ('naive': what is given is forced), and for `asked.versions` that are weighed
+    ('weighed'). Raises UserError if no held-out piece has such a part.
     """
     train, held_out = (with_part(sources, asked.keep) for sources in music)
     if not held_out:
@@ -54,9 +53,8 @@ def around(
         return [statistics.cut(s.events, 0, judge.JUDGED, form.grid) for s in pieces if len(s.events) >= judge.JUDGED]
 
     real = passages(train)
-    judged = {way: judge.judge(passages(pieces), real) for way, pieces in sources.items()}
     return {
         "pieces": len(held_out),
         "nats": {way: nats_a_note(network, pieces) for way, pieces in sources.items()},
-        "judge": {way: verdict and asdict(verdict) for way, verdict in judged.items()},
+        "judge": {way: judge.judge(passages(pieces), real) for way, pieces in sources.items()},
     }

@@ -6,7 +6,6 @@ All that it counts stays the same in another key. Shapes: N notes, O onsets, M p
 
 from collections import Counter
 from collections.abc import Hashable, Sequence
-from dataclasses import dataclass
 from fractions import Fraction
 from itertools import pairwise
 
@@ -24,16 +23,6 @@ SHOWN, COMMON = 10, 0.25  # giveaways, and the share of the new or of the real p
 HALVES = 20  # times that the real pieces are dealt into two halves, to see what chance does
 NUMBERS = 0.05  # share of the variance that the numbers of `statistics.describe` have
 C = 10.0  # inverse weight of the penalty
-
-
-@dataclass(frozen=True)
-class Verdict:
-    """Areas under ROC curves: the chance that of a new and a real passage the judge takes the right one for new."""
-
-    auc: float  # 0.5: it cannot tell them apart, 1: it always can
-    floor: float  # the same for two random halves of the real passages, on average
-    spread: float  # standard deviation of that from one deal to another: what chance does to such a number
-    giveaways: list[str]  # in words, where the means are farthest apart by the standard deviation
 
 
 def leap(interval: int) -> str:
@@ -144,9 +133,14 @@ def area(matrix, new: np.ndarray, groups: np.ndarray) -> float:
     return float(np.mean(areas))
 
 
-def judge(made: list[Piece], real: list[Piece], groups: Sequence[Hashable] | None = None) -> Verdict | None:
+def judge(made: list[Piece], real: list[Piece], groups: Sequence[Hashable] | None = None) -> dict | None:
     """Whether new passages can be told from real ones; None if there are too few. All should have equally many notes;
     see `statistics.cut`. `groups` names the piece that each real passage is from: none stands on both sides of a fold.
+
+    auc: area under the ROC curve, the chance that of a new and a real passage the judge takes the right one for new
+    (0.5: it cannot tell them apart, 1: it always can); floor: the same for two random halves of the real passages, on
+    average; spread: standard deviation of that from one deal to another, which is what chance does to such a number;
+    giveaways: in words, where the means are farthest apart by the standard deviation.
     """
     _, group = np.unique(list(map(str, groups or range(len(real)))), return_inverse=True)
     if min(len(made), group.max(initial=-1) + 1) < LEAST:
@@ -162,7 +156,7 @@ def judge(made: list[Piece], real: list[Piece], groups: Sequence[Hashable] | Non
     common = np.max([matrix[side].getnnz(axis=0) / side.sum() for side in (new, ~new)], axis=0) >= COMMON
     most = np.argsort(-np.abs(apart) * common, kind="stable")[:SHOWN]
     words = [in_words(str(names[i]), bool(apart[i] > 0)) for i in most]
-    return Verdict(auc, float(np.mean(floors)), float(np.std(floors)), words)
+    return {"auc": auc, "floor": float(np.mean(floors)), "spread": float(np.std(floors)), "giveaways": words}
 
 
 def in_words(name: str, more: bool) -> str:

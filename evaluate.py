@@ -169,9 +169,9 @@ def show_comparison(result: dict) -> None:
 
 
 def main(args) -> None:
-    for name, least in (("samples", 0), ("notes", statistics.FIGURE * (args.notes != 0)), ("passages", 2)):
-        settings.at_least(name, getattr(args, name), least)
-    settings.at_least("bars", args.bars, 0)
+    least = {"samples": 0, "notes": statistics.FIGURE * (args.notes != 0), "passages": 2, "bars": 0}
+    for name in least:
+        settings.at_least(name, getattr(args, name), least[name])
     for name in ("notes", "bars"):
         settings.at_most(name, getattr(args, name), compose.LIMITS[name])
     settings.choice("opening", args.opening, ("random", "none"))
@@ -182,10 +182,10 @@ def main(args) -> None:
     paths = [args.weights] if alone else [path.strip() for path in args.weights.split(",") if path.strip()]
     if not paths:
         raise UserError(f"--weights {args.weights} names no file.")
-    for name in ("samples", "keep") if len(paths) > 1 else ():
-        if getattr(args, name):
-            raise UserError(f"{settings.flag_of(name)} looks at the music of one network: name one with --weights.")
     if len(paths) > 1:
+        for name in ("samples", "keep"):
+            if getattr(args, name):
+                raise UserError(f"{settings.flag_of(name)} looks at the music of one network: name one with --weights.")
         args.baselines = False  # networks are compared with each other alone
         result = evaluation.compare(paths, args)
         show_comparison(result)

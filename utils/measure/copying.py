@@ -88,11 +88,6 @@ def trained_on(about: dict, train: list[Source], others: list[Source]) -> np.nda
     return np.array([content(source) in learnt or source.name in lost for source in others], bool)
 
 
-def in_steps(sources: list[Source], grid: int) -> dict[str, Piece]:
-    """Name -> the notes of a piece, with a tick for each step."""
-    return {source.name: events.to_piece(source.events.streams, grid, grid) for source in sources}
-
-
 def is_here(folder: str) -> bool:
     """Whether a folder is below the current one or that of this program: where a weights file may have one searched."""
     here = Path.cwd(), Path(__file__).resolve().parents[2]
@@ -114,7 +109,8 @@ def report(weights: Checkpoint, paths: list[Path], made: list[Made], folder: str
     grid = weights.vocabulary.grid
     decoded = ((weights.vocabulary.decode(one.classes), one.players) for one in made)
     new = [ensemble.heard(events.to_piece(values, grid, grid, players=players)) for values, players in decoded]
-    rows = longest_shared(in_steps(train, grid), new)["per_piece"]
+    training = {source.name: events.to_piece(source.events.streams, grid, grid) for source in train}
+    rows = longest_shared(training, new)["per_piece"]
     path, row = max(zip(paths, rows, strict=True), key=lambda item: item[1]["notes"])
     where = f" in {path}" if len(paths) > 1 else ""
     there = f" ({row['name']}, beat {row['beat']:g})" if row["notes"] else ""

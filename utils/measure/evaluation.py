@@ -77,23 +77,24 @@ def evaluate(weights: str | Path, asked: SimpleNamespace) -> dict:
     learnt = copying.trained_on(about, train, scored)
     corpus = dataset.encode(scored, vocabulary)
     score = likelihood.score(network, corpus)
-    nats, notes = score.nats.sum(axis=1), corpus.notes_each
-    beats = [source.beats for source in scored]
-    result = summary(score.nats.sum(axis=0), corpus, sum(beats)) | {"baselines": {}}
+    beats, baselines = sum(source.beats for source in scored), {}
+    if asked.baselines:  # uniform: all classes are equally likely
+        baselines["uniform"] = corpus.is_target.sum(axis=0) * np.log([vocabulary.size(s) for s in vocabulary.streams])
+    if asked.baselines and train:
+        transpose = about["settings"]["transpose"]
+        baselines |= ngram.baselines(dataset.encode(train, vocabulary, transpose), corpus, transpose)
+    result = summary(score.nats.sum(axis=0), corpus, beats)
+    result["baselines"] = {name: summary(nats, corpus, beats) for name, nats in baselines.items()}
     result["accuracy"] = dict(zip(vocabulary.streams, score.accuracy.tolist(), strict=True))
-    result |= {"notes": corpus.notes, "events": corpus.events, "beats": sum(beats), "pieces": corpus.pieces}
+    result |= {"notes": corpus.notes, "events": corpus.events, "beats": beats, "pieces": corpus.pieces}
     result |= {"trained_on": int(learnt.sum()), "moved": corpus.moved}
-    columns = {"name": [source.name for source in scored], "nats_per_note": nats / notes, "nats_per_beat": nats / beats}
-    columns |= {"notes": notes, "events": [len(s.events) for s in scored], "beats": beats, "trained_on": learnt}
-    result["per_piece"] = as_rows(columns)
+    columns = (column.tolist() for column in (score.nats.sum(axis=1), corpus.notes_each, learnt))
+    result["per_piece"] = [
+        {"name": source.name, "nats_per_note": nats / notes, "nats_per_beat": nats / source.beats, "notes": notes}
+        | {"events": len(source.events), "beats": source.beats, "trained_on": known}
+        for source, nats, notes, known in zip(scored, *columns, strict=True)
+    ]
     result |= {"parts": nats_by_part(score), "styles": likelihood.of_styles(network, score)}
-    if asked.baselines:
-        # Uniform: all classes are equally likely.
-        baselines = {"uniform": corpus.is_target.sum(axis=0) * np.log([vocabulary.size(s) for s in vocabulary.streams])}
-        if train:
-            transpose = about["settings"]["transpose"]
-            baselines |= ngram.baselines(dataset.encode(train, vocabulary, transpose), corpus, transpose)
-        result["baselines"] = {name: summary(total, corpus, sum(beats)) for name, total in baselines.items()}
     unseen = [source for source, known in zip(scored, learnt, strict=True) if not known]
     if asked.samples and train:
         new = new_music(loaded, network, train, unseen, asked)
@@ -126,12 +127,6 @@ def summary(nats: np.ndarray, corpus: Corpus, beats: int) -> dict:
     return {"nats_total": total, "nats_per_note": total / corpus.notes, "nats_per_beat": total / beats, "heads": heads}
 
 
-def as_rows(columns: dict[str, list | np.ndarray]) -> list[dict]:
-    """A table by columns -> by rows, as JSON."""
-    values = [np.asarray(column).tolist() for column in columns.values()]
-    return [dict(zip(columns, row, strict=True)) for row in zip(*values, strict=True)]
-
-
 def new_music(
     weights: Checkpoint, network: Stepper, train: list[Source], unseen: list[Source], asked: SimpleNamespace
 ) -> dict:
@@ -145,34 +140,31 @@ def new_music(
     begun = compose.openings(weights, asked.samples, asked.seed, asked.opening)
     wanted = compose.Wanted(asked.notes, asked.bars, home=control.own_home(begun))
     new = compose.new_pieces(network, begun, sampling(asked, compose.TEMPERATURE), wanted)
-    chosen = [one.classes for one in new]
     form = Representation(grid=grid, max_beats=weights.vocabulary.representation.max_beats)
     made = [events.from_piece(one.piece, form) for one in new]
     if max(map(len, made)) < statistics.FIGURE:
         return {}
-    samples = beside_real(made, {"real": train, "held_out": unseen}, asked, grid)
-    ended = [piece for piece, classes in zip(made, chosen, strict=True) if len(classes["offset"]) < wanted.most_events]
+    others = {"real": train, "held_out": unseen}
+    samples = beside_real(made, others, asked, grid)
+    ended = [piece for piece, one in zip(made, new, strict=True) if len(one.classes["offset"]) < wanted.most_events]
     whole = {"generated": [] if asked.notes else ended, "real": [source.events for source in train[: asked.passages]]}
     endings = {
         name: [statistics.ending(statistics.cut(piece, grid=grid)) for piece in some] for name, some in whole.items()
     }
     samples["ending"] = {name: {"pieces": len(some)} | shares(some) for name, some in endings.items()}
+    music = {name: [source.events.streams for source in some] for name, some in others.items()}
+    music["generated"] = [weights.vocabulary.decode(one.classes) for one in new]
     players = weights.vocabulary.players
-    music = {"real": [s.events.streams for s in train], "held_out": [s.events.streams for s in unseen]}
-    music["generated"] = [weights.vocabulary.decode(classes) for classes in chosen]
-    played = {name: statistics.of_parts(some, players) for name, some in music.items()} if players else {}
+    played = {name: statistics.of_parts(some, players) for name, some in music.items()}
     samples["parts"] = {
         known.name: {name: told[value] for name, told in played.items() if value in told}
         for value, known in players.items()
     }
-    training, others = copying.in_steps(train, grid), copying.in_steps(unseen, grid).values()
-    decoded = [events.to_piece(weights.vocabulary.decode(classes), grid, grid) for classes in chosen]
-    both = {"generated": decoded, "held_out": list(others)}
-    limited = {name: [piece.take(slice(asked.notes or None)) for piece in some] for name, some in both.items()}
-    return {
-        "samples": samples,
-        "copying": {name: copying.longest_shared(training, some) for name, some in limited.items()},
-    }
+    pieces = {name: [events.to_piece(streams, grid, grid) for streams in some] for name, some in music.items()}
+    training, copied, as_many = dict(zip((s.name for s in train), pieces["real"], strict=True)), {}, asked.notes or None
+    for name in ("generated", "held_out"):
+        copied[name] = copying.longest_shared(training, [piece.take(slice(as_many)) for piece in pieces[name]])
+    return {"samples": samples, "copying": copied}
 
 
 def shares(rows: list[dict[str, bool]]) -> dict[str, float]:
@@ -252,10 +244,12 @@ def compare(paths: list[str], asked: SimpleNamespace) -> dict:
             f"No verdict: one network lacks far more values of {', '.join(uneven)} than another, and what is scored as "
             "the nearest of few costs little."
         ]
-    columns = {"name": [source.name for source in pieces], "notes": notes}
-    columns["nats_per_note"] = as_rows({path: total / notes for path, total in nats.items()})
+    per_piece = [
+        {"name": source.name, "notes": count, "nats_per_note": {path: nats[path][i] / count for path in nats}}
+        for i, (source, count) in enumerate(zip(pieces, notes.tolist(), strict=True))
+    ]
+    result = {"networks": networks, "pieces": len(pieces), "notes": int(notes.sum()), "per_piece": per_piece}
     remarks = [*dict.fromkeys(remark for *_, each in music.values() for remark in each)]
-    result = {"networks": networks, "pieces": len(pieces), "notes": int(notes.sum()), "per_piece": as_rows(columns)}
     return result | {"verdict": verdict, "remarks": remarks}
 
 

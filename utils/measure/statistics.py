@@ -180,7 +180,7 @@ def of_parts(pieces: list[dict[str, np.ndarray]], players: dict[int, parts.Class
     share of the pieces with the part in which it keeps to its range and, if it is alone as a rule, to one note at once.
     """
     told: dict[int, dict[str, float]] = {}
-    total = sum(len(streams["part"]) for streams in pieces)
+    total = sum(len(streams["offset"]) for streams in pieces)
     for value, known in players.items():
         notes, pitch, doubled, kept = 0, 0.0, 0, []
         for streams in pieces:

@@ -182,10 +182,9 @@ def measure_train(args: SimpleNamespace, folder: Path, weights: Path) -> dict:
     seconds = time.perf_counter() - start
     # The backward pass takes two products for each one of the forward pass; at best all cores share them evenly.
     least = 3 * limit(checkpoint.load(weights), TRAIN.batch_size, TRAIN.sequence_length, args.repeat) / os.cpu_count()
-    sizes = [corpus.vocabulary.size(stream) for stream in corpus.vocabulary.streams]
-    model, size = ancestors.build(sizes, args.window), ancestors.BATCH
-    inputs = [np.ones((size, args.window, 1), np.float32)] * len(sizes)
-    classes = [np.arange(size) % count for count in sizes]
+    model, size = ancestors.build(corpus.vocabulary, args.window), ancestors.BATCH
+    inputs = [np.ones((size, args.window, 1), np.float32)] * len(model.inputs)
+    classes = [np.zeros(size, int)] * len(model.outputs)
     model.train_on_batch(inputs, classes)
     ours = targets / seconds
     theirs = size / best_time(args.ancestor_updates, lambda: model.train_on_batch(inputs, classes))
@@ -221,8 +220,8 @@ def measure_prior(args: SimpleNamespace, folder: Path, weights: Path) -> dict:
         command += ["--no-wav", "--no-picture", "--no-copying"]
         ours = best_time(args.repeat, lambda: subprocess.run(command, check=True, capture_output=True))
     kept, notes = checkpoint.load(weights), args.ancestor_notes
-    sizes = [kept.vocabulary.size(stream) for stream in kept.vocabulary.streams]
-    model, window = ancestors.build(sizes, args.window), [np.ones((1, args.window, 1), np.float32)] * len(sizes)
+    model = ancestors.build(kept.vocabulary, args.window)
+    window = [np.ones((1, args.window, 1), np.float32)] * len(model.inputs)
     reading = best_time(1, lambda: ancestors_read(midi.find(folder)[0]))
     model.predict(window, verbose=0)
     each = best_time(1, lambda: [model.predict(window, verbose=0) for _ in range(notes)]) / notes

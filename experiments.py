@@ -105,8 +105,7 @@ def copies(args: SimpleNamespace, folder: Path) -> dict:
             checkpoint.load(last).about["history"][-1],
         )
         row = {"minutes": history["seconds"] / 60, "train": history["train"], "nats_per_note": scores["nats_per_note"]}
-        shared = {what: runs for what, runs in scores["copying"].items() if runs}
-        row |= {f"{what} {n}": runs[n] for what, runs in shared.items() for n in ("median", "max")}
+        row |= {f"{what} {n}": runs[n] for what, runs in scores["copying"].items() if runs for n in ("median", "max")}
         stages[epochs] = row
     return stages
 
@@ -124,7 +123,7 @@ def ancestors_network(args: SimpleNamespace, folder: Path) -> dict:
     vocabulary = build_vocabulary([source.events for source in train_on], form, how.transpose)
     learnt, scored = (dataset.encode(pieces, vocabulary) for pieces in (train_on, held_out))
     network.keras.utils.set_random_seed(args.seed)
-    model = ancestors.build([vocabulary.size(stream) for stream in vocabulary.streams])
+    model = ancestors.build(vocabulary)
     updates = ancestors.learn(model, learnt, args.minutes, args.seed, time.process_time)
     beats = sum(source.beats for source in held_out)
     scores = evaluation.summary(ancestors.score(model, scored), scored, beats)
@@ -240,11 +239,8 @@ def main(args) -> None:
         settings.at_least(name, getattr(args, name), 1)
     ways, seeds = QUESTIONS[args.question], range(1, args.seeds + 1)
     wanted = [SimpleNamespace(**{**vars(args), "only": way, "seed": seed}) for seed in seeds for way in ways]
-    with ThreadPoolExecutor(args.jobs) as pool, tqdm(total=len(wanted), unit="run") as bar:
-        waiting = [pool.submit(run, one) for one in wanted]
-        for one in waiting:
-            one.add_done_callback(lambda _: bar.update())
-        made = [one.result() for one in waiting]
+    with ThreadPoolExecutor(args.jobs) as pool:
+        made = list(tqdm(pool.map(run, wanted), total=len(wanted), unit="run"))
     if args.question == "prior":
         made = [after_priors(args, folder_of(one)) for one in wanted]
     results = {way: made[i :: len(ways)] for i, way in enumerate(ways)}

@@ -125,7 +125,7 @@ def test_the_ancestors_network_is_scored_event_by_event():
     corpus, window = dataset.encode(sources, vocabulary), 6
     sizes = [vocabulary.size(stream) for stream in vocabulary.streams]
     network.keras.utils.set_random_seed(1)
-    model = ancestors.build(sizes, window)
+    model = ancestors.build(vocabulary, window)
     clock = itertools.count(0, 20)
     assert ancestors.learn(model, corpus, 1, 1, lambda: next(clock)) == 2
     total = np.zeros(len(sizes))

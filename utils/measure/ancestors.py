@@ -6,13 +6,14 @@ nothing of each other, a window of events for each target. It learns from the sa
 Shapes: B windows, T events a window, S streams, E events of all pieces.
 """
 
-import time
+from collections.abc import Callable
 
 import numpy as np
 from tqdm import tqdm
 
 from utils.dataset import Corpus
 from utils.network import keras
+from utils.vocabulary import Vocabulary
 
 layers = keras.layers
 WINDOW = 100  # events that it reads for each target
@@ -20,8 +21,9 @@ BATCH = 64  # windows in an update
 LEAST = 1e-12  # probability below which a class is not counted as less likely: softmax in float32 gives 0
 
 
-def build(sizes: list[int], window: int = WINDOW) -> keras.Model:
-    """The network for streams of so many classes: S inputs (B, T, 1), S softmax outputs (B, classes)."""
+def build(vocabulary: Vocabulary, window: int = WINDOW) -> keras.Model:
+    """The network for the streams of a vocabulary: S inputs (B, T, 1), S softmax outputs (B, classes)."""
+    sizes = [vocabulary.size(stream) for stream in vocabulary.streams]
     inputs = [keras.Input((window, 1)) for _ in sizes]
     read = [layers.Dropout(0.2)(layers.LSTM(256, return_sequences=True)(scalar)) for scalar in inputs]
     x = layers.Dropout(0.3)(layers.LSTM(512, return_sequences=True)(layers.Concatenate()(read)))
@@ -45,7 +47,7 @@ def windows(model: keras.Model, corpus: Corpus, target: np.ndarray) -> list[np.n
     return [(read / corpus.vocabulary.size(stream)).astype(np.float32) for stream, read in classes.items()]
 
 
-def learn(model: keras.Model, corpus: Corpus, minutes: float, seed: int, clock=time.monotonic) -> int:
+def learn(model: keras.Model, corpus: Corpus, minutes: float, seed: int, clock: Callable[[], float]) -> int:
     """Train for so many minutes of `clock` (seconds), on windows in random order; returns the number of updates."""
     rng, end, updates = np.random.default_rng(seed), clock() + 60 * minutes, 0
     streams, every = corpus.vocabulary.streams, np.flatnonzero(corpus.is_target.any(axis=1))

@@ -22,7 +22,6 @@ from utils.stepper import Stepper
 
 EVERY = 10  # updates from one point of the training losses to the next: a curve in the first epoch, yet small files
 SEED = 1  # of every sample, so that what differs from one to the next is the network
-TEMPERATURE = 0.9  # of the samples, as in generate_music.py
 NOTES = 200  # in a sample: about half a minute
 SHOWN = SimpleNamespace(wav=True, picture=True, notation=False, soundfont="")  # of a sample
 
@@ -113,7 +112,7 @@ class Board:
         """Write a piece that the network of a weights file makes after the epoch `row`, as sound and piano roll."""
         if not self.writer:
             return
-        kept, how = checkpoint.load(weights), Sampling(TEMPERATURE, seed=SEED)
+        kept, how = checkpoint.load(weights), Sampling(compose.TEMPERATURE, seed=SEED)
         (made,) = compose.new_pieces(Stepper(kept), compose.openings(kept, 1, SEED), how, Wanted(NOTES))
         try:
             with tempfile.TemporaryDirectory() as folder:

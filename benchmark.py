@@ -301,9 +301,7 @@ def main(args: SimpleNamespace) -> None:
             if part in ("train", "sample", "prior") and not weights.exists():
                 save_network(read(folder), weights)
             if part in APART and args.part == "all":
-                names = ("updates", "large", "small", "repeat", "train_with")
-                flags = (f"{settings.flag_of(name)}={getattr(args, name)}" for name in names)
-                command = [sys.executable, __file__, f"--part={part}", *flags]
+                command = [sys.executable, __file__, *sys.argv[1:], f"--part={part}"]
                 done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
                 measured |= json.loads(done.stdout.splitlines()[-1])
             else:

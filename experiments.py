@@ -63,11 +63,13 @@ HERE = Path(__file__).resolve().parent
 
 
 def learn(args: SimpleNamespace, weights: Path, *more: str) -> None:
-    """Train in the way that `args.only` names."""
-    flags, make = WAYS[args.only]
+    """Train in the way that `args.only` names; the clock counts what this process does and nothing else."""
+    from utils.network import Way
+
+    flags, changes = WAYS[args.only]
     given = {"midi-dir": args.midi_dir, "weights": weights, "split": args.split, "seed": args.seed, "logs": ""}
     flags = [*(f"--{name}={value}" for name, value in given.items()), *shlex.split(f"{args.flags} {flags}"), *more]
-    train.main(settings.parse(HERE / "train.py", flags), make())
+    train.main(settings.parse(HERE / "train.py", flags), Way(**{"clock": time.process_time} | changes()))
 
 
 def asked(args: SimpleNamespace, *more: str) -> SimpleNamespace:
@@ -168,10 +170,7 @@ def run(args: SimpleNamespace) -> dict:
         folder.mkdir(parents=True, exist_ok=True)
         share = str(max((os.cpu_count() or 1) // args.jobs, 1))
         threads = dict.fromkeys(("TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS", "OMP_NUM_THREADS"), share)
-        command = [sys.executable, __file__]
-        for name, value in vars(args).items():
-            text = ",".join(map(str, value)) if isinstance(value, tuple) else value
-            command.append(f"{settings.flag_of(name)}={text}")
+        command = [sys.executable, __file__, *sys.argv[1:], f"--only={args.only}", f"--seed={args.seed}"]
         with (folder / "log.txt").open("w") as log:
             done = subprocess.run(command, env={**os.environ, **threads}, stdout=log, stderr=log, check=False)
         if done.returncode:

@@ -1,6 +1,5 @@
 """experiments.py: a question at toy size, and what its ways of training are."""
 
-import dataclasses
 import functools
 import itertools
 import json
@@ -60,11 +59,11 @@ def test_copies_are_looked_for_again_and_again(music: Path, tmp_path: Path):
 
 def test_all_changes_at_once_still_learn(music: Path, tmp_path: Path, monkeypatch):
     names = ("label smoothing", "one target a window", "scalar inputs")
-    smooth, alone, scalar = (ways.WAYS[name][1]() for name in names)
-    both = dataclasses.replace(ways.averaged(), loss=ways.focal().loss, cost=smooth.cost)
-    both = dataclasses.replace(both, batches=alone.batches, embedding=scalar.embedding)
     ticks = itertools.count(0, 0.2)  # seconds, whenever it is looked at
-    both = dataclasses.replace(both, clock=functools.partial(next, ticks))
+    both = {**ways.averaged(), **ways.focal(), "clock": functools.partial(next, ticks)}
+    for name in names:
+        both |= ways.WAYS[name][1]()
+    assert len(both) == 7
     monkeypatch.setitem(ways.WAYS, "all", ("--embedding 1", lambda: both))
     experiments.alone(asked(tmp_path, "--only", "all", "--midi-dir", music))
     (results,) = tmp_path.glob("*/results.json")
@@ -73,21 +72,21 @@ def test_all_changes_at_once_still_learn(music: Path, tmp_path: Path, monkeypatc
 
 @pytest.mark.parametrize("name", ["Adam", "RMSprop", "Lion"])
 def test_other_optimizers(name: str):
-    made = ways.WAYS[name][1]().optimizer(0.1, 0.2, 0.3)
+    made = ways.WAYS[name][1]()["optimizer"](0.1, 0.2, 0.3)
     assert type(made) is getattr(network.keras.optimizers, name)
     assert [float(made.learning_rate), made.weight_decay, made.global_clipnorm] == pytest.approx([0.1, 0.2, 0.3])
 
 
 def test_what_the_losses_are():
     weights, nats = np.ones((1, 2, 3), np.float32), np.array([[[0.0, 1, 2], [3, 0, 0]]], np.float32)
-    assert float(ways.usual().loss(weights, nats)) == pytest.approx(3)
+    assert float(network.Way().loss(weights, nats)) == pytest.approx(3)
     expected = sum(n * (1 - np.exp(-n)) ** 2 for n in (1, 2, 3)) / 2
-    assert float(ways.focal().loss(weights, nats)) == pytest.approx(expected)
+    assert float(ways.focal()["loss"](weights, nats)) == pytest.approx(expected)
     logits, target = np.array([[1.0, 2, 4]], np.float32), np.array([0])
     log_p = logits - np.log(np.exp(logits).sum())
-    assert float(ways.usual().cost(target, logits)[0]) == pytest.approx(-log_p[0, 0], rel=1e-5)
+    assert float(network.Way().cost(target, logits)[0]) == pytest.approx(-log_p[0, 0], rel=1e-5)
     smoothed = -0.9 * log_p[0, 0] - 0.1 * log_p.mean()
-    assert float(ways.smoothing().cost(target, logits)[0]) == pytest.approx(smoothed, rel=1e-5)
+    assert float(ways.smoothing()["cost"](target, logits)[0]) == pytest.approx(smoothed, rel=1e-5)
 
 
 def test_the_score_is_in_nats_whatever_the_cost(music: Path, tmp_path: Path):
@@ -96,7 +95,7 @@ def test_the_score_is_in_nats_whatever_the_cost(music: Path, tmp_path: Path):
     vocabulary = build_vocabulary([s.events for s in sources], Representation(), 0)
     args = settings.parse(ROOT / "train.py", [*TINY, f"--streams={','.join(vocabulary.streams)}"])
     shape, corpus, scores = Shape.of(args), dataset.encode(sources, vocabulary), []
-    for way in (ways.usual(), ways.smoothing()):
+    for way in (network.Way(), network.Way(**ways.smoothing())):
         network.keras.utils.set_random_seed(1)
         _, scorer = network.build(vocabulary, shape, way)
         scores.append(likelihood.held_out_nats(scorer, corpus, shape))
@@ -107,7 +106,7 @@ def test_a_window_trains_its_last_event():
     sources = [dataset.Source("a", 0.5, events.from_piece(random_piece(1)))]
     vocabulary = build_vocabulary([s.events for s in sources], Representation(), 0)
     corpus = dataset.encode(sources, vocabulary)
-    for _, weights in ways.last_target_alone().batches(corpus, 16, 2, 0, np.random.default_rng(1)):
+    for _, weights in ways.last_target_alone()["batches"](corpus, 16, 2, 0, np.random.default_rng(1)):
         assert not weights[:, :-1].any() and weights[:, -1, 0].all()
 
 

@@ -65,8 +65,7 @@ def learning_curve(history: list[dict], path: Path, unit: str = "note") -> None:
 def network_diagram(vocabulary: Vocabulary, shape: Shape, path: Path) -> None:
     """A PNG of the network: what it reads of an event above, the match model on the right, the heads below, shapes of
     arrays at the arrows."""
-    heads, parts, last = shape.sees, vocabulary.told_parts, -1 - shape.layers
-    styles = len(vocabulary.styles)
+    heads, parts, styles, last = shape.sees, vocabulary.told_parts, len(vocabulary.styles), -1 - shape.layers
     columns = len(vocabulary.inputs) + 1 + (parts > 0) + (styles > 0)
     figure = Figure(figsize=(2.1 * (columns + 1), 5.5 + 0.9 * shape.layers), layout="constrained")
     axes = figure.add_subplot()

@@ -1,30 +1,17 @@
 """The ways of training that experiments.py compares, and the questions for which it compares them.
 
-A way is flags of train.py and, for what no flag does, another `network.Way`. To try one of your own, add a line to WAYS
-and its name to a question in QUESTIONS. Ideas that did not help stay here and out of train.py. Keras starts only when a
-way is made.
+A way is flags of train.py and, for what no flag does, fields of `network.Way`. To try one of your own, add a line to
+WAYS and its name to a question in QUESTIONS. Ideas that did not help stay here and out of train.py. Keras starts only
+when a way is made.
 """
 
-import time
 from collections.abc import Callable
-from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING
 
 from utils import dataset
 
-if TYPE_CHECKING:
-    from utils.network import Way
 
-
-def usual() -> "Way":
-    """As train.py does it, but the clock counts what this process does and nothing else."""
-    from utils.network import Way
-
-    return Way(clock=time.process_time)
-
-
-def optimizer(name: str, **more) -> "Way":
+def optimizer(name: str, **more) -> dict:
     """The optimizer of Keras with this name, and `more` arguments for it."""
     from utils.network import keras
 
@@ -32,27 +19,27 @@ def optimizer(name: str, **more) -> "Way":
         kind = getattr(keras.optimizers, name)
         return kind(learning_rate, weight_decay=weight_decay, global_clipnorm=norm, **more)
 
-    return replace(usual(), optimizer=make)
+    return {"optimizer": make}
 
 
-def focal() -> "Way":
+def focal() -> dict:
     """Events that are predicted well already count less: (1 - p)^2 times their nats (Lin et al. 2017)."""
     from utils.network import nats_per_event, ops
 
-    return replace(usual(), loss=lambda weights, nats: nats_per_event(weights, nats * (1 - ops.exp(-nats)) ** 2))
+    return {"loss": lambda weights, nats: nats_per_event(weights, nats * (1 - ops.exp(-nats)) ** 2)}
 
 
-def smoothing() -> "Way":
+def smoothing() -> dict:
     """A tenth of each target is spread over all classes (Szegedy et al. 2016)."""
     from utils.network import cross_entropy, ops
 
     def cost(target, logits):
         return 0.9 * cross_entropy(target, logits) - 0.1 * ops.mean(ops.log_softmax(logits), axis=-1)
 
-    return replace(usual(), cost=cost)
+    return {"cost": cost}
 
 
-def last_target_alone() -> "Way":
+def last_target_alone() -> dict:
     """Only the last event of a window is a target, as in the ancestors' way."""
 
     def batches(*how):
@@ -60,20 +47,20 @@ def last_target_alone() -> "Way":
             weights[:, :-1] = 0
             yield inputs, weights
 
-    return replace(usual(), batches=batches)
+    return {"batches": batches}
 
 
-def scalars() -> "Way":
+def scalars() -> dict:
     """A class is read as its number, scaled to 0..1, instead of as a vector that is learnt."""
     from utils.network import layers, ops
 
     def ramp(shape, dtype=None):
         return ops.linspace(0, 1, shape[0])[:, None]
 
-    return replace(usual(), embedding=lambda size, _, name: layers.Embedding(size, 1, ramp, name=name, trainable=False))
+    return {"embedding": lambda size, _, name: layers.Embedding(size, 1, ramp, name=name, trainable=False)}
 
 
-def averaged() -> "Way":
+def averaged() -> dict:
     """The weights that are scored and kept are averages over the last hundred updates or so, and training goes on from
     them (Polyak & Juditsky 1992)."""
 
@@ -84,38 +71,33 @@ def averaged() -> "Way":
         for weight in trainer.trainable_variables:  # which JAX could not update if it shared its array with the average
             weight.assign(keras.ops.copy(weight))
 
-    return replace(optimizer("AdamW", use_ema=True, ema_momentum=0.99), before_scoring=take_averages)
+    return optimizer("AdamW", use_ema=True, ema_momentum=0.99) | {"before_scoring": take_averages}
 
 
-def hearing(recognition: float) -> "Way":
-    """So much of what is learnt by recognising the style also teaches the layers that predict the music."""
-    return replace(usual(), recognition=recognition)
-
-
-# Name -> flags of train.py, and a function that makes the Way.
-WAYS: dict[str, tuple[str, Callable[[], "Way"]]] = {
-    "as it is": ("", usual),
-    "offset and duration as numbers": ("--heads regression", usual),
-    **{f"{n} units": (f"--units {n} --hidden {min(n, 256)}", usual) for n in (32, 64, 256, 384, 512)},
-    "an LSTM": ("--cell lstm", usual),
-    "all as one part": ("--no-parts", usual),
-    "all as one style": ("--no-styles", usual),
-    "the style recognised beside": ("", partial(hearing, 0)),
-    "the style recognised at a tenth": ("", partial(hearing, 0.1)),
+# Name -> flags of train.py, and a function that makes the fields of its Way that are not the usual ones.
+WAYS: dict[str, tuple[str, Callable[[], dict]]] = {
+    "as it is": ("", dict),
+    "offset and duration as numbers": ("--heads regression", dict),
+    **{f"{n} units": (f"--units {n} --hidden {min(n, 256)}", dict) for n in (32, 64, 256, 384, 512)},
+    "an LSTM": ("--cell lstm", dict),
+    "all as one part": ("--no-parts", dict),
+    "all as one style": ("--no-styles", dict),
+    "the style recognised beside": ("", partial(dict, recognition=0)),
+    "the style recognised at a tenth": ("", partial(dict, recognition=0.1)),
     "focal loss": ("", focal),
     "label smoothing": ("", smoothing),
     "Adam": ("", partial(optimizer, "Adam")),
     "RMSprop": ("--learning-rate 0.001", partial(optimizer, "RMSprop")),
     "Lion": ("--learning-rate 0.0004 --weight-decay 1", partial(optimizer, "Lion")),
     "averaged weights": ("", averaged),
-    "parallel heads": ("--heads parallel", usual),
-    "chords as classes": ("--chords class", usual),
+    "parallel heads": ("--heads parallel", dict),
+    "chords as classes": ("--chords class", dict),
     "one target a window": ("", last_target_alone),
     "scalar inputs": ("--embedding 1", scalars),
-    "one key": ("--transpose 0", usual),
-    **{f"windows of {n}": (f"--sequence-length {n}", usual) for n in (20, 64, 100)},
-    "the ancestors' network": ("", usual),
-    "nothing dropped, one key": ("--dropout 0 --weight-decay 0 --transpose 0", usual),
+    "one key": ("--transpose 0", dict),
+    **{f"windows of {n}": (f"--sequence-length {n}", dict) for n in (20, 64, 100)},
+    "the ancestors' network": ("", dict),
+    "nothing dropped, one key": ("--dropout 0 --weight-decay 0 --transpose 0", dict),
 }
 # The ways that are compared to answer a question.
 QUESTIONS = {

@@ -53,8 +53,7 @@ def make_piece(rows: list[tuple], ticks_per_quarter: int = 480, **kwargs) -> Pie
 
 def save(piece: Piece, path: Path) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("wb") as file:
-        midi.write(piece, file)
+    path.write_bytes(midi.as_bytes(piece))
     return path
 
 

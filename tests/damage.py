@@ -53,8 +53,7 @@ def good_files() -> list[bytes]:
     """Small files of several kinds: in tracks or in one, for a pianist or a band, with many messages beside notes."""
     files = []
     for piece, merge in ((random_piece(1, 2), False), (random_piece(2, 2), True), (band_piece(1, 2), False)):
-        files.append(io.BytesIO())
-        midi.write(piece, files[-1], merge)
+        files.append(io.BytesIO(midi.as_bytes(piece, merge)))
     track = mido.MidiTrack([mido.MetaMessage("track_name", name="x" * 140), mido.Message("sysex", data=[1] * 20)])
     for i in range(40):
         track.append(mido.Message("note_on", note=60 + i % 12, velocity=64, time=i * 7))

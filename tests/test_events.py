@@ -1,7 +1,5 @@
 """MIDI -> events -> MIDI, and the vocabulary."""
 
-import io
-
 import numpy as np
 import pytest
 from conftest import make_piece, random_piece
@@ -51,12 +49,11 @@ def test_midi_to_events_to_midi(steps):
     vocabulary = build_vocabulary(
         [events.from_piece(piece, Representation(max_beats=1000))], Representation(max_beats=1000), 0
     )
-    first, second = io.BytesIO(), io.BytesIO()
-    midi.write(piece, first)
-    classes, moved = vocabulary.encode(events.from_piece(midi.parse(first.getvalue()), vocabulary.representation))
-    midi.write(events.to_piece(vocabulary.decode(classes), 12, 480), second)
+    first = midi.parse(midi.as_bytes(piece))
+    classes, moved = vocabulary.encode(events.from_piece(first, vocabulary.representation))
+    second = midi.as_bytes(events.to_piece(vocabulary.decode(classes), 12, 480))
     assert sum(moved.values()) == 0
-    assert music(midi.parse(second.getvalue())) == music(piece)
+    assert music(midi.parse(second)) == music(piece)
 
 
 @given(
@@ -183,12 +180,10 @@ def test_who_plays_survives(steps: list[tuple], names: list[tuple[str, int]]):
     rows = [(onset * 40, pitch, length * 40, 84, part) for onset, part, pitch, length in steps]
     # One note for each onset, part and pitch, in a register for each part, so that parts alike keep their order.
     rows = list({(r[0], r[4], r[1]): (r[0], r[1] + 10 * (r[4] < 5) * (4 - r[4]), *r[2:]) for r in rows}.values())
-    piece, data = make_piece(rows, parts=parts).played(), io.BytesIO()
-    midi.write(piece, data)
-    read = midi.parse(data.getvalue())
+    piece = make_piece(rows, parts=parts).played()
+    read = midi.parse(midi.as_bytes(piece))
     written = events.from_piece(read, Representation(max_beats=1000))
-    again, data = io.BytesIO(), events.to_piece(written.streams, 12, 480, players=written.parts)
-    midi.write(data, again)
+    again = midi.as_bytes(events.to_piece(written.streams, 12, 480, players=written.parts))
 
     def told(some: Piece) -> set[tuple]:
         who = [some.parts[i] for i in some.part]
@@ -196,7 +191,7 @@ def test_who_plays_survives(steps: list[tuple], names: list[tuple[str, int]]):
         names = [("Drums" if part.drums else part.name, part.program, part.drums) for part in who]
         return set(zip(some.onset.tolist(), some.pitch.tolist(), lengths, names, strict=True))
 
-    assert told(midi.parse(again.getvalue())) == told(read)
+    assert told(midi.parse(again)) == told(read)
     vocabulary = build_vocabulary([written], Representation(max_beats=1000), 0)
     classes, moved = vocabulary.encode(written)
     assert not any(moved.values())

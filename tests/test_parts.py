@@ -46,9 +46,7 @@ def pieces(draw: st.DrawFn) -> Piece:
 
 
 def data_of(piece: Piece, merge: bool = False) -> bytes:
-    data = io.BytesIO()
-    midi.write(piece, data, merge)
-    return data.getvalue()
+    return midi.as_bytes(piece, merge)
 
 
 def heads(piece: Piece) -> list[tuple]:

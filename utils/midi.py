@@ -5,15 +5,13 @@ second channel, which symusic cannot place. Shapes: N notes.
 """
 
 import functools
-import heapq
-import io
 import itertools
 import operator
 import os
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -177,20 +175,13 @@ class Channels:
         return self.taken.get((part, lane), SHARED_CHANNEL)
 
 
-class Lanes:
-    """The notes of one key that sound at the same time: each has a lane, the lowest one that is free."""
-
-    def __init__(self):
-        self.free: list[int] = []  # a heap
-        self.taken: list[tuple[int, int]] = []  # a heap: until when, and which
-
-    def take(self, onset: int, end: int) -> int:
-        """The lane of a note that begins no earlier than those before it."""
-        while self.taken and self.taken[0][0] <= onset:
-            heapq.heappush(self.free, heapq.heappop(self.taken)[1])
-        lane = heapq.heappop(self.free) if self.free else len(self.taken)
-        heapq.heappush(self.taken, (end, lane))
-        return lane
+def lane_of(ends: list[int], onset: int, end: int) -> int:
+    """The lane of a note among those of its key that sound at the same time: the lowest that is free. `ends`: until
+    when each lane is taken; no more of them are kept than there are channels, since all further ones share one."""
+    lane = next((i for i, until in enumerate(ends) if until <= onset), len(ends))
+    if lane <= SHARED_CHANNEL:
+        ends[lane : lane + 1] = [end]
+    return lane
 
 
 def messages(piece: Piece) -> Iterator[tuple[int, int, int, bytes]]:
@@ -206,12 +197,12 @@ def messages(piece: Piece) -> Iterator[tuple[int, int, int, bytes]]:
     channels, told = Channels(piece.parts), set()
     for track, part in enumerate(piece.parts, 1):
         yield track, 0, 0, chunks.text(chunks.NAME, part.called().encode())
-    lanes: dict[tuple[int, int], Lanes] = defaultdict(Lanes)  # (part, pitch) -> its lanes
+    ends = defaultdict(list)  # (part, pitch) -> until when its lanes are taken
     columns = (getattr(piece, name).tolist() for name in COLUMNS)
     for onset, pitch, duration, velocity, part in zip(*columns, strict=True):
         track, program, end = part + 1, piece.parts[part].program, onset + max(duration, 1)
-        lane = lanes[part, pitch].take(onset, end)
-        channel = channels.of(part, 0 if piece.parts[part].drums else lane)
+        lane = 0 if piece.parts[part].drums else lane_of(ends[part, pitch], onset, end)
+        channel = channels.of(part, lane)
         if channel == SHARED_CHANNEL:  # the instrument changes with every note
             yield track, onset, 3, bytes([chunks.PROGRAM | channel, program])
         elif (part, channel) not in told:
@@ -227,9 +218,9 @@ def messages(piece: Piece) -> Iterator[tuple[int, int, int, bytes]]:
             yield part + 1, tick, 1, bytes([chunks.CONTROL | channel, PEDAL, value])
 
 
-def write(piece: Piece, file: BinaryIO, merge: bool = False) -> None:
-    """Write a piece as a MIDI file with a track for each part (type 1), or with `merge` one for all (type 0). Raises
-    ValueError if a MIDI file cannot hold it."""
+def as_bytes(piece: Piece, merge: bool = False) -> bytes:
+    """A piece as the content of a MIDI file with a track for each part (type 1), or with `merge` one for all (type 0).
+    Raises ValueError if a MIDI file cannot hold it."""
     tracks = [[] for _ in range(1 if merge else 1 + len(piece.parts))]
     ordered = sorted(messages(piece), key=lambda item: item[1:3])
     if ordered[-1][1] > chunks.LONGEST * piece.ticks_per_quarter:
@@ -237,18 +228,11 @@ def write(piece: Piece, file: BinaryIO, merge: bool = False) -> None:
     for track, tick, _, message in ordered:
         if not (merge and message[1:2] == chunks.NAME and message[0] == chunks.TEXT):
             tracks[0 if merge else track].append((tick, message))
-    file.write(chunks.file(int(not merge), piece.ticks_per_quarter, map(chunks.written, tracks)))
-
-
-def as_bytes(piece: Piece, merge: bool = False) -> bytes:
-    """The content of a MIDI file, see `write`."""
-    file = io.BytesIO()
-    write(piece, file, merge)
-    return file.getvalue()
+    return chunks.file(int(not merge), piece.ticks_per_quarter, map(chunks.written, tracks))
 
 
 def save(piece: Piece, path: Path, merge: bool = False) -> None:
-    """Write a piece to a file, whole or not at all; `merge` and ValueError are those of `write`. Raises UserError."""
+    """Write a piece to a file, whole or not at all, see `as_bytes`. Raises UserError if it cannot be written."""
     files.write(path, as_bytes(piece, merge))
 
 

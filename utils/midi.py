@@ -5,7 +5,6 @@ second channel, which symusic cannot place. Shapes: N notes.
 """
 
 import functools
-import itertools
 import operator
 import os
 from collections import Counter, defaultdict
@@ -83,19 +82,19 @@ def parse(data: bytes, channels: bool = False) -> Piece:
     drums are parts of their own. With `channels` each part knows its channel, and all is read event by event, which
     takes longer. Raises ValueError that says what is wrong."""
     scores, tracks, whole = scores_of(data, careful=channels)
-    on = [channels_of(track) for track in tracks] if channels else []
     parts, rows, numbers, pedals = [], [], [], []
-    for score, known in itertools.zip_longest(scores, on, fillvalue={}):
-        tracks = [track for track in score.tracks if len(track.notes)]
-        players = list(dict.fromkeys((track.program, track.is_drum) for track in tracks))
-        for track in tracks:
+    for score, data_of_track in zip(scores, tracks, strict=False):
+        known = channels_of(data_of_track) if channels else {}
+        played = [track for track in score.tracks if len(track.notes)]
+        players = list(dict.fromkeys((track.program, track.is_drum) for track in played))
+        for track in played:
             who = track.program, track.is_drum
             numbers.append(len(parts) + players.index(who))
             rows.append(track.notes.numpy())
             if len(track.pedals) and not track.is_drum:  # a pedal does nothing for drums
                 pairs = pedals_of(track.controls.numpy())
                 pedals.append(np.column_stack([pairs, np.full(len(pairs), numbers[-1])]))
-        name = readable(tracks[0].name) if len(players) == 1 else ""  # of one that several share it says nothing
+        name = readable(played[0].name) if len(players) == 1 else ""  # of one that several share it says nothing
         parts += [Part(name, *who, known.get(who, -1)) for who in players]
     if not rows:
         raise ValueError("it has no notes" if whole else f"{DAMAGED} before its first note: copy or download it again")
@@ -194,7 +193,7 @@ def messages(piece: Piece) -> Iterator[tuple[int, int, int, bytes]]:
         yield 0, tick, 0, chunks.text(chunks.METRE, bytes([numerator, power, 24, 8]))
     for tick, sharps, minor in piece.key_signatures:
         yield 0, tick, 0, chunks.text(chunks.KEY, bytes([sharps & 0xFF, minor]))
-    channels, told = Channels(piece.parts), set()
+    channels, told = Channels(piece.parts), defaultdict(list)  # part -> the channels that know its instrument
     for track, part in enumerate(piece.parts, 1):
         yield track, 0, 0, chunks.text(chunks.NAME, part.called().encode())
     ends = defaultdict(list)  # (part, pitch) -> until when its lanes are taken
@@ -205,17 +204,15 @@ def messages(piece: Piece) -> Iterator[tuple[int, int, int, bytes]]:
         channel = channels.of(part, lane)
         if channel == SHARED_CHANNEL:  # the instrument changes with every note
             yield track, onset, 3, bytes([chunks.PROGRAM | channel, program])
-        elif (part, channel) not in told:
-            told.add((part, channel))
+        elif channel not in told[part]:
+            told[part].append(channel)
             yield track, 0, 1, bytes([chunks.PROGRAM | channel, program])
         yield track, onset, 3, bytes([chunks.NOTE_ON | channel, pitch, velocity])
         yield track, end, 2, bytes([chunks.NOTE_OFF | channel, pitch, 0])
-    on = defaultdict(list)  # part -> its channels
-    for part, channel in sorted(told):
-        on[part].append(channel)
     for down, up, part in piece.pedals.tolist():
-        for channel, (tick, value) in itertools.product(on[part] or [channels.of(part, 0)], ((down, 127), (up, 0))):
-            yield part + 1, tick, 1, bytes([chunks.CONTROL | channel, PEDAL, value])
+        for channel in sorted(told[part]) or [channels.of(part, 0)]:
+            yield part + 1, down, 1, bytes([chunks.CONTROL | channel, PEDAL, 127])
+            yield part + 1, up, 1, bytes([chunks.CONTROL | channel, PEDAL, 0])
 
 
 def as_bytes(piece: Piece, merge: bool = False) -> bytes:

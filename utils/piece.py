@@ -1,7 +1,7 @@
 """A piece of music: arrays of onset, pitch, duration, velocity and part, in ticks. Shapes: N notes."""
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
@@ -127,28 +127,25 @@ class Piece:
         both["part"] = np.concatenate([self.part, there[other.part]])
         return replace(self, **both, parts=parts).sorted()
 
+    def moved(self, move: Callable[[np.ndarray], np.ndarray], ticks_per_quarter: int) -> "Piece":
+        """The piece with other times: `move` makes them of those in ticks."""
+        onset = move(self.onset)
+        changes = {name: [(int(move(tick)), *rest) for tick, *rest in getattr(self, name)] for name in CHANGES}
+        pedals = np.column_stack([move(self.pedals[:, :2]), self.pedals[:, 2]])
+        moments = {"onset": onset, "duration": move(self.onset + self.duration) - onset, "pedals": pedals}
+        return replace(self, **moments, **changes, ticks_per_quarter=ticks_per_quarter)
+
     def finer(self, times: int) -> "Piece":
         """The same music with `times` as many ticks to a quarter."""
-        scaled = {name: getattr(self, name) * times for name in ("onset", "duration", "ticks_per_quarter")}
-        changes = {name: [(tick * times, *rest) for tick, *rest in getattr(self, name)] for name in CHANGES}
-        return replace(self, **scaled, **changes, pedals=self.pedals * (times, times, 1))
+        return self.moved(lambda ticks: ticks * times, self.ticks_per_quarter * times)
 
     def in_beats(self, rate: float) -> "Piece":
         """The piece, of which so many ticks are a second whatever its tempos, with ticks of the quarter notes of these
         tempos, FINE of them in each; in seconds it is the same."""
-        end = self.onset + self.duration
         tick, tempo = np.array(self.tempos_from_start()).T
-        tick = np.append(tick, max(tick[-1], end.max()) + 1)
+        tick = np.append(tick, max(tick[-1], (self.onset + self.duration).max()) + 1)
         quarters = np.append(0, np.cumsum(np.diff(tick) / (rate * tempo / 1e6)))
-
-        def moved(ticks: np.ndarray) -> np.ndarray:
-            return np.rint(FINE * np.interp(ticks, tick, quarters)).astype(np.int64)
-
-        onset = moved(self.onset)
-        changes = {name: [(int(moved(at)), *rest) for at, *rest in getattr(self, name)] for name in CHANGES}
-        pedals = np.column_stack([moved(self.pedals[:, :2]), self.pedals[:, 2]])
-        moments = {"onset": onset, "duration": moved(end) - onset, "pedals": pedals, **changes}
-        return replace(self, **moments, ticks_per_quarter=FINE)
+        return self.moved(lambda at: np.rint(FINE * np.interp(at, tick, quarters)).astype(np.int64), FINE)
 
     def in_metre(self, metre: theory.Metre) -> "Piece":
         """The piece with all its bars in one metre: from its first bar line on, which stands at its beginning, or where

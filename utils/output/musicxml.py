@@ -61,23 +61,16 @@ def spelling(pitch: int, sharps: int, minor: int) -> tuple[str, int, int]:
     return "FCGDAEB"[(fifths + 1) % 7], alteration, (pitch - alteration) // 12 - 1
 
 
-def heads(player: Player, key: Key | None, name: str) -> dict[int, Head]:
-    """Pitch -> head in a key, of all that a player plays; `name` is the player's in the file, and begins those of its
-    drums."""
-    pitches = {pitch for _, lines in player.staves for line in lines for chords in line.values()
-               for *_, sounding in chords for pitch in sounding}  # fmt: skip
-    found = {}
-    for pitch in sorted(pitches):
-        if player.part.drums:
-            place, *shape = PLACES.get(pitch, OTHER_PLACES[pitch % len(OTHER_PLACES)]).split()
-            where = tag("unpitched", tag("display-step", place[0]), tag("display-octave", place[1]))
-            sound = tag("instrument", id=f"{name}-I{pitch + 1}")
-            found[pitch] = Head(where, sound, *(tag("notehead", form) for form in shape))
-        else:
-            step, alteration, octave = spelling(pitch, *key)
-            alter = tag("alter", alteration) if alteration else None
-            found[pitch] = Head(tag("pitch", tag("step", step), alter, tag("octave", octave)))
-    return found
+def head(pitch: int, key: Key | None, name: str) -> Head:
+    """What is written for a pitch in a key; of drums, which have none, `name` is the player's in the file and begins
+    that of each drum."""
+    if key is None:
+        place, *shape = PLACES.get(pitch, OTHER_PLACES[pitch % len(OTHER_PLACES)]).split()
+        where = tag("unpitched", tag("display-step", place[0]), tag("display-octave", place[1]))
+        return Head(where, tag("instrument", id=f"{name}-I{pitch + 1}"), *(tag("notehead", form) for form in shape))
+    step, alteration, octave = spelling(pitch, *key)
+    alter = tag("alter", alteration) if alteration else None
+    return Head(tag("pitch", tag("step", step), alter, tag("octave", octave)))
 
 
 def note_tag(head: Head, length: int, place: tuple[int, int], ties: list[str], tuplet: str, chord: bool) -> Element:
@@ -92,9 +85,9 @@ def note_tag(head: Head, length: int, place: tuple[int, int], ties: list[str], t
     return tag("note", *what, head.instrument, tag("voice", place[0]), *shape)
 
 
-def voice_tags(bar: Bar, chords: list[Chord], place: tuple[int, int], known: dict[int, Head]) -> Iterator[Element]:
-    """The notes and rests of a voice in a bar; `place` is its voice and staff. In all voices but the first of a staff
-    rests are left blank."""
+def voice_tags(bar: Bar, chords: list[Chord], place: tuple[int, int], key: Key | None, name: str) -> Iterator[Element]:
+    """The notes and rests of a voice in a bar; `place` is its voice and staff, `key` and `name` are as for `head`. In
+    all voices but the first of a staff rests are left blank."""
     if not chords and bar.number:  # programs would take such a rest for a whole bar in a pickup, too
         length = tag("duration", bar.end - bar.begin)
         yield tag("note", tag("rest", measure="yes"), length, tag("voice", place[0]), tag("staff", place[1]))
@@ -117,7 +110,7 @@ def voice_tags(bar: Bar, chords: list[Chord], place: tuple[int, int], known: dic
                 yield note_tag(Head(tag("rest")), length, place, [], tuplet, False)
             for i, (begin, until, pitch) in enumerate(sounding):
                 ties = ["stop"] * (begin < at) + ["start"] * (after < until)
-                yield note_tag(known[pitch], length, place, ties, "" if i else tuplet, i > 0)
+                yield note_tag(head(pitch, key, name), length, place, ties, "" if i else tuplet, i > 0)
             at = after
 
 
@@ -158,13 +151,9 @@ def tempo_tags(piece: Piece, bars: list[Bar]) -> dict[int, list[Element]]:
 
 
 def measures(
-    player: Player,
-    bars: list[Bar],
-    keys: list[Key | None],
-    known: dict[Key | None, dict[int, Head]],
-    tempos: dict[int, list],
+    player: Player, name: str, bars: list[Bar], keys: list[Key | None], tempos: dict[int, list]
 ) -> Iterator[Element]:
-    """The measures of a player, each in its key (drums have none), of which the heads are `known`, with the
+    """The measures of a player, who is called `name` in the file, each in its key (drums have none), with the
     `tempo_tags` in some of them."""
     before, lines = (None, None), {}
     for s, (_, staff) in enumerate(player.staves):
@@ -181,7 +170,7 @@ def measures(
                 continue
             if place != (1, 1):
                 measure.append(tag("backup", tag("duration", bar.end - bar.begin)))
-            measure.extend(voice_tags(bar, sounding.get(i, []), place, known[keys[i]]))
+            measure.extend(voice_tags(bar, sounding.get(i, []), place, keys[i], name))
         yield measure
 
 
@@ -190,8 +179,8 @@ def printable(words: str) -> str:
     return "".join(filter(str.isprintable, words))
 
 
-def score_part(player: Player, known: dict[int, Head], name: str) -> Element:
-    """What the list of parts says of a player: its name, and how it sounds."""
+def score_part(player: Player, name: str) -> Element:
+    """What the list of parts says of a player, who is called `name` in the file: its name, and how it sounds."""
     program, called = tag("midi-program", player.part.program + 1), printable(player.name)
     word, number = re.fullmatch(r"(.*?)( \d+)?", called).groups("")
     short = word if len(word) < 7 else f"{word[:4].rstrip(' -.,:(')}."
@@ -199,7 +188,9 @@ def score_part(player: Player, known: dict[int, Head], name: str) -> Element:
     if not player.part.drums:
         instrument = tag("score-instrument", tag("instrument-name", called), id=f"{name}-I1")
         return tag("score-part", *names, instrument, tag("midi-instrument", program, id=f"{name}-I1"), id=name)
-    drums = {f"{name}-I{pitch + 1}": pitch for pitch in known}
+    chords = [chord for _, lines in player.staves for line in lines for some in line.values() for chord in some]
+    struck = sorted({pitch for *_, pitches in chords for pitch in pitches})
+    drums = {f"{name}-I{pitch + 1}": pitch for pitch in struck}
     listed = [tag("score-instrument", tag("instrument-name", drum(pitch)), id=i) for i, pitch in drums.items()]
     on = tag("midi-channel", DRUM_CHANNEL + 1)
     sounds = [tag("midi-instrument", on, program, tag("midi-unpitched", p + 1), id=i) for i, p in drums.items()]
@@ -212,16 +203,14 @@ def write(piece: Piece, path: Path, title: str) -> None:
     if max(len(bars), bars[-1].end / GRID) > LONGEST:
         raise UserError(f"it has more than {LONGEST:,} quarter notes or bars, which is too long for a score")
     tempos, listed, parts = tempo_tags(piece, bars), [], []
-    begins, *signed = np.array(tonality.signatures(piece)).T
-    begins = to_steps(begins, piece.ticks_per_quarter, GRID)
-    which = np.searchsorted(begins, [bar.start for bar in bars], "right") - 1
-    written = list(zip(*(each[which].tolist() for each in signed), strict=True))
+    begins, signatures = zip(*((tick, key) for tick, *key in tonality.signatures(piece)), strict=True)
+    begins = to_steps(np.array(begins), piece.ticks_per_quarter, GRID)
+    written = [signatures[i] for i in np.searchsorted(begins, [bar.start for bar in bars], "right") - 1]
     for number, player in enumerate(notation.players(piece, bars), 1):
         name = f"P{number}"
         keys = [None] * len(bars) if player.part.drums else written
-        known = {key: heads(player, key, name) for key in set(keys)}
-        listed.append(score_part(player, known[keys[0]], name))
-        parts.append(tag("part", *measures(player, bars, keys, known, tempos), id=name))
+        listed.append(score_part(player, name))
+        parts.append(tag("part", *measures(player, name, bars, keys, tempos), id=name))
         tempos = {}  # they stand over the first part and hold for all
     work = tag("work", tag("work-title", printable(title)))
     root = tag("score-partwise", work, tag("part-list", *listed), *parts, version="4.0")

@@ -90,7 +90,7 @@ class Canvas:
     def text(self, x: float, y: float, words: str, size: float, room: float = np.inf, title: bool = False) -> None:
         """Write `words` from x on, with y in their middle, in letters of `size` points, smaller if they would be wider
         than `room`."""
-        while room < np.inf and font(size, title).getlength(words) > room * DPI and size > 1:
+        while font(size, title).getlength(words) > room * DPI and size > 1:
             size *= 0.95  # step by step: widths of letters are whole pixels
         self.write(x, y + MIDDLE * size / POINTS, words, "ls", font(size, title), TITLE if title else TEXT)
 

@@ -132,24 +132,24 @@ def draw(piece: Piece, title: str, about: str, prior: Piece | None) -> Canvas:
     both = prior is not None and 0 < len(prior) < len(piece)
     new = is_new(shown, prior) if both else np.ones(len(shown), bool)
     around = both and bool(shown.onset[new].min(initial=prior.onset.max()) < prior.onset.max())
-    continued, given = both and not around, without(shown, new) if around else []
-    kept = set(range(len(shown.parts))) - set(shown.part[new].tolist()) if around else set()
-    kept = {shown.parts[i].called() for i in kept}
+    continued = both and not around
+    seam = np.sort(piece.onset)[[len(prior)]] if continued else np.zeros(0, int)
+    writing = set(shown.part[new].tolist())
+    given = {part.called() for i, part in enumerate(shown.parts) if around and i not in writing}
+    ground = without(shown, new) if around else [(0, int(seam[0]))] if continued and legend else []
     page.canvas.text(LEFT, 0.38, "".join(filter(str.isprintable, title)), 17, room, title=True)
     page.canvas.text(LEFT, 0.72, f"{about} · {facts(piece, shown)}", 10.5, room - 2.1 * both)  # beside two swatches
     for i, (name, (_, loud)) in enumerate(legend.items()):
         line, column = divmod(i, COLUMNS)
-        name += " (given)" * (name in kept)
+        name += " (given)" * (name in given)
         page.swatch(name, loud, LEFT + column * room / COLUMNS, 1.05 + line * LEGEND, room / COLUMNS)
     page.strip(rows)
-    if given:
-        page.swatch("given", SHADE, LEFT + room - 1.95, 0.72)
-    if continued:
-        page.swatch("prior", SHADE if legend else PRIOR[1], LEFT + room - 1.95, 0.72)
-        if not legend:
-            page.swatch("continuation", NEW[1], LEFT + room - 1.15, 0.72)
-    seam = np.sort(piece.onset)[[len(prior)]] if continued else np.zeros(0, int)
-    for begin, end in given or ([(0, int(seam[0]))] if continued and legend else []):
+    if ground:
+        page.swatch("given" if around else "prior", SHADE, LEFT + room - 1.95, 0.72)
+    if continued and not legend:
+        page.swatch("prior", PRIOR[1], LEFT + room - 1.95, 0.72)
+        page.swatch("continuation", NEW[1], LEFT + room - 1.15, 0.72)
+    for begin, end in ground:
         page.shade(begin, end)
     page.notes(pitched, shades(pitched.velocity, loudest, tones))
     page.strokes(drums, row[drums.pitch], shades(drums.velocity, loudest, DRUMS if len(pitched) else NEW))

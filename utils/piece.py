@@ -156,10 +156,15 @@ class Piece:
         return replace(self, time_signatures=[*pickup, (begin, *metre)])
 
     def bars(self, end: int | None = None) -> list[tuple[int, int, int]]:
-        """(tick, numerator, denominator) of the bars that begin before `end`, by default the end of the last note. None
-        is shorter than a 10,000th of that, since a file may name a metre in which it has millions of bars."""
-        end = int((self.onset + self.duration).max(initial=1)) if end is None else end
-        return list(theory.bar_lines(self.time_signatures, end, self.ticks_per_quarter, max(end // 10_000, 1)))
+        """(tick, numerator, denominator) of the bars that begin before `end`, by default the end of the last note; a
+        change of metre begins a bar. None is shorter than a 10,000th of that, since a file may name a metre in which it
+        has millions of bars."""
+        end, lines = int((self.onset + self.duration).max(initial=1)) if end is None else end, []
+        metres = {tick: metre for tick, *metre in theory.metres_from_start(self.time_signatures) if tick < end}
+        for (tick, metre), until in zip(metres.items(), [*metres, end][1:], strict=True):
+            length = max(theory.bar_length(metre, self.ticks_per_quarter), end // 10_000)
+            lines += [(begin, *metre) for begin in range(tick, until, length)]
+        return lines
 
     def span(self, start: int, end: int | None = None) -> "Piece":
         """The notes with start <= onset (< end), ticks, moved so that the last bar line at or before `start` is 0; the

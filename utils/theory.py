@@ -1,7 +1,7 @@
 """Names of notes and keys, the key of some notes, and bars: what is known of music before anything is learnt."""
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -82,15 +82,6 @@ def metres_from_start(changes: Sequence[Change]) -> list[Change]:
     return [(0, 4, 4), *changes]
 
 
-def bar_lines(changes: Sequence[Change], end: int, per_quarter: int, shortest: int = 1) -> Iterator[Change]:
-    """(tick, numerator, denominator) of each bar that begins before `end`; a change of metre begins a bar. No bar is
-    shorter than `shortest`, since a file may name metres that nobody could count."""
-    metres = {tick: metre for tick, *metre in metres_from_start(changes) if tick < end}
-    for (tick, metre), until in zip(metres.items(), [*metres, end][1:], strict=True):
-        for begin in range(tick, until, max(bar_length(metre, per_quarter), shortest)):
-            yield (begin, *metre)
-
-
 def microseconds(tempo: float) -> int:
     """Quarter notes a minute -> microseconds a quarter, as MIDI files have it. Raises UserError outside 4..1000."""
     if not 4 <= tempo <= 1000:
@@ -127,7 +118,8 @@ class Bar:
 
 
 def bars(lines: Sequence[Change], onset: np.ndarray, per_quarter: int) -> list[Bar]:
-    """The bars that begin at `lines`, see `bar_lines`, without those shorter than a step; the onsets (N,) are in ticks.
+    """The bars that begin at `lines`, as `Piece.bars` gives them, without those shorter than a step; the onsets (N,)
+    are in ticks.
 
     A piece is stored from a bar line on, so a pickup has silence before it: the first bar is one if at least half of it
     is silent, then notes begin in it, and some begin after it.

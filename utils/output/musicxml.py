@@ -22,6 +22,7 @@ from utils.output import notation
 from utils.output.notation import PLAIN, TRIPLET, VOICES, Chord, Clef, Player, cells, values
 from utils.piece import Piece
 from utils.theory import GRID, Bar, Metre, to_steps
+from utils.tonality import LETTERS
 
 Key = tuple[int, int]  # sharps, 1 if minor
 LONGEST = 2**14  # quarter notes, and bars: hours of music; a file may have more than memory can hold as XML
@@ -57,8 +58,8 @@ def spelling(pitch: int, sharps: int, minor: int) -> tuple[str, int, int]:
     on the line of fifths (... Bb F C G D ...), which reach from Eb to G# in C major and from Bb to D# in A minor."""
     lowest = sharps - 3 + minor
     fifths = (7 * pitch - lowest) % 12 + lowest
-    alteration = (fifths + 1) // 7
-    return "FCGDAEB"[(fifths + 1) % 7], alteration, (pitch - alteration) // 12 - 1
+    alteration, letter = divmod(fifths + 1, 7)
+    return LETTERS[letter], alteration, (pitch - alteration) // 12 - 1
 
 
 def head(pitch: int, key: Key | None, name: str) -> Head:

@@ -255,6 +255,7 @@ def players(piece: Piece, bars: list[Bar]) -> list[Player]:
             written = [(DRUMS, lines)]
         else:
             written = [(clef, voices(n, starts)) for clef, n in staves(notes[group[0]], part, starts).items()]
-        found.append((name if len(name) <= LONGEST_NAME else f"{name[: LONGEST_NAME - 1].rstrip()}…", part, written))
-    names, *others = zip(*found, strict=True)
-    return [Player(*player) for player in zip(numbered(list(names)), *others, strict=True)]
+        name = name if len(name) <= LONGEST_NAME else f"{name[: LONGEST_NAME - 1].rstrip()}…"
+        found.append(Player(name, part, written))
+    names = numbered([player.name for player in found])
+    return [player._replace(name=name) for player, name in zip(found, names, strict=True)]

@@ -14,7 +14,6 @@ LONGEST_NUMBER = 18  # characters of a number that a visitor enters
 def networks(folder: str) -> dict[str, Path]:
     """Name -> path of the weights files to choose from, the last trained first; after them, the one that comes with the
     repository. Left out: hidden files, which are still being written, and those from which training resumes."""
-
     paths = list(Path(folder).glob("[!.]*.weights.h5"))
     paths.sort(key=lambda path: (path.resolve() == checkpoint.BUNDLED, -path.stat().st_mtime, path.name))
     names = {path.name.removesuffix(".weights.h5"): path for path in paths}

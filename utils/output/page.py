@@ -50,7 +50,6 @@ class Page:
         """`args`: the settings of app.py. What is made goes into `folder`, which Gradio serves, for each visitor into
         one of their own."""
         self.args, self.bundled = args, fragments(args.prior_dir)
-        self.beside = {"wav": True, "picture": True, "soundfont": args.soundfont}  # what each MIDI file gets
         with Blocks(title="Music generator", analytics_enabled=False) as self.blocks:
             self.session = gr.State()  # what Gradio calls it
             gr.Markdown(HEADING)
@@ -219,7 +218,7 @@ class Page:
     def trim(self, asked: dict) -> dict:
         """Picture and sound of the part that was chosen."""
         nothing, problems = {self.prior_roll: None, self.prior_sound: None}, []
-        files = SimpleNamespace(**self.beside, notation=False)
+        files = SimpleNamespace(wav=True, picture=True, notation=False, soundfont=self.args.soundfont)
         try:
             visitor = self.visitors[asked[self.session]]
             if visitor.prior is None:  # `pick` has said why
@@ -282,10 +281,9 @@ class Page:
         visitor.check_here()
         file = midi.save_new(one.piece, visitor.folder, f"{weights}-seed-{music.seed}")
         visitor.made[file.stem] = one.piece
-        files = SimpleNamespace(**self.beside, notation=True)
         if too_long := self.too_long(one.piece):
-            files.wav = False
             warn(f"{file.stem} {too_long}: it has no sound.")
+        files = SimpleNamespace(wav=not too_long, picture=True, notation=True, soundfont=self.args.soundfont)
         beside.write_beside(file, one.piece, files, music.line(one), music.before, warn)
         return file
 

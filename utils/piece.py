@@ -93,10 +93,8 @@ class Piece:
     def played(self) -> "Piece":
         """The piece without the parts that have no notes."""
         used, part = np.unique(self.part, return_inverse=True)
-        place = np.full(len(self.parts), -1)
-        place[used] = np.arange(len(used))
         pedals = self.pedals[np.isin(self.pedals[:, 2], used)]
-        pedals = np.column_stack([pedals[:, :2], place[pedals[:, 2]]])
+        pedals = np.column_stack([pedals[:, :2], np.searchsorted(used, pedals[:, 2])])
         return replace(self, part=part.ravel(), parts=[self.parts[i] for i in used], pedals=pedals)
 
     def sounding(self) -> "Piece":

@@ -8,7 +8,6 @@ import itertools
 import os
 import warnings
 import zipfile
-from collections.abc import Callable
 from pathlib import Path
 from xml.etree.ElementTree import Element
 
@@ -38,23 +37,22 @@ def ticks(quarters: float) -> int:
     return round(quarters * TICKS_PER_QUARTER)
 
 
-def with_keys(simple_note: Callable) -> Callable:
-    """music21's reader of a MusicXML note, made to keep which key a drum is. By itself it knows one instrument of each
-    part, but a drum kit has many, and each note names one by its id."""
-
-    def read_note(reader: xmlToM21.MeasureParser, element: Element, *args, **kwargs) -> note.NotRest:
-        result, drum = simple_note(reader, element, *args, **kwargs), element.find("instrument")
-        if isinstance(result, note.Unpitched) and drum is not None:
-            result.storedInstrument = instrument.UnpitchedPercussion()
-            for sound in reader.parent.mxScorePart.findall("midi-instrument"):
-                if sound.get("id") == drum.get("id") and sound.findtext("midi-unpitched", "").strip().isdecimal():
-                    result.storedInstrument.percMapPitch = int(sound.findtext("midi-unpitched")) - 1  # counted from 1
-        return result
-
-    return read_note
+music21s_note = xmlToM21.MeasureParser.xmlToSimpleNote
 
 
-xmlToM21.MeasureParser.xmlToSimpleNote = with_keys(xmlToM21.MeasureParser.xmlToSimpleNote)
+def note_with_key(reader: xmlToM21.MeasureParser, element: Element, *args, **kwargs) -> note.NotRest:
+    """What music21 reads of a MusicXML note, and which key a drum is. By itself it knows one instrument of each part,
+    but a drum kit has many, and each note names one by its id."""
+    result, drum = music21s_note(reader, element, *args, **kwargs), element.find("instrument")
+    if isinstance(result, note.Unpitched) and drum is not None:
+        result.storedInstrument = instrument.UnpitchedPercussion()
+        for sound in reader.parent.mxScorePart.findall("midi-instrument"):
+            if sound.get("id") == drum.get("id") and sound.findtext("midi-unpitched", "").strip().isdecimal():
+                result.storedInstrument.percMapPitch = int(sound.findtext("midi-unpitched")) - 1  # counted from 1
+    return result
+
+
+xmlToM21.MeasureParser.xmlToSimpleNote = note_with_key
 
 
 def program(player: instrument.Instrument, names: list[str]) -> int:

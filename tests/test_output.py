@@ -224,7 +224,8 @@ def test_the_colours_of_parts_are_told_apart_by_everybody(eyes: str):
 
 def test_a_note_is_drawn_where_it_sounds():
     with patch.object(systems, "Canvas", Recorder):
-        page = systems.Page(np.array([0, 1000, 1500]), 1000.0, np.array([48, 60]), np.array([84, 96]))
+        low, high, rows = np.array([48, 60]), np.array([84, 96]), np.zeros(2, int)
+        page = systems.Page(np.array([0, 1000, 1500]), 1000.0, low, high, rows, systems.TOP)
     piece = make_piece([(900, 64, 200), (1200, 70, 100)])
     page.notes(piece, pianoroll.shades(piece.velocity, 80, pianoroll.NEW))
     (bars,) = page.canvas.lines

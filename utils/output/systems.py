@@ -60,8 +60,8 @@ class Page:
     widest: float  # ticks that fill the width
     low: np.ndarray  # (S,) the lowest key of each system
     high: np.ndarray  # (S,) the key above its highest
-    rows: np.ndarray | int = 0  # (S,) of drums
-    head: float = TOP  # inches above the first system
+    rows: np.ndarray  # (S,) of drums
+    head: float  # inches above the first system
 
     def __post_init__(self):
         self.systems, drawn = np.arange(len(self.low)), self.high - self.low
@@ -143,7 +143,7 @@ class Page:
 
     def strip(self, names: list[str]) -> None:
         """Draw the rows of the drums, from below, with their names."""
-        for s in np.flatnonzero(np.broadcast_to(self.rows, self.low.shape)):
+        for s in np.flatnonzero(self.rows):
             y = self.foot[s] - ROW * np.arange(len(names) + 1)
             self.canvas.level(y, LEFT, self.x(self.edges[s + 1], s), 0.7, "#e1e4e9")
             for name, middle in zip(names, y - ROW / 2, strict=False):

@@ -32,7 +32,7 @@ class Visitor:
     """A visitor, by what is theirs alone."""
 
     folder: Path  # where their files are, which nobody else can guess
-    fragment: Path  # the one of these files that they begin with, as it was trimmed, and what is beside it
+    fragment: Path | None = None  # the one of these files that they begin with, as it was trimmed; others are beside it
     upload: Path | None = None  # what they sent; several visitors may have sent the same
     prior: Piece | None = None  # the piece to begin with, before it is trimmed
     made: dict[str, Piece] = field(default_factory=dict)  # name -> piece, of all that they have made
@@ -55,7 +55,8 @@ class Visitor:
 
     def new_fragment(self) -> Path:
         """A path for the next fragment instead of the last one, of which the browser may still have the picture."""
-        shutil.rmtree(self.fragment.parent, ignore_errors=True)
+        if self.fragment:
+            shutil.rmtree(self.fragment.parent, ignore_errors=True)
         self.fragment = self.folder / secrets.token_hex(4) / "fragment.mid"
         return self.fragment
 
@@ -85,8 +86,7 @@ class Visitors:
         self.there: dict[str, Visitor] = {}
 
     def arrive(self, session: str) -> Visitor:
-        folder = self.folder / secrets.token_hex(16)
-        return self.there.setdefault(session, Visitor(folder, folder / "0" / "fragment.mid"))
+        return self.there.setdefault(session, Visitor(self.folder / secrets.token_hex(16)))
 
     def __getitem__(self, session: str) -> Visitor:
         """Raises UserError for one who is unknown, or has been forgotten."""

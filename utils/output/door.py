@@ -6,11 +6,10 @@ import re
 import socket
 from pathlib import Path
 from types import SimpleNamespace
-from urllib.parse import parse_qs
 
 import gradio as gr
 from gradio.components import Component
-from starlette.datastructures import Headers
+from starlette.datastructures import Headers, QueryParams
 from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
 
@@ -82,8 +81,7 @@ class Door:
 def session_of(scope: Scope) -> str:
     """What Gradio calls the session of a visitor, for a connection that stays open while they are there; else ''."""
     match = CONNECTIONS.fullmatch(scope["path"])
-    query = parse_qs(scope["query_string"].decode("latin-1"))
-    return (match[1] or query.get("session_hash", [""])[0]) if match else ""
+    return (match[1] or QueryParams(scope["query_string"]).get("session_hash", "")) if match else ""
 
 
 def is_address(name: str) -> bool:

@@ -14,6 +14,7 @@ from utils.instruments import FAMILIES, drum, family, numbered
 from utils.output.canvas import Canvas, rgb
 from utils.output.systems import COLUMNS, LEFT, LEGEND, RIGHT, SHADE, TOP, WIDTH, Page, keys, sounding, systems
 from utils.piece import Piece
+from utils.theory import Bar
 
 QUARTERS = 32  # in a system: eight bars of 4/4
 LONGEST, MOST_NOTES = 4096, 100_000  # quarters and notes that are shown: a file may have more than memory can draw
@@ -84,10 +85,9 @@ def beginning(piece: Piece) -> Piece:
     return replace(piece, duration=np.minimum(piece.duration, end - piece.onset))
 
 
-def page_of(piece: Piece, rows: int, legend: int) -> Page:
+def page_of(piece: Piece, bars: list[Bar], rows: int, legend: int) -> Page:
     """A page for a piece with its systems and bars, with so many rows for drums and names in its legend."""
     pitched, drums = pitched_and_drums(piece)
-    bars = theory.bars(piece.bars(), piece.onset, piece.ticks_per_quarter)
     step, quarters = piece.ticks_per_quarter / theory.GRID, QUARTERS * piece.ticks_per_quarter
     edges = systems(np.array([bar.start for bar in bars] + [bars[-1].end]) * step, quarters)
     low, high = np.array([keys(pitched.pitch[heard]) for heard in sounding(pitched, edges)]).T * (len(pitched) > 0)
@@ -98,13 +98,6 @@ def page_of(piece: Piece, rows: int, legend: int) -> Page:
         page.keyboard()
     page.bars(bars, step)
     return page
-
-
-def facts(piece: Piece, shown: Piece) -> str:
-    """Number of notes and length of a piece, and how much of it is shown."""
-    last = theory.bars(shown.bars(), shown.onset, shown.ticks_per_quarter)[-1].number
-    rest = [f"shown up to bar {last}"] if shown.seconds() < piece.seconds() else []
-    return " · ".join([f"{len(piece)} notes", f"{piece.clock()} minutes", *rest])
 
 
 def is_new(piece: Piece, prior: Piece) -> np.ndarray:
@@ -128,7 +121,8 @@ def draw(piece: Piece, title: str, about: str, prior: Piece | None) -> Canvas:
     shown, loudest = beginning(piece), piece.velocity.max()
     pitched, drums = pitched_and_drums(shown)
     (legend, tones), (rows, row) = colours_of(pitched), rows_of(drums)
-    page, room = page_of(shown, len(rows), len(legend)), WIDTH - LEFT - RIGHT
+    bars = theory.bars(shown.bars(), shown.onset, shown.ticks_per_quarter)
+    page, room = page_of(shown, bars, len(rows), len(legend)), WIDTH - LEFT - RIGHT
     both = prior is not None and 0 < len(prior) < len(piece)
     new = is_new(shown, prior) if both else np.ones(len(shown), bool)
     around = both and bool(shown.onset[new].min(initial=prior.onset.max()) < prior.onset.max())
@@ -138,7 +132,10 @@ def draw(piece: Piece, title: str, about: str, prior: Piece | None) -> Canvas:
     given = {part.called() for i, part in enumerate(shown.parts) if around and i not in writing}
     ground = without(shown, new) if around else [(0, int(seam[0]))] if continued and legend else []
     page.canvas.text(LEFT, 0.38, "".join(filter(str.isprintable, title)), 17, room, title=True)
-    page.canvas.text(LEFT, 0.72, f"{about} · {facts(piece, shown)}", 10.5, room - 2.1 * both)  # beside two swatches
+    facts = f"{about} · {len(piece)} notes · {piece.clock()} minutes"
+    if shown.seconds() < piece.seconds():
+        facts += f" · shown up to bar {bars[-1].number}"
+    page.canvas.text(LEFT, 0.72, facts, 10.5, room - 2.1 * both)  # beside two swatches
     for i, (name, (_, loud)) in enumerate(legend.items()):
         line, column = divmod(i, COLUMNS)
         name += " (given)" * (name in given)
@@ -163,8 +160,8 @@ def draw(piece: Piece, title: str, about: str, prior: Piece | None) -> Canvas:
 
 def write(piece: Piece, path: Path, about: str, prior: Piece | None = None) -> None:
     """A PNG of the notes of a piece against its bars and beats, in systems as a score has, each with the keys that it
-    needs; `about` is the line under the title, the file's name. The notes of `prior`, which are
-    also in `piece`, have another colour, or another ground if there are several parts, and a line stands where they
-    end; where new ones stand between them, the bars without new ones have another ground, and the names of parts say
-    that all of them is given. Raises UserError if it cannot be written."""
+    needs; `about` is the line under the title, the file's name. The notes of `prior`, which are also in `piece`, have
+    another colour, or another ground if there are several parts, and a line stands where they end; where new ones stand
+    between them, the bars without new ones have another ground, and the names of parts say that all of them is given.
+    Raises UserError if it cannot be written."""
     files.write(path, draw(piece, path.stem, about, prior).png())

@@ -104,13 +104,13 @@ def from_hdf5(data: bytes, names: dict[str, str]) -> dict[str, list[np.ndarray]]
         return dataset[()]
 
     with h5py.File(io.BytesIO(data)) as file:
-        for name in names:
+        for name, split in names.items():
             if isinstance(file.get(name, getlink=True), h5py.HardLink):  # not a link to another file
                 cells = file[name]
                 if isinstance(cells, h5py.Dataset) and h5py.check_ref_dtype(cells.dtype):
                     tables = [file[cell] for cell in array(cells).ravel()]
                     # MATLAB transposes its arrays for HDF5, and writes the shape of an empty one in its place.
-                    splits[names[name]] = [np.zeros(0) if "MATLAB_empty" in t.attrs else array(t).T for t in tables]
+                    splits[split] = [np.zeros(0) if "MATLAB_empty" in t.attrs else array(t).T for t in tables]
     return splits
 
 
@@ -129,8 +129,8 @@ def from_mat(data: bytes) -> dict[str, list[np.ndarray]]:
                 check_size(math.prod(shape))
         content = loadmat(io.BytesIO(data), variable_names=list(names))
     return {
-        names[name]: [np.asarray(table) for table in content[name].ravel()]
-        for name in names
+        split: [np.asarray(table) for table in content[name].ravel()]
+        for name, split in names.items()
         if name in content and content[name].dtype == object
     }
 

@@ -19,7 +19,7 @@ from utils.errors import UserError
 from utils.instruments import drum
 from utils.midi import DRUM_CHANNEL
 from utils.output import notation
-from utils.output.notation import PLAIN, TRIPLET, VOICES, Chord, Clef, Player, cells, values
+from utils.output.notation import TRIPLET, VALUES, VOICES, Chord, Clef, Player, cells, values
 from utils.piece import Piece
 from utils.theory import GRID, Bar, Metre, to_steps
 from utils.tonality import LETTERS
@@ -77,7 +77,7 @@ def head(pitch: int, key: Key | None, name: str) -> Head:
 def note_tag(head: Head, length: int, place: tuple[int, int], ties: list[str], tuplet: str, chord: bool) -> Element:
     """A note or rest of one of LENGTHS; `place` is its voice and staff. `ties` are 'stop' and 'start' as far as there
     are any; `tuplet` is 'start' or 'stop' where a bracket begins or ends, else ''; `chord`: it sounds with the last."""
-    value, dots = (PLAIN | TRIPLET)[length]
+    value, dots = VALUES[length]
     ratio = tag("time-modification", tag("actual-notes", 3), tag("normal-notes", 2)) if length in TRIPLET else None
     notations = [tag("tied", type=tie) for tie in ties] + [tag("tuplet", type=tuplet)] * (tuplet != "")
     what = [tag("chord")] * chord + [head.pitch, tag("duration", length), *(tag("tie", type=tie) for tie in ties)]

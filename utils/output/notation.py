@@ -19,7 +19,8 @@ from utils.theory import GRID, Bar, to_steps
 PLAIN = {3: ("16th", 0), 6: ("eighth", 0), 9: ("eighth", 1), 12: ("quarter", 0), 18: ("quarter", 1), 24: ("half", 0),
          36: ("half", 1), 48: ("whole", 0), 72: ("whole", 1)}  # fmt: skip
 TRIPLET = {1: ("32nd", 0), 2: ("16th", 0), 4: ("eighth", 0), 8: ("quarter", 0)}
-LENGTHS = sorted({**PLAIN, **TRIPLET}, reverse=True)
+VALUES = PLAIN | TRIPLET
+LENGTHS = sorted(VALUES, reverse=True)
 ODD, ENOUGH = 0.25, 50  # with so large a share of odd times, among so many, a piece was played rather than written
 LONGEST_NAME = 24  # characters of a player's name, which stands left of the music
 VOICES = 4  # at most in a staff: as many as notation programs have

@@ -289,8 +289,7 @@ class Page:
 
     def said(self, *sentences: str) -> str:
         """Sentences as the page says them: with its own names for the settings of the scripts, and without folders."""
-        hidden = [sentence.replace(f"{self.visitors.folder}/", "") for sentence in sentences]
-        return "  \n".join(plain(labelled(sentence, self)) for sentence in hidden)
+        return plain(labelled("  \n".join(sentences).replace(f"{self.visitors.folder}/", ""), self))
 
     def beginnings(self, made: dict[str, Piece]) -> list[str]:
         """What music may begin with, for a visitor who has made some."""

@@ -388,6 +388,13 @@ def test_two_processes_never_take_the_same_name(tmp_path: Path):
     assert all(len(midi.read(path)) > 3 for path in tmp_path.iterdir())
 
 
+def test_new_music_that_is_too_long_gets_a_sentence(tmp_path: Path):
+    assert midi.save_new(make_piece([(0, 60, 2**16 * 480)]), tmp_path / "some", "a").exists()
+    with pytest.raises(UserError, match="longer than 65,536 quarter notes: ask for less"):
+        midi.save_new(make_piece([(1, 60, 2**16 * 480)]), tmp_path / "other", "a")
+    assert not (tmp_path / "other").exists()
+
+
 def test_nothing_half_written_is_left(tmp_path: Path, monkeypatch):
     impossible = make_piece([(0, 60, 10), (10, 200, 10)])
     with pytest.raises(ValueError):

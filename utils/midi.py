@@ -235,7 +235,10 @@ def save(piece: Piece, path: Path, merge: bool = False) -> None:
 
 def save_new(piece: Piece, folder: Path, stem: str) -> Path:
     """Write a piece as `folder/stem-001.mid`, or under the first number that neither a MIDI file nor what may stand
-    beside one has; returns the path. Raises UserError if the folder cannot be made or written."""
+    beside one has; returns the path. Raises UserError if the folder cannot be made or written, and for a piece longer
+    than any that is read."""
+    if (piece.onset + piece.duration).max(initial=0) > chunks.LONGEST * piece.ticks_per_quarter:
+        raise UserError(f"The new music is longer than {chunks.LONGEST:,} quarter notes: ask for less of it.")
 
     def names(number: int) -> list[Path]:
         return [Path(folder, f"{stem}-{number:03d}{ending}") for ending in (".mid", *BESIDE)]

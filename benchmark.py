@@ -56,11 +56,6 @@ DEFAULTS = [f"--streams={','.join(events.DEFAULT.streams)}"]
 TRAIN = settings.parse(HERE / "train.py", DEFAULTS)
 
 
-def form() -> events.Representation:
-    """How the network of `TRAIN` has its music written."""
-    return events.Representation.of(vars(TRAIN))
-
-
 def best_time(repeat: int, work: Callable[[], object]) -> float:
     """Seconds that `work` takes, the best of `repeat`."""
     return min(timeit.repeat(work, gc.enable, repeat=repeat, number=1))  # timeit alone would collect no garbage
@@ -103,8 +98,9 @@ def write_music(folder: Path, pieces: int, notes: int, different: int) -> None:
 
 def read(folder: Path) -> dataset.Corpus:
     """The pieces of a folder, encoded with train.py's defaults."""
-    sources, _ = dataset.read_folder(folder, form())
-    vocabulary = build_vocabulary([source.events for source in sources], form(), TRAIN.transpose)
+    how = events.Representation.of(vars(TRAIN))
+    sources, _ = dataset.read_folder(folder, how)
+    vocabulary = build_vocabulary([source.events for source in sources], how, TRAIN.transpose)
     return dataset.encode(sources, vocabulary, TRAIN.transpose)
 
 
@@ -138,33 +134,21 @@ def save_network(corpus: dataset.Corpus, path: Path) -> None:
     checkpoint.save(path, network.build(corpus.vocabulary, shape)[1], about)
 
 
-def ancestors_read(path: Path) -> list[tuple[str, float, float]]:
-    """(note or chord, offset, duration) of the first part, as music21 gives them: how the ancestors read a file."""
-    from music21 import chord, converter, instrument, note
-
-    def name(element: note.Note | chord.Chord) -> str:
-        return str(element.pitch) if isinstance(element, note.Note) else ".".join(map(str, element.normalOrder))
-
-    parsed = converter.parse(path, forceSource=True)
-    parts = instrument.partitionByInstrument(parsed)
-    played = parts.parts[0].recurse() if parts else parsed.flatten().notes
-    played = [element for element in played if isinstance(element, note.Note | chord.Chord)]
-    return [(name(element), float(element.offset), float(element.quarterLength)) for element in played]
-
-
 # ---- the parts: figures by their names, of the music in a folder and of untrained weights ----
 
 
 def measure_read(args: SimpleNamespace, folder: Path, weights: Path) -> dict:
     """Files read and quantised a second."""
-    paths = midi.find(folder)
-    seconds = best_time(args.repeat, lambda: dataset.read_folder(folder, form()))
+    paths, how = midi.find(folder), events.Representation.of(vars(TRAIN))
+    seconds = best_time(args.repeat, lambda: dataset.read_folder(folder, how))
     import symusic  # the limit: its parser alone, on bytes that are in memory already
 
     data, few = [path.read_bytes() for path in paths], paths[: args.files]
     least = best_time(args.repeat, lambda: [symusic.Score.from_midi(whole) for whole in data])
-    ancestors_read(paths[0])  # music21 starts
-    ours, theirs = len(paths) / seconds, len(few) / best_time(1, lambda: [ancestors_read(path) for path in few])
+    from utils.measure import ancestors
+
+    ancestors.read(paths[0])  # music21 starts
+    ours, theirs = len(paths) / seconds, len(few) / best_time(1, lambda: [ancestors.read(path) for path in few])
     measured = {"read_files_per_second": ours, "read_ancestors_files_per_second": theirs}
     return measured | {"read_ratio": ours / theirs, "read_limit_share": least / seconds}
 
@@ -203,7 +187,7 @@ def measure_sample(args: SimpleNamespace, folder: Path, weights: Path) -> dict:
         seconds = best_time(args.repeat, lambda state=state: sampler.generate(network, state, new, how))
         least = new * limit(kept, count, 1, args.repeat)
         measured |= {name: new * count / seconds, f"{name}_limit_share": least / seconds}
-    sources, _ = dataset.read_folder(folder, form())
+    sources, _ = dataset.read_folder(folder, network.vocabulary.representation)
     for count, name in ((1, "score_seconds"), (100, "score_seconds_100")):
         corpus = dataset.encode(sources[:count], network.vocabulary)
         measured[name] = best_time(1, lambda corpus=corpus: likelihood.score(network, corpus))
@@ -222,7 +206,7 @@ def measure_prior(args: SimpleNamespace, folder: Path, weights: Path) -> dict:
     kept, notes = checkpoint.load(weights), args.ancestor_notes
     model = ancestors.build(kept.vocabulary, args.window)
     window = [np.ones((1, args.window, 1), np.float32)] * len(model.inputs)
-    reading = best_time(1, lambda: ancestors_read(midi.find(folder)[0]))
+    reading = best_time(1, lambda: ancestors.read(midi.find(folder)[0]))
     model.predict(window, verbose=0)
     each = best_time(1, lambda: [model.predict(window, verbose=0) for _ in range(notes)]) / notes
     theirs, least = reading + each * args.prior_notes, args.prior_notes * limit(kept, 1, 1, args.repeat)
@@ -289,8 +273,8 @@ def main(args: SimpleNamespace) -> None:
     settings.choice("part", args.part, ("all", *PARTS))
     vars(TRAIN).update(vars(settings.parse(HERE / "train.py", DEFAULTS + shlex.split(args.train_with))))
     if args.quick:
-        quick = {"files": 1, "updates": 12, "ancestor_updates": 2, "ancestor_notes": 5, "repeat": 2}
-        vars(args).update(quick, large=args.large // 10)
+        less = {"files": 1, "updates": 12, "ancestor_updates": 2, "ancestor_notes": 5, "repeat": 2}
+        vars(args).update(less, large=args.large // 10)
     measured = {}
     with tempfile.TemporaryDirectory() as scratch:
         folder, weights = Path(args.midi_dir or scratch), Path(scratch) / "benchmark.weights.h5"

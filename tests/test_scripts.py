@@ -360,11 +360,14 @@ def test_the_benchmark_measures_each_part(part: str):
     assert all(value > 0 for value in measured.values())
 
 
-def test_the_benchmark_reads_music_as_the_network_that_it_measures(monkeypatch):
+def test_the_benchmark_reads_music_as_the_network_that_it_measures(monkeypatch, tmp_path: Path):
     import benchmark
 
-    monkeypatch.setattr(benchmark, "TRAIN", settings.parse(ROOT / "train.py", ["--grid=48", "--streams=offset,note"]))
-    assert benchmark.form().grid == 48 and benchmark.form().streams == ("offset", "note")
+    flags = ["--grid=48", "--streams=offset,note,duration"]
+    monkeypatch.setattr(benchmark, "TRAIN", settings.parse(ROOT / "train.py", flags))
+    benchmark.write_music(tmp_path, 2, 50, 2)
+    how = benchmark.read(tmp_path).vocabulary.representation
+    assert how.grid == 48 and how.streams == ("offset", "note", "duration")
 
 
 def test_a_folder_without_music_is_said_before_any_experiment(tmp_path: Path):

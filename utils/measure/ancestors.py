@@ -7,6 +7,7 @@ Shapes: B windows, T events a window, S streams, E events of all pieces.
 """
 
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 from tqdm import tqdm
@@ -19,6 +20,20 @@ layers = keras.layers
 WINDOW = 100  # events that it reads for each target
 BATCH = 64  # windows in an update
 LEAST = 1e-12  # probability below which a class is not counted as less likely: softmax in float32 gives 0
+
+
+def read(path: Path) -> list[tuple[str, float, float]]:
+    """(note or chord, offset, duration) of the first part, as music21 gives them: how the ancestors read a file."""
+    from music21 import chord, converter, instrument, note
+
+    def name(element: note.Note | chord.Chord) -> str:
+        return str(element.pitch) if isinstance(element, note.Note) else ".".join(map(str, element.normalOrder))
+
+    parsed = converter.parse(path, forceSource=True)
+    parts = instrument.partitionByInstrument(parsed)
+    played = parts.parts[0].recurse() if parts else parsed.flatten().notes
+    played = [element for element in played if isinstance(element, note.Note | chord.Chord)]
+    return [(name(element), float(element.offset), float(element.quarterLength)) for element in played]
 
 
 def build(vocabulary: Vocabulary, window: int = WINDOW) -> keras.Model:

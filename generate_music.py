@@ -8,14 +8,12 @@ python generate_music.py --style haydn                     as in the sub-folder 
 python generate_music.py --temperature 0.8 --seed 7        calmer, and the same on every run
 """
 
-from dataclasses import replace
 from pathlib import Path
 
-from utils import checkpoint, compose, control, ensemble, files, instruments, midi, sampler, settings, styles, theory
+from utils import checkpoint, compose, ensemble, files, instruments, settings, styles, theory
 from utils.compose import Wanted
-from utils.errors import UserError
-from utils.measure import copying
 from utils.output import beside
+from utils.sampler import Sampling
 from utils.stepper import Stepper
 
 # ---- the music
@@ -63,44 +61,29 @@ def main(args) -> None:
     compose.check_length(args, least_notes=0)
     for name in ("count", "least_events", "most_events"):
         settings.at_least(name, getattr(args, name), 1)
-    key, metre = control.asked(args), theory.metre(args.metre) if args.metre else None
     programs = instruments.programs(args.instrument)
     tempo = theory.microseconds(args.tempo)
     files.sweep(args.out)
     args.weights = checkpoint.to_play(args.weights)
     weights = checkpoint.load(args.weights)
-    how = sampler.Sampling(args.temperature, args.top_p, args.seed)
+    how = Sampling.of(args, compose.TEMPERATURE)
     players = None
     if args.instruments:
         players, remarks = ensemble.asked(weights.vocabulary, args.instruments, args.drums)
         print(*remarks, sep="\n", end="\n" * bool(remarks))
-    style = styles.asked(weights.vocabulary, args.style)
-    weights, args.opening = control.suited(weights, key, metre, args.opening)
     wanted = Wanted(
         **compose.length_of(args, tempo),
+        tempo=tempo,
         players=players,
         drums=args.drums,
-        style=style,
+        style=styles.asked(weights.vocabulary, args.style),
         programs=programs,
         prepend=args.include_opening,
         least_events=args.least_events,
         most_events=args.most_events,
     )
-    begun = compose.openings(weights, args.count, how.seed, args.opening, wanted)
-    begun = control.formed(begun, args.form_of, weights.vocabulary)
-    wanted = replace(wanted, home=control.after_openings(args, key, begun))
-    made, paths, problems = compose.likeliest_first(compose.new_pieces(Stepper(weights), begun, how, wanted)), [], []
-    for one in made:
-        one.piece.tempos = [(0, tempo)]
-        path = midi.save_new(one.piece, args.out, Path(args.weights).name.removesuffix(".weights.h5"))
-        also = beside.write_beside(path, one.piece, args, beside.about(args, how.seed, one.key), warn=problems.append)
-        after = f", after a passage of {one.after}" if one.after else ""
-        print(f"Wrote {path}: {len(one.piece)} notes, {one.told()}, seed {how.seed}{after}{also}")
-        paths.append(path)
-    if args.copying:
-        copying.report(weights, paths, made, args.training_dir)
-    if problems:  # the last thing, as all else is there
-        raise UserError(" ".join(problems))
+    made = compose.from_nothing(weights, Stepper(weights), args, how, wanted)
+    beside.write_all(made, weights, args, Path(args.weights).name.removesuffix(".weights.h5"), how)
 
 
 if __name__ == "__main__":

@@ -8,27 +8,14 @@ python predict_with_prior.py --prior tune.mid --keep Melody        a melody: wri
 python predict_with_prior.py --prior mine.mid --fill 5-8           write bars 5 to 8 of it
 """
 
-from dataclasses import replace
 from pathlib import Path
 
-from utils import (
-    checkpoint,
-    completion,
-    compose,
-    control,
-    files,
-    fragment,
-    instruments,
-    midi,
-    sampler,
-    settings,
-    styles,
-    theory,
-)
+from utils import checkpoint, completion, compose, control, files, fragment, instruments, midi, settings, theory
+from utils.completion import Asked
 from utils.compose import Wanted
 from utils.errors import UserError
-from utils.measure import copying
 from utils.output import beside
+from utils.sampler import Sampling
 from utils.stepper import Stepper
 
 # ---- the fragment
@@ -85,47 +72,32 @@ def main(args) -> None:
     weights = checkpoint.load(args.weights)
     whole = whole.in_metre(theory.metre(args.metre)) if args.metre else whole
     whole, counted = fragment.counted(weights.vocabulary, whole, args.prior)
-    bars = args.fill or args.redo
-    asked = completion.Asked(args.prior, args.keep, args.parts, bars, args.prior_bars, args.particles)
-    given = bool(args.keep or bars)
-    for name in ("form_of", "at_bar", "bars", "seconds") if given else ():
+    around, fill = bool(args.keep or args.fill or args.redo), args.fill or args.redo
+    wanted = Asked(args.prior, args.keep, args.parts, fill, args.prior_bars, args.particles, programs)
+    for name in ("form_of", "at_bar", "bars", "seconds") if around else ():
         if getattr(args, name):
             flag = settings.flag_of(name)
             raise UserError(f"{flag} is for what follows a fragment, not for --keep, --fill or --redo: leave it out.")
-    if args.temperature is None:
-        args.temperature = completion.TEMPERATURE if given else compose.TEMPERATURE
-    notes, bars = (0, 0) if given else (args.prior_notes, args.prior_bars)
+    notes, bars = (0, 0) if around else (args.prior_notes, args.prior_bars)
     prior = fragment.cut(whole, args.prior_start, notes, args.prior, bars)
     if args.tempo:
         prior.tempos = [(0, theory.microseconds(args.tempo))]
-    network, how = Stepper(weights), sampler.Sampling(args.temperature, args.top_p, args.seed)
-    style, sounds_like = styles.for_fragment(network, args.style, prior, args.prior)
-    like = {"programs": programs, "home": control.after_fragment(args, prior), "style": style}
-    if given:
-        made, before, remarks = completion.completions(network, prior, replace(asked, **like), how, args.count)
-    else:
+    how = Sampling.of(args, completion.TEMPERATURE if around else compose.TEMPERATURE)
+    if not around:
         *_, (_, tempo) = prior.tempos_from_start()
-        length = compose.length_of(args, tempo)
-        form = control.form_named(args.form_of, weights.vocabulary) if args.form_of else ()
-        wanted = Wanted(**length, **like, form=form, at_bar=args.at_bar, prepend=args.prepend)
-        remarks = fragment.remarks(network.vocabulary, prior, args.prior)
-        made, before = compose.continuations(network, prior, how, wanted, args.count)
-    for remark in [*counted, *sounds_like, *remarks]:
-        print(remark)
-    made, paths, problems = compose.likeliest_first(made), [], []
-    for one in made:
-        path = midi.save_new(one.piece, args.out, f"{Path(args.prior).stem}-{'completed' if given else 'continued'}")
-        about = beside.about(args, how.seed, one.key)
-        also = beside.write_beside(path, one.piece, args, about, before, problems.append)
-        print(
-            f"Wrote {path}: {len(before)} notes of {args.prior} and {len(one.piece) - len(before)} new ones, "
-            f"{one.told()}, seed {how.seed}{also}"
+        wanted = Wanted(
+            **compose.length_of(args, tempo),
+            name=args.prior,
+            programs=programs,
+            form=control.form_named(args.form_of, weights.vocabulary) if args.form_of else (),
+            at_bar=args.at_bar,
+            prepend=args.prepend,
         )
-        paths.append(path)
-    if args.copying:
-        copying.report(weights, paths, made, args.training_dir)
-    if problems:  # the last thing, as all else is there
-        raise UserError(" ".join(problems))
+    made, before, remarks = completion.from_fragment(Stepper(weights), prior, args, how, wanted)
+    for remark in [*counted, *remarks]:
+        print(remark)
+    stem = f"{Path(args.prior).stem}-{'completed' if around else 'continued'}"
+    beside.write_all(made, weights, args, stem, how, before)
 
 
 if __name__ == "__main__":

@@ -29,6 +29,7 @@ from utils.output import order, words
 from utils.output.order import AROUND, BARS, Order
 from utils.output.visitors import PATIENCE, UNCLAIMED, Left, Visitors
 from utils.piece import Piece
+from utils.sampler import Sampling
 from utils.stepper import Stepper
 from utils.tonality import Tonality
 
@@ -650,7 +651,7 @@ def test_what_lasts_too_long_has_no_sound_and_is_no_fragment(tmp_path: Path):
 
     one = page.Page(settings.parse(ROOT / "app.py", ["--minutes", "1"]), str(tmp_path))
     visitor, slow = one.visitors.arrive("me"), random_piece(1)
-    slow.tempos, said, music = [(0, 12_000_000)], [], SimpleNamespace(seed=7, line=str, before=None)
+    slow.tempos, said, music = [(0, 12_000_000)], [], SimpleNamespace(how=Sampling(seed=7), line=str, before=None)
     written = one.write(visitor, SimpleNamespace(piece=slow), "tiny", music, said.append)
     assert said == ["tiny-seed-7-001 lasts 6:24 minutes, and the most here is 1: it has no sound."]
     assert {path.suffix for path in visitor.folder.iterdir()} == {".mid", ".png", ".musicxml"}

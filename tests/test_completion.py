@@ -37,7 +37,7 @@ def notes(piece: Piece, which: np.ndarray | slice = slice(None)) -> list[tuple]:
 
 def complete(learnt: Checkpoint, prior: Piece, seed: int = 1, **asked) -> Piece:
     (made,), _, _ = completion.completions(
-        Stepper(learnt), prior, Asked("it", versions=8, **asked), Sampling(0.9, 1, seed), 1
+        Stepper(learnt), prior, Sampling(0.9, 1, seed), Asked("it", versions=8, **asked), 1
     )
     return made.piece
 
@@ -104,7 +104,7 @@ def test_a_melody_alone_gets_those_who_usually_play_with_it(learnt: Checkpoint):
     """It is heard as the part whose place it takes; with --parts the others are chosen."""
     melody = make_piece([(i * 480, 84 + i % 5, 480) for i in range(16)], parts=[Part("Tune", 74)])
     asked = Asked("it", keep="tune", versions=4)
-    (made,), before, said = completion.completions(Stepper(learnt), melody, asked, Sampling(seed=1), 1)
+    (made,), before, said = completion.completions(Stepper(learnt), melody, Sampling(seed=1), asked, 1)
     assert "Tune is heard as Flute." in said and notes(before) == notes(melody)
     assert {part.called() for part in made.piece.parts} <= {"Tune", "Violin 1", "Violin 2", "Bass", "Kit"}
     assert len(made.piece) > len(melody)
@@ -167,7 +167,7 @@ def test_versions_that_are_weighed_fit_better(learnt: Checkpoint):
     def nats(versions: int) -> float:
         asked = Asked("it", keep="Flute", versions=versions)
         made = [
-            completion.completions(Stepper(learnt), band_piece(60 + i), asked, Sampling(seed=i), 1)[0][0]
+            completion.completions(Stepper(learnt), band_piece(60 + i), Sampling(seed=i), asked, 1)[0][0]
             for i in range(4)
         ]
         return float(np.mean([one.nats for one in made]))
@@ -241,7 +241,7 @@ def test_weights_without_parts_keep_none(weights: Path, learnt: Checkpoint):
 def test_notes_that_the_network_never_met_are_told_and_come_out_exactly(learnt: Checkpoint):
     strange = make_piece([(i * 507, 20 + i, 9000, 80) for i in range(8)], parts=[Part("Deep", 58)])
     asked = Asked("it", keep="Deep", versions=4)
-    (made,), before, said = completion.completions(Stepper(learnt), strange, asked, Sampling(seed=1), 1)
+    (made,), before, said = completion.completions(Stepper(learnt), strange, Sampling(seed=1), asked, 1)
     deep = made.piece.part == [part.name for part in made.piece.parts].index("Deep")
     assert notes(made.piece, deep) == notes(strange) == notes(before)
     assert any("never seen in training" in sentence for sentence in said)

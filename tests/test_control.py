@@ -276,7 +276,7 @@ def test_new_music_from_the_next_bar_line_on(weights: Path, beats: int, tmp_path
     for length in ({"notes": 20}, {"bars": 2, "ending": False}):
         for prepend in (True, False):
             wanted = compose.Wanted(**length, at_bar=True, prepend=prepend)
-            made, before = compose.continuations(network, prior, sampler.Sampling(seed=1), wanted, 3)
+            made, before, _ = compose.continuations(network, prior, sampler.Sampling(seed=1), wanted, 3)
             pieces = [one.piece for one in made]
             line = -(-beats // 4) * 1920 if prepend else 0
             assert all(piece.onset[piece.onset >= line][0] == line for piece in pieces)

@@ -123,7 +123,7 @@ def test_constraints_of_a_caller_are_kept(weights: Path):
     how = sampler.Sampling(seed=1, constraints=(highest,))
     made = compose.new_pieces(network, compose.openings(kept, 2, 1), how, compose.Wanted(12))
     prior = midi.read(ROOT / "samples" / "prior.mid")
-    continued, _ = compose.continuations(network, prior, how, compose.Wanted(12), 3)
+    continued, _, _ = compose.continuations(network, prior, how, compose.Wanted(12), 3)
     top = network.vocabulary.size("note") - 1
     assert all((one.classes["note"] == top).all() for one in [*made, *continued])
     assert how.constraints == (highest,) and asked == [2] * 12 + [3] * 12

@@ -4,11 +4,12 @@ Shapes: N notes, E events, P parts of a network, R regions in which something is
 """
 
 from dataclasses import dataclass, replace
+from types import SimpleNamespace
 
 import numpy as np
 
-from utils import constraints, ensemble, events, fragment, particles, settings, states, styles, theory
-from utils.compose import Made
+from utils import constraints, control, ensemble, events, fragment, particles, settings, states, styles, theory
+from utils.compose import Made, Wanted, continuations, likeliest_first
 from utils.constraints import Constraint, Players
 from utils.control import Home
 from utils.ensemble import Ensemble
@@ -183,14 +184,13 @@ def begin(network: Stepper, given: Given, who: Cast, style: styles.Shares) -> St
 
 
 def completions(
-    network: Stepper, prior: Piece, asked: Asked, how: Sampling, count: int
+    network: Stepper, prior: Piece, how: Sampling, asked: Asked, count: int
 ) -> tuple[list[Made], Piece, list[str]]:
     """`count` pieces in which all that is given of `prior` stands as it is; what is given; and sentences on what the
     network hears otherwise than it is. Raises UserError if the piece has not what is asked for, or the network cannot
     do it."""
     vocabulary, grid = network.vocabulary, network.vocabulary.grid
-    prior = vocabulary.representation.counted(prior)
-    prior = prior.finer(grid) if prior.ticks_per_quarter < 4 * grid else prior
+    prior = fragment.ready(vocabulary, prior)
     kept, (regions, end) = kept_parts(prior, asked), regions_of(prior, asked, grid)
     who, remarks = cast(vocabulary, prior, kept, asked)
     given = given_events(vocabulary, who, regions, end)
@@ -225,3 +225,16 @@ def completions(
         classes[END_STREAM] = nearest(vocabulary.values[END_STREAM], values[END_STREAM])
         made.append(Made(before.joined(events.let_go(new)).played(), classes, nats, key=key, players=writers))
     return made, before, remarks
+
+
+def from_fragment(
+    network: Stepper, prior: Piece, args: SimpleNamespace, how: Sampling, wanted: Wanted | Asked
+) -> tuple[list[Made], Piece, list[str]]:
+    """What follows a fragment, or is written around what is kept of it, as `continuations` and `completions` return it,
+    but the likeliest first. Of the settings of predict_with_prior.py `args` are to hold count, style and those of the
+    key."""
+    style, remarks = styles.for_fragment(network, args.style, prior, wanted.name)
+    wanted = replace(wanted, style=style, home=control.after_fragment(args, prior))
+    write = completions if isinstance(wanted, Asked) else continuations
+    made, before, more = write(network, prior, how, wanted, args.count)
+    return likeliest_first(made), before, remarks + more

@@ -40,6 +40,8 @@ class Wanted:
     form: Sequence[int] = ()  # of a fragment and what follows it, see `form`
     home: Home | None = None  # the tonality of each opening, or of the fragment; None: whatever comes
     at_bar: bool = False  # what follows a fragment begins at the next bar line
+    name: str = "The fragment"  # what that is called in sentences
+    tempo: int = 500_000  # microseconds a quarter note; what follows a fragment has its tempo
     prepend: bool = False  # keep the opening or the fragment in front of the new notes
     least_events: int = 32  # before a piece may end by itself
     most_events: int = 5000  # after which a piece that does not end by itself is cut off
@@ -189,6 +191,19 @@ def first_bar(network: Stepper, state: State) -> np.ndarray:
     return bar + state.bar * (further & (state.length > 0))
 
 
+def from_nothing(
+    weights: Checkpoint, network: Stepper, args: SimpleNamespace, how: Sampling, wanted: Wanted
+) -> list[Made]:
+    """New pieces, the likeliest first. Of the settings of generate_music.py `args` are to hold count, opening and those
+    of key, metre and form."""
+    key = control.asked(args)
+    weights, opening = control.suited(weights, key, args.metre, args.opening)
+    begun = openings(weights, args.count, how.seed, opening, wanted)
+    begun = control.formed(begun, args.form_of, weights.vocabulary)
+    home = control.after_openings(args, key, begun)
+    return likeliest_first(new_pieces(network, begun, how, replace(wanted, home=home)))
+
+
 def new_pieces(network: Stepper, begun: list[dict], how: Sampling, wanted: Wanted) -> list[Made]:
     """A new piece for each of the openings `begun`."""
     vocabulary = network.vocabulary
@@ -227,7 +242,7 @@ def new_pieces(network: Stepper, begun: list[dict], how: Sampling, wanted: Wante
         piece = events.let_go(piece)
         if wanted.notes and not wanted.prepend:  # with --chords class an event may hold several notes
             piece = piece.take(slice(wanted.notes))
-        piece.time_signatures = [(0, *opening["metre"])]
+        piece.tempos, piece.time_signatures = [(0, wanted.tempo)], [(0, *opening["metre"])]
         piece = piece if home is None else home.signed(piece, 0, i)
         after = opening["name"] if opening["phase"] else ""
         pieces.append(Made(piece.played(), made[i], nats[i], after, home.phrase(i) if home else "", players))
@@ -236,15 +251,15 @@ def new_pieces(network: Stepper, begun: list[dict], how: Sampling, wanted: Wante
 
 def continuations(
     network: Stepper, prior: Piece, how: Sampling, wanted: Wanted, count: int
-) -> tuple[list[Made], Piece]:
-    """`count` pieces in which new notes follow the fragment `prior`, played by its parts; and what of it opens each,
-    which without `wanted.prepend` has no notes. Raises UserError if the network can hear nothing of the fragment."""
+) -> tuple[list[Made], Piece, list[str]]:
+    """`count` pieces in which new notes follow the fragment `prior`, played by its parts; what of it opens each, which
+    without `wanted.prepend` has no notes; and sentences on what the network hears otherwise than it is. Raises
+    UserError if it can hear nothing of the fragment."""
     vocabulary, grid = network.vocabulary, network.vocabulary.grid
-    prior = vocabulary.representation.counted(prior)
-    if prior.ticks_per_quarter < 4 * grid:  # a step would be fewer than four ticks: rounding could be heard
-        prior = prior.finer(grid)
+    prior = fragment.ready(vocabulary, prior)
     ticks = prior.ticks_per_quarter
-    heard, playing, _ = ensemble.hear(vocabulary, prior)
+    heard, playing, remarks = ensemble.hear(vocabulary, prior)
+    remarks += fragment.unknown_values(vocabulary, heard, wanted.name)
     asked, playing = playing.mask(vocabulary), ensemble.in_full(vocabulary, playing)
     mask = playing.mask(vocabulary)
     start = network.start(1, heard.metre(), styles.condition(vocabulary, mask, wanted.style))
@@ -279,4 +294,4 @@ def continuations(
         joined = joined if home is None else home.signed(joined, int(piece.onset[0]))
         key = home.phrase(0, new=False) if home else ""
         pieces.append(Made(joined.played(), classes, cost, key=key, players=players))
-    return pieces, before
+    return pieces, before, remarks

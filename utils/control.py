@@ -18,7 +18,6 @@ from utils.piece import Piece
 from utils.sampler import Sampling
 from utils.states import Classes, State
 from utils.stepper import Stepper
-from utils.theory import Metre
 from utils.tonality import Tonality
 from utils.vocabulary import Vocabulary, nearest
 
@@ -81,21 +80,17 @@ def in_key(weights: Checkpoint, key: Tonality) -> Checkpoint:
     return replace(weights, about={**weights.about, "openings": suited or weights.about["openings"]})
 
 
-def in_metre(weights: Checkpoint, metre: Metre) -> tuple[Checkpoint, bool]:
-    """The weights with openings in a `metre`, and whether there are any; what begins from silence is in it too."""
-    suited = [opening for opening in weights.about["openings"] if tuple(opening["metre"]) == metre]
-    about = {**weights.about, "metre": metre, "openings": suited or weights.about["openings"]}
-    return replace(weights, about=about), bool(suited)
-
-
-def suited(weights: Checkpoint, key: Tonality | None, metre: Metre | None, opening: str) -> tuple[Checkpoint, str]:
-    """The weights with openings in a `key` and a `metre`, and the setting `opening`: it becomes none, which is said,
-    where no passage is in that metre."""
+def suited(weights: Checkpoint, key: Tonality | None, metre: str, opening: str) -> tuple[Checkpoint, str]:
+    """The weights with openings in a `key` and a `metre`, if these are given, and the setting `opening`: it becomes
+    none, which is said, where no passage is in that metre. Raises UserError for what is no metre."""
     if metre:
-        weights, there = in_metre(weights, metre)
-        if opening != "none" and not there:
+        asked = theory.metre(metre)
+        kept = [each for each in weights.about["openings"] if tuple(each["metre"]) == asked]
+        if opening != "none" and not kept:
             opening = "none"
-            print(f"No passage in the weights file is in {metre[0]}/{metre[1]}: the music begins from silence.")
+            print("No passage in the weights file is in {}/{}: the music begins from silence.".format(*asked))
+        about = {**weights.about, "metre": asked, "openings": kept or weights.about["openings"]}
+        weights = replace(weights, about=about)
     return (in_key(weights, key) if key else weights), opening
 
 

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from utils import ensemble, parts, settings, theory
+from utils import parts, settings, theory
 from utils.ensemble import Ensemble
 from utils.errors import UserError
 from utils.events import Events
@@ -60,11 +60,11 @@ def counted(vocabulary: Vocabulary, prior: Piece, name: str) -> tuple[Piece, lis
     return same, sentences
 
 
-def remarks(vocabulary: Vocabulary, prior: Piece, name: str) -> list[str]:
-    """Sentences on what the network hears otherwise than it is in a fragment, which they call `name`, beside how its
-    bars are `counted`. Raises UserError if it can hear nothing of it."""
-    heard, _, sentences = ensemble.hear(vocabulary, prior)
-    return [*sentences, *unknown_values(vocabulary, heard, name)]
+def ready(vocabulary: Vocabulary, prior: Piece) -> Piece:
+    """A fragment as new music can join it: with its bars as the network counts them, and with four ticks at least in
+    each step of the network's, as rounding could be heard otherwise."""
+    prior = vocabulary.representation.counted(prior)
+    return prior.finer(vocabulary.grid) if prior.ticks_per_quarter < 4 * vocabulary.grid else prior
 
 
 def unknown_values(vocabulary: Vocabulary, heard: Events, name: str) -> list[str]:

@@ -6,6 +6,7 @@ Shapes: B pieces side by side, V classes of a stream, E events.
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from itertools import accumulate
+from types import SimpleNamespace
 
 import numpy as np
 from tqdm import tqdm
@@ -103,6 +104,11 @@ class Sampling:
         if self.seed is None:
             self.seed = int(np.random.default_rng().integers(2**31))  # at most ten digits to type again
         settings.at_least("seed", self.seed, 0)
+
+    @classmethod
+    def of(cls, args: SimpleNamespace, usual: float) -> "Sampling":
+        """By the settings temperature, top_p and seed; a temperature of None is the `usual` one."""
+        return cls(usual if args.temperature is None else args.temperature, args.top_p, args.seed)
 
     @property
     def is_safer(self) -> bool:

@@ -9,7 +9,6 @@ import numpy as np
 
 from utils import ensemble
 from utils.errors import UserError
-from utils.events import Events
 from utils.heads import log_softmax
 from utils.piece import Piece
 from utils.states import State
@@ -63,18 +62,12 @@ def condition(vocabulary: Vocabulary, playing: np.ndarray, style: Shares) -> np.
 
 def for_fragment(network: Stepper, wish: str, prior: Piece, name: str) -> tuple[Shares, list[str]]:
     """The style in which a fragment goes on: the one that a `wish` names, see `asked`, or else the one that it sounds
-    like, with the sentence that says so."""
-    style = asked(network.vocabulary, wish)
-    if style or not network.vocabulary.styles:
-        return style, []
-    heard, *_ = ensemble.hear(network.vocabulary, prior)
-    return of_fragment(network, heard, name)
-
-
-def of_fragment(network: Stepper, heard: Events, name: str) -> tuple[Shares, list[str]]:
-    """The style that a fragment sounds like, of those that the network knows, and the sentence that says so and calls
-    the fragment `name`."""
+    like, of those that the network knows, with the sentence that says so and calls the fragment `name`."""
     vocabulary = network.vocabulary
+    style = asked(vocabulary, wish)
+    if style or not vocabulary.styles:
+        return style, []
+    heard, *_ = ensemble.hear(vocabulary, prior)
     state = network.read(network.start(1, heard.metre()), vocabulary.encode(heard)[0], heard.phase)
     likely = recognised(network.step(state)[1])[0]
     best = vocabulary.styles[likely.argmax()]

@@ -26,11 +26,6 @@ SHOWN = 8  # parts of which something is said
 SHUFFLES = 10_000  # random signs of the differences that are tried: p is then exact to a few thousandths near LEVEL
 
 
-def sampling(asked: SimpleNamespace, usual: float) -> Sampling:
-    """How notes are chosen, by the settings of evaluate.py; at the `usual` temperature unless another is asked for."""
-    return Sampling(usual if asked.temperature is None else asked.temperature, asked.top_p, asked.seed)
-
-
 def read_music(
     weights: str | Path, about: dict, asked: SimpleNamespace
 ) -> tuple[list[Source], list[Source], list[str]]:
@@ -104,7 +99,7 @@ def evaluate(weights: str | Path, asked: SimpleNamespace) -> dict:
     if asked.keep:
         folder = asked.midi_dir or asked.training_dir or about["settings"]["midi_dir"]
         what = completion.Asked("", asked.keep, versions=asked.particles)
-        how = sampling(asked, completion.TEMPERATURE)
+        how = Sampling.of(asked, completion.TEMPERATURE)
         result["given"] = given.around(network, (train, unseen), folder, what, how)
     return result | {"remarks": remarks}
 
@@ -139,7 +134,7 @@ def new_music(
     grid = weights.vocabulary.grid
     begun = compose.openings(weights, asked.samples, asked.seed, asked.opening)
     wanted = compose.Wanted(asked.notes, asked.bars, home=control.own_home(begun))
-    new = compose.new_pieces(network, begun, sampling(asked, compose.TEMPERATURE), wanted)
+    new = compose.new_pieces(network, begun, Sampling.of(asked, compose.TEMPERATURE), wanted)
     form = Representation(grid=grid, max_beats=weights.vocabulary.representation.max_beats)
     made = [events.from_piece(one.piece, form) for one in new]
     if max(map(len, made)) < statistics.FIGURE:

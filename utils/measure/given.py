@@ -46,7 +46,7 @@ def around(
     for way, source in tqdm([(way, s) for way in ways for s in held_out], "writing", unit="piece", leave=False):
         each = replace(asked, name=source.name, versions=ways[way])
         prior = midi.read(Path(folder, source.name), channels=False)
-        (new,), _, _ = completion.completions(network, prior, each, how, 1)
+        (new,), _, _ = completion.completions(network, prior, how, each, 1)
         sources[way].append(Source("", 0.0, events.from_piece(new.piece, form)))
 
     def passages(pieces: list[Source]) -> list[Piece]:

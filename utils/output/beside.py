@@ -6,16 +6,20 @@ from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 
+from utils import midi
+from utils.checkpoint import Checkpoint
+from utils.compose import Made
 from utils.errors import UserError
-from utils.midi import BESIDE
+from utils.measure import copying
 from utils.piece import Piece
+from utils.sampler import Sampling
 
 
-def about(args: SimpleNamespace, seed: int, key: str) -> str:
+def about(weights: str | Path, how: Sampling, key: str) -> str:
     """How a piece was made, in a line: by which weights, seed, temperature and top-p, and in which `key`, a phrase."""
-    weights = Path(args.weights).name.removesuffix(".weights.h5")
-    nucleus = f" · top-p {args.top_p:g}" if args.top_p < 1 else ""
-    return f"weights {weights} · seed {seed} · temperature {args.temperature:g}{nucleus}{key and f' · {key}'}"
+    name = Path(weights).name.removesuffix(".weights.h5")
+    nucleus = f" · top-p {how.top_p:g}" if how.top_p < 1 else ""
+    return f"weights {name} · seed {how.seed} · temperature {how.temperature:g}{nucleus}{key and f' · {key}'}"
 
 
 def to_stderr(warning: str) -> None:
@@ -32,7 +36,7 @@ def write_beside(
     one; the MIDI file is there already.
     """
     written = []
-    for ending, wanted in zip(BESIDE, (args.wav, args.picture, args.notation), strict=True):
+    for ending, wanted in zip(midi.BESIDE, (args.wav, args.picture, args.notation), strict=True):
         target = path.with_suffix(ending)
         if not wanted:
             continue
@@ -55,3 +59,24 @@ def write_beside(
             reason = str(error) if isinstance(error, UserError) else f"{type(error).__name__}: {error}"
             warn(f"{target.name} was not written: {' '.join(reason.split())}")
     return f"; also {', '.join(written)}" if written else ""
+
+
+def write_all(
+    made: list[Made], weights: Checkpoint, args: SimpleNamespace, stem: str, how: Sampling, before: Piece | None = None
+) -> None:
+    """Write new pieces, after or around the notes `before` of a fragment if there is one, as MIDI files with numbered
+    names that begin with `stem`, and what the settings `args` want beside each; say so, and what of them is copied.
+    Raises UserError where something was not written, as the last thing, when all else is there."""
+    paths, problems = [], []
+    for one in made:
+        path, notes = midi.save_new(one.piece, args.out, stem), f"{len(one.piece)} notes"
+        also = write_beside(path, one.piece, args, about(args.weights, how, one.key), before, problems.append)
+        if before is not None:
+            notes = f"{len(before)} notes of {args.prior} and {len(one.piece) - len(before)} new ones"
+        after = f", after a passage of {one.after}" if one.after else ""
+        print(f"Wrote {path}: {notes}, {one.told()}, seed {how.seed}{after}{also}")
+        paths.append(path)
+    if args.copying:
+        copying.report(weights, paths, made, args.training_dir)
+    if problems:
+        raise UserError(" ".join(problems))

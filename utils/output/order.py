@@ -1,8 +1,7 @@
 """From what a visitor of the page asks for to music. Nothing here knows how the page looks."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from types import SimpleNamespace
 
 from utils import completion, compose, control, ensemble, fragment, instruments, styles, theory
 from utils.checkpoint import Checkpoint
@@ -42,7 +41,7 @@ class Order:
     notes: int = 200
     bars: int = 16  # with an ending
     at_bar: bool = False
-    style: tuple[str, ...] = ()  # several are mixed
+    style: str = ""  # several are mixed
     key: str = ""  # a key or a scale
     scale: str = ""
     key_lock: bool = False
@@ -52,6 +51,7 @@ class Order:
     top_p: float = 1.0
     seed: int | None = None
     tempo: float = 0
+    opening, metre, form_of = "random", "", ""  # the same for all orders
 
     def __post_init__(self):
         if self.prior is None:
@@ -67,14 +67,6 @@ class Order:
             raise UserError(f"{self.name} has {len(self.prior)} notes; {but}: begin with less of it.")
 
     @property
-    def sampling(self) -> Sampling:
-        temperature = self.temperature
-        if temperature is None:
-            around = self.prior is not None and self.mode != AFTER
-            temperature = completion.TEMPERATURE if around else compose.TEMPERATURE
-        return Sampling(temperature, self.top_p, self.seed)
-
-    @property
     def key_strength(self) -> float:
         return control.STRENGTH if self.prior is None else control.STRENGTH_WITH_FRAGMENT
 
@@ -83,70 +75,38 @@ class Order:
         """The fields of Wanted that say how long new music is."""
         return {"bars": self.bars, "notes": 0} if self.unit == BARS else {"notes": self.notes}
 
-    @property
-    def programs(self) -> tuple[int, ...]:
-        return instruments.programs(self.instrument)
-
 
 @dataclass(frozen=True)
 class Filled:
     """What came of an order."""
 
+    order: Order
+    how: Sampling
     made: list[Made]  # the likeliest first
-    before: Piece | None  # the fragment that opens each, if they go on after one
-    seed: int
-    settings: SimpleNamespace  # what is said of how they were made, see `beside.about`
-    remarks: list[str]  # sentences on what was heard or done otherwise than one might expect
+    before: Piece | None = None  # the fragment that opens each, if they go on after one
+    remarks: list[str] = field(default_factory=list)  # on what was heard or done otherwise than one might expect
 
     def line(self, one: Made) -> str:
         """How one of them was made."""
-        return beside.about(self.settings, self.seed, one.key)
+        return beside.about(self.order.weights, self.how, one.key)
 
 
 def filled(order: Order, weights: Checkpoint, network: Stepper, *also: Constraint) -> Filled:
     """Make what is asked for, under constraints that are `also` to hold. Raises UserError if that cannot be done."""
-    how = order.sampling.constrained(*also)
+    around = order.prior is not None and order.mode != AFTER
+    how = Sampling.of(order, completion.TEMPERATURE if around else compose.TEMPERATURE).constrained(*also)
+    vocabulary, programs = weights.vocabulary, instruments.programs(order.instrument)
     if order.prior is None:
-        made, before, remarks = from_nothing(order, weights, network, how)
-    else:
-        made, before, remarks = from_fragment(order, weights, network, how)
-    settings = SimpleNamespace(weights=order.weights, temperature=how.temperature, top_p=how.top_p)
-    return Filled(compose.likeliest_first(made), before, how.seed, settings, remarks)
-
-
-def from_nothing(
-    order: Order, weights: Checkpoint, network: Stepper, how: Sampling
-) -> tuple[list[Made], None, list[str]]:
-    """New pieces, each after a passage of the training music, which is not heard."""
-    key, style = control.asked(order), styles.asked(weights.vocabulary, ",".join(order.style))
-    players, tempo = ensemble.named(weights.vocabulary, order.players), theory.microseconds(order.tempo or 120)
-    suited, opening = control.suited(weights, key, None, "random")
-    wanted = Wanted(**order.length, players=players, style=style, programs=order.programs)
-    begun = compose.openings(suited, order.count, how.seed, opening, wanted)
-    home = control.after_openings(order, key, begun)
-    made = compose.new_pieces(network, begun, how, replace(wanted, home=home))
-    for one in made:
-        one.piece.tempos = [(0, tempo)]
-    return made, None, []
-
-
-def from_fragment(
-    order: Order, weights: Checkpoint, network: Stepper, how: Sampling
-) -> tuple[list[Made], Piece | None, list[str]]:
-    """What follows the fragment, or is written around what is kept of it."""
-    vocabulary = weights.vocabulary
-    prior, remarks = fragment.counted(vocabulary, order.prior.played(), order.name)
+        style, players = styles.asked(vocabulary, order.style), ensemble.named(vocabulary, order.players)
+        like = {"tempo": theory.microseconds(order.tempo or 120), "players": players, "style": style}
+        wanted = Wanted(**order.length, **like, programs=programs)
+        return Filled(order, how, compose.from_nothing(weights, network, order, how, wanted))
+    prior, counted = fragment.counted(vocabulary, order.prior.played(), order.name)
     if order.tempo:
         prior = replace(prior, tempos=[(0, theory.microseconds(order.tempo))])
-    style, sounds_like = styles.for_fragment(network, ",".join(order.style), prior, order.name)
-    remarks += sounds_like
-    like = {"programs": order.programs, "home": control.after_fragment(order, prior), "style": style}
-    if order.mode == AFTER:
-        wanted = Wanted(**order.length, **like, at_bar=order.at_bar, prepend=True)
-        remarks += fragment.remarks(vocabulary, prior, order.name)
-        made, before = compose.continuations(network, prior, how, wanted, order.count)
-        return made, before, remarks
-    what = {"fill": order.fill} if order.mode == ANEW else {"others": ",".join(order.players)}
-    asked = Asked(order.name, ",".join(order.keep), **what, **like)
-    made, _, more = completion.completions(network, prior, asked, how, order.count)
-    return made, None, remarks + more
+    wanted = Wanted(**order.length, name=order.name, programs=programs, at_bar=order.at_bar, prepend=True)
+    if around:
+        what = {"fill": order.fill} if order.mode == ANEW else {"others": ",".join(order.players)}
+        wanted = Asked(order.name, ",".join(order.keep), **what, programs=programs)
+    made, before, remarks = completion.from_fragment(network, prior, order, how, wanted)
+    return Filled(order, how, made, None if around else before, counted + remarks)

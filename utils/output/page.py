@@ -241,6 +241,7 @@ class Page:
         seed = number(asked[self.seed] or "", "seed", int)
         temperature = number(asked[self.temperature] or "", "temperature", float)
         choices |= {"most": self.args.notes, "seed": seed, "temperature": temperature}
+        choices["style"] = ",".join(asked[self.style] or ())
         if slot:
             name, fill, made = asked[slot.name], asked[slot.bars] or "", self.visitors[asked[self.session]].made
             if name not in made:
@@ -267,7 +268,7 @@ class Page:
             for i, (one, place) in enumerate(zip(music.made, self.slots, strict=False)):
                 progress((i, len(music.made)), desc="sound and picture")
                 yield place.show(one, self.write(visitor, one, asked[self.weights], music, problems.append))
-            repeatable = f"Seed {music.seed}: with this seed and the same settings you get the same music again."
+            repeatable = f"Seed {music.how.seed}: with this seed and the same settings you get the same music again."
             said = self.said(repeatable, *music.remarks, *problems)
             yield {self.message: said, self.source: gr.Dropdown(choices=self.beginnings(visitor.made))}
         except UserError as error:
@@ -279,7 +280,7 @@ class Page:
         """Write a piece and all that is beside it; returns the path of the MIDI file. A failure is told to `warn`.
         Raises Left if nobody waits for it."""
         visitor.check_here()
-        file = midi.save_new(one.piece, visitor.folder, f"{weights}-seed-{music.seed}")
+        file = midi.save_new(one.piece, visitor.folder, f"{weights}-seed-{music.how.seed}")
         visitor.made[file.stem] = one.piece
         if too_long := self.too_long(one.piece):
             warn(f"{file.stem} {too_long}: it has no sound.")

@@ -287,7 +287,7 @@ def test_whom_nobody_asked_for_plays_in_the_mind_alone(band: Path, vocabulary: V
     weights, (players, _) = checkpoint.load(band), ensemble.asked(vocabulary, "Flute, Bass")
     wanted = compose.Wanted(**length, players=players, prepend=True)
     begun = compose.openings(weights, 2, 1, wanted=wanted)
-    assert all(len(one["imagined"]) == 3 for one in begun)
+    assert all(len(one["players"].players) == 5 for one in begun)
     made = compose.new_pieces(Stepper(weights), begun, sampler.Sampling(seed=1), wanted)
     for one, opening in zip(made, begun, strict=True):
         assert {part.name for part in one.piece.parts} == {"Flute", "Bass"}

@@ -10,7 +10,7 @@ import numpy as np
 
 from utils import constraints, control, ensemble, events, fragment, particles, settings, states, styles, theory
 from utils.compose import Made, Wanted, continuations, likeliest_first
-from utils.constraints import Constraint, Players
+from utils.constraints import Players
 from utils.control import Home
 from utils.ensemble import Ensemble
 from utils.errors import UserError
@@ -18,7 +18,7 @@ from utils.events import END_STREAM, bar_steps
 from utils.particles import Given, Guide
 from utils.piece import Piece, shortened
 from utils.sampler import Sampling
-from utils.states import Classes, State
+from utils.states import State
 from utils.stepper import Stepper
 from utils.theory import to_steps
 from utils.vocabulary import Vocabulary, nearest
@@ -160,17 +160,6 @@ def given_events(vocabulary: Vocabulary, who: Cast, regions: np.ndarray, end: in
     return Given(classes, *columns, free, regions)
 
 
-def within_regions(network: Stepper, given: Given) -> Constraint:
-    """What is written is over where its region is."""
-    lengths = network.vocabulary.steps("duration")[:-1]
-
-    def too_long(state: State, chosen: Classes) -> np.ndarray:
-        onset = state.onset + network.steps(chosen[END_STREAM])
-        return onset[:, None] + lengths > given.end_of_region(onset)[:, None]
-
-    return constraints.forbidding("duration", too_long)
-
-
 def begin(network: Stepper, given: Given, who: Cast, style: styles.Shares) -> State:
     """The state after all that comes before the first region; the network is told who plays, in which style, and
     where the end is."""
@@ -206,7 +195,7 @@ def completions(
         *(asked.home.constraints(network) if asked.home else []),
         *players.in_range(),
         constraints.all_play(writers.heard().mask(vocabulary)[None], 0),
-        within_regions(network, given),
+        constraints.over_by(network, lambda state, onset: given.end_of_region(onset)),
         constraints.no_note_still_held(network, held),
         *constraints.usual(network, 0),
     ]

@@ -101,9 +101,9 @@ def openings(
 ) -> list[dict]:
     """What `count` new pieces begin after: random: passages that `dataset.passages` kept in the weights file, in an
     order that `seed` chooses, of the wanted style that has the largest share if there are any, and of these those in
-    which the wanted players find the most to play; none: silence, in the usual metre of the training music. Each says
-    in which `key` the passage is, None if in none, and which parts are `imagined` beside the players, also where
-    silence has taken its place."""
+    which the wanted players find the most to play; none: silence, in the usual metre of the training music. Each is as
+    its `players` would play it, of whom some may be only imagined, and says in which `key` the passage is, None if in
+    none; both also where silence has taken its place."""
     kept, vocabulary, wanted = weights.about["openings"], weights.vocabulary, wanted or Wanted()
     style, players = wanted.style, wanted.players
     main = {name for name, share in zip(vocabulary.styles, style, strict=False) if share == max(style)}
@@ -113,19 +113,19 @@ def openings(
         of_players = ensemble.unlike(vocabulary, one, players) if players else (0, 0)
         return nobody_plays, bool(main) and one["style"] not in main, *of_players
 
-    def others(one: dict) -> list[int]:
-        own = players or ensemble.of_opening(vocabulary, one.get("parts", []), wanted.drums)
-        return ensemble.imagined(vocabulary, one, own)
-
     rank = [unlike(one) for one in kept]
     order = [i for i in np.random.default_rng(seed).permutation(len(kept)) if rank[i] == min(rank)]
-    chosen = [kept[order[i % len(order)]] for i in range(count)]
-    chosen = [{**one, "key": control.of_opening(one, vocabulary), "imagined": others(one)} for one in chosen]
-    if opening == "none":
-        empty = dict.fromkeys(vocabulary.streams, [])
-        silence = {"metre": weights.about["metre"], "classes": empty, "phase": [], "style": ""}
-        chosen = [{**one, **silence} for one in chosen]
-    return chosen
+    empty = dict.fromkeys(vocabulary.streams, [])
+    silence = {"metre": weights.about["metre"], "classes": empty, "phase": [], "style": ""}
+    begun = []
+    for i in range(count):
+        one = kept[order[i % len(order)]]
+        own = players or ensemble.of_opening(vocabulary, one.get("parts", []), wanted.drums)
+        others = ensemble.imagined(vocabulary, one, own)
+        told = {"key": control.of_opening(one, vocabulary), "players": ensemble.with_imagined(own, others)}
+        heard = silence if opening == "none" else ensemble.recast(vocabulary, one, own, others)
+        begun.append({**one, **heard, **told})
+    return begun
 
 
 def to_place(phase: int, values: dict[str, np.ndarray], bar: int) -> int:
@@ -207,13 +207,8 @@ def from_nothing(
 def new_pieces(network: Stepper, begun: list[dict], how: Sampling, wanted: Wanted) -> list[Made]:
     """A new piece for each of the openings `begun`."""
     vocabulary = network.vocabulary
-    playing = [
-        wanted.players or ensemble.of_opening(vocabulary, opening.get("parts", []), wanted.drums) for opening in begun
-    ]
-    begun = [ensemble.recast(vocabulary, *both) for both in zip(begun, playing, strict=True)]
-    asked = [players.mask(vocabulary) for players in playing]
-    playing = [ensemble.with_imagined(p, one.get("imagined", ())) for p, one in zip(playing, begun, strict=True)]
-    masks = [players.mask(vocabulary) for players in playing]
+    masks = [opening["players"].mask(vocabulary) for opening in begun]
+    asked = [opening["players"].heard().mask(vocabulary) for opening in begun]
     told = [wanted.style or styles.named(vocabulary, opening.get("style", "")) for opening in begun]
     conditions = [styles.condition(vocabulary, *both) for both in zip(masks, told, strict=True)]
     starts = [network.start(1, o["metre"], condition) for o, condition in zip(begun, conditions, strict=True)]
@@ -231,9 +226,9 @@ def new_pieces(network: Stepper, begun: list[dict], how: Sampling, wanted: Wante
     how = how.constrained(constraints.all_play(asked, tried.length), *Players(network, masks).constraints())
     made, new, nats = new_events(network, tried, how, wanted, begin, masks & ~asked)
     pieces, home = [], wanted.home
-    for i, (opening, players, values) in enumerate(zip(begun, playing, new, strict=True)):
+    for i, (opening, values) in enumerate(zip(begun, new, strict=True)):
         start = to_place(state.last["phase"][i], values, state.bar[i])
-        players = players.sounding_as(wanted.programs).players
+        players = opening["players"].sounding_as(wanted.programs).players
         if wanted.prepend and opening["phase"]:
             before = vocabulary.decode(opening["classes"])
             values = {stream: np.concatenate([before[stream], after]) for stream, after in values.items()}

@@ -210,10 +210,21 @@ def how_final(network: Stepper, finality: list[np.ndarray]) -> Constraint:
     return listen
 
 
+def over_by(network: Stepper, end: Callable[[State, np.ndarray], np.ndarray]) -> Constraint:
+    """A note is over by the time (B,) that `end` gives for its onset (B,), in steps since the beginning."""
+    lengths = network.vocabulary.steps("duration")[:-1]
+
+    def too_long(state: State, chosen: Classes) -> np.ndarray:
+        onset = state.onset + network.steps(chosen[END_STREAM])
+        return onset[:, None] + lengths > end(state, onset)[:, None]
+
+    return forbidding("duration", too_long)
+
+
 def ends_at_bar_line(network: Stepper) -> list[Constraint]:
     """A piece ends in the last bar before `State.end`, and nothing sounds or begins after that. A next event that would
     come later means the end: else its probability would go to one more note in the last chord, and one more."""
-    end, lengths = network.is_end, network.vocabulary.steps("duration")[:-1]
+    end = network.is_end
 
     def close(stream: str, logits: np.ndarray, state: State, chosen: Classes) -> np.ndarray:
         if stream != END_STREAM:
@@ -223,11 +234,7 @@ def ends_at_bar_line(network: Stepper) -> list[Constraint]:
         early = (state.onset < state.end - state.bar)[:, None]
         return forbid(np.where(end & ~early, over, logits), late | end & early)
 
-    def too_long(state: State, chosen: Classes) -> np.ndarray:
-        onset = state.onset + network.steps(chosen[END_STREAM])
-        return onset[:, None] + lengths > state.end[:, None]
-
-    return [close, forbidding("duration", too_long)]
+    return [close, over_by(network, lambda state, onset: state.end)]
 
 
 def usual(network: Stepper, length: int) -> list[Constraint]:

@@ -1,7 +1,7 @@
 """Who plays in new music: the parts of an opening, those that were asked for, or those of a fragment."""
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -74,7 +74,7 @@ def of_opening(vocabulary: Vocabulary, values: list[int], drums: bool) -> Ensemb
 def roles(vocabulary: Vocabulary, opening: dict, players: Ensemble) -> dict[int, int]:
     """Which part of the piece of an opening, see `dataset.passages`, each of the players plays, value -> value: its
     own, or else the nearest that nobody has yet. Who finds nothing to play is not among them."""
-    mean = {value: known.mean for value, known in vocabulary.players.items()}
+    mean = vocabulary.registers
     theirs = {v: mean[v] for v in opening.get("parts", ())} | means(vocabulary.decode(opening["classes"]))
     heard = parts.heard_as(theirs, {value: mean[value] for value in mean if value in players.players})
     return {player: value for value, player in reversed(heard.items())}
@@ -117,16 +117,15 @@ def heard(piece: Piece) -> Piece:
     return piece.take(np.array([part.twin != UNHEARD for part in piece.parts], bool)[piece.part])
 
 
-def recast(vocabulary: Vocabulary, opening: dict, players: Ensemble) -> dict:
-    """The opening as the players would play it, by their `roles`, with those who are imagined beside them; what is
-    nobody's is left out."""
+def recast(vocabulary: Vocabulary, opening: dict, players: Ensemble, others: Sequence[int] = ()) -> dict:
+    """The opening as the players would play it, by their `roles`, with the `others` who are imagined beside them; what
+    is nobody's is left out."""
     if not vocabulary.players or not opening["phase"] or set(opening["parts"]) <= set(players.players):
         return opening
     values, player = vocabulary.decode(opening["classes"]), np.full(parts.MOST, parts.NOBODY)
     for new, old in roles(vocabulary, opening, players).items():
         player[old] = new
-    others = opening.get("imagined", [])
-    player[others] = others
+    player[list(others)] = others
     onset, values["part"] = np.cumsum(values["offset"]), player[values["part"]]
     order = np.lexsort((values["note"], values["part"], onset))
     order = order[values["part"][order] != parts.NOBODY]
@@ -164,7 +163,7 @@ def asked(
     as_others = {}
     if not set(usual) <= set(vocabulary.players):
         as_others, _ = company(vocabulary, usual, alone=True)
-    heard = as_others or parts.heard_as(usual, {value: known.mean for value, known in vocabulary.players.items()})
+    heard = as_others or parts.heard_as(usual, vocabulary.registers)
     called = dict(zip(wanted, instruments.numbered([part.called() for part in wanted.values()]), strict=True))
     players = {}
     for value, part in wanted.items():
@@ -242,7 +241,7 @@ def company(
     who of the training music plays with them: who is `wanted`, and `more` others at least. Of the parts that play
     together in a piece, it is those that are nearest and commonest, with few others, and if they are `alone`, with as
     few as can be; where none fits, those who are wanted and nobody else."""
-    mean = {value: known.mean for value, known in vocabulary.players.items()}
+    mean = vocabulary.registers
     best, least = ({}, set()), np.inf
     for members, count in vocabulary.companies.items():
         as_others = parts.heard_as(theirs, {value: mean[value] for value in sorted(members - wanted)})
@@ -271,7 +270,7 @@ def in_company(
 
 def in_full(vocabulary: Vocabulary, players: Ensemble) -> Ensemble:
     """The players, with those imagined who usually play with them in the music that the network has learnt."""
-    theirs = {value: vocabulary.players[value].mean for value in players.players if value in vocabulary.players}
+    theirs = {value: vocabulary.registers[value] for value in players.players if value in vocabulary.players}
     _, others = company(vocabulary, theirs)
     return with_imagined(players, sorted(others - set(players.players)))
 

@@ -89,8 +89,8 @@ def distance(value: int, mean: float, known: int, its_mean: float) -> float:
 
 def heard_as(means: dict[int, float], known: dict[int, float]) -> dict[int, int]:
     """For each part of a piece, value -> mean pitch, the value among the `known` ones as which it is heard: its own, or
-    else the nearest that no other part of the piece has, if there is one of its family; drums that nobody knows are
-    heard as none."""
+    else the nearest by `distance` that no other part of the piece has, or the nearest of all if there are too few;
+    drums that nobody knows are heard as none."""
     heard = {value: value for value in means if value in known}
     unknown = [value for value in means if value not in known and value != DRUMS]
     costs = {(value, k): distance(value, means[value], k, known[k]) for value in unknown for k in known if k != DRUMS}

@@ -87,6 +87,7 @@ class Vocabulary:
         self.streams, self.grid = self.representation.streams, self.representation.grid
         self.end = len(self.values[END_STREAM])  # the class of the offset stream that ends a piece
         self.parts = max(len(self.players), 1)
+        self.registers = {value: known.mean for value, known in self.players.items()}  # of each part its mean pitch
         self.told_parts = len(self.players)  # of how many the network is told whether they play, and still sound
         self.conditions = self.told_parts + len(self.styles)  # numbers that it is told of the whole piece
         self.told_ranges = parts.RANGE * (self.told_form and self.told_parts > 0)  # numbers
@@ -170,7 +171,7 @@ class Vocabulary:
 
     def heard_as(self, events: Events) -> dict[int, int]:
         """Value of each part of a piece -> the value as which it is heard."""
-        return parts.heard_as(means(events.streams), {value: known.mean for value, known in self.players.items()})
+        return parts.heard_as(means(events.streams), self.registers)
 
     def encode(self, events: Events) -> tuple[dict[str, np.ndarray], dict[str, int]]:
         """Classes (E,) of each stream, and how many values of each the vocabulary lacked: they become the nearest."""

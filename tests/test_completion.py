@@ -117,8 +117,8 @@ def test_the_others_are_imagined_beside_the_parts_that_are_named(learnt: Checkpo
     prior = band_piece(50)
     asked = Asked("it", keep="Flute", others="Bass", versions=8)
     who, _ = completion.cast(learnt.vocabulary, prior, completion.kept_parts(prior, asked), asked)
-    assert [part.name for part in who.playing.heard().players.values()] == ["Flute", "Bass"]
-    assert len(who.playing.players) == 5
+    assert [part.name for part in ensemble.not_imagined(who.playing).values()] == ["Flute", "Bass"]
+    assert len(who.playing) == 5
     for programs in ((), (19,)):
         made = complete(learnt, prior, keep="Flute", others="Bass", programs=programs)
         assert {part.called() for part in made.parts} == {"Flute", "Church Organ" if programs else "Bass"}

@@ -131,7 +131,7 @@ def test_only_drums_are_music(tmp_path: Path):
     assert "--instruments leave nobody to play. This network knows Drums." in one_line_error(asked)
     known, prior = checkpoint.load(weights).vocabulary, band_piece(1)
     heard, players, remarks = ensemble.hear(known, prior)
-    assert len(heard) == prior.is_drum.sum() and list(players.players) == [parts.DRUMS]
+    assert len(heard) == prior.is_drum.sum() and list(players) == [parts.DRUMS]
     assert remarks == ["This network has learnt nothing but drums: all but the drums of the fragment ends with it."]
     with pytest.raises(UserError, match="The fragment has no drums"):
         ensemble.hear(known, random_piece(1))
@@ -204,7 +204,7 @@ def test_without_parts_new_notes_are_never_those_of_the_kit():
     vocabulary = build_vocabulary([events.from_piece(prior, how)], how, 0)
     mostly_drums = prior.take(prior.is_drum | (prior.part == 3))
     _, players, _ = ensemble.hear(vocabulary, mostly_drums)
-    assert players.players == {0: prior.parts[3]} and 2 * mostly_drums.is_drum.sum() > len(mostly_drums)
+    assert players == {0: prior.parts[3]} and 2 * mostly_drums.is_drum.sum() > len(mostly_drums)
     held = fragment.held_keys(vocabulary, prior, players)
     struck = np.zeros((1, 128), bool)
     struck[:, prior.pitch[~prior.is_drum]] = True
@@ -224,7 +224,7 @@ def test_who_is_unknown_to_the_network_blocks_nobodys_keys(band: Path, vocabular
     """A fragment's part that ends with it holds no key of the network's first part."""
     prior = band_piece(1)
     _, players, _ = ensemble.hear(vocabulary, prior)
-    less = ensemble.Ensemble({value: part for value, part in players.players.items() if part.name != "Flute"})
+    less = {value: part for value, part in players.items() if part.name != "Flute"}
     flute = fragment.held_keys(vocabulary, prior, players) - fragment.held_keys(vocabulary, prior, less)
     changed = {list(vocabulary.players)[i] for i in np.flatnonzero(flute.any(axis=1))}
     assert {vocabulary.players[value].name for value in changed} == {"Flute"}
@@ -287,16 +287,16 @@ def test_whom_nobody_asked_for_plays_in_the_mind_alone(band: Path, vocabulary: V
     weights, (players, _) = checkpoint.load(band), ensemble.asked(vocabulary, "Flute, Bass")
     wanted = compose.Wanted(**length, players=players, prepend=True)
     begun = compose.openings(weights, 2, 1, wanted=wanted)
-    assert all(len(one["players"].players) == 5 for one in begun)
+    assert all(len(one["players"]) == 5 for one in begun)
     made = compose.new_pieces(Stepper(weights), begun, sampler.Sampling(seed=1), wanted)
     for one, opening in zip(made, begun, strict=True):
         assert {part.name for part in one.piece.parts} == {"Flute", "Bass"}
         values = vocabulary.decode(one.classes)
-        heard = np.isin(values["part"], list(players.players))
+        heard = np.isin(values["part"], list(players))
         assert len(set(values["part"][~heard])) > 1
         if "notes" in length:
             there = vocabulary.decode({stream: np.array(some) for stream, some in opening["classes"].items()})
-            assert len(one.piece) == 50 + np.isin(there["part"], list(players.players)).sum() and heard.sum() == 50
+            assert len(one.piece) == 50 + np.isin(there["part"], list(players)).sum() and heard.sum() == 50
         alone = ensemble.heard(events.to_piece(values, 12, 12, players=one.players))
         assert {part.name for part in alone.parts if part.twin != ensemble.UNHEARD} == {"Flute", "Bass"}
         assert len(alone) == heard.sum()
@@ -319,9 +319,9 @@ def test_those_who_would_hardly_be_heard_play_all_by_themselves(band: Path, voca
     opening = checkpoint.load(band).about["openings"][0]
     assert len(ensemble.imagined(vocabulary, opening, players)) == 4  # it is heard every second beat, for two
     values = vocabulary.decode({stream: np.array(some) for stream, some in opening["classes"].items()})
-    flute = values["part"] == next(iter(players.players))
+    flute = values["part"] == next(iter(players))
     values["duration"][flute] = 1
-    assert ensemble.sounding(values, players.players) < ensemble.HALF
+    assert ensemble.sounding(values, players) < ensemble.HALF
     rest = {"offset": np.array([2, 4, 0]), "duration": np.array([2, 2, 6]), "part": np.array([5, 5, 7])}
     assert [ensemble.sounding(rest, those) for those in ([5], [7], [5, 7], [])] == [0.4, 0.6, 0.8, 0]
 
@@ -343,16 +343,16 @@ def test_imagined_parts_leave_room_for_those_who_are_heard(band: Path, vocabular
 def test_who_is_asked_for_is_who_plays_there(vocabulary: Vocabulary):
     """Drums only if they are named; instruments that are new by where they usually play, and in company."""
     players, _ = ensemble.asked(vocabulary, "Flute")
-    assert [part.name for part in players.players.values()] == ["Flute"]
+    assert [part.name for part in players.values()] == ["Flute"]
     players, remarks = ensemble.asked(vocabulary, "Flute, drums", drums=False)
-    assert [part.name for part in players.players.values()] == ["Flute"] and "--no-drums" in remarks[0]
+    assert [part.name for part in players.values()] == ["Flute"] and "--no-drums" in remarks[0]
     choir = {parts.value_of(52, i): mean for i, mean in enumerate((70.0, 65.0, 59.0, 50.0))}
     four = replace(
         vocabulary, players={v: Class(f"Voice {i}", 0, 127, m, True) for i, (v, m) in enumerate(choir.items())}
     )
     four.companies = {frozenset(choir): 3}
     players, _ = ensemble.asked(four, "Violin, Violin, Viola, Cello")
-    voices = {part.called(): four.players[value].name for value, part in players.players.items()}
+    voices = {part.called(): four.players[value].name for value, part in players.items()}
     assert voices == {"Violin 1": "Voice 0", "Violin 2": "Voice 1", "Viola": "Voice 2", "Cello": "Voice 3"}
     _, remarks = ensemble.asked(four, "Voice 1, Cello")  # the first is known, but in company another is like it
     assert all("is new" in remark for remark in remarks if not remark.startswith("Voice"))

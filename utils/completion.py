@@ -115,26 +115,26 @@ def cast(vocabulary: Vocabulary, prior: Piece, kept: np.ndarray, asked: Asked) -
     if not kept.all() and not asked.others:
         known, _ = ensemble.audible(vocabulary, prior)
         heard, playing, remarks = ensemble.hear(vocabulary, prior)
-        mine = {value for value, part in playing.players.items() if kept[prior.parts.index(part)]}
-        if kept.any() and not 0 < len(mine) < len(playing.players):
+        mine = {value for value, part in playing.items() if kept[prior.parts.index(part)]}
+        if kept.any() and not 0 < len(mine) < len(playing):
             raise UserError("This network knows too few parts to keep some and write others: choose other --weights.")
         return Cast(known, playing, mine), remarks + fragment.unknown_values(vocabulary, heard, asked.name)
     alone, remarks = ensemble.audible(vocabulary, prior.take(kept[prior.part]))
     heard, players = events.from_piece(alone, vocabulary.representation), {}
     if asked.others:
-        wanted, more = ensemble.asked(vocabulary, asked.others, flag="--parts")
-        players, remarks = wanted.players, remarks + more
+        players, more = ensemble.asked(vocabulary, asked.others, flag="--parts")
+        remarks += more
     values, rest = ensemble.in_company(vocabulary, heard, frozenset(players), more=1)
     if not values:
         raise UserError("This network knows nobody who plays beside the parts that are kept: choose other --weights.")
-    written = players or ensemble.of_classes(vocabulary, list(rest)).players
+    written = players or ensemble.of_classes(vocabulary, list(rest))
     own = {known: heard.parts[value] for value, known in values.items()}
     others = {part.called(): vocabulary.players[known].name for known, part in own.items()}
     remarks += [f"{name} is heard as {other}." for name, other in others.items() if name != other]
     names = ", ".join(part.called() for part in written.values())
     remarks.append(f"Written beside {'it' if len(own) == 1 else 'them'}: {names}.")
     remarks += fragment.unknown_values(vocabulary, heard, asked.name)
-    playing = ensemble.with_imagined(Ensemble(own | written), sorted(rest - set(written)))
+    playing = ensemble.with_imagined(own | written, sorted(rest - set(written)))
     return Cast(alone, playing, set(own)), remarks
 
 
@@ -144,8 +144,8 @@ def given_events(vocabulary: Vocabulary, who: Cast, regions: np.ndarray, end: in
     classes, _ = vocabulary.encode(heard)
     values, free = list(vocabulary.players), np.ones(1, bool)
     if values:
-        free = who.playing.mask(vocabulary) & ~np.isin(values, list(who.kept))
-        value_of = {part: value for value, part in who.playing.players.items()}
+        free = ensemble.mask(vocabulary, who.playing) & ~np.isin(values, list(who.kept))
+        value_of = {part: value for value, part in who.playing.items()}
         for value, part in heard.parts.items():
             if part in value_of:
                 classes["part"][heard.streams["part"] == value] = values.index(value_of[part])
@@ -164,7 +164,7 @@ def begin(network: Stepper, given: Given, who: Cast, style: styles.Shares) -> St
     """The state after all that comes before the first region; the network is told who plays, in which style, and
     where the end is."""
     first, vocabulary = given.fixed, network.vocabulary
-    state = network.start(1, (4, 4), styles.condition(vocabulary, who.playing.mask(vocabulary), style))
+    state = network.start(1, (4, 4), styles.condition(vocabulary, ensemble.mask(vocabulary, who.playing), style))
     state.bar[:] = given.bar[first]
     before = {stream: classes[:first] for stream, classes in given.classes.items()}
     state = network.read(states.ending(state, given.onset[-1:]), before, given.phase[:first])
@@ -189,12 +189,12 @@ def completions(
     before = prior.take(~given.may_be_written(onset) | kept[prior.part])
     sounds_on = ((onset[:, None] < regions[:, 0]) & (over[:, None] > regions[:, 0])).any(axis=1)
     players = Players(network, given.free[None])
-    writers = Ensemble({value: part for value, part in who.playing.players.items() if value not in who.kept})
+    writers = {value: part for value, part in who.playing.items() if value not in who.kept}
     held = fragment.held_keys(vocabulary, prior.take(sounds_on), who.playing)
     rules = [
         *(asked.home.constraints(network) if asked.home else []),
         *players.in_range(),
-        constraints.all_play(writers.heard().mask(vocabulary)[None], 0),
+        constraints.all_play(ensemble.mask(vocabulary, ensemble.not_imagined(writers))[None], 0),
         constraints.over_by(network, lambda state, onset: given.end_of_region(onset)),
         constraints.no_note_still_held(network, held),
         *constraints.usual(network, 0),
@@ -202,7 +202,7 @@ def completions(
     state, made = begin(network, given, who, asked.style), []
     if asked.home:
         state = asked.home.told(state)
-    writers = writers.sounding_as(asked.programs).players
+    writers = ensemble.sounding_as(writers, asked.programs)
     velocity, key = round(float(before.velocity.mean())), asked.home.phrase(0, new=False) if asked.home else ""
     for i in range(count):
         rng = np.random.default_rng([how.seed, i])

@@ -207,8 +207,8 @@ def from_nothing(
 def new_pieces(network: Stepper, begun: list[dict], how: Sampling, wanted: Wanted) -> list[Made]:
     """A new piece for each of the openings `begun`."""
     vocabulary = network.vocabulary
-    masks = [opening["players"].mask(vocabulary) for opening in begun]
-    asked = [opening["players"].heard().mask(vocabulary) for opening in begun]
+    masks = [ensemble.mask(vocabulary, opening["players"]) for opening in begun]
+    asked = [ensemble.mask(vocabulary, ensemble.not_imagined(opening["players"])) for opening in begun]
     told = [wanted.style or styles.named(vocabulary, opening.get("style", "")) for opening in begun]
     conditions = [styles.condition(vocabulary, *both) for both in zip(masks, told, strict=True)]
     starts = [network.start(1, o["metre"], condition) for o, condition in zip(begun, conditions, strict=True)]
@@ -228,7 +228,7 @@ def new_pieces(network: Stepper, begun: list[dict], how: Sampling, wanted: Wante
     pieces, home = [], wanted.home
     for i, (opening, values) in enumerate(zip(begun, new, strict=True)):
         start = to_place(state.last["phase"][i], values, state.bar[i])
-        players = opening["players"].sounding_as(wanted.programs).players
+        players = ensemble.sounding_as(opening["players"], wanted.programs)
         if wanted.prepend and opening["phase"]:
             before = vocabulary.decode(opening["classes"])
             values = {stream: np.concatenate([before[stream], after]) for stream, after in values.items()}
@@ -255,8 +255,8 @@ def continuations(
     ticks = prior.ticks_per_quarter
     heard, playing, remarks = ensemble.hear(vocabulary, prior)
     remarks += fragment.unknown_values(vocabulary, heard, wanted.name)
-    asked, playing = playing.mask(vocabulary), ensemble.in_full(vocabulary, playing)
-    mask = playing.mask(vocabulary)
+    asked, playing = ensemble.mask(vocabulary, playing), ensemble.in_full(vocabulary, playing)
+    mask = ensemble.mask(vocabulary, playing)
     start = network.start(1, heard.metre(), styles.condition(vocabulary, mask, wanted.style))
     if len(wanted.form):
         start = control.with_forms(start, [wanted.form], np.zeros(1, int))
@@ -273,7 +273,7 @@ def continuations(
     line = seam - int(heard.phase[-1]) + int(state.bar[0])  # the next bar line, in steps
     if wanted.at_bar:
         state, how = control.from_bar_line(network, state, how, line)
-    players = playing.sounding_as(wanted.programs).players
+    players = ensemble.sounding_as(playing, wanted.programs)
     velocity = round(float(prior.velocity.mean()))
     # Without the fragment the new notes begin in bar 1, in the tempo and metre that it ended with.
     before = prior if wanted.prepend else prior.span(int(prior.onset[-1]) + 1)

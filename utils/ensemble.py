@@ -2,7 +2,6 @@
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 
 import numpy as np
 
@@ -19,41 +18,42 @@ OTHER, ALONE = 0.25, 4  # nats that one more part of a company weighs, and where
 KIT = ("drums", "drum kit", "percussion", "kit")  # what the drums may be called
 
 
-@dataclass(frozen=True)
-class Ensemble:
-    """The parts that play, and no others; without a part stream, the one that plays all."""
+# The parts that play, and no others: value of the part stream -> who that is, in the order of the tracks. Where there is
+# no such stream, 0 stands for the one that plays all.
+Ensemble = dict[int, Part]
 
-    players: dict[int, Part]  # value of the part stream, or 0 -> who that is; in the order of the tracks
 
-    def mask(self, vocabulary: Vocabulary) -> np.ndarray:
-        """(P,) which classes of the part stream they are; without parts (0,)."""
-        return np.isin(list(vocabulary.players), list(self.players))
+def mask(vocabulary: Vocabulary, players: Iterable[int]) -> np.ndarray:
+    """(P,) which classes of the part stream the players are; without parts (0,)."""
+    return np.isin(list(vocabulary.players), list(players))
 
-    def heard(self) -> "Ensemble":
-        """Those who are not only imagined."""
-        return Ensemble({value: part for value, part in self.players.items() if part.twin != UNHEARD})
 
-    def sounding_as(self, programs: tuple[int, ...]) -> "Ensemble":
-        """The same, but the first parts, drums not counted, sound as the instruments `programs`."""
-        if not programs:
-            return self
-        wanted, sounding = iter(programs), {}
-        for value, part in self.heard().players.items():
-            program = part.program if part.drums else next(wanted, part.program)
-            sounding[value] = part if program == part.program else part._replace(name="", program=program)
-        return Ensemble(self.players | dict(zip(sounding, told_apart(sounding.values()), strict=True)))
+def not_imagined(players: Ensemble) -> Ensemble:
+    """Those who are not only imagined."""
+    return {value: part for value, part in players.items() if part.twin != UNHEARD}
+
+
+def sounding_as(players: Ensemble, programs: tuple[int, ...]) -> Ensemble:
+    """The same, but the first parts, drums not counted, sound as the instruments `programs`."""
+    if not programs:
+        return players
+    wanted, heard = iter(programs), {}
+    for value, part in not_imagined(players).items():
+        program = part.program if part.drums else next(wanted, part.program)
+        heard[value] = part if program == part.program else part._replace(name="", program=program)
+    return players | dict(zip(heard, told_apart(heard.values()), strict=True))
 
 
 def of_classes(vocabulary: Vocabulary, values: list[int]) -> Ensemble:
     """The parts of the training music with these values, as in a score: from the highest down, drums last."""
     known = {value: vocabulary.players[value] for value in values}
     order = sorted(known, key=lambda value: (value == parts.DRUMS, -known[value].mean))
-    return Ensemble({value: parts.as_part(value, known[value].name) for value in order} or {0: Part()})
+    return {value: parts.as_part(value, known[value].name) for value in order} or {0: Part()}
 
 
 def names(vocabulary: Vocabulary) -> list[str]:
     """The parts of a network, from the highest down, drums last."""
-    return [part.name for part in of_classes(vocabulary, list(vocabulary.players)).players.values() if part.name]
+    return [part.name for part in of_classes(vocabulary, list(vocabulary.players)).values() if part.name]
 
 
 def named(vocabulary: Vocabulary, chosen: list[str]) -> Ensemble | None:
@@ -76,7 +76,7 @@ def roles(vocabulary: Vocabulary, opening: dict, players: Ensemble) -> dict[int,
     own, or else the nearest that nobody has yet. Who finds nothing to play is not among them."""
     mean = vocabulary.registers
     theirs = {v: mean[v] for v in opening.get("parts", ())} | means(vocabulary.decode(opening["classes"]))
-    heard = parts.heard_as(theirs, {value: mean[value] for value in mean if value in players.players})
+    heard = parts.heard_as(theirs, {value: mean[value] for value in mean if value in players})
     return {player: value for value, player in reversed(heard.items())}
 
 
@@ -94,14 +94,14 @@ def unlike(vocabulary: Vocabulary, opening: dict, players: Ensemble) -> tuple[in
     theirs = roles(vocabulary, opening, players)
     others = sum(parts.family(value) != parts.family(player) for player, value in theirs.items())
     share = sounding(vocabulary.decode(opening["classes"]), theirs.values())
-    return len(players.players) - len(theirs), others, share < HALF
+    return len(players) - len(theirs), others, share < HALF
 
 
 def imagined(vocabulary: Vocabulary, opening: dict, players: Ensemble) -> list[int]:
     """The parts of the piece of an opening that none of the players plays, but that are heard in the mind: without them
     the players would play what is not theirs. None if the players are silent for most of the passage, since so they
     would be in new music."""
-    theirs = {*players.players, *roles(vocabulary, opening, players).values()}
+    theirs = {*players, *roles(vocabulary, opening, players).values()}
     if not vocabulary.players or sounding(vocabulary.decode(opening["classes"]), theirs) < HALF:
         return []
     return [value for value in opening.get("parts", []) if value not in theirs]
@@ -109,7 +109,7 @@ def imagined(vocabulary: Vocabulary, opening: dict, players: Ensemble) -> list[i
 
 def with_imagined(players: Ensemble, values: Iterable[int]) -> Ensemble:
     """The players, and behind them parts that they play with but nobody hears, see `heard`."""
-    return Ensemble(players.players | {value: parts.as_part(value)._replace(twin=UNHEARD) for value in values})
+    return players | {value: parts.as_part(value)._replace(twin=UNHEARD) for value in values}
 
 
 def heard(piece: Piece) -> Piece:
@@ -120,7 +120,7 @@ def heard(piece: Piece) -> Piece:
 def recast(vocabulary: Vocabulary, opening: dict, players: Ensemble, others: Sequence[int] = ()) -> dict:
     """The opening as the players would play it, by their `roles`, with the `others` who are imagined beside them; what
     is nobody's is left out."""
-    if not vocabulary.players or not opening["phase"] or set(opening["parts"]) <= set(players.players):
+    if not vocabulary.players or not opening["phase"] or set(opening["parts"]) <= set(players):
         return opening
     values, player = vocabulary.decode(opening["classes"]), np.full(parts.MOST, parts.NOBODY)
     for new, old in roles(vocabulary, opening, players).items():
@@ -182,14 +182,14 @@ def asked(
     if not players:
         known = ", ".join(known.name for known in vocabulary.players.values())
         raise UserError(f"These {flag} leave nobody to play. This network knows {known}.")
-    return Ensemble(players), remarks
+    return players, remarks
 
 
 def of_fragment(vocabulary: Vocabulary, heard: Events, prior: Piece) -> tuple[Ensemble, list[str]]:
     """The parts of the fragment `prior`, whose events are `heard`, and sentences on those that are heard as others; see
     `hear`."""
     if not vocabulary.players:
-        return Ensemble({0: prior.parts[np.bincount(prior.part).argmax()]}), []
+        return {0: prior.parts[np.bincount(prior.part).argmax()]}, []
     players, remarks, others = {}, [], {}
     if not set(heard.parts) <= set(vocabulary.players):
         others, _ = in_company(vocabulary, heard)
@@ -204,7 +204,7 @@ def of_fragment(vocabulary: Vocabulary, heard: Events, prior: Piece) -> tuple[En
             what = "is" if value in vocabulary.players else "is new to this network: it is"
             remarks.append(f"{names[value]} {what} heard as {vocabulary.players[known].name}.")
     order = {part: i for i, part in enumerate(prior.parts)}
-    return Ensemble(dict(sorted(players.items(), key=lambda item: order[item[1]]))), remarks
+    return dict(sorted(players.items(), key=lambda item: order[item[1]])), remarks
 
 
 def audible(vocabulary: Vocabulary, prior: Piece) -> tuple[Piece, list[str]]:
@@ -270,9 +270,9 @@ def in_company(
 
 def in_full(vocabulary: Vocabulary, players: Ensemble) -> Ensemble:
     """The players, with those imagined who usually play with them in the music that the network has learnt."""
-    theirs = {value: vocabulary.registers[value] for value in players.players if value in vocabulary.players}
+    theirs = {value: vocabulary.registers[value] for value in players if value in vocabulary.players}
     _, others = company(vocabulary, theirs)
-    return with_imagined(players, sorted(others - set(players.players)))
+    return with_imagined(players, sorted(others - set(players)))
 
 
 def hear(vocabulary: Vocabulary, prior: Piece) -> tuple[Events, Ensemble, list[str]]:

@@ -90,7 +90,7 @@ def held_keys(vocabulary: Vocabulary, prior: Piece, playing: Ensemble) -> np.nda
     values = list(vocabulary.players) or [0]
     # Of each part of the fragment, that of the network: without parts there all that is no drum is one.
     number = np.array([0 if not (vocabulary.players or part.drums) else parts.NOBODY for part in prior.parts])
-    for value, part in playing.players.items():
+    for value, part in playing.items():
         if part in prior.parts:
             number[prior.parts.index(part)] = values.index(value)
     sounding = prior.take(number[prior.part] != parts.NOBODY)

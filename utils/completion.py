@@ -15,6 +15,7 @@ from utils.control import Home
 from utils.ensemble import Ensemble
 from utils.errors import UserError
 from utils.events import END_STREAM, bar_steps
+from utils.instruments import listed
 from utils.particles import Given, Guide
 from utils.piece import Piece, shortened
 from utils.sampler import Sampling
@@ -53,7 +54,7 @@ def kept_parts(prior: Piece, asked: Asked) -> np.ndarray:
     """(parts,) which parts of the piece are kept. Raises UserError for a name that none of them has."""
     called = [part.called().casefold() for part in prior.parts]
     whole = asked.keep.strip().casefold() in called  # a comma may be part of a name
-    names = [asked.keep.strip()] if whole else [each.strip() for each in asked.keep.split(",") if each.strip()]
+    names = [asked.keep.strip()] if whole else listed(asked.keep)
     for each in names:
         if each.casefold() not in called:
             there = shortened([part.called() for part in prior.parts])

@@ -18,8 +18,8 @@ OTHER, ALONE = 0.25, 4  # nats that one more part of a company weighs, and where
 KIT = ("drums", "drum kit", "percussion", "kit")  # what the drums may be called
 
 
-# The parts that play, and no others: value of the part stream -> who that is, in the order of the tracks. Where there is
-# no such stream, 0 stands for the one that plays all.
+# The parts that play, and no others: value of the part stream -> who that is, in the order of the tracks. Without such
+# a stream 0 stands for the one that plays all.
 Ensemble = dict[int, Part]
 
 
@@ -146,7 +146,7 @@ def asked(
         raise UserError(f"{flag} chooses among parts, and this network has learnt none: leave it out.")
     wanted, count, remarks = {}, Counter(), []
     by_name = {known.name.lower(): value for value, known in vocabulary.players.items() if value != parts.DRUMS}
-    for name in filter(None, map(str.strip, wish.split(","))):
+    for name in instruments.listed(wish):
         if name.lower() in KIT:  # steel drums are another instrument
             wanted |= {parts.DRUMS: Part("Drums", drums=True)} if drums else {}
             remarks += [] if drums else [f"{name}: left out, as --no-drums says."]

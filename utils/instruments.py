@@ -5,7 +5,13 @@ import re
 
 from utils.errors import UserError
 
-NAMES = """
+
+def listed(names: str) -> list[str]:
+    """The names in a text, with commas between them."""
+    return [name.strip() for name in names.split(",") if name.strip()]
+
+
+INSTRUMENTS = listed("""
 Acoustic Grand Piano, Bright Acoustic Piano, Electric Grand Piano, Honky-tonk Piano, Electric Piano 1, Electric Piano 2,
 Harpsichord, Clavinet, Celesta, Glockenspiel, Music Box, Vibraphone, Marimba, Xylophone, Tubular Bells, Dulcimer,
 Drawbar Organ, Percussive Organ, Rock Organ, Church Organ, Reed Organ, Accordion, Harmonica, Tango Accordion,
@@ -22,8 +28,7 @@ Pad 6 (metallic), Pad 7 (halo), Pad 8 (sweep), FX 1 (rain), FX 2 (soundtrack), F
 FX 5 (brightness), FX 6 (goblins), FX 7 (echoes), FX 8 (sci-fi), Sitar, Banjo, Shamisen, Koto, Kalimba, Bagpipe, Fiddle,
 Shanai, Tinkle Bell, Agogo, Steel Drums, Woodblock, Taiko Drum, Melodic Tom, Synth Drum, Reverse Cymbal,
 Guitar Fret Noise, Breath Noise, Seashore, Bird Tweet, Telephone Ring, Helicopter, Applause, Gunshot
-"""
-INSTRUMENTS = [name.strip() for name in NAMES.replace("\n", " ").split(",")]
+""")
 
 
 def words(name: str) -> set[str]:
@@ -56,11 +61,10 @@ def program(instrument: str, flag: str = "--instrument") -> int:
     return INSTRUMENTS.index(fitting[0])
 
 
-FAMILIES = """
+FAMILIES = listed("""
 Piano, Chromatic percussion, Organ, Guitar, Bass, Strings, Ensemble, Brass, Reed, Pipe, Synth lead, Synth pad,
 Synth effects, Ethnic, Percussive, Sound effects
-"""
-FAMILIES = [name.strip() for name in FAMILIES.replace("\n", " ").split(",")]  # of eight programs each
+""")  # of eight programs each
 KIN = {47: 14, 110: 5}  # timpani are no strings, but a fiddle is
 # The middle of what instruments that have a register usually play, by program (sounding ranges as in S. Adler, The
 # Study of Orchestration, 2002): basses, bowed strings, timpani, brass, reeds, flutes, and a few bells.
@@ -68,14 +72,14 @@ MIDDLE = {**dict.fromkeys(range(32, 40), 40), 40: 75, 41: 63, 42: 51, 43: 39, 47
           60: 60, 64: 73, 65: 66, 66: 60, 67: 52, 68: 74, 69: 67, 70: 52, 71: 68, 72: 89, 73: 78, 74: 79, 75: 76,
           8: 82, 9: 90, 13: 82, 110: 75}  # fmt: skip
 # What the keys from 35 to 81 of a drum kit stand for (General MIDI level 1 percussion key map).
-DRUM_NAMES = """
+DRUM_NAMES = listed("""
 Deep kick, Kick, Side stick, Snare, Hand clap, Electric snare, Low floor tom, Closed hi-hat, High floor tom,
 Pedal hi-hat, Low tom, Open hi-hat, Low mid tom, High mid tom, Crash, High tom, Ride, China, Ride bell, Tambourine,
 Splash, Cowbell, Second crash, Vibraslap, Second ride, High bongo, Low bongo, Mute conga, High conga, Low conga,
 High timbale, Low timbale, High agogo, Low agogo, Cabasa, Maracas, Short whistle, Long whistle, Short guiro, Long guiro,
 Claves, High woodblock, Low woodblock, Mute cuica, Open cuica, Mute triangle, Open triangle
-"""
-DRUMS = {key: name.strip() for key, name in enumerate(DRUM_NAMES.replace("\n", " ").split(","), 35)}
+""")
+DRUMS = dict(enumerate(DRUM_NAMES, 35))
 
 
 def family(number: int) -> int:
@@ -95,4 +99,4 @@ def numbered(names: list[str]) -> list[str]:
 
 def programs(names: str) -> tuple[int, ...]:
     """The program numbers of several instruments with commas between them; see `program`."""
-    return tuple(program(name.strip()) for name in names.split(",") if name.strip())
+    return tuple(program(name) for name in listed(names))

@@ -73,6 +73,10 @@ def main(args) -> None:
     whole = whole.in_metre(theory.metre(args.metre)) if args.metre else whole
     whole, counted = fragment.counted(weights.vocabulary, whole, args.prior)
     around, fill = bool(args.keep or args.fill or args.redo), args.fill or args.redo
+    if args.fill and args.redo:
+        raise UserError("--fill and --redo both say which bars shall be new: give all of them to one.")
+    if fill and args.prior_start:
+        raise UserError("Bars that shall be new are counted in the whole piece: leave out --prior-start.")
     wanted = Asked(args.prior, args.keep, args.parts, fill, args.prior_bars, args.particles, programs)
     for name in ("form_of", "at_bar", "bars", "seconds") if around else ():
         if getattr(args, name):

@@ -12,12 +12,13 @@ from utils.checkpoint import Checkpoint
 from utils.completion import Asked
 from utils.constraints import Players
 from utils.errors import UserError
+from utils.events import Representation
 from utils.measure import likelihood
 from utils.particles import Given, Guide, Versions
 from utils.piece import Part, Piece
 from utils.sampler import Sampling
 from utils.stepper import Stepper
-from utils.vocabulary import Vocabulary
+from utils.vocabulary import Vocabulary, build_vocabulary
 
 QUIET = ("--no-wav", "--no-picture", "--no-copying", "--particles", 4)
 BAR = 1920  # ticks
@@ -215,6 +216,9 @@ def test_as_a_user_runs_it(band: Path, tmp_path: Path):
         (["--fill", "four"], "names no bars"),
         (["--fill", "3-2"], "has the bars 1 to 4"),
         (["--fill", "2", "--prior-bars", "1"], "leave out --prior-bars"),
+        (["--fill", "2", "--prior-start", "4"], "leave out --prior-start"),
+        (["--fill", "2", "--redo", "3"], "both say which bars"),
+        (["--redo", "3-9"], "name some of these, not 3-9"),
         (["--keep", "Flute", "--prior-bars", "4"], "leaves none to write"),
         (["--parts", "Bass"], "--keep"),
         (["--keep", "Flute", "--parts", "gamelan"], "--parts 'gamelan' is no General MIDI instrument"),
@@ -245,3 +249,33 @@ def test_notes_that_the_network_never_met_are_told_and_come_out_exactly(learnt: 
     deep = made.piece.part == [part.name for part in made.piece.parts].index("Deep")
     assert notes(made.piece, deep) == notes(strange) == notes(before)
     assert any("never seen in training" in sentence for sentence in said)
+
+
+def test_parts_of_one_name_are_kept_by_their_numbers_from_the_highest_down():
+    low, high = (make_piece([(480 * i, pitch, 480) for i in range(8)]) for pitch in (50, 70))
+    prior = replace(low, parts=[Part("Violin", 40)]).joined(replace(high, parts=[Part("Violin", 40)]))
+    prior = replace(prior, part=(prior.pitch == 70).astype(int), parts=[Part("Violin", 40), Part("Violin", 40, twin=1)])
+    for keep, kept in {"violin": [True, True], "Violin 1": [False, True], "violin 2": [True, False]}.items():
+        assert completion.kept_parts(prior, Asked("it", keep=keep)).tolist() == kept
+    with pytest.raises(UserError, match="its parts are Violin 2, Violin 1"):
+        completion.kept_parts(prior, Asked("it", keep="Violin 3"))
+
+
+def test_drums_of_which_nothing_is_known_stay_where_they_are_kept():
+    prior = band_piece(57)
+    vocabulary = build_vocabulary([events.from_piece(prior.take(~prior.is_drum))], Representation(), 0)
+    for keep in ("flute, kit", "flute"):
+        kept = completion.kept_parts(prior, Asked("it", keep=keep))
+        _, remarks = completion.cast(vocabulary, prior, kept, Asked("it", keep=keep))
+        assert "the drums of the fragment stay only where they are kept." in remarks[0]
+    with pytest.raises(UserError, match="cannot hear kit"):
+        completion.cast(vocabulary, prior, completion.kept_parts(prior, Asked("it", keep="kit")), Asked("it", "kit"))
+
+
+def test_what_is_kept_plays_itself_whoever_else_is_asked_for(learnt: Checkpoint):
+    prior = band_piece(58)
+    asked = Asked("it", keep="Flute", others="Oboe, Bass")
+    who, remarks = completion.cast(learnt.vocabulary, prior, completion.kept_parts(prior, asked), asked)
+    names = {learnt.vocabulary.players[value].name: part.called() for value, part in who.playing.items()}
+    assert names["Flute"] == "Flute" and "Oboe" in names.values()
+    assert not any("Flute is heard as" in remark for remark in remarks)

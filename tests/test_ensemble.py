@@ -132,7 +132,7 @@ def test_only_drums_are_music(tmp_path: Path):
     known, prior = checkpoint.load(weights).vocabulary, band_piece(1)
     heard, players, remarks = ensemble.hear(known, prior)
     assert len(heard) == prior.is_drum.sum() and list(players) == [parts.DRUMS]
-    assert remarks == ["This network has learnt nothing but drums: all but the drums of the fragment ends with it."]
+    assert remarks == ["This network has learnt nothing but drums: the other parts of the fragment end with it."]
     with pytest.raises(UserError, match="The fragment has no drums"):
         ensemble.hear(known, random_piece(1))
 

@@ -26,6 +26,7 @@ from utils.vocabulary import Vocabulary, nearest
 
 TEMPERATURE = 0.8  # of what is written around given notes, unless asked otherwise (EXPERIMENTS.md, 'Given parts')
 FAR = 2**16  # quarter notes: no rest of a piece is longer, so none is clipped
+STAY = "stay only where they are kept"  # parts of which the network has learnt nothing
 
 
 @dataclass(frozen=True)
@@ -47,19 +48,21 @@ class Asked:
         if self.others and not self.keep:
             raise UserError("--parts says who plays beside the parts that are kept: name these with --keep.")
         if self.fill and self.whole_bars:
-            raise UserError("--fill counts the bars of the whole piece: leave out --prior-bars.")
+            raise UserError("Bars that shall be new are counted in the whole piece: leave out --prior-bars.")
 
 
 def kept_parts(prior: Piece, asked: Asked) -> np.ndarray:
-    """(parts,) which parts of the piece are kept. Raises UserError for a name that none of them has."""
-    called = [part.called().casefold() for part in prior.parts]
-    whole = asked.keep.strip().casefold() in called  # a comma may be part of a name
-    names = [asked.keep.strip()] if whole else listed(asked.keep)
+    """(parts,) which parts of the piece are kept: by a name, all that have it, or by one with its number. Raises
+    UserError for a name that none of them has."""
+    numbered = ensemble.names_of(prior)
+    called = [{part.called().casefold(), name.casefold()} for part, name in zip(prior.parts, numbered, strict=True)]
+    known, whole = set().union(*called), asked.keep.strip()
+    names = [whole] if whole.casefold() in known else listed(asked.keep)  # a comma may be part of a name
     for each in names:
-        if each.casefold() not in called:
-            there = shortened([part.called() for part in prior.parts])
+        if each.casefold() not in known:
+            there = shortened(numbered)
             raise UserError(f"{asked.name} has no part {each!r} that could be kept; its parts are {there}.")
-    return np.isin(called, [each.casefold() for each in names])
+    return np.array([bool(own & {each.casefold() for each in names}) for own in called])
 
 
 def bar_numbers(text: str) -> list[tuple[int, int]]:
@@ -71,7 +74,7 @@ def bar_numbers(text: str) -> list[tuple[int, int]]:
             numbers.append((int(first), int(last) if dash else int(first)))
         except ValueError:
             raise UserError(
-                f"--fill {text!r} names no bars: write 5-8, or 5 for one bar, with commas between several."
+                f"{text!r} names no bars: write 5-8, or 5 for one bar, with commas between several."
             ) from None
     return sorted(numbers)
 
@@ -88,8 +91,9 @@ def regions_of(prior: Piece, asked: Asked, grid: int) -> tuple[np.ndarray, int]:
     bars = bar_numbers(asked.fill) if asked.fill else [(after, last)]
     for start, end in bars:
         if not first <= start <= end <= last:
-            wish = f"--fill {asked.fill}" if asked.fill else f"--prior-bars {asked.whole_bars}"
-            raise UserError(f"{asked.name} has the bars {first} to {last}: {wish} leaves none to write or goes beyond.")
+            wrong = f"name some of these, not {start}-{end}"
+            wrong = wrong if asked.fill else f"--prior-bars {asked.whole_bars} leaves none to write"
+            raise UserError(f"{asked.name} has the bars {first} to {last}: {wrong}.")
     whole = []  # bars that overlap are one region
     for start, end in bars:
         if whole and start <= whole[-1][1]:
@@ -114,16 +118,20 @@ def cast(vocabulary: Vocabulary, prior: Piece, kept: np.ndarray, asked: Asked) -
     if kept.any() and not vocabulary.players:
         raise UserError("These weights have learnt no parts, so none can be kept: choose others with --weights.")
     if not kept.all() and not asked.others:
-        known, _ = ensemble.audible(vocabulary, prior)
-        heard, playing, remarks = ensemble.hear(vocabulary, prior)
+        known, _ = ensemble.audible(vocabulary, prior, STAY)
+        heard, playing, remarks = ensemble.hear(vocabulary, prior, STAY)
         mine = {value for value, part in playing.items() if kept[prior.parts.index(part)]}
+        if kept.any() and not kept[known.part].any():
+            raise UserError(f"This network cannot hear {asked.keep}: keep another part too, or choose other --weights.")
         if kept.any() and not 0 < len(mine) < len(playing):
             raise UserError("This network knows too few parts to keep some and write others: choose other --weights.")
         return Cast(known, playing, mine), remarks + fragment.unknown_values(vocabulary, heard, asked.name)
-    alone, remarks = ensemble.audible(vocabulary, prior.take(kept[prior.part]))
+    alone, remarks = ensemble.audible(vocabulary, prior.take(kept[prior.part]), STAY)
     heard, players = events.from_piece(alone, vocabulary.representation), {}
     if asked.others:
-        players, more = ensemble.asked(vocabulary, asked.others, flag="--parts")
+        own = ensemble.by_name(vocabulary, heard)
+        taken = frozenset(own[value] for value in np.unique(heard.streams["part"]).tolist())
+        players, more = ensemble.asked(vocabulary, asked.others, flag="--parts", taken=taken)
         remarks += more
     values, rest = ensemble.in_company(vocabulary, heard, frozenset(players), more=1)
     if not values:
@@ -185,7 +193,7 @@ def completions(
     who, remarks = cast(vocabulary, prior, kept, asked)
     given = given_events(vocabulary, who, regions, end)
     if len(given.onset) == 1:
-        raise UserError(f"--fill {asked.fill} is all of {asked.name}: name fewer bars, or a part to --keep.")
+        raise UserError(f"{asked.fill} is all of {asked.name}: name fewer bars, or a part to --keep.")
     onset, over = (to_steps(at, prior.ticks_per_quarter, grid) for at in (prior.onset, prior.onset + prior.duration))
     before = prior.take(~given.may_be_written(onset) | kept[prior.part])
     sounds_on = ((onset[:, None] < regions[:, 0]) & (over[:, None] > regions[:, 0])).any(axis=1)

@@ -137,11 +137,16 @@ def recast(vocabulary: Vocabulary, opening: dict, players: Ensemble, others: Seq
 
 
 def asked(
-    vocabulary: Vocabulary, wish: str, drums: bool = True, flag: str = "--instruments"
+    vocabulary: Vocabulary,
+    wish: str,
+    drums: bool = True,
+    flag: str = "--instruments",
+    taken: frozenset[int] = frozenset(),
 ) -> tuple[Ensemble, list[str]]:
     """The parts that the `wish` of a `flag` names, between commas, by what the network calls them or by their
-    instrument, each as often as it stands there, without drums if there shall be no `drums`; and sentences on those
-    that it does not know. Raises UserError for a name that is no instrument's, and if nobody is left to play."""
+    instrument, each as often as it stands there, without drums if there shall be no `drums`, and without those that are
+    `taken`; and sentences on those that it does not know. Raises UserError for a name that is no instrument's, and if
+    nobody is left to play."""
     if not vocabulary.players:
         raise UserError(f"{flag} chooses among parts, and this network has learnt none: leave it out.")
     wanted, count, remarks = {}, Counter(), []
@@ -160,10 +165,10 @@ def asked(
         wanted[parts.value_of(program, count[program])] = Part("", program)
         count[program] += 1
     usual = {value: instruments.MIDDLE.get(part.program, np.nan) for value, part in wanted.items()}
-    as_others = {}
-    if not set(usual) <= set(vocabulary.players):
-        as_others, _ = company(vocabulary, usual, alone=True)
-    heard = as_others or parts.heard_as(usual, vocabulary.registers)
+    as_others, free = {}, {value: mean for value, mean in vocabulary.registers.items() if value not in taken}
+    if not set(usual) <= set(free):
+        as_others, _ = company(vocabulary, usual, taken & set(vocabulary.players), alone=True)
+    heard = as_others or parts.heard_as(usual, free)
     called = dict(zip(wanted, instruments.numbered([part.called() for part in wanted.values()]), strict=True))
     players = {}
     for value, part in wanted.items():
@@ -193,32 +198,40 @@ def of_fragment(vocabulary: Vocabulary, heard: Events, prior: Piece) -> tuple[En
     players, remarks, others = {}, [], {}
     if not set(heard.parts) <= set(vocabulary.players):
         others, _ = in_company(vocabulary, heard)
-    names = dict(zip(heard.parts, instruments.numbered([part.called() for part in heard.parts.values()]), strict=True))
+    names = dict(zip(prior.parts, names_of(prior), strict=True))
     for value, known in (others or vocabulary.heard_as(heard)).items():
         part = heard.parts[value]
         if known in players:
-            remarks.append(f"{names[value]} is one part too many for this network: {players[known].called()} goes on.")
+            remarks.append(f"{names[part]} is one part too many for this network: {players[known].called()} goes on.")
             continue
         players[known] = part
         if known != value and part.called() != vocabulary.players[known].name:
             what = "is" if value in vocabulary.players else "is new to this network: it is"
-            remarks.append(f"{names[value]} {what} heard as {vocabulary.players[known].name}.")
+            remarks.append(f"{names[part]} {what} heard as {vocabulary.players[known].name}.")
     order = {part: i for i, part in enumerate(prior.parts)}
     return dict(sorted(players.items(), key=lambda item: order[item[1]])), remarks
 
 
-def audible(vocabulary: Vocabulary, prior: Piece) -> tuple[Piece, list[str]]:
+def names_of(piece: Piece) -> list[str]:
+    """What the parts of a piece are called, in their order; where several are called the same, with numbers, from the
+    highest down where they are of one instrument."""
+    order = np.argsort(-parts.values_of(piece), kind="stable")
+    names = instruments.numbered([piece.parts[i].called() for i in order])
+    return [names[i] for i in np.argsort(order)]
+
+
+def audible(vocabulary: Vocabulary, prior: Piece, others_do: str) -> tuple[Piece, list[str]]:
     """The fragment as far as the network can hear it: without drums, if it has learnt none, and without all else, if it
-    has learnt only them; and the sentence that says so. Raises UserError if that is nothing."""
+    has learnt only them; and the sentence that says so, and what the others do. Raises UserError if that is nothing."""
     drums, known = prior.is_drum, set(vocabulary.players)
     if parts.DRUMS in known:
-        unheard, kind, others = ~drums & (known == {parts.DRUMS}), "all but the drums", "nothing but drums"
+        unheard, kind, others = ~drums & (known == {parts.DRUMS}), "other parts", "nothing but drums"
     else:
-        unheard, kind, others = drums, "the drums", "no drums"
+        unheard, kind, others = drums, "drums", "no drums"
     if unheard.all():
         what = "has only drums" if drums.all() else "has no drums"
         raise UserError(f"The fragment {what}, and this network has learnt {others}: choose other --weights.")
-    sentence = f"This network has learnt {others}: {kind} of the fragment ends with it."
+    sentence = f"This network has learnt {others}: the {kind} of the fragment {others_do}."
     return (prior.take(~unheard), [sentence]) if unheard.any() else (prior, [])
 
 
@@ -275,11 +288,11 @@ def in_full(vocabulary: Vocabulary, players: Ensemble) -> Ensemble:
     return with_imagined(players, sorted(others - set(players)))
 
 
-def hear(vocabulary: Vocabulary, prior: Piece) -> tuple[Events, Ensemble, list[str]]:
+def hear(vocabulary: Vocabulary, prior: Piece, others_do: str = "end with it") -> tuple[Events, Ensemble, list[str]]:
     """The events of a fragment as far as the network can hear them, who plays, and sentences on what it hears
     otherwise than it is. Parts that it does not know are heard as the nearest of those that play together in the music
     that it has learnt. Raises UserError if it can hear nothing."""
-    known, remarks = audible(vocabulary, prior)
+    known, remarks = audible(vocabulary, prior, others_do)
     heard = events.from_piece(known, vocabulary.representation)
     players, more = of_fragment(vocabulary, heard, known)
     return heard, players, remarks + more

@@ -11,7 +11,7 @@ from utils.checkpoint import Checkpoint
 from utils.compose import Made
 from utils.errors import UserError
 from utils.measure import copying
-from utils.piece import Piece
+from utils.piece import Piece, plural
 from utils.sampler import Sampling
 
 
@@ -69,10 +69,10 @@ def write_all(
     Raises UserError where something was not written, as the last thing, when all else is there."""
     paths, problems = [], []
     for one in made:
-        path, notes = midi.save_new(one.piece, args.out, stem), f"{len(one.piece)} notes"
+        path, notes = midi.save_new(one.piece, args.out, stem), plural(len(one.piece), "note")
         also = write_beside(path, one.piece, args, about(args.weights, how, one.key), before, problems.append)
         if before is not None:
-            notes = f"{len(before)} notes of {args.prior} and {len(one.piece) - len(before)} new ones"
+            notes = f"{plural(len(before), 'note')} of {args.prior} and {len(one.piece) - len(before)} new"
         after = f", after a passage of {one.after}" if one.after else ""
         print(f"Wrote {path}: {notes}, {one.told()}, seed {how.seed}{after}{also}")
         paths.append(path)

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from utils import checkpoint, compose, ensemble, files, instruments, settings, styles, theory
 from utils.compose import Wanted
+from utils.errors import UserError
 from utils.output import beside
 from utils.sampler import Sampling
 from utils.stepper import Stepper
@@ -58,6 +59,8 @@ MOST_EVENTS = 5000  # events after which it is cut off
 
 def main(args) -> None:
     settings.choice("opening", args.opening, ("random", "none"))
+    if args.include_opening and args.opening == "none":
+        raise UserError("--include-opening keeps the passage before the music, and --opening none asks for none.")
     compose.check_length(args, least_notes=0)
     for name in ("count", "least_events", "most_events"):
         settings.at_least(name, getattr(args, name), 1)

@@ -34,7 +34,7 @@ REDO = ""  # the same, for a piece that was generated: these bars again
 PARTICLES = 256  # versions that are made side by side, of which the one that fits best is kept
 # ---- the music
 WEIGHTS = "weights/music.weights.h5"  # file that train.py wrote
-NOTES = 700  # new notes, unless BARS or SECONDS says how much is to come
+NOTES = 700  # new notes, unless BARS or SECONDS says how much is to come; around what is kept, as many as fit
 BARS = 0  # new bars, of which the last brings the piece to an end (0: as NOTES says)
 SECONDS = 0.0  # instead of BARS: about how long the new music shall play, in whole bars
 ENDING = True  # bring so many bars or seconds of music to an end; otherwise it is cut off
@@ -78,9 +78,10 @@ def main(args) -> None:
     if fill and args.prior_start:
         raise UserError("Bars that shall be new are counted in the whole piece: leave out --prior-start.")
     wanted = Asked(args.prior, args.keep, args.parts, fill, args.prior_bars, args.particles, programs)
-    for name in ("form_of", "at_bar", "bars", "seconds") if around else ():
-        if getattr(args, name):
-            flag = settings.flag_of(name)
+    after = {"form_of": "", "at_bar": False, "bars": 0, "seconds": 0, "ending": True, "prepend": True}
+    for name, usual in after.items() if around else ():
+        if getattr(args, name) != usual:
+            flag, *_ = settings.flag(name, getattr(args, name)).split()
             raise UserError(f"{flag} is for what follows a fragment, not for --keep, --fill or --redo: leave it out.")
     notes, bars = (0, 0) if around else (args.prior_notes, args.prior_bars)
     prior = fragment.cut(whole, args.prior_start, notes, args.prior, bars)

@@ -272,6 +272,7 @@ def test_values_never_seen_are_moved_for_the_network_and_said(weights: Path, tmp
         ("generate_music.py", ["--instrument", "violine"], "such as Violin"),
         ("generate_music.py", ["--temperature", "-1"], "--temperature"),
         ("generate_music.py", ["--opening", "maybe"], "choose one of: random, none"),
+        ("generate_music.py", ["--opening", "none", "--include-opening"], "--opening none asks for none"),
         ("generate_music.py", ["--tempo", "0"], "from 4 to 1000"),
         ("generate_music.py", ["--out", __file__], "cannot be written"),
         ("predict_with_prior.py", ["--prior", "none.mid"], "none.mid cannot be read"),

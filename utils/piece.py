@@ -48,7 +48,7 @@ def shortened(names: list[str]) -> str:
 
 def plural(count: int, noun: str) -> str:
     """'1 piece', '1,200 pieces'."""
-    return f"{count:,} {noun}{'s' * (count != 1)}"
+    return f"{count:,} {noun}{'' if count == 1 else 's'}"
 
 
 @dataclass

@@ -738,6 +738,14 @@ def test_names_are_short_and_differ(tmp_path: Path):
     ]
 
 
+@pytest.mark.parametrize("names", [["Acoustic Guitar (nylon) 2", "Acoustic Guitar (nylon) 1"], ["Line 2", "Line 1"]])
+def test_a_part_keeps_its_own_number(names: list[str]):
+    piece = make_piece([(0, 72 + i, 480, 80, i) for i in range(2)], parts=[Part(name, 24) for name in names])
+    bars = theory.bars(piece.bars(), piece.onset, piece.ticks_per_quarter)
+    assert [player.name for player in notation.players(piece, bars)] == names
+    assert notation.short("A name that takes up all of the page 12") == "A name that takes up al… 12"
+
+
 def test_drums_are_written_until_the_next_stroke(tmp_path: Path):
     """A bar of rock, each stroke a thirty-second long."""
     hands = [(i * 240, 42, 60) for i in range(8)] + [(480, 38, 60), (1440, 38, 60)]

@@ -22,7 +22,7 @@ TRIPLET = {1: ("32nd", 0), 2: ("16th", 0), 4: ("eighth", 0), 8: ("quarter", 0)}
 VALUES = PLAIN | TRIPLET
 LENGTHS = sorted(VALUES, reverse=True)
 ODD, ENOUGH = 0.25, 50  # with so large a share of odd times, among so many, a piece was played rather than written
-LONGEST_NAME = 24  # characters of a player's name, which stands left of the music
+LONGEST_NAME = 24  # characters of a player's name without its number, which stands left of the music
 VOICES = 4  # at most in a staff: as many as notation programs have
 SPLITS = np.arange(52, 69)  # lowest keys that the right hand may have: from E3 to G#4, around middle C
 KEYBOARDS = {*range(8), *range(16, 24), 46}  # programs that are written for two hands: pianos, organs, harp
@@ -240,6 +240,12 @@ def on_paper(piece: Piece, bars: list[Bar]) -> list[np.ndarray]:
     return [notes[first & (part == i)] for i in range(len(piece.parts))]
 
 
+def short(name: str) -> str:
+    """The name of a player without what is beyond LONGEST_NAME, but with the number at its end."""
+    words, number = re.fullmatch(r"(.*?)( \d{1,3})?", name, re.DOTALL).groups("")
+    return name if len(words) <= LONGEST_NAME else f"{words[: LONGEST_NAME - 1].rstrip()}…{number}"
+
+
 def players(piece: Piece, bars: list[Bar]) -> list[Player]:
     """Who plays a piece: each part, or both hands at a keyboard."""
     piece = piece.played()
@@ -256,7 +262,6 @@ def players(piece: Piece, bars: list[Bar]) -> list[Player]:
             written = [(DRUMS, lines)]
         else:
             written = [(clef, voices(n, starts)) for clef, n in staves(notes[group[0]], part, starts).items()]
-        name = name if len(name) <= LONGEST_NAME else f"{name[: LONGEST_NAME - 1].rstrip()}…"
-        found.append(Player(name, part, written))
+        found.append(Player(short(name), part, written))
     names = numbered([player.name for player in found])
     return [player._replace(name=name) for player, name in zip(found, names, strict=True)]

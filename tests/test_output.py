@@ -375,6 +375,12 @@ def test_of_a_piece_that_was_completed_the_given_bars_and_parts_are_told(tmp_pat
     assert {"prior", "Tune", "Bass"} <= set(words)
 
 
+def test_a_given_bar_is_given_to_its_end():
+    """Also the last one, in which the last note ends before it."""
+    piece = make_piece([(i * 480, 60, 240) for i in range(7)], time_signatures=[(0, 2, 4)])
+    assert pianoroll.without(piece, np.arange(7) == 2) == [(0, 960), (1920, 2880), (2880, 3840)]
+
+
 def test_twelve_parts_and_drums_of_any_loudness_are_few_enough_colours():
     piece = band([i * 8 for i in range(12) for _ in range(128)], drums=[36] * 128)
     parts = [*dict.fromkeys(piece.parts)]

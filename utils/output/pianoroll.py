@@ -112,7 +112,9 @@ def is_new(piece: Piece, prior: Piece) -> np.ndarray:
 
 def without(piece: Piece, new: np.ndarray) -> list[tuple[int, int]]:
     """Where the bars of a piece without a note that is `new` (N,) begin and end, in ticks."""
-    lines, onset = [tick for tick, *_ in piece.bars()] + [int((piece.onset + piece.duration).max())], piece.onset[new]
+    bars, onset = piece.bars(), piece.onset[new]
+    last, *metre = bars[-1]
+    lines = [tick for tick, *_ in bars] + [last + theory.bar_length(metre, piece.ticks_per_quarter)]
     return [(begin, end) for begin, end in pairwise(lines) if not ((begin <= onset) & (onset < end)).any()]
 
 

@@ -187,6 +187,19 @@ def test_the_picture_tells_the_prior_from_its_continuation(tmp_path: Path):
     assert full(pianoroll.NEW) in found and not {full(pianoroll.PRIOR), red} & found
 
 
+def test_a_prior_that_ends_within_a_chord_is_on_its_ground():
+    rows = [(0, 60, 480, 80, 0), *((960, 60 + i, 480, 80, i) for i in range(4)), (1440, 60, 480, 80, 0)]
+    piece = make_piece(rows)
+    for end, seam in ((6, 1440), (5, 961)):
+        with (
+            patch.object(systems.Page, "upright", autospec=True) as upright,
+            patch.object(systems.Page, "shade", autospec=True) as shade,
+        ):
+            drawn(piece.take(slice(end)), prior=piece.take(slice(3)))
+        assert upright.call_args.args[1].tolist() == [seam]  # the red line is the last one
+        assert [call.args[1:] for call in shade.call_args_list] == [(0, seam)]
+
+
 def lab(colours: np.ndarray) -> np.ndarray:
     """(N, 3) sRGB, linear, to CIELAB for daylight (D65)."""
     matrix = np.array(

@@ -118,6 +118,13 @@ def without(piece: Piece, new: np.ndarray) -> list[tuple[int, int]]:
     return [(begin, end) for begin, end in pairwise(lines) if not ((begin <= onset) & (onset < end)).any()]
 
 
+def seam_of(piece: Piece, prior: Piece) -> np.ndarray:
+    """(1,) where the first notes begin that come after all of `prior`, in ticks, or the next tick if none does: new
+    notes may join its last chord."""
+    last = prior.onset.max()
+    return np.append(np.sort(piece.onset[piece.onset > last]), last + 1)[:1]
+
+
 def draw(piece: Piece, title: str, about: str, prior: Piece | None) -> Canvas:
     """The whole picture, see `write`."""
     shown, loudest = beginning(piece), piece.velocity.max()
@@ -129,7 +136,7 @@ def draw(piece: Piece, title: str, about: str, prior: Piece | None) -> Canvas:
     new = is_new(shown, prior) if both else np.ones(len(shown), bool)
     around = both and bool(shown.onset[new].min(initial=prior.onset.max()) < prior.onset.max())
     continued = both and not around
-    seam = np.sort(piece.onset)[[len(prior)]] if continued else np.zeros(0, int)
+    seam = seam_of(piece, prior) if continued else np.zeros(0, int)
     writing = set(shown.part[new].tolist())
     given = {part.called() for i, part in enumerate(shown.parts) if around and i not in writing}
     ground = without(shown, new) if around else [(0, int(seam[0]))] if continued and legend else []

@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from utils.instruments import INSTRUMENTS, numbered
+from utils.instruments import INSTRUMENTS, numbered, words
 from utils.piece import Part, Piece
 from utils.theory import GRID, Bar, to_steps
 
@@ -216,13 +216,16 @@ def strokes(notes: np.ndarray, bars: list[Bar]) -> list[np.ndarray]:
 
 def by_player(parts: list[Part]) -> list[list[int]]:
     """The parts that each player has: the two of one keyboard whose names tell nothing but the hands apart, or one. A
-    part without a name may have that of the one before."""
-    groups, before = defaultdict(list), {}
+    part without a name has that of the one before if this names a hand or the keyboard."""
+    groups, before = defaultdict(list), {}  # program -> name of the part before
     for i, part in enumerate(parts):
         if part.drums or part.program not in KEYBOARDS:
             groups[i].append(i)
             continue
-        name = before[part.program] = HAND.sub("", part.name.lower()).strip() or before.get(part.program, "")
+        name, last = HAND.sub("", part.name.lower()).strip(), before.get(part.program, "")
+        if not name and (HAND.search(f"{last} {part.name}") or words(last) & words(INSTRUMENTS[part.program])):
+            name = HAND.sub("", last.lower()).strip()
+        before[part.program] = part.name
         groups[part.program, name].append(i)
     return sorted(hand for group in groups.values() for hand in ([group] if len(group) == 2 else [[i] for i in group]))
 
@@ -242,8 +245,8 @@ def on_paper(piece: Piece, bars: list[Bar]) -> list[np.ndarray]:
 
 def short(name: str) -> str:
     """The name of a player without what is beyond LONGEST_NAME, but with the number at its end."""
-    words, number = re.fullmatch(r"(.*?)( \d{1,3})?", name, re.DOTALL).groups("")
-    return name if len(words) <= LONGEST_NAME else f"{words[: LONGEST_NAME - 1].rstrip()}…{number}"
+    rest, number = re.fullmatch(r"(.*?)( \d{1,3})?", name, re.DOTALL).groups("")
+    return name if len(rest) <= LONGEST_NAME else f"{rest[: LONGEST_NAME - 1].rstrip()}…{number}"
 
 
 def players(piece: Piece, bars: list[Bar]) -> list[Player]:

@@ -426,9 +426,12 @@ def test_an_order_keeps_parts_and_other_bars(band: Path):
     piece = around.made[0].piece
     assert notes(piece, of_flute(piece)) == notes(prior, of_flute(prior))
     assert {part.called() for part in piece.parts} == {"Flute", "Bass"}
+    assert notes(around.before) == notes(prior, of_flute(prior))  # the picture tells what was given
     assert "Written beside it: Bass." in around.remarks and "temperature 0.8" in around.line(around.made[0])
 
-    (anew,) = filled(band, prior=prior, mode=order.ANEW, keep=["Flute"], fill="2-3", players=["Bass"]).made
+    other = filled(band, prior=prior, mode=order.ANEW, keep=["Flute"], fill="2-3", players=["Bass"])
+    (anew,) = other.made
+    assert notes(other.before) == notes(prior, ~in_bars(prior, 2, 3) | of_flute(prior))
     for which in (~in_bars(prior, 2, 3), of_flute(prior)):
         assert set(notes(prior, which)) <= set(notes(anew.piece))
     assert notes(anew.piece) != notes(prior)

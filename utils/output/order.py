@@ -83,7 +83,7 @@ class Filled:
     order: Order
     how: Sampling
     made: list[Made]  # the likeliest first
-    before: Piece | None = None  # the fragment that opens each, if they go on after one
+    before: Piece | None = None  # what is given in each: the fragment, or what is kept of it
     remarks: list[str] = field(default_factory=list)  # on what was heard or done otherwise than one might expect
 
     def line(self, one: Made) -> str:
@@ -109,4 +109,4 @@ def filled(order: Order, weights: Checkpoint, network: Stepper, *also: Constrain
         what = {"fill": order.fill} if order.mode == ANEW else {"others": ",".join(order.players)}
         wanted = Asked(order.name, ",".join(order.keep), **what, programs=programs)
     made, before, remarks = completion.from_fragment(network, prior, order, how, wanted)
-    return Filled(order, how, made, None if around else before, counted + remarks)
+    return Filled(order, how, made, before, counted + remarks)

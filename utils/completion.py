@@ -33,7 +33,7 @@ STAY = "stay only where they are kept"  # parts of which the network has learnt 
 class Asked:
     """What of a piece is given, and what is to be written."""
 
-    name: str  # what the piece is called in sentences
+    name: str  # what the piece is called at the beginning of sentences
     keep: str = ""  # names of parts that are kept, with commas between them; the others are written
     others: str = ""  # who they are, by name or instrument ('': those of the piece, or who usually plays beside)
     fill: str = ""  # numbers of bars that are to be new, such as 5-8,12 ('': all)
@@ -193,7 +193,7 @@ def completions(
     who, remarks = cast(vocabulary, prior, kept, asked)
     given = given_events(vocabulary, who, regions, end)
     if len(given.onset) == 1:
-        raise UserError(f"{asked.fill} is all of {asked.name}: name fewer bars, or a part to --keep.")
+        raise UserError(f"{asked.name} is all new with bars {asked.fill}: name fewer, or a part to --keep.")
     onset, over = (to_steps(at, prior.ticks_per_quarter, grid) for at in (prior.onset, prior.onset + prior.duration))
     before = prior.take(~given.may_be_written(onset) | kept[prior.part])
     sounds_on = ((onset[:, None] < regions[:, 0]) & (over[:, None] > regions[:, 0])).any(axis=1)

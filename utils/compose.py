@@ -40,7 +40,7 @@ class Wanted:
     form: Sequence[int] = ()  # of a fragment and what follows it, see `form`
     home: Home | None = None  # the tonality of each opening, or of the fragment; None: whatever comes
     at_bar: bool = False  # what follows a fragment begins at the next bar line
-    name: str = "The fragment"  # what that is called in sentences
+    name: str = "The fragment"  # what that is called at the beginning of sentences
     tempo: int = 500_000  # microseconds a quarter note; what follows a fragment has its tempo
     prepend: bool = False  # keep the opening or the fragment in front of the new notes
     least_events: int = 32  # before a piece may end by itself

@@ -68,17 +68,18 @@ def ready(vocabulary: Vocabulary, prior: Piece) -> Piece:
 
 
 def unknown_values(vocabulary: Vocabulary, heard: Events, name: str) -> list[str]:
-    """Sentences on the values in the events of a piece, called `name`, that the network does not know."""
+    """Sentences on the values in the events of a piece, which they call `name` at their beginning, that the network
+    does not know."""
     _, moved = vocabulary.encode(heard)
     sentences = [
-        f"{count} of {len(heard)} values of {stream} in {name} were never seen in training; "
+        f"{name}: {count} of {len(heard)} values of {stream} were never seen in training; "
         "the network hears the nearest ones"
         for stream, count in moved.items()
         if count and stream != "part"
     ]
     if heard.clipped:
         sentences.append(
-            f"{heard.clipped} rests or notes in {name} are longer than {vocabulary.representation.max_beats} beats; "
+            f"{name}: rests and notes are longer than {vocabulary.representation.max_beats} beats, {heard.clipped:,} in all; "
             "the network hears them as so long"
         )
     return sentences

@@ -31,7 +31,7 @@ class Order:
 
     weights: Path
     prior: Piece | None = None  # the fragment, as it was trimmed, or a piece; None: new music from nothing
-    name: str = "The fragment"  # what it is called in sentences
+    name: str = "The fragment"  # what it is called at the beginning of sentences
     mode: str = AFTER  # AFTER, AROUND or ANEW; with a fragment
     keep: tuple[str, ...] = ()  # names of parts that stay; unless AFTER
     fill: str = ""  # bars that are to be new; if ANEW

@@ -4,9 +4,11 @@ python app.py                          for this computer alone
 python app.py --host 0.0.0.0           for everybody in the local network
 """
 
+import errno
 import importlib.util
 import os
 import signal
+import socket
 import sys
 import tempfile
 import threading
@@ -32,6 +34,21 @@ MINUTES = 10.0  # minutes of sound of a piece or a fragment
 AWAY = 10.0  # minutes for which those who have left may come back to their music
 
 
+def check_address(host: str, port: int) -> None:
+    """Raises UserError if the page cannot be opened at a host and port."""
+    for address in (host.strip("[]"), "127.0.0.1"):  # Gradio wants the port of the latter in any case
+        try:
+            family = socket.AF_INET6 if ":" in address else socket.AF_INET
+            socket.create_server((address, port), family=family).close()
+        except OSError as error:
+            reason = f"The page cannot be opened at {address}:{port}: {error}"
+            if error.errno in (errno.EADDRNOTAVAIL, socket.EAI_NONAME):
+                reason = f"This computer has no address {address}: name another with --host."
+            if error.errno == errno.EADDRINUSE:
+                reason = f"Port {port} is taken: choose another with --port."
+            raise UserError(reason) from None
+
+
 def main(args) -> None:
     least = {"port": 1, "upload": 0.001, "notes": 20, "bars": 2, "count": 1, "minutes": 0.1, "away": 0}
     for name, number in least.items():
@@ -39,6 +56,7 @@ def main(args) -> None:
     settings.at_most("port", args.port, 65_535)
     if importlib.util.find_spec("gradio") is None:
         raise UserError("The page needs Gradio: pip install -r requirements-app.txt")
+    check_address(args.host, args.port)
     # Leave through the `with` below when killed too, so that what visitors made is deleted.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit())
     with tempfile.TemporaryDirectory(prefix="music-", ignore_cleanup_errors=True) as folder:
@@ -52,22 +70,19 @@ def main(args) -> None:
         one = page.Page(args, folder)
         threading.Thread(target=one.visitors.sweep_always, daemon=True).start()
         music = one.blocks.queue(max_size=page.QUEUE)
-        try:
-            music.launch(
-                app_kwargs={"middleware": [Middleware(Door, args, one.visitors)]},
-                server_name=args.host,
-                server_port=args.port,
-                inbrowser=args.browser,
-                max_file_size=round(args.upload * 2**20),
-                theme=page.THEME,
-                css=page.CSS,
-                footer_links=[],
-                quiet=True,
-                prevent_thread_lock=True,
-                **dict.fromkeys(("share", "run_history", "enable_monitoring", "ssr_mode"), False),
-            )
-        except OSError as error:
-            raise UserError(f"The page cannot be opened at {args.host}:{args.port}: {error}") from None
+        music.launch(
+            app_kwargs={"middleware": [Middleware(Door, args, one.visitors)]},
+            server_name=args.host,
+            server_port=args.port,
+            inbrowser=args.browser,
+            max_file_size=round(args.upload * 2**20),
+            theme=page.THEME,
+            css=page.CSS,
+            footer_links=[],
+            quiet=True,
+            prevent_thread_lock=True,
+            **dict.fromkeys(("share", "run_history", "enable_monitoring", "ssr_mode"), False),
+        )
         print(f"The page is at {music.local_url} until this program is ended with Ctrl-C.")
         music.block_thread()
 

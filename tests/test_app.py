@@ -5,6 +5,7 @@ import json
 import math
 import os
 import shutil
+import socket
 import subprocess
 import sys
 import time
@@ -484,6 +485,18 @@ def test_without_gradio_it_says_what_to_install():
 )
 def test_wrong_settings_are_one_sentence(flags: list, sentence: str):
     assert sentence in one_line_error(run("app.py", *flags))
+
+
+@needs_gradio
+def test_a_port_that_is_taken_and_a_foreign_address_are_one_sentence():
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        port = other.getsockname()[1]
+        for host in ("127.0.0.1", "0.0.0.0"):
+            said = one_line_error(run("app.py", "--port", port, "--host", host))
+            assert said.endswith(f"Port {port} is taken: choose another with --port.")
+    for host in ("192.0.2.1", "no.invalid"):  # of no computer (RFC 5737, RFC 2606)
+        said = one_line_error(run("app.py", "--port", port, "--host", host))
+        assert said.endswith(f"This computer has no address {host}: name another with --host.")
 
 
 # ---- those who do not mean well ----

@@ -136,7 +136,7 @@ class Page:
         how = {"show_progress_on": self.message, "concurrency_id": "music", **PRIVATE}  # one after the other
         self.button.click(self.generate, told, changed, **how)
         for slot in self.slots:
-            slot.more.click(self.go_on, [slot.name, self.session], self.source, **PRIVATE)
+            slot.more.click(lambda name: name, slot.name, self.source, **PRIVATE)
             anew = functools.partial(self.generate, slot=slot)
             slot.again.click(anew, told | {slot.name, slot.bars}, changed, **how)
 
@@ -267,10 +267,10 @@ class Page:
             visitor.clear()
             for i, (one, place) in enumerate(zip(music.made, self.slots, strict=False)):
                 progress((i, len(music.made)), desc="sound and picture")
-                yield place.show(one, self.write(visitor, one, asked[self.weights], music, problems.append))
+                shown = place.show(one, self.write(visitor, one, asked[self.weights], music, problems.append))
+                yield shown | {self.source: gr.Dropdown(choices=self.beginnings(visitor.made))}
             repeatable = f"Seed {music.how.seed}: with this seed and the same settings you get the same music again."
-            said = self.said(repeatable, *music.remarks, *problems)
-            yield {self.message: said, self.source: gr.Dropdown(choices=self.beginnings(visitor.made))}
+            yield {self.message: self.said(repeatable, *music.remarks, *problems)}
         except UserError as error:
             yield {self.message: self.said(str(error))}
         except Left:  # and nobody is told
@@ -295,7 +295,3 @@ class Page:
     def beginnings(self, made: dict[str, Piece]) -> list[str]:
         """What music may begin with, for a visitor who has made some."""
         return [NOTHING, *self.bundled, UPLOADED, *made]
-
-    def go_on(self, name: str, session: str) -> gr.Dropdown:
-        """Begin the next piece with one that was made, all of it."""
-        return gr.Dropdown(choices=self.beginnings(self.visitors[session].made), value=name)

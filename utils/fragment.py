@@ -78,9 +78,9 @@ def unknown_values(vocabulary: Vocabulary, heard: Events, name: str) -> list[str
         if count and stream != "part"
     ]
     if heard.clipped:
+        beats, times = vocabulary.representation.max_beats, f"{heard.clipped:,}"
         sentences.append(
-            f"{name}: rests and notes are longer than {vocabulary.representation.max_beats} beats, {heard.clipped:,} in all; "
-            "the network hears them as so long"
+            f"{name} has rests or notes longer than {beats} beats, {times} in all; the network hears them as so long"
         )
     return sentences
 

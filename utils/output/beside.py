@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 
-from utils import midi
+from utils import instruments, midi
 from utils.checkpoint import Checkpoint
 from utils.compose import Made
 from utils.errors import UserError
@@ -76,6 +76,9 @@ def write_all(
         after = f", after a passage of {one.after}" if one.after else ""
         print(f"Wrote {path}: {notes}, {one.told()}, seed {how.seed}{after}{also}")
         paths.append(path)
+    sounds, most = len(instruments.listed(args.instrument)), max(len(one.piece.parts) for one in made)
+    if sounds > most:
+        print(f"--instrument names {plural(sounds, 'sound')} for {plural(most, 'part')}: the last are not used")
     if args.copying:
         copying.report(weights, paths, made, args.training_dir)
     if problems:

@@ -120,7 +120,7 @@ def test_bad_files_are_skipped_with_their_reasons(tmp_path: Path):
     sources, skipped = dataset.read_folder(tmp_path, Representation())
     assert [source.name for source in sources] == ["good.mid", "short.mid"]
     assert dict(skipped).keys() == {"text.mid", "shorter.mid"}
-    first, _, last = remarks_on(sources, skipped)
+    first, _, last = remarks_on(tmp_path, sources, skipped)
     assert first.startswith("skipped: shorter.mid: it is cut short") and last.startswith("short.mid: it is cut short")
     (tmp_path / "short.mid").unlink()
     (tmp_path / "good.mid").unlink()
@@ -163,8 +163,21 @@ def test_a_file_of_somebody_else_is_read_apart(tmp_path: Path, monkeypatch):
 
 
 def test_an_empty_folder_says_what_to_do(tmp_path: Path):
-    with pytest.raises(UserError, match="No MIDI file .* convertmidis.py"):
+    with pytest.raises(UserError, match="No MIDI file .* convertmidis.py --corpus bach"):
         read(tmp_path)
+
+
+def test_scores_are_not_left_out_silently(tmp_path: Path):
+    for name in ("a.mxl", "b/c.XML"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    convert = f"2 scores, which must be converted first: run 'python convertmidis.py --source {tmp_path} --out "
+    with pytest.raises(UserError) as error:
+        read(tmp_path)
+    assert f"No MIDI file (.mid, .midi, .kar) in {tmp_path}, but {convert}" in str(error.value)
+    save(random_piece(1), tmp_path / "good.mid")
+    (remark,) = remarks_on(tmp_path, *dataset.read_folder(tmp_path, Representation()))
+    assert remark.startswith(f"not read: {convert}")
 
 
 def test_a_million_notes_and_an_hour_of_silence(tmp_path: Path):

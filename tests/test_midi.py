@@ -146,6 +146,13 @@ def test_bad_files_are_named_with_the_reason(content: bytes, reason: str, tmp_pa
     assert str(path) in str(error.value)
 
 
+def test_a_score_is_to_be_converted(tmp_path: Path):
+    path = tmp_path / "rag.MXL"
+    path.write_bytes(b"PK")
+    with pytest.raises(UserError, match="it is a score; convert it first, with 'python convertmidis.py .*MXL'"):
+        midi.read(path)
+
+
 LONG = b"\0\x90\x3c\x40\x87\x68\x3c\0"  # a note of 1000 ticks
 
 

@@ -16,6 +16,7 @@ import numpy as np
 
 from utils import chunks, files
 from utils.errors import UserError
+from utils.formats import SCORE_ENDINGS
 from utils.piece import COLUMNS, Part, Piece, told_apart
 
 if TYPE_CHECKING:
@@ -134,7 +135,10 @@ def read(path: Path, name: str = "", channels: bool = True) -> Piece:
     try:
         return parse(read_bytes(path), channels)
     except ValueError as error:
-        raise UserError(f"{name or path} cannot be used: {error}.") from None
+        name, reason = name or str(path), str(error)
+        if name.lower().endswith(SCORE_ENDINGS):
+            reason = f"it is a score; convert it first, with 'python convertmidis.py --source {name}'"
+        raise UserError(f"{name} cannot be used: {reason}.") from None
 
 
 def find(folder: Path, endings: Iterable[str] = ENDINGS) -> list[Path]:

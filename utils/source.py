@@ -8,7 +8,8 @@ from pathlib import Path
 from utils import apart, midi
 from utils.errors import UserError
 from utils.events import Events, Representation, from_piece
-from utils.piece import Piece
+from utils.formats import SCORE_ENDINGS
+from utils.piece import Piece, plural
 from utils.theory import to_steps
 
 
@@ -32,10 +33,19 @@ def music_files(folder: str) -> list[Path]:
     """All MIDI files below `folder`. Raises UserError if it does not exist, or holds none."""
     if paths := midi.find(folder):
         return paths
+    missing = f"No MIDI file (.mid, .midi, .kar) in {folder}"
+    if scores := unconverted(folder):
+        raise UserError(f"{missing}, but {scores}.")
     raise UserError(
-        f"No MIDI file (.mid, .midi, .kar) in {folder}: put some there, or run "
-        "'python convertmidis.py --corpus bach' to learn from Bach's chorales."
+        f"{missing}: put some there, or run 'python convertmidis.py --corpus bach' to learn from Bach's chorales."
     )
+
+
+def unconverted(folder: str) -> str:
+    """How many scores are below `folder`, which are not read, and what to do about it; '' if there are none."""
+    count = len(midi.find(folder, SCORE_ENDINGS))
+    how = f"run 'python convertmidis.py --source {folder} --out converted', and name --midi-dir converted"
+    return f"{plural(count, 'score')}, which must be converted first: {how}" if count else ""
 
 
 def beats_of(piece: Piece, grid: int) -> int:
@@ -72,7 +82,9 @@ def read_apart(path: Path, name: str) -> Piece:
     return piece
 
 
-def remarks_on(sources: list[Source], skipped: list[tuple[str, str]]) -> list[str]:
+def remarks_on(folder: str, sources: list[Source], skipped: list[tuple[str, str]]) -> list[str]:
     """Sentences on the files of a folder that could not be read, or not to the end."""
     sentences = [f"skipped: {name}: {reason}" for name, reason in skipped]
-    return sentences + [f"{source.name}: {source.damage}" for source in sources if source.damage]
+    sentences += [f"{source.name}: {source.damage}" for source in sources if source.damage]
+    scores = unconverted(folder)
+    return [*sentences, f"not read: {scores}"] if scores else sentences

@@ -110,7 +110,7 @@ def read_music(args: SimpleNamespace) -> tuple[list[Source], list[Source]]:
     settings what `settle` makes of them. What is skipped is printed."""
     automatic = settle(args)
     sources, skipped = dataset.read_folder(args.midi_dir, Representation.of(vars(args)), args.split)
-    for remark in remarks_on(sources, skipped):
+    for remark in remarks_on(args.midi_dir, sources, skipped):
         print(remark)
     if automatic and len(np.unique([v for s in sources for v in np.unique(s.events.streams["velocity"])])) < 2:
         args.streams = tuple(stream for stream in args.streams if stream != "velocity")

@@ -53,7 +53,7 @@ def read_music(
         remarks.append(f"The training music of {weights} is not in {folder} (see --training-dir): {without}.")
     if asked.midi_dir:
         scored, skipped = copying.read_as_trained(about, asked.midi_dir)
-        remarks += remarks_on(scored, skipped)
+        remarks += remarks_on(asked.midi_dir, scored, skipped)
     return train, scored, remarks
 
 

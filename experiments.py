@@ -205,14 +205,18 @@ def spread(values: list[float]) -> str:
 
 def print_table(results: dict[str, list[dict]]) -> None:
     """Print the results of the runs of each way: the mean over the seeds, and of what counts most also the spread."""
-    columns = ("nats a note", "nats a beat", "by head", "updates", "parameters", "notes a second")
-    print(f"{'':32s}{columns[0]:>24s}" + "".join(f"{column:>16s}" for column in columns[1:]))
+    heads = {
+        way: " ".join(f"{np.mean([run['heads'][stream] for run in runs]):.2f}" for stream in runs[0]["heads"])
+        for way, runs in results.items()
+    }
+    width = max(16, *(len(each) + 2 for each in heads.values()))
+    rest = "".join(f"{column:>16s}" for column in ("updates", "parameters", "notes a second"))
+    print(f"{'':32s}{'nats a note':>24s}{'nats a beat':>16s}{'by head':>{width}s}{rest}")
     for way, runs in results.items():
-        heads = " ".join(f"{np.mean([run['heads'][stream] for run in runs]):.2f}" for stream in runs[0]["heads"])
         names = ("updates", "parameters", "notes_per_second")
         rest = "".join(f"{np.mean([run[name] for run in runs]):16,.0f}" for name in names if name in runs[0])
         beat = np.mean([run["nats_per_beat"] for run in runs])
-        print(f"{way:32s}{spread([run['nats_per_note'] for run in runs]):>24s}{beat:16.3f}{heads:>16s}{rest}")
+        print(f"{way:32s}{spread([run['nats_per_note'] for run in runs]):>24s}{beat:16.3f}{heads[way]:>{width}s}{rest}")
 
 
 def print_stages(results: dict[str, list[dict]]) -> None:

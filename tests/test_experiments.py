@@ -47,6 +47,15 @@ def test_what_can_be_asked():
     assert all(question in text for question in ways.QUESTIONS)
 
 
+def test_the_columns_of_a_table_stand_apart(capsys):
+    row = {"nats_per_note": 12.29, "nats_per_beat": 60.69, "updates": 1, "parameters": 2, "notes_per_second": 3}
+    runs = {"a": [row | {"heads": {"offset": 2.05}}], "b": [row | {"heads": dict.fromkeys("abcde", 2.05)}]}
+    experiments.print_table(runs)
+    heading, *lines = capsys.readouterr().out.splitlines()
+    assert len({len(line) for line in (heading, *lines)}) == 1
+    assert lines[1].split() == ["b", "12.290", "60.690", *["2.05"] * 5, "1", "2", "3"]
+
+
 def test_copies_are_looked_for_again_and_again(music: Path, tmp_path: Path):
     flags = ["--question", "copying", "--stages", "1,2", "--pieces", 2, "--midi-dir", music]
     args = asked(tmp_path, "--only", "as it is", *flags)

@@ -234,7 +234,7 @@ def main(args) -> None:
         return
     if args.question == "list":
         for name, ways in QUESTIONS.items():
-            print(f"{name:12s}{', '.join(ways)}")
+            print(f"{name:12s}{'; '.join(ways)}")
         return
     settings.choice("question", args.question, tuple(QUESTIONS))
     music_files(args.midi_dir)  # where there are none, that is reported now, not once by each run

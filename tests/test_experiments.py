@@ -45,6 +45,7 @@ def test_what_can_be_asked():
     assert set(itertools.chain(*ways.QUESTIONS.values())) == set(ways.WAYS)
     text = run("experiments.py").stdout
     assert all(question in text for question in ways.QUESTIONS)
+    assert "as it is; nothing dropped, one key\n" in text  # two ways
 
 
 def test_the_columns_of_a_table_stand_apart(capsys):

@@ -76,7 +76,9 @@ def plan(source: str, corpus: str, out: Path) -> dict[Path, Path]:
     """Source file -> target file (of a benchmark file: folder). Two sources never share a target. Raises UserError if
     there is nothing to do."""
     composers = list(dict.fromkeys(name.strip() for name in corpus.split(",") if name.strip()))
-    if bool(source) == bool(composers):
+    if source and composers:
+        raise UserError("--source and --corpus both say what to convert: give one of them.")
+    if not source and not composers:
         raise UserError("Name what to convert: --source FOLDER, or --corpus bach for the chorales in music21's corpus.")
     if composers:
         from utils.formats import score

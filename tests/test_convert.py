@@ -97,6 +97,11 @@ def test_everything_is_converted(tmp_path: Path):
         assert notes(midi.read(path)) == notes(midi.read(out / "sub folder" / f"type {kind}.mid"))
 
 
+def test_a_folder_and_the_corpus_are_not_converted_at_once(tmp_path: Path):
+    result = run("convertmidis.py", "--source", tmp_path, "--corpus", "bach", "--out", tmp_path / "out")
+    assert "--source and --corpus both say what to convert: give one of them." in one_line_error(result)
+
+
 def test_nothing_convertible_is_a_failure(tmp_path: Path):
     (tmp_path / "in").mkdir()
     (tmp_path / "in" / "a.mid").write_text("no music")

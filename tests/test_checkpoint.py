@@ -202,7 +202,7 @@ def test_a_failed_save_leaves_the_old_file(weights: Path, tmp_path: Path):
     assert path.read_bytes() == before
     assert [p.name for p in tmp_path.iterdir()] == [path.name]
     with pytest.raises(UserError, match="cannot be written"):
-        checkpoint.check_writable(path / "inside" / "a.weights.h5")
+        files.check_writable(path / "inside" / "a.weights.h5", "--weights")
 
 
 def no_space(*_: object) -> None:

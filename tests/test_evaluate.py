@@ -169,7 +169,8 @@ def test_numbers_go_into_a_file_and_no_training_piece_that_is_lost_counts_as_new
         (["--training-dir", "none"], "see --training-dir"),
         (["--training-dir", "samples"], "pieces that"),
         (["--picture", "a.txt"], "must end in .png"),
-        (["--json", "tests"], "tests cannot be written"),
+        (["--json", "tests", "--weights", "none"], "tests cannot be written"),  # before all else
+        (["--json", "README.md/x", "--weights", "none"], "name another place with --json"),
     ],
 )
 def test_wrong_input_is_one_sentence(weights: Path, flags: list[str], sentence: str):

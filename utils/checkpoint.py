@@ -7,7 +7,6 @@ so loading runs no code from the file.
 
 import io
 import json
-import tempfile
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -67,15 +66,6 @@ def kept_weights(model: "keras.Model") -> Iterator[tuple[str, str, np.ndarray]]:
             yield f"{layer.name}/{i}", f"layers/{group}/{inner}/{i}", ops.convert_to_numpy(weight)
     for i, variable in enumerate(model.optimizer.variables if getattr(model, "optimizer", None) else ()):
         yield "", f"optimizer/vars/{i}", ops.convert_to_numpy(variable)
-
-
-def check_writable(path: str | Path) -> None:
-    """Raises UserError if a file cannot be made at `path`, which is better said before hours of training than after."""
-    try:
-        Path(path).parent.mkdir(parents=True, exist_ok=True)
-        tempfile.TemporaryFile(dir=Path(path).parent).close()
-    except OSError as error:
-        raise UserError(f"{path} cannot be written ({error.strerror}): name another place with --weights.") from None
 
 
 def save(path: str | Path, model: "keras.Model", about: dict, half: bool = False) -> None:

@@ -4,6 +4,7 @@ import contextlib
 import errno
 import itertools
 import os
+import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
@@ -74,6 +75,18 @@ def linked(scratch: Path, path: Path) -> None:
         raise
     except OSError:  # a disk without links
         os.rename(scratch, path)
+
+
+def check_writable(path: str | Path, flag: str) -> None:
+    """Raises UserError that names the `flag` if a file cannot be made at `path`, which is better said before hours of
+    work than after."""
+    try:
+        if Path(path).is_dir():
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+        Path(path).parent.mkdir(parents=True, exist_ok=True)
+        tempfile.TemporaryFile(dir=Path(path).parent).close()
+    except OSError as error:
+        raise UserError(f"{path} cannot be written ({error.strerror}): name another place with {flag}.") from None
 
 
 def write(path: str | Path, data: bytes | Iterator[bytes], place: Callable[[Path, Path], None] = renamed) -> None:

@@ -163,7 +163,7 @@ def begin(args: SimpleNamespace, music: tuple[list[Source], list[Source]], way: 
 
     devices.settle(args)
     network.keras.utils.set_random_seed(args.seed)
-    checkpoint.check_writable(args.weights)
+    files.check_writable(args.weights, "--weights")
     last, train, held_out = sibling(args.weights, "last.weights.h5"), *music
     split = {"train": [source.name for source in train], "held_out": [source.name for source in held_out]}
     history, best, learnt_before = [], math.inf, []

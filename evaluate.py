@@ -175,6 +175,8 @@ def main(args) -> None:
     for name in ("notes", "bars"):
         settings.at_most(name, getattr(args, name), compose.LIMITS[name])
     settings.choice("opening", args.opening, ("random", "none"))
+    if args.keep:
+        settings.at_least("particles", args.particles, 1)
     if args.json not in ("", "-"):
         files.check_writable(args.json, "--json")
     args.notes *= not args.bars

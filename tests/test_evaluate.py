@@ -171,6 +171,7 @@ def test_numbers_go_into_a_file_and_no_training_piece_that_is_lost_counts_as_new
         (["--picture", "a.txt"], "must end in .png"),
         (["--json", "tests", "--weights", "none"], "tests cannot be written"),  # before all else
         (["--json", "README.md/x", "--weights", "none"], "name another place with --json"),
+        (["--keep", "Alto", "--particles", "0", "--weights", "none"], "--particles is 0; it must be at least 1"),
     ],
 )
 def test_wrong_input_is_one_sentence(weights: Path, flags: list[str], sentence: str):

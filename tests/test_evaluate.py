@@ -181,7 +181,20 @@ def test_wrong_input_is_one_sentence(weights: Path, flags: list[str], sentence: 
 def test_new_pieces_that_are_too_short_are_not_compared(weights: Path, music: Path, monkeypatch):
     monkeypatch.setattr(statistics, "FIGURE", 1000)
     result = evaluation.evaluate(weights, asked("--samples=2", "--bars=1", "--no-baselines"))
-    assert "samples" not in result and "none of the 2 new pieces has 1000 notes" in result["remarks"][-1]
+    assert "samples" not in result and "left out: 2 of 2 new pieces" in result["remarks"][-1]
+
+
+def test_a_new_piece_that_is_too_short_is_not_left_out_silently(weights: Path, music: Path, monkeypatch):
+    made = compose.new_pieces
+
+    def one_short(*how) -> list[compose.Made]:
+        first, *others = made(*how)
+        return [replace(first, piece=first.piece.take(slice(3))), *others]
+
+    monkeypatch.setattr(compose, "new_pieces", one_short)
+    result = evaluation.evaluate(weights, asked("--samples=4", "--notes=40", "--no-baselines"))
+    assert result["samples"]["pieces"]["generated"] == 3
+    assert result["remarks"] == ["too short to be compared, and left out: 1 of 4 new pieces"]
 
 
 # ---- several networks ----

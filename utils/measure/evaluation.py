@@ -16,6 +16,7 @@ from utils.dataset import Corpus, Source
 from utils.errors import UserError
 from utils.events import Events, Representation
 from utils.measure import copying, given, judge, likelihood, ngram, statistics
+from utils.piece import plural
 from utils.sampler import Sampling
 from utils.source import remarks_on
 from utils.stepper import Stepper
@@ -93,8 +94,9 @@ def evaluate(weights: str | Path, asked: SimpleNamespace) -> dict:
     unseen = [source for source, known in zip(scored, learnt, strict=True) if not known]
     if asked.samples and train:
         new = new_music(loaded, network, train, unseen, asked)
-        too_short = f"none of the {asked.samples} new pieces has {statistics.FIGURE} notes, so they are not compared"
-        remarks += [] if new else [too_short]
+        short = asked.samples - (new["samples"]["pieces"]["generated"] if new else 0)
+        if short:
+            remarks.append(f"too short to be compared, and left out: {short} of {plural(asked.samples, 'new piece')}")
         result |= new
     if asked.keep:
         folder = asked.midi_dir or asked.training_dir or about["settings"]["midi_dir"]

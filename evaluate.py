@@ -12,6 +12,7 @@ from pathlib import Path
 from utils import checkpoint, compose, files, settings
 from utils.errors import UserError
 from utils.measure import evaluation, judge, statistics
+from utils.piece import plural
 
 # ---- what is scored
 WEIGHTS = "weights/music.weights.h5"  # file that train.py wrote; several, with commas between them, are compared
@@ -55,16 +56,16 @@ def show_network(weights: str, result: dict, picture: Path) -> None:
     table({"network": result, **result["baselines"]}, columns, *result["remarks"])
     print(f"{'likeliest right':40s}" + "".join(f"{share:10.1%}" for share in result["accuracy"].values()))
     count, known = result["pieces"], result["trained_on"]
-    pieces = f"{count} piece{'s' * (count > 1)}"
-    print(f"{pieces}, {result['notes']:,} notes, {result['beats']:,} beats; {known} of the pieces were trained on")
+    pieces, size = plural(count, "piece"), f"{plural(result['notes'], 'note')}, {plural(result['beats'], 'beat')}"
+    print(f"{pieces}, {size}; {known} of the pieces were trained on")
     print(f"values that the vocabulary lacks, scored as the nearest: {changed(result['moved']) or 'none'}")
     for name, row in sorted(result["parts"].items(), key=lambda item: -item[1]["notes"])[: evaluation.SHOWN]:
-        print(f"{name:40s}{row['nats_per_note']:12.3f} nats a note, {row['notes']:,} notes")
+        print(f"{name:40s}{row['nats_per_note']:12.3f} nats a note, {plural(row['notes'], 'note')}")
     if styles := result["styles"]:
         for name, row in {**styles["each"], "all pieces of known style": styles}.items():
             told = f"{row['nats_per_note_told']:.3f} if told the style"
             print(f"{name:40.40s}{row['nats_per_note']:12.3f} nats a note, {told}; ", end="")
-            print(f"recognised in {row['recognised']:.0%} of {row['pieces']} piece{'s' * (row['pieces'] > 1)}")
+            print(f"recognised in {row['recognised']:.0%} of {plural(row['pieces'], 'piece')}")
     ranked = sorted(result["per_piece"], key=lambda row: row["nats_per_note"])
     for what, row in (("least", ranked[0]), ("most", ranked[-1])):
         print(f"{what} surprising: {row['name']}, {row['nats_per_note']:.3f} nats a note")
@@ -150,7 +151,8 @@ def show_judge(verdicts: dict[str, dict | None]) -> None:
 def show_given(result: dict) -> None:
     """Print how likely what was written around a part is, and whether a judge can tell it from the training music."""
     titles = {"real": "as the composer wrote them", "naive": "notes of the part forced", "weighed": "versions weighed"}
-    print(f"of {result['pieces']} pieces a part was kept{'nats a note':>17s}{'told from training pieces':>27s}")
+    pieces = plural(result["pieces"], "piece")
+    print(f"of {pieces} a part was kept{'nats a note':>17s}{'told from training pieces':>27s}")
     for way, title in titles.items():
         verdict = result["judge"][way]
         right = "too few to judge" if verdict is None else f"{verdict['auc']:.0%}"
@@ -159,8 +161,8 @@ def show_given(result: dict) -> None:
 
 
 def show_comparison(result: dict) -> None:
-    pieces = f"{result['pieces']} piece{'s' * (result['pieces'] > 1)}"
-    size = f"{pieces} that none of the networks learnt from, {result['notes']:,} notes"
+    pieces, notes = plural(result["pieces"], "piece"), plural(result["notes"], "note")
+    size = f"{pieces} that none of the networks learnt from, {notes}"
     table(result["networks"], {"nats_per_note": "nats a note"}, *result["remarks"], size)
     for path, row in result["networks"].items():
         if lacking := changed(row["moved"]):

@@ -167,7 +167,7 @@ def test_numbers_go_into_a_file_and_no_training_piece_that_is_lost_counts_as_new
         (["--weights", "a,b", "--keep", "Soprano"], "--keep looks at the music of one network"),
         (["--midi-dir", "none"], "none does not exist"),
         (["--training-dir", "none"], "see --training-dir"),
-        (["--training-dir", "samples"], "pieces that"),
+        (["--training-dir", "samples"], "No piece that"),
         (["--picture", "a.txt"], "must end in .png"),
         (["--json", "tests", "--weights", "none"], "tests cannot be written"),  # before all else
         (["--json", "README.md/x", "--weights", "none"], "name another place with --json"),
@@ -241,7 +241,7 @@ def test_two_networks_are_compared_on_what_neither_learnt_from(weights: Path, mu
     assert result.stdout.splitlines()[-1].endswith("too few pieces to tell whether that is more than chance.")
     other = another(weights, tmp_path / "other.weights.h5", [theirs])
     error = one_line_error(run("evaluate.py", "--weights", f"{weights},{other}"))
-    assert f"that {weights} or {other} learnt from: name a folder of other music with --midi-dir" in error
+    assert f"nothing but 2 pieces that {weights} or {other} learnt from: name a folder of other music" in error
 
 
 def test_networks_that_say_other_things_are_not_compared(weights: Path):
@@ -291,9 +291,10 @@ def test_the_verdict_says_whether_it_is_more_than_chance():
     assert verdict([1] * 6).startswith("a is better than b by 0.100 nats a note, on 6 of 6 pieces: more than chance (p")
     assert "too few" in verdict([1] * 6, 0.05 / 2)
     assert "on 4 of 8 pieces: that may be chance" in verdict([3, -2] * 4)
+    assert "on 1 of 1 piece: too few" in verdict([1])
     assert "(p < 0.001)" in verdict([1] * 30)
     assert "by less than 0.001 nats a note" in verdict([0.001] * 30)
-    assert verdict([0] * 9) == "a and b are equally good on each of the 9 pieces."
+    assert verdict([0] * 9) == "a and b are equally good on each of 9 pieces."
     # All signs of few differences can be tried.
     difference = np.array([3.0, 1, -2, 5, 0.5, -1, 4])
     signs = np.array(list(product((-1, 1), repeat=7)))

@@ -12,7 +12,7 @@ from utils.checkpoint import Checkpoint
 from utils.compose import Made
 from utils.dataset import Source
 from utils.errors import UserError
-from utils.piece import Piece
+from utils.piece import Piece, plural
 
 
 def mix(hashes: np.ndarray, values: np.ndarray) -> np.ndarray:
@@ -114,4 +114,4 @@ def report(weights: Checkpoint, paths: list[Path], made: list[Made], folder: str
     path, row = max(zip(paths, rows, strict=True), key=lambda item: item[1]["notes"])
     where = f" in {path}" if len(paths) > 1 else ""
     there = f" ({row['name']}, beat {row['beat']:g})" if row["notes"] else ""
-    print(f"longest run shared with the training music{where}: {row['notes']} notes{there}")
+    print(f"longest run shared with the training music{where}: {plural(row['notes'], 'note')}{there}")

@@ -41,8 +41,8 @@ def read_music(
             raise UserError(f"{error} It is where the held-out pieces were: see --training-dir.") from None
     if not scored and not asked.midi_dir:
         raise UserError(
-            f"None of the {len(names['held_out'])} pieces that {weights} held out is in {folder}: name their "
-            "folder with --training-dir, or another folder to score with --midi-dir."
+            f"No piece that {weights} held out is in {folder}: name their folder with --training-dir, or another "
+            "folder to score with --midi-dir."
         )
     for what, named, there in (("training", names["train"], train), ("held-out", names["held_out"], scored)):
         if 0 < len(there) < len(named):
@@ -221,8 +221,8 @@ def compare(paths: list[str], asked: SimpleNamespace) -> dict:
     pieces = [source for source, known in zip(different, np.any(learnt, axis=0), strict=True) if not known]
     if not pieces:
         raise UserError(
-            f"Each of the {len(different)} pieces is one that {' or '.join(loaded)} learnt from: name a folder of "
-            "other music with --midi-dir."
+            f"There is nothing but {plural(len(different), 'piece')} that {' or '.join(loaded)} learnt from: name a "
+            "folder of other music with --midi-dir."
         )
     # Counted in the music, not in what a vocabulary makes of it.
     notes = np.array([len(events.to_piece(source.events.streams)) for source in pieces])
@@ -279,8 +279,8 @@ def in_words(best: str, other: str, saved: np.ndarray, notes: np.ndarray, level:
     pieces, less = len(saved), saved.sum() / notes.sum()
     by = f"{less:.3f}" if less >= 0.0005 else "less than 0.001"
     if not saved.any():
-        return f"{best} and {other} are equally good on each of the {pieces} pieces."
-    sentence = f"{best} is better than {other} by {by} nats a note, on {(saved > 0).sum()} of {pieces} pieces"
+        return f"{best} and {other} are equally good on each of {plural(pieces, 'piece')}."
+    sentence = f"{best} is better than {other} by {by} nats a note, on {(saved > 0).sum()} of {plural(pieces, 'piece')}"
     if 2 * 0.5**pieces > level:  # what chance gives a network that is better on all of them
         return f"{sentence}: too few pieces to tell whether that is more than chance."
     p = chance(saved)

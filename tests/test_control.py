@@ -11,7 +11,7 @@ from conftest import ROOT, make_piece, one_line_error, run, save
 
 from utils import checkpoint, compose, control, events, midi, sampler, theory, tonality
 from utils.errors import UserError
-from utils.piece import Piece
+from utils.piece import Part, Piece
 from utils.settings import parse
 from utils.stepper import Stepper
 from utils.tonality import SCALES, Tonality
@@ -102,7 +102,9 @@ def test_new_music_is_at_home_where_its_opening_is():
     begun = [{"key": Tonality(1, "major")}, {"key": Tonality(-2, "minor")}]
     own = control.after_openings(settings(), None, begun)
     assert own.tonalities == (Tonality(1, "major"), Tonality(-2, "minor")) and own == control.own_home(begun)
-    assert own.phrase(1) == "at home in Bb minor" and replace(own, written=True).phrase(0) == "in G major"
+    tune, drums = make_piece([(0, 60, 480)]), make_piece([(0, 36, 480)], parts=[Part(drums=True)])
+    assert own.phrase(1, tune) == "at home in Bb minor" and replace(own, written=True).phrase(0, tune) == "in G major"
+    assert own.phrase(1, drums) == "" == own.phrase(1, drums, new=False)
     assert not own.written and control.after_openings(settings(key="none"), None, begun) is None
     assert control.after_openings(settings(), None, [*begun, {"key": None}]) is None  # drums alone
 

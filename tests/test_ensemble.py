@@ -127,6 +127,8 @@ def test_only_drums_are_music(tmp_path: Path):
     assert run("generate_music.py", *flags, "--notation").returncode == 0
     piece = midi.read(written(tmp_path / "out")[0])
     assert [part.drums for part in piece.parts] == [True] and set(piece.pitch) <= {36, 38, 42}
+    in_key = run("generate_music.py", *flags, "--key", "D minor")
+    assert "knows drums alone, which have no key: leave out --key" in one_line_error(in_key)
     without = call("train.py", "--midi-dir", tmp_path / "music", "--weights", tmp_path / "x.weights.h5", "--no-parts")
     assert "only drums" in one_line_error(without)
     one_line_error(run("generate_music.py", *flags, "--no-drums"))

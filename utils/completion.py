@@ -212,7 +212,7 @@ def completions(
     if asked.home:
         state = asked.home.told(state)
     writers = ensemble.sounding_as(writers, asked.programs)
-    velocity, key = round(float(before.velocity.mean())), asked.home.phrase(0, new=False) if asked.home else ""
+    velocity = round(float(before.velocity.mean()))
     for i in range(count):
         rng = np.random.default_rng([how.seed, i])
         classes, at, nats = particles.write(network, state, Guide(given, players, rules), how, asked.versions, rng)
@@ -220,6 +220,7 @@ def completions(
         values[END_STREAM] = np.diff(at, prepend=0)
         values["duration"] = np.minimum(values["duration"], given.end_of_region(at) - at)
         new = ensemble.heard(events.to_piece(values, grid, prior.ticks_per_quarter, 0, velocity, writers))
+        key = asked.home.phrase(0, new, new=False) if asked.home else ""
         classes[END_STREAM] = nearest(vocabulary.values[END_STREAM], values[END_STREAM])
         made.append(Made(before.joined(events.let_go(new)).played(), classes, nats, key=key, players=writers))
     return made, before, remarks

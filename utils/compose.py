@@ -240,7 +240,7 @@ def new_pieces(network: Stepper, begun: list[dict], how: Sampling, wanted: Wante
         piece.tempos, piece.time_signatures = [(0, wanted.tempo)], [(0, *opening["metre"])]
         piece = piece if home is None else home.signed(piece, 0, i)
         after = opening["name"] if opening["phase"] else ""
-        pieces.append(Made(piece.played(), made[i], nats[i], after, home.phrase(i) if home else "", players))
+        pieces.append(Made(piece.played(), made[i], nats[i], after, home.phrase(i, piece) if home else "", players))
     return pieces
 
 
@@ -287,6 +287,6 @@ def continuations(
         piece = events.let_go(piece).take(slice(wanted.notes or None))
         joined = before.joined(piece)
         joined = joined if home is None else home.signed(joined, int(piece.onset[0]))
-        key = home.phrase(0, new=False) if home else ""
+        key = home.phrase(0, piece, new=False) if home else ""
         pieces.append(Made(joined.played(), classes, cost, key=key, players=players))
     return pieces, before, remarks

@@ -176,8 +176,11 @@ class Home:
         return replace(state, traces=traces)
 
     def constraints(self, network: Stepper) -> list[Constraint]:
-        """Those that keep to it. Raises UserError if a lock leaves nothing to choose from."""
+        """Those that keep to it. Raises UserError if a lock leaves nothing to choose from, or a network that knows
+        drums alone is asked for a key."""
         keys = network.vocabulary.keys[:-1]
+        if self.written and not keys.any():
+            raise UserError("This network knows drums alone, which have no key: leave out --key and --scale.")
         classes = network.vocabulary.pitch_classes()[:-1]  # (V, 12)
         scales = np.array([each.pitch_classes for each in self.tonalities])  # (B, 12)
         away = np.array([each.leading_away for each in self.tonalities]) @ classes.T > 0  # (B, V)
@@ -194,9 +197,11 @@ class Home:
         """(B,) which of the pieces, stream -> values (E,), end at home."""
         return np.array([closes(values, each.root) for values, each in zip(pieces, self.tonalities, strict=True)])
 
-    def phrase(self, number: int, new: bool = True) -> str:
+    def phrase(self, number: int, music: Piece, new: bool = True) -> str:
         """'in D major', or of a `new` piece 'at home in D major' where nobody asked for it, so that the piece may be
-        elsewhere for longer."""
+        elsewhere for longer; '' if the `music` is drums alone, which have no key."""
+        if music.is_drum.all():
+            return ""
         return f"{'at home in' if new and not self.written else 'in'} {self.tonalities[number].name}"
 
     def signed(self, piece: Piece, tick: int, number: int = 0) -> Piece:

@@ -103,10 +103,8 @@ def copies(args: SimpleNamespace, folder: Path) -> dict:
         resume = ["--resume"] if stages else []
         learn(args, weights, f"--epochs={epochs}", "--patience=0", *resume)
         last = checkpoint.sibling(str(weights), "last.weights.h5")
-        scores, history = (
-            evaluation.evaluate(last, asked(args, f"--samples={args.pieces}")),
-            checkpoint.load(last).about["history"][-1],
-        )
+        scores = evaluation.evaluate(last, asked(args, f"--samples={args.pieces}"))
+        history = checkpoint.load(last).about["history"][-1]
         row = {"minutes": history["seconds"] / 60, "train": history["train"], "nats_per_note": scores["nats_per_note"]}
         row |= {f"{what} {n}": runs[n] for what, runs in scores["copying"].items() if runs for n in ("median", "max")}
         stages[epochs] = row

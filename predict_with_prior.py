@@ -20,14 +20,14 @@ from utils.stepper import Stepper
 
 # ---- the fragment
 PRIOR = "samples/prior.mid"  # MIDI file to continue
-PRIOR_START = 0.0  # quarter notes from its beginning at which the fragment begins
+PRIOR_START = 0.0  # quarter notes from its beginning at which the fragment begins; not with FILL or REDO
 PRIOR_BARS = 0  # bars of it that are used: the first 8, or with -2 the last two (0: as PRIOR_NOTES says)
 PRIOR_NOTES = 100  # notes of it that are used, unless PRIOR_BARS says how much (0: all of them)
 METRE = ""  # count its bars so, such as 4/4, where the file has its metre wrong ('': as the file says)
 PREPEND = True  # let the fragment stand before its continuation
 AT_BAR = False  # begin the new music at the next bar line, not within the last bar of the fragment
 # ---- what of it is kept, if new music is not to follow it but to be written around it
-KEEP = ""  # parts that run on to its end, by name, with commas between them; after PRIOR_BARS bars the others are new
+KEEP = ""  # parts that run on to its end, by name (Violin 2), with commas; after PRIOR_BARS bars the others are new
 PARTS = ""  # who the others are, by name or instrument ('': those of the file, or who usually plays with those kept)
 FILL = ""  # bars that are to be new, such as 5-8 or 3,7-8; what stands before and after them stays
 REDO = ""  # the same, for a piece that was generated: these bars again

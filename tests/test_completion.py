@@ -269,8 +269,10 @@ def test_drums_of_which_nothing_is_known_stay_where_they_are_kept():
         kept = completion.kept_parts(prior, Asked("it", keep=keep))
         _, remarks = completion.cast(vocabulary, prior, kept, Asked("it", keep=keep))
         assert "the drums of the fragment stay only where they are kept." in remarks[0]
-    with pytest.raises(UserError, match="cannot hear kit"):
-        completion.cast(vocabulary, prior, completion.kept_parts(prior, Asked("it", keep="kit")), Asked("it", "kit"))
+    for others in ("", "Bass"):
+        asked = Asked("it", keep="kit", others=others)
+        with pytest.raises(UserError, match="cannot hear kit"):
+            completion.cast(vocabulary, prior, completion.kept_parts(prior, asked), asked)
 
 
 def test_what_is_kept_plays_itself_whoever_else_is_asked_for(learnt: Checkpoint):

@@ -91,7 +91,7 @@ def regions_of(prior: Piece, asked: Asked, grid: int) -> tuple[np.ndarray, int]:
     bars = bar_numbers(asked.fill) if asked.fill else [(after, last)]
     for start, end in bars:
         if not first <= start <= end <= last:
-            wrong = f"name some of these, not {start}-{end}"
+            wrong = f"name some of these, not {start}" + f"-{end}" * (start != end)
             wrong = wrong if asked.fill else f"--prior-bars {asked.whole_bars} leaves none to write"
             raise UserError(f"{asked.name} has the bars {first} to {last}: {wrong}.")
     whole = []  # bars that overlap are one region
@@ -117,12 +117,12 @@ def cast(vocabulary: Vocabulary, prior: Piece, kept: np.ndarray, asked: Asked) -
     heard otherwise than it is. Raises UserError if nobody can be kept or written."""
     if kept.any() and not vocabulary.players:
         raise UserError("These weights have learnt no parts, so none can be kept: choose others with --weights.")
+    known, _ = ensemble.audible(vocabulary, prior, STAY)
+    if kept.any() and not kept[known.part].any():
+        raise UserError(f"This network cannot hear {asked.keep}: keep another part too, or choose other --weights.")
     if not kept.all() and not asked.others:
-        known, _ = ensemble.audible(vocabulary, prior, STAY)
         heard, playing, remarks = ensemble.hear(vocabulary, prior, STAY)
         mine = {value for value, part in playing.items() if kept[prior.parts.index(part)]}
-        if kept.any() and not kept[known.part].any():
-            raise UserError(f"This network cannot hear {asked.keep}: keep another part too, or choose other --weights.")
         if kept.any() and not 0 < len(mine) < len(playing):
             raise UserError("This network knows too few parts to keep some and write others: choose other --weights.")
         return Cast(known, playing, mine), remarks + fragment.unknown_values(vocabulary, heard, asked.name)

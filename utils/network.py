@@ -168,7 +168,7 @@ def inputs_of(vocabulary: Vocabulary, shape: Shape) -> dict[str, keras.KerasTens
     return inputs | {name: keras.Input(size, name=name) for name, size in numbers.items() if size[-1]}
 
 
-def hear(vocabulary: Vocabulary, shape: Shape, inputs: dict, read: dict, following: dict):
+def hear(vocabulary: Vocabulary, shape: Shape, inputs: dict, read: dict, following: dict) -> tuple:
     """Where the last note lies, (B, T), from which the next spacing counts; what is heard of the keys from there, and
     from the last note of the part that comes, both (B, T, HEARD); each key as `described`; and the traces after the
     last event, see `Traces`."""

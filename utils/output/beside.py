@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 
-from utils import instruments, midi
+from utils import ensemble, instruments, midi
 from utils.checkpoint import Checkpoint
 from utils.compose import Made
 from utils.errors import UserError
@@ -72,11 +72,13 @@ def write_all(
         path, notes = midi.save_new(one.piece, args.out, stem), plural(len(one.piece), "note")
         also = write_beside(path, one.piece, args, about(args.weights, how, one.key), before, problems.append)
         if before is not None:
-            notes = f"{plural(len(before), 'note')} of {args.prior} and {len(one.piece) - len(before)} new"
+            new = plural(len(one.piece) - len(before), "new one")
+            notes = f"{plural(len(before), 'note')} of {args.prior} and {new}"
         after = f", after a passage of {one.after}" if one.after else ""
         print(f"Wrote {path}: {notes}, {one.told()}, seed {how.seed}{after}{also}")
         paths.append(path)
-    sounds, most = len(instruments.listed(args.instrument)), max(len(one.piece.parts) for one in made)
+    sounds = len(instruments.listed(args.instrument))
+    most = max(sum(not part.drums for part in ensemble.not_imagined(one.players).values()) for one in made)
     if sounds > most:
         print(f"--instrument names {plural(sounds, 'sound')} for {plural(most, 'part')}: the last are not used")
     if args.copying:

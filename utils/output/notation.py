@@ -216,7 +216,7 @@ def strokes(notes: np.ndarray, bars: list[Bar]) -> list[np.ndarray]:
 
 def by_player(parts: list[Part]) -> list[list[int]]:
     """The parts that each player has: the two of one keyboard whose names tell nothing but the hands apart, or one. A
-    part without a name has that of the one before if this names a hand or the keyboard."""
+    part without a name, but for a hand, has that of the one before if either names a hand, or that the keyboard."""
     groups, before = defaultdict(list), {}  # program -> name of the part before
     for i, part in enumerate(parts):
         if part.drums or part.program not in KEYBOARDS:

@@ -190,7 +190,7 @@ class Page:
         except UserError as error:
             problem = self.said(str(error))
         beats, notes = (int(piece.onset[-1] // piece.ticks_per_quarter), len(piece)) if piece else (0, 1)
-        parts = list(dict.fromkeys(part.called() for part in piece.played().parts)) if piece else []
+        parts = ensemble.names_of(piece.played()) if piece else []
         return {
             self.upload: gr.File(visible=source == UPLOADED),
             self.trouble: problem,

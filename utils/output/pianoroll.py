@@ -13,7 +13,7 @@ from utils import files, theory
 from utils.instruments import FAMILIES, drum, family, numbered
 from utils.output.canvas import Canvas, rgb
 from utils.output.systems import COLUMNS, LEFT, LEGEND, RIGHT, SHADE, TOP, WIDTH, Page, keys, sounding, systems
-from utils.piece import Piece
+from utils.piece import Piece, plural
 from utils.theory import Bar
 
 QUARTERS = 32  # in a system: eight bars of 4/4
@@ -141,7 +141,7 @@ def draw(piece: Piece, title: str, about: str, prior: Piece | None) -> Canvas:
     given = {part.called() for i, part in enumerate(shown.parts) if around and i not in writing}
     ground = without(shown, new) if around else [(0, int(seam[0]))] if continued and legend else []
     page.canvas.text(LEFT, 0.38, "".join(filter(str.isprintable, title)), 17, room, title=True)
-    facts = f"{about} · {len(piece)} notes · {piece.clock()} minutes"
+    facts = f"{about} · {plural(len(piece), 'note')} · {piece.clock()} minutes"
     if shown.seconds() < piece.seconds():
         facts += f" · shown up to bar {bars[-1].number}"
     page.canvas.text(LEFT, 0.72, facts, 10.5, room - 2.1 * both)  # beside two swatches

@@ -6,7 +6,7 @@ import gradio as gr
 
 from utils.compose import Made
 from utils.output.words import plain
-from utils.piece import shortened
+from utils.piece import plural, shortened
 
 DOWNLOADS = {".mid": "MIDI", ".wav": "WAV", ".musicxml": "MusicXML"}
 
@@ -50,7 +50,7 @@ class Slot:
         return {
             self.name: path.stem,
             self.box: gr.Group(visible=True),
-            self.title: f"### {plain(path.stem)}\n{len(one.piece)} notes, {plain(f'{one.told()}: {names}')}",
+            self.title: f"### {plain(path.stem)}\n{plural(len(one.piece), 'note')}, {plain(f'{one.told()}: {names}')}",
             self.sound: sibling(path, ".wav"),
             self.roll: sibling(path, ".png"),
             **{button: gr.DownloadButton(value=sibling(path, ending)) for ending, button in self.files.items()},

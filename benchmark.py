@@ -264,7 +264,6 @@ PARTS = {
     "prior": measure_prior,
     "render": measure_render,
 }
-APART = ("memory", "render")  # their memory, or the start of their packages, must not be mixed with that of others
 
 
 def main(args: SimpleNamespace) -> None:
@@ -273,8 +272,8 @@ def main(args: SimpleNamespace) -> None:
     settings.choice("part", args.part, ("all", *PARTS))
     vars(TRAIN).update(vars(settings.parse(HERE / "train.py", DEFAULTS + shlex.split(args.train_with))))
     if args.quick:
-        less = {"files": 1, "updates": 12, "ancestor_updates": 2, "ancestor_notes": 5, "repeat": 2}
-        vars(args).update(less, large=args.large // 10)
+        quick = {"files": 1, "updates": 12, "ancestor_updates": 2, "ancestor_notes": 5, "repeat": 2}
+        vars(args).update(quick, large=args.large // 10)
     measured = {}
     with tempfile.TemporaryDirectory() as scratch:
         folder, weights = Path(args.midi_dir or scratch), Path(scratch) / "benchmark.weights.h5"
@@ -284,7 +283,8 @@ def main(args: SimpleNamespace) -> None:
             print(f"measuring: {part} ...", flush=True)
             if part in ("train", "sample", "prior") and not weights.exists():
                 save_network(read(folder), weights)
-            if part in APART and args.part == "all":
+            # The memory of the one, and the start of the other's packages, must not be mixed with those of other parts.
+            if part in ("memory", "render") and args.part == "all":
                 command = [sys.executable, __file__, *sys.argv[1:], f"--part={part}"]
                 done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
                 measured |= json.loads(done.stdout.splitlines()[-1])

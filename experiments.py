@@ -57,10 +57,14 @@ ONLY = ""  # its name
 SEED = 1  # its seed
 
 HERE = Path(__file__).resolve().parent
-OWN = ("--midi-dir", "--weights", "--split", "--seed", "--logs")  # flags of train.py that each run is given
 
 
 # ---- one run, in a process of its own ----
+
+
+def own(args: SimpleNamespace, weights: Path | str = "") -> dict[str, object]:
+    """The flags of train.py that each run is given."""
+    return {"--midi-dir": args.midi_dir, "--weights": weights, "--split": args.split, "--seed": args.seed, "--logs": ""}
 
 
 def learn(args: SimpleNamespace, weights: Path, *more: str) -> None:
@@ -68,8 +72,8 @@ def learn(args: SimpleNamespace, weights: Path, *more: str) -> None:
     from utils.network import Way
 
     flags, changes = WAYS[args.only]
-    given = zip(OWN, (args.midi_dir, weights, args.split, args.seed, ""), strict=True)
-    flags = [*(f"{flag}={value}" for flag, value in given), *shlex.split(f"{args.flags} {flags}"), *more]
+    given = (f"{flag}={value}" for flag, value in own(args, weights).items())
+    flags = [*given, *shlex.split(f"{args.flags} {flags}"), *more]
     train.main(settings.parse(HERE / "train.py", flags), Way(**{"clock": time.process_time} | changes()))
 
 
@@ -237,7 +241,7 @@ def main(args) -> None:
         return
     settings.choice("question", args.question, tuple(QUESTIONS))
     for flag in args.flags.replace("=", " ").split():
-        if flag in OWN:
+        if flag in own(args):
             raise UserError(f"--flags has {flag}, which each run is given by experiments.py: leave it out there.")
     music_files(args.midi_dir)  # where there are none, that is reported now, not once by each run
     for name in ("seeds", "jobs"):

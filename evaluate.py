@@ -172,8 +172,8 @@ def show_comparison(result: dict) -> None:
 
 def main(args) -> None:
     least = {"samples": 0, "notes": statistics.FIGURE * (args.notes != 0), "passages": 2, "bars": 0}
-    for name in least:
-        settings.at_least(name, getattr(args, name), least[name])
+    for name, number in least.items():
+        settings.at_least(name, getattr(args, name), number)
     for name in ("notes", "bars"):
         settings.at_most(name, getattr(args, name), compose.LIMITS[name])
     settings.choice("opening", args.opening, ("random", "none"))

@@ -190,7 +190,8 @@ class Page:
         except UserError as error:
             problem = self.said(str(error))
         beats, notes = (int(piece.onset[-1] // piece.ticks_per_quarter), len(piece)) if piece else (0, 1)
-        parts = ensemble.names_of(piece.played()) if piece else []
+        # Without their numbers, which may be others in the part of the music that is chosen next.
+        parts = list(dict.fromkeys(part.called() for part in piece.played().parts)) if piece else []
         return {
             self.upload: gr.File(visible=source == UPLOADED),
             self.trouble: problem,

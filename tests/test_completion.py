@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import band_piece, make_piece, one_line_error, random_piece, run, save
+from conftest import band_piece, call, make_piece, one_line_error, random_piece, run, save
 
 from utils import checkpoint, completion, dataset, ensemble, events, midi, particles
 from utils.checkpoint import Checkpoint
@@ -229,7 +229,7 @@ def test_as_a_user_runs_it(band: Path, tmp_path: Path):
 def test_what_cannot_be_done_is_one_sentence(band: Path, tmp_path: Path, flags: list[str], sentence: str):
     path = save(band_piece(55), tmp_path / "mine.mid")
     usual = ("--weights", band, "--prior", path, "--out", tmp_path, "--no-wav", "--no-picture")
-    assert sentence in one_line_error(run("predict_with_prior.py", *usual, *flags))
+    assert sentence in one_line_error(call("predict_with_prior.py", *usual, *flags))
     assert not list(tmp_path.glob("*completed*"))
 
 

@@ -7,7 +7,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from conftest import ROOT, make_piece, one_line_error, run, save
+from conftest import ROOT, call, make_piece, one_line_error, save
 
 from utils import checkpoint, compose, control, events, midi, sampler, theory, tonality
 from utils.errors import UserError
@@ -25,7 +25,7 @@ def settings(**given) -> SimpleNamespace:
 
 
 def made(weights: Path, out: Path, *flags: object, script: str = "generate_music.py") -> tuple[list[Piece], str]:
-    result = run(script, "--weights", weights, "--out", out, *QUIET, *flags)
+    result = call(script, "--weights", weights, "--out", out, *QUIET, *flags)
     assert result.returncode == 0, result.stderr
     return [midi.read(path) for path in re.findall(r"^Wrote (.*?\.mid):", result.stdout, re.MULTILINE)], result.stdout
 
@@ -89,7 +89,7 @@ def test_scales_are_what_their_key_signatures_say():
     ],
 )
 def test_wrong_wishes_are_one_sentence(weights: Path, flags: list[str], sentence: str):
-    assert re.search(sentence, one_line_error(run("generate_music.py", "--weights", weights, *flags)))
+    assert re.search(sentence, one_line_error(call("generate_music.py", "--weights", weights, *flags)))
 
 
 def test_a_scale_without_a_tonic_needs_music_with_one():
@@ -118,7 +118,7 @@ def test_the_scripts_keep_as_close_to_a_key_as_the_page():
 def test_a_lock_on_a_fragment_without_a_key_is_one_sentence(weights: Path, tmp_path: Path):
     save(make_piece([(0, 60, 480)]), tmp_path / "note.mid")
     flags = ["--weights", weights, "--prior", tmp_path / "note.mid", "--key-lock"]
-    assert "which the fragment does not have" in one_line_error(run("predict_with_prior.py", *flags))
+    assert "which the fragment does not have" in one_line_error(call("predict_with_prior.py", *flags))
 
 
 def test_a_lock_that_leaves_nothing_is_one_sentence(weights: Path):

@@ -14,9 +14,9 @@ from conftest import ROOT, TINY, one_line_error, run
 from utils import checkpoint, devices
 from utils.errors import UserError
 
-# Compiled without optimization, which takes longer than these tests compute.
+# Compiled without optimization, and at one go, as both take longer than these tests compute.
 QUICK = "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true "
-QUICK += "--xla_cpu_use_fusion_emitters=false"
+QUICK += "--xla_cpu_use_fusion_emitters=false --xla_cpu_parallel_codegen_split_count=1"
 
 
 def resumed(weights: Path, folder: Path, music: Path, processes: int = 1, each: int = 1) -> tuple[Path, list[str]]:
@@ -32,7 +32,8 @@ def resumed(weights: Path, folder: Path, music: Path, processes: int = 1, each: 
         environment["KERAS_DISTRIBUTION_JOB_ADDRESSES"] = ",".join(f"127.0.0.1:{port + i}" for i in range(processes))
         environment["KERAS_DISTRIBUTION_NUM_PROCESSES"] = str(processes)
     path = folder / weights.name
-    command = ["train.py", "--midi-dir", music, "--weights", path, *TINY, "--dropout=0", "--epochs=4", "--resume"]
+    updates = ["--sequence-length=16", "--batch-size=4", "--epochs=4"]
+    command = ["train.py", "--midi-dir", music, "--weights", path, *TINY, *updates, "--dropout=0", "--resume"]
     running = []
     for i in range(processes):
         environment |= {"KERAS_DISTRIBUTION_PROCESS_ID": str(i)} if processes > 1 else {}

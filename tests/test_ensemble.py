@@ -6,7 +6,8 @@ from pathlib import Path
 import mido
 import numpy as np
 import pytest
-from conftest import TINY, band_piece, call, make_piece, one_line_error, random_piece, run, save
+from conftest import TINY, band_piece, call, make_piece, one_line_error, random_piece, save
+from traced import eagerly
 
 from utils import checkpoint, compose, dataset, ensemble, events, fragment, midi, parts, sampler
 from utils.constraints import SPARE, Imagined, all_play
@@ -34,7 +35,7 @@ def heads(piece: Piece) -> dict[str, tuple[int, bool]]:
 
 
 def test_a_new_piece_has_a_track_for_each_part(band: Path, tmp_path: Path):
-    result = run("generate_music.py", "--weights", band, "--notes", 150, "--seed", 3, "--out", tmp_path, *QUIET)
+    result = call("generate_music.py", "--weights", band, "--notes", 150, "--seed", 3, "--out", tmp_path, *QUIET)
     assert result.returncode == 0, result.stderr
     file = mido.MidiFile(written(tmp_path)[0])
     first, *tracks = file.tracks
@@ -50,7 +51,7 @@ def test_a_new_piece_has_a_track_for_each_part(band: Path, tmp_path: Path):
 
 def test_those_who_are_asked_for_play_and_no_others(band: Path, tmp_path: Path):
     flags = ("--weights", band, "--notes", 120, "--seed", 1, "--out", tmp_path, *QUIET)
-    result = run("generate_music.py", *flags, "--instruments", "Violin, Violin, Cello", "--no-drums")
+    result = call("generate_music.py", *flags, "--instruments", "Violin, Violin, Cello", "--no-drums")
     assert result.returncode == 0, result.stderr
     assert "Cello is new to this network" in result.stdout
     piece = midi.read(written(tmp_path)[0])
@@ -60,15 +61,15 @@ def test_those_who_are_asked_for_play_and_no_others(band: Path, tmp_path: Path):
 def test_sounds_are_set_without_asking_the_network(band: Path, tmp_path: Path):
     flags = ("--weights", band, "--notes", 200, "--seed", 1, "--out", tmp_path, *QUIET)
     for instrument in ("", "Church Organ, Tuba"):
-        assert run("generate_music.py", *flags, "--instrument", instrument).returncode == 0
+        assert call("generate_music.py", *flags, "--instrument", instrument).returncode == 0
     plain, other = map(midi.read, written(tmp_path))
     assert other.pitch.tolist() == plain.pitch.tolist() and other.onset.tolist() == plain.onset.tolist()
     pitched = [part.program for part in other.parts if not part.drums]
     assert set(pitched[:2]) <= {19, 58} and [p.drums for p in other.parts] == [p.drums for p in plain.parts]
-    more = run("generate_music.py", *flags, "--instruments", "Flute, drums", "--instrument", "Church Organ, Tuba")
+    more = call("generate_music.py", *flags, "--instruments", "Flute, drums", "--instrument", "Church Organ, Tuba")
     assert "--instrument names 2 sounds for 1 part: the last are not used" in more.stdout
     mine = ("--prior", save(band_piece(3), tmp_path / "mine.mid"), "--instrument", "1, 2, 3, 4, 5")
-    more = run("predict_with_prior.py", *flags, *mine)
+    more = call("predict_with_prior.py", *flags, *mine)
     assert "--instrument names 5 sounds for 4 parts: the last are not used" in more.stdout
 
 
@@ -82,7 +83,7 @@ def test_sounds_are_set_without_asking_the_network(band: Path, tmp_path: Path):
 def test_wrong_instruments_are_one_sentence(band: Path, tmp_path: Path, flags: tuple[str, ...], sentence: str):
     import re
 
-    result = run("generate_music.py", "--weights", band, "--out", tmp_path, *flags, *QUIET)
+    result = call("generate_music.py", "--weights", band, "--out", tmp_path, *flags, *QUIET)
     assert re.search(sentence, one_line_error(result))
 
 
@@ -91,7 +92,7 @@ def test_the_tracks_of_a_fragment_go_on(band: Path, tmp_path: Path):
     whole.parts = [Part("Voice", 73, channel=4), Part("I", 40, channel=2), Part("II", 40), *whole.parts[3:]]
     prior = save(whole, tmp_path / "prior.mid")
     flags = ("--prior", prior, "--weights", band, "--prior-notes", 60, "--notes", 300, "--seed", 1)
-    result = run("predict_with_prior.py", *flags, "--out", tmp_path / "out", *QUIET)
+    result = call("predict_with_prior.py", *flags, "--out", tmp_path / "out", *QUIET)
     assert result.returncode == 0, result.stderr
     piece, before = midi.read(written(tmp_path / "out")[0]), midi.read(prior)
     assert {part.name: part for part in piece.parts} == {part.name: part for part in before.parts}
@@ -110,7 +111,7 @@ def test_parts_that_were_never_heard_are_heard_as_the_nearest(band: Path, tmp_pa
     )
     path = save(prior, tmp_path / "prior.mid")
     flags = ("--prior", path, "--weights", band, "--notes", 60, "--seed", 1, "--out", tmp_path / "out", *QUIET)
-    result = run("predict_with_prior.py", *flags)
+    result = call("predict_with_prior.py", *flags)
     assert result.returncode == 0, result.stderr
     assert "Zither is new to this network: it is heard as" in result.stdout
     assert "Piccolo is new to this network: it is heard as Flute." in result.stdout
@@ -123,18 +124,19 @@ def test_only_drums_are_music(tmp_path: Path):
         rows = [(i * 240, int(rng.choice([36, 38, 42])), 60, 90, 0) for i in range(64)]
         save(make_piece(rows, parts=[Part("", 0, drums=True)]), tmp_path / "music" / f"{seed}.mid")
     weights = tmp_path / "drums.weights.h5"
-    result = call("train.py", "--midi-dir", tmp_path / "music", "--weights", weights, "--epochs", 1, *TINY)
+    with eagerly():
+        result = call("train.py", "--midi-dir", tmp_path / "music", "--weights", weights, "--epochs", 1, *TINY)
     assert result.returncode == 0, result.stderr
     flags = ("--weights", weights, "--notes", 40, "--seed", 1, "--out", tmp_path / "out")
-    assert run("generate_music.py", *flags, "--notation").returncode == 0
+    assert call("generate_music.py", *flags, "--notation").returncode == 0
     piece = midi.read(written(tmp_path / "out")[0])
     assert [part.drums for part in piece.parts] == [True] and set(piece.pitch) <= {36, 38, 42}
-    in_key = run("generate_music.py", *flags, "--key", "D minor")
+    in_key = call("generate_music.py", *flags, "--key", "D minor")
     assert "knows drums alone, which have no key: leave out --key" in one_line_error(in_key)
     without = call("train.py", "--midi-dir", tmp_path / "music", "--weights", tmp_path / "x.weights.h5", "--no-parts")
     assert "only drums" in one_line_error(without)
-    one_line_error(run("generate_music.py", *flags, "--no-drums"))
-    asked = run("generate_music.py", *flags, "--instruments", "Violin")
+    one_line_error(call("generate_music.py", *flags, "--no-drums"))
+    asked = call("generate_music.py", *flags, "--instruments", "Violin")
     assert "--instruments leave nobody to play. This network knows Drums." in one_line_error(asked)
     known, prior = checkpoint.load(weights).vocabulary, band_piece(1)
     heard, players, remarks = ensemble.hear(known, prior)

@@ -1,7 +1,8 @@
-"""evaluate.py, run as a user runs it, and what it measures with."""
+"""evaluate.py, once run as a user runs it and else in this process, and what it measures with."""
 
 import json
 import shutil
+from collections.abc import Callable
 from dataclasses import replace
 from itertools import product
 from pathlib import Path
@@ -10,7 +11,7 @@ from types import SimpleNamespace
 import h5py
 import numpy as np
 import pytest
-from conftest import ROOT, make_piece, one_line_error, random_piece, run, save
+from conftest import ROOT, call, make_piece, one_line_error, random_piece, run, save
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -27,9 +28,9 @@ from utils.vocabulary import build_vocabulary
 STREAMS = ("offset", "part", "note", "duration")
 
 
-def evaluate(*flags: object) -> tuple[dict, str]:
+def evaluate(*flags: object, start: Callable = call) -> tuple[dict, str]:
     """The numbers of evaluate.py, and what it prints for people."""
-    result = run("evaluate.py", *flags, "--json", "-")
+    result = start("evaluate.py", *flags, "--json", "-")
     assert result.returncode == 0, result.stderr
     *text, numbers = result.stdout.splitlines(keepends=True)
     return json.loads(numbers), "".join(text)
@@ -60,7 +61,7 @@ def corpora(train: list, scored: list, chords: str = "split", transpose: int = 2
 def test_held_out_pieces_baselines_and_samples(weights: Path, music: Path, tmp_path: Path):
     picture = tmp_path / "samples.png"
     flags = "--samples 2 --notes 40 --passages 5".split()
-    found, text = evaluate("--weights", weights, *flags, "--picture", picture)
+    found, text = evaluate("--weights", weights, *flags, "--picture", picture, start=run)
     about = checkpoint.load(weights).about
 
     # The same number as training gave these weights, head by head.
@@ -175,7 +176,7 @@ def test_numbers_go_into_a_file_and_no_training_piece_that_is_lost_counts_as_new
     ],
 )
 def test_wrong_input_is_one_sentence(weights: Path, flags: list[str], sentence: str):
-    assert sentence in one_line_error(run("evaluate.py", "--weights", weights, *flags))
+    assert sentence in one_line_error(call("evaluate.py", "--weights", weights, *flags))
 
 
 def test_new_pieces_that_are_too_short_are_not_compared(weights: Path, music: Path, monkeypatch):
@@ -236,11 +237,11 @@ def test_two_networks_are_compared_on_what_neither_learnt_from(weights: Path, mu
     better, worse = sorted(found["networks"], key=lambda path: found["networks"][path]["nats_per_note"])
     assert verdict.startswith(f"{better} is better than {worse} by ") and verdict == text.splitlines()[-1]
     # Without a folder: the pieces that one of them held out and none learnt from.
-    result = run("evaluate.py", "--weights", f"{weights},{other}")
+    result = call("evaluate.py", "--weights", f"{weights},{other}")
     assert "1 piece that none of the networks learnt from" in result.stdout
     assert result.stdout.splitlines()[-1].endswith("too few pieces to tell whether that is more than chance.")
     other = another(weights, tmp_path / "other.weights.h5", [theirs])
-    error = one_line_error(run("evaluate.py", "--weights", f"{weights},{other}"))
+    error = one_line_error(call("evaluate.py", "--weights", f"{weights},{other}"))
     assert f"nothing but 2 pieces that {weights} or {other} learnt from: name a folder of other music" in error
 
 
@@ -266,7 +267,7 @@ def test_networks_that_say_other_things_are_not_compared(weights: Path):
         (["--weights", f"{weights},other.weights.h5", "--samples", 1], "of one network"),
         (["--weights", f"{weights},none.weights.h5"], "no weights at none.weights.h5"),
     ):
-        assert sentence in one_line_error(run("evaluate.py", *flags))
+        assert sentence in one_line_error(call("evaluate.py", *flags))
 
 
 def test_there_is_no_verdict_where_a_network_knows_too_little_to_be_wrong(weights: Path, tmp_path: Path, monkeypatch):
@@ -451,9 +452,9 @@ def test_the_playing_scripts_say_what_they_copied(weights: Path, music: Path, tm
     assert "name it with --training-dir" in capsys.readouterr().out
     for script in ("generate_music.py", "predict_with_prior.py"):
         flags = ["--weights", weights, "--out", tmp_path, "--notes", 20, "--count", 2, "--no-wav", "--no-picture"]
-        result = run(script, *flags, "--training-dir", music)
+        result = call(script, *flags, "--training-dir", music)
         assert result.stdout.splitlines()[-1].startswith(f"longest run shared with the training music in {tmp_path}")
-        assert "longest run" not in run(script, *flags, "--no-copying").stdout
+        assert "longest run" not in call(script, *flags, "--no-copying").stdout
 
 
 # ---- statistics ----

@@ -115,6 +115,7 @@ def test_the_score_is_in_nats_whatever_the_cost(music: Path, tmp_path: Path):
     for way in (network.Way(), network.Way(**ways.smoothing())):
         network.keras.utils.set_random_seed(1)
         _, scorer = network.build(vocabulary, shape, way)
+        scorer.run_eagerly = True  # once, which takes less time than to trace it
         scores.append(likelihood.held_out_nats(scorer, corpus, shape))
     np.testing.assert_allclose(*scores, rtol=1e-6)
 
@@ -142,6 +143,7 @@ def test_the_ancestors_network_is_scored_event_by_event():
     sizes = [vocabulary.size(stream) for stream in vocabulary.streams]
     network.keras.utils.set_random_seed(1)
     model = ancestors.build(vocabulary, window)
+    model.run_eagerly = True  # a few times each, which takes less time than to trace it for batches of several sizes
     clock = itertools.count(0, 20)
     assert ancestors.learn(model, corpus, 1, 1, lambda: next(clock)) == 2
     total = np.zeros(len(sizes))

@@ -7,7 +7,7 @@ from unittest.mock import patch
 
 import numpy as np
 import pytest
-from conftest import make_piece, one_line_error, random_piece, run, save, twice
+from conftest import call, make_piece, one_line_error, random_piece, save, twice
 
 from utils import checkpoint, compose, control, dataset, events, form, midi, network, sampler, training, transfer
 from utils.errors import UserError
@@ -110,22 +110,22 @@ def test_the_form_of_a_file(weights: Path, tmp_path: Path):
     vocabulary = checkpoint.load(weights).vocabulary
     assert control.form_named(str(song), vocabulary).tolist() == expected == [0] * 8 + [8] * 8
     flags = ("--weights", weights, "--form-of", song, "--bars", 6, "--seed", 1, "--out", tmp_path / "out", *QUIET)
-    assert run("generate_music.py", *flags).returncode == 0
+    assert call("generate_music.py", *flags).returncode == 0
     for path in (song, "none"):
         more = ("--prior", song, "--prior-bars", 8, "--form-of", path)
-        assert run("predict_with_prior.py", *flags, *more).returncode == 0
+        assert call("predict_with_prior.py", *flags, *more).returncode == 0
     assert len(list((tmp_path / "out").glob("*.mid"))) == 3
 
 
 def test_forms_that_cannot_be_had_are_one_sentence(weights: Path, tmp_path: Path):
     once = save(make_piece([(480 * i, 40 + i, 480) for i in range(40)]), tmp_path / "once.mid")
     flags = ("--weights", weights, "--bars", 4, "--out", tmp_path, *QUIET)
-    assert f"No bar of {once} comes again" in one_line_error(run("generate_music.py", *flags, "--form-of", once))
-    around = run("predict_with_prior.py", *flags, "--form-of", once, "--fill", "2")
+    assert f"No bar of {once} comes again" in one_line_error(call("generate_music.py", *flags, "--form-of", once))
+    around = call("predict_with_prior.py", *flags, "--form-of", once, "--fill", "2")
     assert "--form-of is for what follows a fragment" in one_line_error(around)
-    around = run("predict_with_prior.py", *flags, "--prior", once, "--fill", "2")
+    around = call("predict_with_prior.py", *flags, "--prior", once, "--fill", "2")
     assert "--bars is for what follows a fragment" in one_line_error(around)
-    missing = one_line_error(run("generate_music.py", *flags, "--form-of", tmp_path / "no.mid"))
+    missing = one_line_error(call("generate_music.py", *flags, "--form-of", tmp_path / "no.mid"))
     assert "no.mid" in missing
     older = replace(checkpoint.load(weights).vocabulary, told_form=False)
     with pytest.raises(UserError, match="this one is older: train again"):
@@ -154,7 +154,7 @@ def older(request, weights: Path, tmp_path: Path) -> Path:
 def test_older_networks_play_as_they_did(older: Path, tmp_path: Path):
     kept = checkpoint.load(older)
     assert kept.about["format"] in (5, 6) and ("embed_form" in kept.arrays) == (kept.about["format"] == 6)
-    assert run("generate_music.py", "--weights", older, "--bars", 2, "--out", tmp_path, *QUIET).returncode == 0
+    assert call("generate_music.py", "--weights", older, "--bars", 2, "--out", tmp_path, *QUIET).returncode == 0
     corpus = dataset.encode([dataset.Source("it", 0.5, events.from_piece(twice(random_piece(1))))], kept.vocabulary)
     scorer = network.build(kept.vocabulary, kept.shape)[1]
     scorer.load_weights(older)

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from conftest import ROOT, call, make_piece, random_piece, save
-from traced import learn
+from traced import eagerly, learn
 
 from utils import checkpoint, events, fragment, midi, settings, theory
 from utils.errors import UserError
@@ -86,13 +86,13 @@ def songs(tmp_path_factory) -> Path:
 
 def test_training_says_so_and_counts_in_another(songs: Path, tmp_path: Path, capsys):
     path = tmp_path / "a.weights.h5"
-    flags = ["--midi-dir", songs, "--weights", path, "--validation", 0]
-    learn(*flags, "--epochs", 1)
+    flags = ["--midi-dir", songs, "--weights", path, "--validation", 0, "--batch-size", 64]
+    learn(*flags, "--epochs", 1, how=eagerly)
     said = capsys.readouterr().out
     assert "bars of one beat: 4 of 6 pieces" in said and "train with --metre 4/4" in said
     with pytest.raises(UserError, match="--metre '', not 4/4: resume with that"):
         learn(*flags, "--epochs", 2, "--resume", "--metre", "4/4")
-    learn(*flags, "--epochs", 1, "--metre", "4/4")
+    learn(*flags, "--epochs", 1, "--metre", "4/4", how=eagerly)
     assert "bars of one beat" not in capsys.readouterr().out
     about = checkpoint.load(path).about
     assert about["metre"] == [4, 4] and {tuple(opening["metre"]) for opening in about["openings"]} == {(4, 4)}

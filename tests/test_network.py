@@ -151,6 +151,7 @@ def test_the_state_is_carried_from_chunk_to_chunk(tmp_path: Path, monkeypatch):
 
 def test_the_loss_counts_real_events_only(tmp_path: Path):
     trainer, scorer, shape, corpus, *_ = build(*CASES[0], tmp_path / "a.weights.h5")
+    trainer.run_eagerly = scorer.run_eagerly = True  # once, which takes less time than to trace them
     length = int(np.diff(corpus.first).max()) + 30  # every window is padded
     inputs, weights = dataset.cut(corpus, np.arange(2), corpus.first[:-1], length)
     nats = trainer.predict_on_batch({**inputs, **shape.silence(2)})
@@ -164,7 +165,7 @@ def test_the_ancestors_configuration_learns(tmp_path: Path):
     """Parallel heads, chords as classes: the loss falls."""
     trainer, _, shape, corpus, *_ = build("class", "parallel", 2, CASES[0][3], tmp_path / "a.weights.h5")
     network.compile_trainer(trainer, corpus.vocabulary.streams, network.adamw(0.01, 0, 1.0))
-    inputs, weights = dataset.cut(corpus, np.arange(2), corpus.first[:-1], 32)
+    inputs, weights = dataset.cut(corpus, np.arange(2), corpus.first[:-1], 8)
     batch = {**inputs, **shape.silence(2)}
     losses = [trainer.train_on_batch(batch, weights, return_dict=True) for _ in range(30)]
     assert losses[-1]["loss"] < 0.7 * losses[0]["loss"]

@@ -22,7 +22,7 @@ import h5py
 import numpy as np
 import pytest
 from conftest import ROOT, TINY, call, make_piece, one_line_error, random_piece, run, save
-from traced import learn, optimize_graphs
+from traced import eagerly, learn, optimize_graphs
 
 import train
 from utils import checkpoint, network, settings
@@ -266,7 +266,8 @@ def test_one_piece_and_windows_longer_than_it(tmp_path: Path, capsys):
 
 def test_nothing_held_out_and_nothing_dropped(music: Path, tmp_path: Path):
     path = tmp_path / "a.weights.h5"
-    learn("--midi-dir", music, "--weights", path, "--epochs", 2, "--validation", 0, "--dropout", 0)
+    flags = ["--midi-dir", music, "--weights", path, "--epochs", 2, "--batch-size", 64]
+    learn(*flags, "--validation", 0, "--dropout", 0, how=eagerly)
     about = checkpoint.load(path).about
     assert about["split"]["held_out"] == [] and len(about["history"]) == 2
 
@@ -278,7 +279,8 @@ def test_a_folder_of_bad_and_odd_files(tmp_path: Path):
     save(make_piece([(0, 0, 1), (480, 127, 480), (480 * 7200, 60, 480)]), folder / "edges.midi")
     (folder / "bad.mid").write_text("no music")
     path = tmp_path / "a.weights.h5"
-    result = call("train.py", "--midi-dir", folder, "--weights", path, "--epochs", 1, *TINY)
+    with eagerly():
+        result = call("train.py", "--midi-dir", folder, "--weights", path, "--epochs", 1, *TINY)
     assert result.returncode == 0, result.stderr
     assert "3 read, 1 skipped" in result.stdout
     assert "bad.mid: it is not a MIDI file" in result.stdout

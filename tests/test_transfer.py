@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from conftest import band_piece, make_piece, random_piece, save
 from test_train import assert_same
-from traced import learn
+from traced import eagerly, learn
 
 from utils import checkpoint, events, transfer
 from utils.checkpoint import Checkpoint
@@ -183,7 +183,8 @@ def test_it_learns_from_a_few_pieces(weights: Path, tmp_path: Path, capsys):
     for seed in (30, 31, 32):
         save(other_players(band_piece(seed)), tmp_path / "midi" / f"{seed}.mid")
     path = tmp_path / "a.weights.h5"
-    learn("--midi-dir", tmp_path / "midi", "--weights", path, "--start-from", weights, "--epochs", 2)
+    flags = ["--midi-dir", tmp_path / "midi", "--weights", path, "--start-from", weights, "--epochs", 2]
+    learn(*flags, "--batch-size", 64, how=eagerly)
     assert "Oboe as Acoustic Grand Piano" in capsys.readouterr().out
     made = checkpoint.load(path)
     Stepper(made)
@@ -197,8 +198,8 @@ def test_it_learns_from_a_few_pieces(weights: Path, tmp_path: Path, capsys):
 
 def test_weights_of_before_parts_and_in_half_precision(music: Path, tmp_path: Path):
     old, path = tmp_path / "old.weights.h5", tmp_path / "a.weights.h5"
-    flags = ["--midi-dir", music, "--weights", path, "--epochs", 1]
-    learn("--midi-dir", music, "--weights", old, "--epochs", 1, "--no-parts", "--no-pedal", "--half")
+    flags = ["--midi-dir", music, "--weights", path, "--epochs", 1, "--batch-size", 64]
+    learn(*flags, "--weights", old, "--no-parts", "--no-pedal", "--half", how=eagerly)
     with h5py.File(old, "r+") as file:
         about = json.loads(file["about"][()])
         about["format"] = 3
@@ -210,7 +211,7 @@ def test_weights_of_before_parts_and_in_half_precision(music: Path, tmp_path: Pa
         file["about"] = json.dumps(about)
     with pytest.raises(UserError, match="was trained with --no-pedal --no-parts, not --pedal --parts: give that"):
         learn(*flags, "--start-from", old)
-    learn(*flags, "--start-from", old, "--no-parts", "--no-pedal", "--learning-rate", 0)
+    learn(*flags, "--start-from", old, "--no-parts", "--no-pedal", "--learning-rate", 0, how=eagerly)
     assert_same(path, old)
 
 

@@ -2,9 +2,10 @@
 
 import json
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import replace
+from pathlib import Path
 from unittest.mock import patch
 
 import keras
@@ -13,14 +14,16 @@ from conftest import ROOT, TINY
 import train
 from utils import network, settings
 from utils.heads import Shape
+from utils.measure import plots
 from utils.vocabulary import Vocabulary
 
 ON_TENSORFLOW = keras.backend.backend() == "tensorflow"
 if ON_TENSORFLOW:
     import tensorflow as tf
 
-build, compile_trainer = network.build, network.compile_trainer  # the real ones
+build, compile_trainer, network_diagram = network.build, network.compile_trainer, plots.network_diagram  # the real ones
 compiled: dict[tuple, tuple[keras.Model, keras.Model]] = {}  # by all that they were made from
+drawn: dict[tuple, bytes] = {}  # pictures, also
 
 
 def optimize_graphs(wanted: bool) -> None:
@@ -64,16 +67,47 @@ def compile_once(trainer: keras.Model, streams: tuple[str, ...], optimizer: kera
         compile_trainer(trainer, streams, optimizer, *loss)
 
 
+def diagram_once(vocabulary: Vocabulary, shape: Shape, path: Path) -> None:
+    """`plots.network_diagram`, which shows nothing but this; what has been drawn before is written again."""
+    key = (json.dumps(vocabulary.to_json()), repr(shape))
+    if key in drawn:
+        path.write_bytes(drawn[key])
+    else:
+        network_diagram(vocabulary, shape, path)
+        drawn[key] = path.read_bytes()
+
+
 @contextmanager
 def traced_once() -> Iterator[None]:
     """Within it train.py uses what was compiled for an earlier run of a network of the same form."""
     # TensorFlow's own seed, from which Keras draws nothing: whoever sets it throws away what is compiled.
     seed = patch.object(tf.random, "set_seed") if ON_TENSORFLOW else nullcontext()
-    with seed, patch.multiple(network, build=build_once, compile_trainer=compile_once):
+    drawing = patch.object(plots, "network_diagram", diagram_once)
+    with seed, drawing, patch.multiple(network, build=build_once, compile_trainer=compile_once):
         yield
 
 
-def learn(*flags: object, way: network.Way | None = None) -> None:
-    """train.py with a tiny network, unless the flags say otherwise."""
-    with traced_once():
+def build_eager(*how) -> tuple[keras.Model, keras.Model]:
+    models = build(*how)
+    for model in models:
+        model.run_eagerly = True
+    return models
+
+
+def compile_eager(trainer: keras.Model, *how) -> None:
+    compile_trainer(trainer, *how)
+    trainer.run_eagerly = True
+
+
+@contextmanager
+def eagerly() -> Iterator[None]:
+    """Within it train.py computes operation after operation. An update takes as long as a tenth of what it takes to
+    trace a network, so this is for runs of a few updates of a network that no other test trains."""
+    with patch.multiple(network, build=build_eager, compile_trainer=compile_eager):
+        yield
+
+
+def learn(*flags: object, way: network.Way | None = None, how: Callable = traced_once) -> None:
+    """train.py with a tiny network, unless the flags say otherwise, within `traced_once` or `eagerly`."""
+    with how():
         train.main(settings.parse(ROOT / "train.py", [*TINY, *map(str, flags)]), way)

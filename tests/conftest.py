@@ -26,16 +26,18 @@ from utils.vocabulary import Vocabulary  # noqa: E402
 LONGEST = (
     "test_train.py",
     "test_readme.py",
+    "test_scripts.py",
     "test_app.py",
     "test_devices.py",
-    "test_scripts.py",
     "test_experiments.py",
-    "test_evaluate.py",
-    "test_styles.py",
     "test_network.py",
-    "test_transfer.py",
+    "test_styles.py",
+    "test_ensemble.py",
     "test_notebook.py",
-    "test_metre.py",
+    "test_evaluate.py",
+    "test_dataset.py",
+    "test_transfer.py",
+    "test_judge.py",
     "test_output.py",
 )
 TINY = "--units 16 --embedding 8 --hidden 16 --surroundings 4 --sequence-length 8 --batch-size 8 --transpose 2".split()

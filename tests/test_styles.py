@@ -47,7 +47,7 @@ def folder(tmp_path_factory) -> Path:
 @pytest.fixture(scope="module")
 def weights(folder: Path, tmp_path_factory) -> Path:
     path = tmp_path_factory.mktemp("learnt") / "toy.weights.h5"
-    more = ("--epochs", 25, "--learning-rate", 0.01, "--dropout", 0.1, "--validation", 0)
+    more = ("--epochs", 25, "--learning-rate", 0.014, "--dropout", 0.1, "--validation", 0, "--sequence-length", 16)
     with contextlib.redirect_stdout(io.StringIO()) as said:
         learn("--midi-dir", folder, "--weights", path, *more)
     size = r"\d+ pieces?, \d+ notes"

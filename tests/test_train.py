@@ -185,7 +185,7 @@ def test_a_score_that_is_not_finite_stops_before_anything_is_written(tmp_path: P
     """One update an epoch: the loss is measured before the weights go wrong."""
     path = tmp_path / "a.weights.h5"
     with pytest.raises(UserError, match="no longer a finite number"):
-        learn(*one_piece(tmp_path), "--weights", path, "--learning-rate", 1e38, "--warm-up", 0)
+        learn(*one_piece(tmp_path), "--weights", path, "--learning-rate", 1e38, "--warm-up", 0, how=eagerly)
     assert not path.exists() and not (tmp_path / "a.last.weights.h5").exists()
 
 
@@ -258,7 +258,7 @@ def test_the_time_limit_is_kept(music: Path, tmp_path: Path):
 
 def test_one_piece_and_windows_longer_than_it(tmp_path: Path, capsys):
     path = tmp_path / "a.weights.h5"
-    learn(*one_piece(tmp_path), "--weights", path, "--epochs", 2)
+    learn(*one_piece(tmp_path), "--weights", path, "--epochs", 2, how=eagerly)
     assert "only one piece" in capsys.readouterr().out
     result = call("generate_music.py", "--weights", path, "--out", tmp_path / "out", "--notes", 20)
     assert result.returncode == 0, result.stderr

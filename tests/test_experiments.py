@@ -8,7 +8,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from conftest import ROOT, TINY, one_line_error, random_piece, run
+from conftest import ROOT, TINY, call, one_line_error, random_piece, run
 from traced import traced_once
 
 import experiments
@@ -51,7 +51,7 @@ def test_what_can_be_asked():
 @pytest.mark.parametrize("flags", ["--seed 4", "--units 8 --midi-dir=there"])
 def test_what_each_run_is_given_cannot_be_given_to_all(music: Path, tmp_path: Path, flags: str):
     command = ["--question", "cells", "--midi-dir", music, "--out", tmp_path, f"--flags={flags}"]
-    error = one_line_error(run("experiments.py", *command))
+    error = one_line_error(call("experiments.py", *command))
     assert "which each run is given by experiments.py" in error and not list(tmp_path.iterdir())
 
 

@@ -284,7 +284,9 @@ def test_whoever_has_not_played_for_long_is_likelier(band: Path, vocabulary: Voc
         state = replace(start, length=length, voices=voices)
         wanted.append(prefer("part", np.zeros((1, count)), state, {})[0].tolist())
         part = np.full(1, length == 100 + 8 * count - 1)  # and the second once, when two thirds of that are over
-        voices = voices.after(1 * part, np.full(1, 60), np.ones(1), np.ones(1), dict.fromkeys(voices.last, np.zeros(1)))
+        voices = voices.after(
+            1 * part, np.full(1, 60), np.ones(1, int), np.ones(1, int), dict.fromkeys(voices.last, np.zeros(1))
+        )
     assert wanted[0] == [0] * count and wanted[-1] == [0, 1, *[9] * (count - 2)]
     assert of_two("part", np.zeros((1, count)), state, {})[0].tolist() == [0, (count / 2) ** 2, *[0] * (count - 2)]
     assert prefer("offset", wanted, state, {}) is wanted

@@ -41,22 +41,22 @@ def test_choose_follows_the_probabilities():
     assert set(sampler.choose(logits, 0, 1.0, uniform)) == {0}
     # Even at the edges nothing impossible is chosen.
     edge = np.array([[-np.inf, 0.0, -np.inf, 0.0, -np.inf]] * 2)
-    assert set(sampler.choose(edge, 1.0, 1.0, np.array([0.0, 1 - 1e-17]))) <= {1, 3}
+    assert set(sampler.choose(edge, 1.0, 1.0, np.array([0.0, np.nextafter(1, 0)]))) <= {1, 3}
 
 
 def test_temperature_and_top_p_are_for_what_is_new():
     """Of four classes the first two repeat something: they keep the share that the network gives them."""
     logits = np.log(np.tile([0.4, 0.2, 0.3, 0.1], (20_000, 1)))
     uniform = np.random.default_rng(1).random(len(logits))
-    repeats = np.tile([True, True, False, False], (len(logits), 1))
+    gained = np.tile([1.0, -1.0, 0.0, 0.0], (len(logits), 1))
 
     def shares(temperature: float, top_p: float) -> np.ndarray:
-        return np.bincount(sampler.choose(logits, temperature, top_p, uniform, repeats, 1.0), minlength=4) / len(logits)
+        return np.bincount(sampler.choose(logits, temperature, top_p, uniform, gained, 1.0), minlength=4) / len(logits)
 
     np.testing.assert_allclose(shares(1.0, 1.0), [0.4, 0.2, 0.3, 0.1], atol=0.02)
     np.testing.assert_allclose(shares(0.5, 1.0), [0.4, 0.2, 0.36, 0.04], atol=0.02)
     np.testing.assert_allclose(shares(1.0, 0.7), [0.4, 0.2, 0.4, 0], atol=0.02)
-    everything = np.ones((1, 4), bool)
+    everything = np.ones((1, 4))
     assert sampler.choose(logits[:1], 0.5, 0.5, np.array([0.99]), everything, 1.0) == 3
 
 

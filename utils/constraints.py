@@ -8,6 +8,7 @@ from collections.abc import Callable
 import numpy as np
 
 from utils.events import END_STREAM
+from utils.parts import Voices
 from utils.states import Classes, State
 from utils.stepper import Stepper
 
@@ -32,11 +33,11 @@ def log_sum(logits: np.ndarray) -> np.ndarray:
 def forbid(logits: np.ndarray, forbidden: np.ndarray) -> np.ndarray:
     """Logits with the `forbidden` classes (B, V) at minus infinity; a row that would lose its last class stays as it
     is."""
-    if not forbidden.any():
+    if not np.count_nonzero(forbidden):  # in half the time of `any`
         return logits
     left = np.where(forbidden, -np.inf, logits)
-    lost = left.max(axis=1, keepdims=True) == -np.inf
-    return np.where(lost, logits, left) if lost.any() else left
+    lost = np.maximum.reduce(left, axis=1) == -np.inf
+    return np.where(lost[:, None], logits, left) if np.count_nonzero(lost) else left
 
 
 def forbidding(where: str, rule: Callable[[State, Classes], np.ndarray]) -> Constraint:
@@ -84,6 +85,8 @@ class Players:
         self.may_double = ~alone
         # Of the parts that wait until they are silent, and for how long all others do: not at all, or for ever.
         self.waiting, self.others = allowed & alone, np.where(allowed, 0, 2**30)
+        # (V,) steps until each offset, never until the end; a part may sound for longer than any offset.
+        self.gaps, self.longest = np.where(network.is_end, 2**30, network.gaps[:-1]), network.gaps.max()
         # (P, V) the notes that are not a part's; the class of each part's highest note.
         self.out_of_range = np.array([(notes < one.low) | (notes > one.high) for one in known], bool)
         self.out_of_range = self.out_of_range.reshape(-1, len(notes))
@@ -103,12 +106,10 @@ class Players:
 
     def too_early(self, state: State, chosen: Classes) -> np.ndarray:
         """(B, V) the offsets after which none of them may play yet."""
-        free = self.free(state, np.zeros((len(state.onset), 1)))
+        free = self.free(state, np.zeros((len(state.onset), 1), int))
         until = np.where(self.waiting, state.voices.left, self.others).min(axis=1, keepdims=True)
-        gaps = self.network.gaps
-        until = np.minimum(until, gaps.max())  # a part may sound for longer than any offset
-        nobody = ~free.any(axis=1, keepdims=True)
-        return ~self.network.is_end & (gaps[:-1] < np.maximum(until, nobody))
+        nobody = ~np.logical_or.reduce(free, axis=1, keepdims=True)
+        return self.gaps < np.maximum(np.minimum(until, self.longest), nobody)
 
     def not_free(self, state: State, chosen: Classes) -> np.ndarray:
         return ~self.free(state, self.network.steps(chosen[END_STREAM])[:, None])
@@ -137,7 +138,7 @@ def all_play(those: np.ndarray, length: int) -> Constraint:
     def prefer(stream: str, logits: np.ndarray, state: State, chosen: Classes) -> np.ndarray:
         if stream != "part":
             return logits
-        waited = np.minimum(state.voices.waited, state.length - length) / patience
+        waited = np.minimum(state.voices.parts[:, :-1, Voices.WAITED], state.length - length) / patience
         return logits + those * np.maximum(waited, waited**2)
 
     return prefer

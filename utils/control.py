@@ -125,11 +125,11 @@ def form_named(path: str, vocabulary: Vocabulary) -> Sequence[int]:
 def comes_again(network: Stepper) -> Constraint:
     """Makes what the form recalls likelier by `FORM_STRENGTH` nats in bars that come again."""
     vocabulary = network.vocabulary
-    strength = np.array([FORM_STRENGTH.get(kind, 0) for kind in range(form.KINDS + 1)])
+    strength = np.array([FORM_STRENGTH.get(kind, 0.0) for kind in range(form.KINDS + 1)])
 
     def prefer(stream: str, logits: np.ndarray, state: State, chosen: Classes) -> np.ndarray:
-        again = strength[chosen.get("form", state.last["form"])]
-        if not again.any() or stream not in network.heads:  # there is nothing to choose from
+        again = strength.take(chosen["form"] if "form" in chosen else state.last["form"])
+        if not np.count_nonzero(again) or stream not in network.heads:  # there is nothing to choose from
             return logits
         head = network.heads[stream].head
         recalled = head.recalled(np, state.past.recalled, chosen)
@@ -144,11 +144,8 @@ def comes_again(network: Stepper) -> Constraint:
 
 def with_forms(state: State, forms: list[Sequence[int]], begin: np.ndarray) -> State:
     """The state in pieces that have these forms, each from the bar on that begins at `begin` (B,) steps."""
-    first = begin // state.bar
-    told = np.full((len(forms), max(first + [len(one) for one in forms])), form.UNTOLD)
-    for row, bar, one in zip(told, first, forms, strict=True):
-        row[bar : bar + len(one)] = one
-    return replace(state, form=told)
+    forms = [[*[form.UNTOLD] * bar, *one] for bar, one in zip((begin // state.bar).tolist(), forms, strict=True)]
+    return replace(state, form=form.table(forms, max(map(len, forms))))
 
 
 # ---- sampling ----
@@ -218,9 +215,8 @@ def from_bar_line(network: Stepper, state: State, how: Sampling, line: int) -> t
     beginning. Where no offset that the network knows leads there, it is told that the last event came later."""
     rest, gaps = line - int(state.onset[0]), network.gaps[:-1][~network.is_end]
     late = rest - int(gaps[gaps <= rest].max(initial=0))
-    voices = replace(state.voices, left=state.voices.left - late)
     last = {**state.last, "phase": state.last["phase"] + late}
-    state = replace(state, onset=state.onset + late, last=last, voices=voices)
+    state = replace(state, onset=state.onset + late, last=last, voices=state.voices.later(late))
     exactly = constraints.first_onset_before(network, np.array([line + 1]), state.length)
     return state, how.constrained(constraints.no_onset_before(network, line), exactly)
 
@@ -235,7 +231,8 @@ def less_likely(notes: np.ndarray, scales: np.ndarray, strength: float) -> Const
             return logits
         recent = state.traces[:, RECENT, :12, None]  # (B, 12, 1) how much of each pitch class was struck lately
         inside = (places @ recent)[:, :, 0] / np.maximum(recent.sum(axis=1), 1e-9)  # (B, 12) shares, in each place
-        left = np.clip(1 - (inside.max(axis=1) - inside[:, 0]) / AWAY, 0, 1)
+        left = 1 - (inside.max(axis=1) - inside[:, 0]) / AWAY
+        left = np.minimum(np.maximum(left, 0), 1)  # `clip` takes three times as long
         return logits - (strength * left).astype(logits.dtype)[:, None] * notes
 
     return prefer

@@ -4,7 +4,7 @@ A form has a number for each bar: 0 if it is new, n if it is the same as the bar
 and UNTOLD if nobody says. Shapes: E events of a piece, N bars.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -54,22 +54,23 @@ def kinds(form: np.ndarray) -> np.ndarray:
 
 
 def at(form: np.ndarray, bar: np.ndarray) -> np.ndarray:
-    """What a form (N,), or forms (B, N), say of the bars (...) or (B,) numbered from 0 on; UNTOLD of all that there are
-    not."""
-    inside = (bar >= 0) & (bar < form.shape[-1])
-    if not inside.any():
-        return np.full(bar.shape, UNTOLD)
-    place = np.where(inside, bar, 0)
-    return np.where(inside, form[place] if form.ndim == 1 else form[np.arange(len(bar)), place], UNTOLD)
+    """What a form (N,) says of the bars (...) numbered from 0 on; UNTOLD of all that there are not."""
+    return np.append(form, UNTOLD)[np.where((bar >= 0) & (bar < len(form)), bar, -1)]
 
 
 def again(form: np.ndarray, bar: np.ndarray) -> np.ndarray:
     """(..., 2) how many bars ago what comes in the bars (...), as for `at`, and in those after them, was heard before;
     0 if it is new or nobody says."""
-    if not form.size:
-        return np.zeros((*bar.shape, 2), np.int64)
     told = np.stack([at(form, bar), at(form, bar + 1)], axis=-1)
     return np.where(told == UNTOLD, 0, np.abs(told))
+
+
+def table(forms: Sequence[Sequence[int]], bars: int) -> np.ndarray:
+    """(B, bars + 2, 3) what is told of each bar by each of some forms, and what `again` says of it. A bar's number is
+    its place; the last but one is for all bars behind them, and the last for bar -1, in which a piece may begin."""
+    number = np.append(np.arange(bars + 1), -1)
+    forms = [np.array(one, np.int64) for one in forms]
+    return np.stack([np.column_stack([kinds(at(one, number)), again(one, number)]) for one in forms])
 
 
 @dataclass

@@ -22,7 +22,9 @@ from utils.vocabulary import Axis, Vocabulary, counted, length
 
 Axes = tuple[Axis, ...]  # what stands along each axis of a weight
 
-LOG2 = np.log2(np.maximum(np.arange(LONGEST_STREAK + REMEMBERED + 2), 1)).astype(np.float32)
+# What `confidence` tells of whole numbers: halves of their logarithms, and eighths of those of one more.
+HALVES = np.log2(np.maximum(np.arange(LONGEST_STREAK + REMEMBERED + 2), 1)).astype(np.float32) / 2
+EIGHTHS = HALVES[1:] / 4
 HEADS = ("chained", "parallel", "regression")  # what the heads see of each other's choices, and what they predict
 
 
@@ -98,10 +100,14 @@ def confidence(xp: ModuleType, streak: Array, back: Array) -> Array:
     """(..., 2 * contexts) for how long each context has been right, and how many times over that is the distance at
     which it repeats, both as logarithms: real repetition ends, and this is how one can know when. By the `streak` and
     `back` of contexts (..., contexts) but the form, see `recall.TOLD`."""
-    back, count = xp.maximum(back, 1), streak.shape[-1]
-    logs = xp.take(LOG2, xp.concatenate([streak + 1, streak + back, back], axis=-1), axis=0)
-    right, rounds = logs[..., :count], logs[..., count : 2 * count] - logs[..., 2 * count :]
-    return xp.concatenate([right / 8, rounds / 2], axis=-1)  # rounds: log2(1 + streak / back)
+    back = xp.maximum(back, 1)
+    rounds = rows(xp, HALVES, streak + back) - rows(xp, HALVES, back)  # log2(1 + streak / back) / 2
+    return xp.concatenate([rows(xp, EIGHTHS, streak), rounds], axis=-1)
+
+
+def rows(xp: ModuleType, table: Array, index: Array) -> Array:
+    """`xp.take` of the first axis, by what takes a third of the time in NumPy."""
+    return table.take(index, axis=0) if xp is np else xp.take(table, index, axis=0)
 
 
 def gains(xp: ModuleType, gain: Array, classes: Array, size: int) -> Array:

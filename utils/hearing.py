@@ -14,13 +14,14 @@ from utils.vocabulary import Vocabulary
 
 NEARBY = 2 * NEAR + 1  # keys that are read around each
 # What has faded is read as so much, which is nothing: denormal numbers are multiplied many times more slowly.
-FADED = np.float32(1e-20)
+FADED = np.array(1e-20, np.float32)
+ZERO, SHORT = np.array(0, np.float32), np.array(MOMENT, np.float32)  # quicker than numbers of Python, see `parts.ONE`
 
 
 def sounding_before(held: np.ndarray, sounded: np.ndarray, beats: np.ndarray) -> np.ndarray:
     """(B, keys) which keys sound right before a time, so many `beats` (B, 1) after that for which it is known for how
     many more they are `held`, and which `sounded` right before that."""
-    return np.where(beats > 0, held > beats - MOMENT, sounded)
+    return np.where(beats > ZERO, held > beats - SHORT, sounded)
 
 
 class Hearing:
@@ -73,7 +74,8 @@ class Hearing:
         before that event."""
         note, offset = state.last["note"], state.last["offset"]
         fading = self.fading_by_note.take(note, axis=0) * self.fading_by_offset.take(offset, axis=0)
-        traces = state.traces * fading[:, :, None] + self.struck.take(note, axis=0)[:, None]
+        traces = state.traces * fading[:, :, None]
+        traces += self.struck.take(note, axis=0)[:, None]
         length = self.lengths.take(state.last["duration"])[:, None]
         beats = self.beats.take(offset)[:, None]
         held, sounded = state.held - beats, sounding_before(state.held, state.sounded, beats)
@@ -84,8 +86,7 @@ class Hearing:
         the whole piece how high that was and how well each key fits, major and minor from C up."""
         fading = (traces[:, :-1] * SCALES + FADED).reshape(len(traces), -1)
         struck = traces[:, -1]
-        home = height(np, struck[:, 12 + NEAR : -NEAR], np.float32(MIDDLE_C)), tonality(np, struck[:, :12])
-        return np.concatenate([fading, *home], axis=1, dtype=np.float32)
+        return np.concatenate([fading, height(np, struck[:, 12 + NEAR : -NEAR]), tonality(np, struck[:, :12])], axis=1)
 
     def heard(self, audible: np.ndarray, pitch: np.ndarray) -> np.ndarray:
         """What is heard relative to a pitch (B,): (B, HEARD)."""
@@ -97,7 +98,7 @@ class Hearing:
         """(B, P, D) what lies around each key that may come so many `beats` (B, 1) after the last event."""
         count, fading = len(audible), len(SCALES)
         traces = audible[:, : fading * self.struck.shape[1]].reshape(count, fading, -1)[:, :, 12:]
-        sounds = state.held > beats + MOMENT
+        sounds = state.held > beats + SHORT
         near = traces[:, :, self.candidates].transpose(0, 2, 1)
         around = np.empty((*near.shape[:2], fading + 1), np.float32)
         around[..., :-1], around[..., -1] = near, sounds[:, self.candidates]
@@ -107,16 +108,16 @@ class Hearing:
         around = windows @ self.kernel
         around += self.bias
         if self.turned is not None:
-            chords = sounds, sounding_before(state.held, state.sounded, beats)
+            chords = np.array([sounds, sounding_before(state.held, state.sounded, beats)]).transpose(1, 0, 2)
             around += self.harmony(audible, chords).take(self.class_of_candidate, axis=1)
         return np.maximum(around, 0, out=around)
 
-    def harmony(self, audible: np.ndarray, chords: tuple[np.ndarray, ...]) -> np.ndarray:
-        """(B, 12, D) what the harmony adds to keys of each pitch class: that of the traces, and of which keys (B, keys)
-        are in each of the chords."""
+    def harmony(self, audible: np.ndarray, chords: np.ndarray) -> np.ndarray:
+        """(B, 12, D) what the harmony adds to keys of each pitch class: that of the traces, and of which keys are in
+        each of the chords (B, chords, keys)."""
         count, size = len(audible), self.struck.shape[1]
-        parts = [audible[:, : len(SCALES) * size].reshape(count, -1, size)[:, :, :12].reshape(count, -1)]
-        for keys in chords:
-            bass = keys.argmax(axis=1)  # of no keys it is the first of the margin, which has no pitch class
-            parts += np.minimum(keys.astype(np.float32) @ self.classes, 1), self.classes.take(bass, axis=0)
-        return (np.concatenate(parts, axis=1) @ self.turned).reshape(count, 12, -1)
+        faded = audible[:, : len(SCALES) * size].reshape(count, -1, size)[:, :, :12].reshape(count, -1)
+        bass = chords.argmax(axis=2)  # of no keys it is the first of the margin, which has no pitch class
+        inside = np.minimum(chords.astype(np.float32) @ self.classes, 1)
+        heard = np.concatenate([inside, self.classes.take(bass, axis=0)], axis=2).reshape(count, -1)
+        return (np.concatenate([faded, heard], axis=1) @ self.turned).reshape(count, 12, -1)

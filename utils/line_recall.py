@@ -17,11 +17,12 @@ import numpy as np
 
 from utils import recall
 from utils.events import END_STREAM
-from utils.parts import Lines
-from utils.recall import BARS, COMPARED, FACTORS, NOTHING, PLACED, REMEMBERED, TOLD, Past, Viewpoint
+from utils.parts import ONE, ZERO, Lines
+from utils.recall import BARS, COMPARED, FACTORS, LONGEST_STREAK, NOTHING, PLACED, REMEMBERED, TOLD, Past, Viewpoint
 from utils.vocabulary import Vocabulary
 
-REPEATS = np.array([1, 2, 3, 4, 6, 8, 12], np.int8)  # looked for: the last time that so many events were the same
+REPEATS = np.array([1, 2, 3, 4, 6, 8, 12], np.int32)  # looked for: the last time that so many events were the same
+NEXT, LONGEST = np.array(1, np.int32), np.array(REPEATS.max())  # as `parts.ONE`
 LINE_STREAKS = len(REPEATS) + len(BARS)  # contexts of which it is told for how long they have been right
 LINE_CONTEXTS = LINE_STREAKS + 1
 NEVER = 2**20  # steps since a part has played that has not yet
@@ -49,11 +50,11 @@ def heard(
     """Name -> classes (..., K) of recalled events, NOTHING for none, from what they are and their `note` (..., K), as
     heard where the `event` (...) comes: its part and offset are theirs, and what they played some bars ago counts from
     where the part is now."""
-    there = recalled["duration"] != NOTHING
+    there = recalled["duration"] >= ZERO
     fixed = {name: np.where(there, event[name][..., None], NOTHING) for name in COMPARED[:2] if name in recalled}
     placed = np.s_[..., len(REPEATS) :]
     note, interval = note[placed], recalled["interval"]
-    from_here = viewpoint.steady[note] - viewpoint.moves[note] * event["origin"][..., None]
+    from_here = viewpoint.vocabulary.interval(note, event["origin"][..., None])
     interval[placed] = np.where(there[placed], from_here, NOTHING)
     return {**recalled, **fixed, "interval": interval}
 
@@ -131,7 +132,7 @@ def in_lines(lines: Lines) -> np.ndarray:
 
 def come_true(recalled: dict[str, np.ndarray], event: dict[str, np.ndarray]) -> np.ndarray:
     """(..., LINE_STREAKS) whether what was recalled of the line is the event (...) that came."""
-    return recall.come_true({name: recalled[f"line_{name}"][..., :LINE_STREAKS] for name in SAME}, event)
+    return np.logical_and(*(recalled[f"line_{name}"][..., :LINE_STREAKS] == event[name][..., None] for name in SAME))
 
 
 @dataclass
@@ -152,35 +153,33 @@ class LinePast:
 
     @classmethod
     def empty(cls, count: int, vocabulary: Vocabulary) -> "LinePast":
-        parts = np.zeros((count, vocabulary.parts, cls.STREAK + LINE_STREAKS), np.int32)
+        parts = np.zeros((count, vocabulary.parts, cls.STREAK + LINE_STREAKS), np.int64)
         parts[..., cls.SINCE] = NEVER
         return cls(np.zeros((count, 5, 1), np.int32), parts)
 
     def add(self, past: Past, event: dict[str, np.ndarray]) -> "LinePast":
         """With the `event` (B,) that the `past` ends in, which is not yet here, and what was recalled for it."""
-        names, rows = past.viewpoint.names, np.arange(len(self.parts))
-        who, parts = past.events[:, WHO], self.parts.copy()
+        rows, who, parts = np.arange(len(self.parts)), past.events[:, WHO], self.parts.copy()
         part = who[:, -1]
-        parts[..., self.SINCE] += past.viewpoint.steps.take(past.events[:, names.index(END_STREAM), -1])[:, None]
+        parts[..., self.SINCE] += past.viewpoint.steps.take(event[END_STREAM])[:, None]
         own = parts[rows, part]
-        together = (own[:, self.SINCE] == 0) * (own[:, self.TOGETHER] + 1)
+        together = (own[:, self.SINCE] == ZERO) * (own[:, self.TOGETHER] + ONE)
         new = np.zeros((len(rows), 5, 1), np.int32)
         new[:, : self.RIGHT, 0] = own[:, : self.TOGETHER]
         new[:, self.WHEN, 0] = past.onset * CHORD + together
         events = np.concatenate([self.events, new], axis=2)
         mine = who == part[:, None]
         same = mine & (events[:, self.GAP] == new[:, self.GAP])
-        for name in SAME:
-            column = past.events[:, names.index(name)]
-            same &= column == column[:, -1:]
+        columns = past.events[:, past.viewpoint.compared - len(SAME) : past.viewpoint.compared]
+        same &= np.logical_and.reduce(columns == columns[..., -1:], axis=1)
         # How many events up to each equal the last ones; the last is no repeat of itself.
-        ending = np.minimum(events[:, self.RIGHT] + 1, REPEATS.max()) * same
+        ending = np.minimum(events[:, self.RIGHT] + NEXT, LONGEST) * same
         ending[:, -1] = 0
         right = ending[rows[:, None], events[:, self.BEFORE]]
-        events[:, self.RIGHT] = np.where(mine, right, events[:, self.RIGHT])
-        own[:, self.STREAK :] = np.minimum(own[:, self.STREAK :] + 1, recall.LONGEST_STREAK) * come_true(event, event)
+        np.copyto(events[:, self.RIGHT], right, where=mine)
+        own[:, self.STREAK :] = np.minimum(own[:, self.STREAK :] + ONE, LONGEST_STREAK) * come_true(event, event)
         own[:, self.SINCE], own[:, self.LAST], own[:, self.TOGETHER] = 0, past.length, together
-        own[:, self.PLAYED] += 1
+        own[:, self.PLAYED] += ONE
         parts[rows, part] = own
         return LinePast(events, parts)
 
@@ -194,18 +193,19 @@ class LinePast:
         own, mine = self.parts[rows, part], past.events[:, WHO] == part[:, None]
         gap = own[:, self.SINCE] + steps
         since = np.concatenate([BARS * bar[:, None], (again * bar)[:, None]], axis=1)
-        together = (gap == 0) * (own[:, self.TOGETHER] + 1)
-        when = ((past.onset + steps)[:, None] - since) * CHORD + together[:, None]
-        right = self.events[:, self.RIGHT] * (mine & (self.events[:, self.GAP] == gap[:, None]))
-        repeats = right[:, None] >= REPEATS[:, None]
-        placed = mine[:, None] & (self.events[:, None, self.WHEN] == when[:, :, None])
-        there = np.concatenate([repeats, placed], axis=1)
+        together = (gap == ZERO) * (own[:, self.TOGETHER] + ONE)
+        when = (((past.onset + steps)[:, None] - since) * CHORD + together[:, None]).astype(np.int32)  # as `events`
+        right = self.events[:, self.RIGHT] * (mine & (self.events[:, self.GAP] == gap[:, None].astype(np.int32)))
+        there = np.empty((len(bar), LINE_CONTEXTS, length + 1), bool)
+        np.greater_equal(right[:, None], REPEATS[:, None], out=there[:, : len(REPEATS)])
+        placed = np.equal(self.events[:, None, self.WHEN], when[:, :, None], out=there[:, len(REPEATS) :])
+        placed &= mine[:, None]
         there[..., 0] = True  # nothing is found where there is nothing else
         back = there[..., ::-1].argmax(axis=2)
         at = (length - back) * (back < REMEMBERED)
-        found = past.events[rows[:, None], :, at].transpose(2, 0, 1)  # (names, B, K)
+        found = past.events[rows[:, None], :, at].transpose(2, 0, 1).astype(np.int64)  # (names, B, K)
         recalled = dict(zip(viewpoint.names, found, strict=False))
-        distance = (own[:, self.PLAYED, None] - self.events[rows[:, None], self.NTH, at]) * (at > 0)
+        distance = (own[:, self.PLAYED, None] - self.events[rows[:, None], self.NTH, at]) * (at > ZERO)
         told = {"streak": own[:, self.STREAK :], "back": distance[:, :LINE_STREAKS]}
         return named(heard(recalled, found[NOTE], event, viewpoint) | told)
 

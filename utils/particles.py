@@ -170,13 +170,14 @@ def until_given(
     while len(versions):
         guide.worth = versions.worth
         uniform = rng.random((len(versions), sampler.DRAWS))
-        state, chosen, nats = sampler.next_event(network, versions.state, how, uniform)
+        state, chosen, logits = sampler.next_event(network, versions.state, how, uniform)
         state, takes = network.append(state, chosen), guide.takes(chosen)
         written = [
             one if there else (one, int(state.onset[i]), {stream: int(chosen[stream][i]) for stream in network.streams})
             for i, (one, there) in enumerate(zip(versions.written, takes.tolist(), strict=True))
         ]
-        versions = Versions(state, guide.worth, versions.nats + nats, written)
+        nats = versions.nats + sampler.nats_of(network, [(logits, chosen)])[0]
+        versions = Versions(state, guide.worth, nats, written)
         arrived.append(versions.take(np.flatnonzero(takes)))
         versions = versions.take(np.flatnonzero(~takes))
     versions, given = joined([group for group in arrived if len(group)]), guide.given

@@ -28,6 +28,10 @@ NOBODY = -1  # stands for the pitch of a drum, and where no pitch has been heard
 MIDDLE_C = 60  # from where intervals are counted then
 # How far a part has ranged: mean, lowest and highest pitch, in half precision, as there may be millions of them.
 RANGE, HALF = 3, np.float16
+SIGNS = np.array([1.0, -1.0, 1.0])  # as `Voices` keep them; the lowest is turned round there, to be a greatest, too
+# What a note of each pitch adds to the first four columns of `Voices`, (128 + 1, 4); the last row is for NOBODY's.
+STRUCK = np.array([*([1, pitch, -pitch, pitch] for pitch in range(128)), [0, 0, -127, 0]])
+ZERO, ONE = np.array(0), np.array(1)  # NumPy calculates with them in half the time that numbers of Python take
 SILENT, SOUNDING = -2.0, 4.0  # quarter notes: for how long a part has been silent, or is still to sound, at the most
 
 
@@ -197,50 +201,70 @@ class Lines:
 class Voices:
     """The same for B pieces that go on event by event."""
 
-    pitch: np.ndarray  # (B, P) of the last note of each part, or NOBODY
-    here: np.ndarray  # (B,) of the last note of all
-    last: dict[str, np.ndarray]  # (B, P) what is told of the last event of each part: classes
-    struck: np.ndarray  # (B, P, 1 + RANGE) how many notes each part has played; their sum, lowest and highest
-    left: np.ndarray  # (B, P) steps after the last event for which each part is still to sound; below 0 if it is silent
-    waited: np.ndarray  # (B, P) events since each part has played
+    here: np.ndarray  # (B,) pitch of the last note of all
+    parts: np.ndarray  # (B, P + 1, TOLD + names) of each part, see the columns below; the start token is one more part
+    last: tuple[str, ...]  # names of what is told of the last event of each part: classes, in the columns from TOLD on
+
+    # Of a part: how many notes it has played, their sum, and how far below 0 the lowest and above it the highest is;
+    # steps after the last event for which it is still to sound, below 0 if it is silent; events since it has played;
+    # the pitch of its last note, or NOBODY.
+    NUMBER, TOTAL, DEPTH, HEIGHT, LEFT, WAITED, PITCH, TOLD = range(8)
 
     @classmethod
     def silent(cls, count: int, parts: int, start: dict[str, int]) -> "Voices":
         """Before the first event; `start` is what is told of a part that has not played yet."""
-        last = {name: np.full((count, parts), value) for name, value in start.items()}
-        struck, long = np.tile([0, 0, 127, 0], (count, parts, 1)), np.full((count, parts), 2**30)
-        return cls(np.full((count, parts), NOBODY), np.full(count, NOBODY), last, struck, -long, long)
+        part = [0, 0, -127, 0, -(2**30), 2**30, NOBODY, *start.values()]
+        return cls(np.full(count, NOBODY), np.tile(part, (count, parts + 1, 1)), tuple(start))
 
-    def origins(self, part: np.ndarray) -> np.ndarray:
-        """As `Lines.origins`, for notes of `part` (B, ...) after the last event."""
-        return self.origin[np.arange(len(part)).reshape(-1, *(1,) * (part.ndim - 1)), part]
+    @property
+    def left(self) -> np.ndarray:
+        """(B, P) steps after the last event for which each part is still to sound; below 0 if it is silent."""
+        return self.parts[:, :-1, self.LEFT]
 
     @cached_property
     def origin(self) -> np.ndarray:
-        """(B, P) from which pitch the next interval of each part counts."""
-        return np.where(self.pitch != NOBODY, self.pitch, self.here[:, None])
+        """(B, P + 1) from which pitch the next interval of each part counts."""
+        pitch = self.parts[..., self.PITCH]
+        return np.where(pitch >= ZERO, pitch, self.here[:, None])
+
+    def origins(self, part: np.ndarray) -> np.ndarray:
+        """As `Lines.origins`, for notes of `part` (B, K) after the last event."""
+        return self.origin[np.arange(len(part))[:, None], part]
+
+    def before(self, part: np.ndarray) -> dict[str, np.ndarray]:
+        """What is told of the next note of `part` (B,) by what that has played: its `origin`, and the `last`."""
+        rows = np.arange(len(part))
+        told = self.parts[rows, part, self.TOLD :].T
+        return {"origin": self.origin[rows, part], **dict(zip(self.last, told, strict=True))}
 
     def ranges(self, part: np.ndarray, origin: np.ndarray) -> np.ndarray:
         """As `Lines.ranges`, for notes of `part` (B,) after the last event whose intervals count from `origin` (B,)."""
-        part = np.minimum(part, self.struck.shape[1] - 1)  # what is over has the start token, which plays nothing
-        number, total, low, high = self.struck[np.arange(len(part)), part].T
-        told = np.stack([total / np.maximum(number, 1), low, high], axis=1)
-        return np.where(number[:, None] > 0, (told - origin[:, None]) / 12, 0).astype(HALF)
+        struck = self.parts[np.arange(len(part)), part, self.NUMBER : self.LEFT].astype(np.float64)
+        number, told = struck[:, :1], struck[:, 1:] * SIGNS
+        told[:, :1] /= np.maximum(number, 1)
+        return np.where(number > 0, (told - origin[:, None]) / 12, 0).astype(HALF)
+
+    def later(self, steps: np.ndarray) -> "Voices":
+        """The same when so many `steps` (B, 1) more have passed since the last event."""
+        parts = self.parts.copy()
+        parts[..., self.LEFT] -= steps
+        return Voices(self.here, parts, self.last)
 
     def after(
         self, part: np.ndarray, pitch: np.ndarray, offset: np.ndarray, duration: np.ndarray, told: dict[str, np.ndarray]
     ) -> "Voices":
         """After a note of `part` (B,) that begins `offset` and lasts `duration` steps, (B,), and of which so much is
         `told`; of a drum the pitch is NOBODY."""
-        number, total, low, high = np.moveaxis(self.struck, 2, 0)  # each (B, P)
-        note = pitch[:, None]
-        struck = np.stack([number + 1, total + note, np.minimum(low, note), np.maximum(high, note)], axis=2)
-        mine, left = part[:, None] == np.arange(self.pitch.shape[1]), self.left - offset[:, None]
-        return Voices(
-            np.where(mine, pitch[:, None], self.pitch),
-            np.where(pitch != NOBODY, pitch, self.here),
-            {name: np.where(mine, told[name][:, None], before) for name, before in self.last.items()},
-            np.where((mine & (note != NOBODY))[:, :, None], struck, self.struck),
-            np.where(mine, np.maximum(duration[:, None], left), left),
-            np.where(mine, 0, self.waited + 1),
-        )
+        voices = self.later(offset[:, None])
+        parts, voices.here = voices.parts, np.where(pitch >= ZERO, pitch, self.here)
+        parts[..., self.WAITED] += ONE
+        at = np.arange(len(part)), part
+        own, struck = parts[at], STRUCK.take(pitch, axis=0)
+        own[:, : self.DEPTH] += struck[:, : self.DEPTH]
+        np.maximum(own[:, self.DEPTH : self.LEFT], struck[:, self.DEPTH :], out=own[:, self.DEPTH : self.LEFT])
+        np.maximum(own[:, self.LEFT], duration, out=own[:, self.LEFT])
+        own[:, self.WAITED], own[:, self.PITCH] = 0, pitch
+        for column, name in enumerate(self.last, self.TOLD):
+            own[:, column] = told[name]
+        parts[at] = own
+        return voices

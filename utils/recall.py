@@ -18,7 +18,7 @@ import numpy as np
 
 from utils.events import END_STREAM, FIRST_DRUM
 from utils.form import Place
-from utils.parts import Lines, Voices
+from utils.parts import ONE, ZERO, Lines, Voices
 from utils.vocabulary import Vocabulary
 
 COMPARED = ("offset", "part", "interval", "duration")  # streams by which events are compared, as far as there are any
@@ -27,13 +27,14 @@ PLACED = ("note", "who", "onset")  # by which events some bars ago are heard; `w
 # Looked for after each event: the last time that the last n events were the same in these streams.
 REPEATS = tuple((COMPARED, n) for n in (1, 2, 3, 4, 6, 8, 12, 16, 24)) + tuple((RHYTHM, n) for n in (2, 4, 8, 16))
 LENGTH = np.array([length for _, length in REPEATS], np.int8)  # small, since it is compared with each event of a piece
+NEXT, LONGEST = np.array(1, np.int8), np.array(LENGTH.max())  # as `parts.ONE`
 BARS = np.array([1, 2, 4, 8])  # so many bars ago
 STREAKS = len(REPEATS) + len(BARS)  # contexts of which it is told for how long they have been right
 K = STREAKS + 1  # what the form says is right where it is told, whatever came before
 KIND = np.array([int(streams == RHYTHM) for streams, _ in REPEATS])  # see `Past.runs`
 REMEMBERED = 4096  # the last time may be so many events ago: more than most pieces have; it bounds the work of a step
 NOTHING = -1  # stands where nothing is recalled
-LONGEST_STREAK = 255  # for how many events in a row a context has been right; more are not counted
+LONGEST_STREAK = np.array(255)  # for how many events in a row a context has been right; more are not counted
 # What is told of each context beside the classes of the recalled event: its streak, and how many events back the
 # recalled event lies from the next one, 0 if there is none.
 TOLD = ("streak", "back")
@@ -104,7 +105,6 @@ class Viewpoint:
         self.compared, self.names = len(compared), tuple(dict.fromkeys((*compared, *vocabulary.recalled)))
         self.contexts = contexts(vocabulary)
         self.vocabulary, self.steps = vocabulary, vocabulary.steps(END_STREAM)
-        self.steady, self.moves = vocabulary.steady.astype(np.int32), vocabulary.moves.astype(np.int32)
         # Of each note class, a number that rises as notes struck together by a part stand: the start token is lowest.
         self.rank = np.append(np.where(vocabulary.moves == 1, vocabulary.top, FIRST_DRUM + vocabulary.steady)[:-1], 0)
         self.rank = self.rank.astype(np.int32)
@@ -113,7 +113,7 @@ class Viewpoint:
         self.of_steps[vocabulary.values[END_STREAM]] = np.arange(vocabulary.end)
         # The notes of a chord stand in the order of their pitch, unless the chord is one event.
         self.by_pitch = vocabulary.representation.chords == "split"
-        self.step = 8 * FIRST_DRUM * (vocabulary.parts + 1)  # by so much the order rises with each step
+        self.step = np.array(8 * FIRST_DRUM * (vocabulary.parts + 1))  # by so much the order rises with each step
 
     def order(self, onset: np.ndarray, part: np.ndarray, rank: np.ndarray) -> np.ndarray:
         """A number that rises from each event of a piece to the next."""
@@ -128,9 +128,9 @@ class Viewpoint:
         their intervals would count from `origin`, and they would come so many `steps` after the last event if those
         bars were repeated; below 0 for none."""
         classes = dict(zip(self.names, recalled, strict=True))
-        known = (steps >= 0) & (steps < len(self.of_steps))
-        interval = self.steady[note] - self.moves[note] * origin
-        classes["offset"][..., len(REPEATS) :] = self.of_steps[np.where(known, steps, NOTHING)]
+        known = (steps >= ZERO) & (steps < len(self.of_steps))
+        interval = self.vocabulary.interval(note, origin)
+        classes["offset"][..., len(REPEATS) :] = self.of_steps.take(np.where(known, steps, NOTHING))
         classes["interval"][..., len(REPEATS) :] = np.where(known, interval, NOTHING)
         return classes
 
@@ -217,6 +217,7 @@ class Past:
     # no more are counted than the longest context has
     runs: np.ndarray
     onset: np.ndarray  # (B,) steps since the beginning
+    compared: np.ndarray  # (B, compared, K) by what events are compared, of what is recalled after the last event
     recalled: dict[str, np.ndarray]  # (B, K) after the last event: classes, and what is TOLD of them
     length: int = 0  # of the longest piece; those with fewer events begin later
 
@@ -225,43 +226,42 @@ class Past:
         viewpoint = Viewpoint(vocabulary)
         events = np.full((count, len(viewpoint.names) + len(PLACED), 1), NOTHING, np.int32)
         order, runs = np.zeros((count, 0), np.int64), np.zeros((count, 2, 0), np.int8)
-        shape = count, viewpoint.contexts
-        recalled = dict.fromkeys(viewpoint.names, np.full(shape, NOTHING)) | dict.fromkeys(TOLD, np.zeros(shape, int))
-        return cls(viewpoint, events, order, runs, np.zeros(count, np.int32), recalled)
+        none = np.full((count, viewpoint.compared, viewpoint.contexts), NOTHING)
+        recalled = dict.fromkeys(viewpoint.names, none[:, 0]) | dict.fromkeys(TOLD, np.zeros_like(none[:, 0]))
+        return cls(viewpoint, events, order, runs, np.zeros(count, np.int32), none, recalled)
 
     def add(self, event: dict[str, np.ndarray], bar: np.ndarray, again: np.ndarray, voices: Voices) -> "Past":
         """The past with an event, name -> (B,), in a bar of so many steps (B,), after it; `again` (B, 2) as by
         `form.again`; `voices` count it already."""
-        viewpoint, length, bar = self.viewpoint, self.length + 1, bar[:, None]
+        viewpoint, length, rows = self.viewpoint, self.length + 1, np.arange(len(bar))[:, None]
         onset, rank = self.onset + viewpoint.steps.take(event[END_STREAM]), viewpoint.rank.take(event["note"])
         who = viewpoint.vocabulary.part_of(event)
-        new = np.array([*(event[name] for name in viewpoint.names), event["note"], who, onset], np.int32).T
-        events = np.concatenate([self.events, new[:, :, None]], axis=2)
+        new = np.array([*(event[name] for name in viewpoint.names), event["note"], who, onset]).T
+        events = np.concatenate([self.events, new.astype(np.int32)[:, :, None]], axis=2)
         now = viewpoint.order(onset, who, rank)[:, None]
         order, runs = np.concatenate([self.order, now], axis=1), self.longer_runs(events)
         # How many events back from the next one the recalled events lie: 0, where NOTHING stands, if there is none.
-        repeats = (runs[..., : REMEMBERED + 1].take(KIND, axis=1) >= LENGTH[:, None]).argmax(axis=-1)
-        since = BARS * bar  # (B, bars) steps
-        bars = length - (order[:, None] <= (now - since * viewpoint.step)[:, :, None]).sum(axis=-1)
-        bars *= (since <= onset[:, None]) & (bars <= REMEMBERED)
-        back = np.concatenate([repeats, bars], axis=1)
-        if viewpoint.contexts == K:
-            by_form, ago = self.by_form(events, order, Place(onset, onset - event["phase"] + bar[:, 0], again * bar))
-            back, bars = np.append(back, by_form, axis=1), np.append(bars, by_form, axis=1)
-            since = np.append(since, ago, axis=1)
-        there = events.transpose(1, 0, 2)[:, np.arange(len(back))[:, None], -back]  # (names, B, K)
+        back = np.zeros((len(bar), viewpoint.contexts), np.int64)
+        back[:, : len(REPEATS)] = (runs[..., : REMEMBERED + 1].take(KIND, axis=1) >= LENGTH[:, None]).argmax(axis=-1)
+        bars, since = back[:, len(REPEATS) :], np.zeros((len(bar), viewpoint.contexts - len(REPEATS)), np.int64)
+        ago = np.multiply(BARS, bar[:, None], out=since[:, : len(BARS)])  # steps
+        place = length - (order[:, None] <= (now - ago * viewpoint.step)[:, :, None]).sum(axis=-1)
+        place *= ago <= onset[:, None]
+        bars[:, : len(BARS)] = place if length <= REMEMBERED else place * (place <= REMEMBERED)
+        if viewpoint.contexts == K and np.count_nonzero(again):
+            here = Place(onset, onset - event["phase"] + bar, again * bar[:, None])
+            bars[:, -1], since[:, -1] = self.by_form(events, order, here)
+        there = events.transpose(1, 0, 2)[:, rows, -back].astype(np.int64)  # (names, B, K), to be compared with classes
         recalled, (note, who, then) = there[: -len(PLACED)], there[-len(PLACED) :, :, len(REPEATS) :]
-        steps = np.where(bars > 0, then + since - onset[:, None], NOTHING)
+        steps = np.where(bars > ZERO, then + since - onset[:, None], NOTHING)
         recalled = viewpoint.classes(recalled, note, voices.origins(who), steps)
-        streak = np.minimum(self.recalled["streak"] + 1, LONGEST_STREAK) * come_true(self.recalled, event)
-        recalled |= {"streak": streak, "back": back}
-        return Past(viewpoint, events, order, runs, onset, recalled, length)
+        same = np.logical_and.reduce(self.compared == new[:, : viewpoint.compared, None], axis=1)  # as by `come_true`
+        recalled |= {"streak": np.minimum(self.recalled["streak"] + ONE, LONGEST_STREAK) * same, "back": back}
+        return Past(viewpoint, events, order, runs, onset, there[: viewpoint.compared].swapaxes(0, 1), recalled, length)
 
     def by_form(self, events: np.ndarray, order: np.ndarray, place: Place) -> tuple[np.ndarray, np.ndarray]:
-        """(B, 1) how many of the `events` back from the next one that lies which the form recalls, 0 if there is none,
-        and (B, 1) how many steps ago it stood."""
-        if not place.again.any():
-            return np.zeros((len(order), 1), int), np.zeros((len(order), 1), int)
+        """(B,) how many of the `events` back from the next one that lies which the form recalls, 0 if there is none,
+        and (B,) how many steps ago it stood."""
         onsets, now, rows = events[:, -1, 1:], order[:, -1], np.arange(len(order))
 
         def search(steps: np.ndarray, at_once: bool) -> np.ndarray:
@@ -272,7 +272,7 @@ class Past:
         last = onsets.shape[1] - 1
         at, ago = place.by_form(search, lambda at: onsets[rows, np.minimum(at, last)])
         back = last + 1 - at
-        return np.where((ago == 0) | (back > REMEMBERED), 0, back)[:, None], ago[:, None]
+        return np.where((ago == 0) | (back > REMEMBERED), 0, back), ago
 
     def longer_runs(self, events: np.ndarray) -> np.ndarray:
         """The `runs` with one more of the `events`."""
@@ -280,9 +280,9 @@ class Past:
         compared = events[:, : self.viewpoint.compared, 1:]
         same = compared[..., ::-1] == compared[..., -1:]
         runs = np.empty((len(events), 2, self.length + 1), np.int8)
-        runs[:, 0], runs[:, 1] = same.all(axis=1), same[:, 0]
+        runs[:, 0], runs[:, 1] = np.logical_and.reduce(same, axis=1), same[:, 0]
         earlier = runs[..., :-1]
-        earlier *= np.minimum(self.runs + 1, LENGTH.max())
+        earlier *= np.minimum(self.runs + NEXT, LONGEST)
         runs[..., 0] = 0
         return runs
 

@@ -16,11 +16,12 @@ from utils.constraints import TINY, Constraint
 from utils.errors import UserError
 from utils.events import END_STREAM
 from utils.heads import along
+from utils.parts import ZERO
 from utils.states import Classes, State
 from utils.stepper import Stepper
 
-BELOW_1 = np.nextafter(1, 0)
 AHEAD = 1024  # events for which random numbers are drawn at once
+WEIGHED = 64  # events whose nats are computed at once: of one piece those of a single one take nearly as long
 DRAWS = 8  # random numbers for an event: more than there are streams, so one more stream leaves those of the others
 
 
@@ -49,31 +50,33 @@ def choose(
     temperature: float,
     top_p: float,
     uniform: np.ndarray,
-    repeats: np.ndarray | bool = False,
+    gained: np.ndarray | float = 0.0,
     repeating: np.ndarray | float | None = None,
 ) -> np.ndarray:
-    """A class for each row of `logits` (B, V), by a number in 0..1 for each row (B,).
+    """A class for each row of `logits` (B, V), by a number from 0 on and below 1 for each row (B,).
 
     Temperature divides the logits (0: the likeliest class), `top_p` keeps a `nucleus`. Both are for what is new: what
-    `repeats` (B, V) something heard before has the temperature `repeating` (B, 1), unless that is None, and so has the
-    choice between old and new. How often music repeats itself is what the network has learnt best, and a little more at
-    each event adds up to a loop without end.
+    has `gained` (B, V) by repeating something heard before has the temperature `repeating` (B, 1), unless that is None,
+    and so has the choice between old and new. How often music repeats itself is what the network has learnt best, and a
+    little more at each event adds up to a loop without end.
     """
-    if temperature == 0:
+    if temperature == 0 or logits.shape[1] == 1:
         return logits.argmax(axis=1)
-    below_top = logits - logits.max(axis=1, keepdims=True)
-    probability = np.exp(below_top / temperature)  # of 1 in all only when divided by its sum
+    below_top = logits - np.maximum.reduce(logits, axis=1, keepdims=True)
+    # Of 1 in all only when divided by its sum.
+    probability = np.exp(below_top if temperature == 1 else below_top / temperature)
     if top_p < 1 or repeating is not None:
-        is_new = np.logical_not(repeats)
-        new = probability * is_new
+        is_new = np.equal(gained, ZERO)
+        only_new = is_new.astype(np.float64)
+        new = probability * only_new
         new = nucleus(new, top_p) if top_p < 1 else new
         probability = np.exp(below_top / (temperature if repeating is None else repeating))
-        share = (probability * is_new).sum(axis=1, keepdims=True)
-        new *= share / np.maximum(new.sum(axis=1, keepdims=True), TINY)
-        probability = np.where(is_new, new, probability)
+        share = np.add.reduce(probability * only_new, axis=1, keepdims=True)
+        new *= share / np.maximum(np.add.reduce(new, axis=1, keepdims=True), TINY)
+        np.copyto(probability, new, where=is_new)
     cumulative = probability.cumsum(axis=1)
-    # Classes without probability are never chosen, not even by a number of exactly 0 or 1.
-    return (cumulative > np.minimum(uniform, BELOW_1)[:, None] * cumulative[:, -1:]).argmax(axis=1)
+    # Classes without probability are never chosen, not even by a number of exactly 0.
+    return (cumulative > uniform[:, None] * cumulative[:, -1:]).argmax(axis=1)
 
 
 def surprise(logits: list[np.ndarray], classes: list[np.ndarray]) -> np.ndarray:
@@ -125,10 +128,11 @@ class Sampling:
 
 def next_event(
     network: Stepper, state: State, sampling: Sampling, uniform: np.ndarray
-) -> tuple[State, Classes, np.ndarray]:
+) -> tuple[State, Classes, list[np.ndarray]]:
     """Read the last event and choose the next one, by the numbers `uniform` (B, DRAWS) in 0..1.
 
-    Returns the state before the new event, all that is `known` of that, and its nats (B,), whatever constrains it.
+    Returns the state before the new event, all that is `known` of that, and for each stream its logits (B, V), whatever
+    constrains it.
     """
     output, state = network.step(state)
     temperature, repeating = sampling.temperature, None
@@ -136,18 +140,25 @@ def next_event(
         repeating = np.maximum(repeating_temperature(state.past), temperature)
     chosen, weighed = {}, []
     for k, stream in enumerate(network.streams):
-        logits, repeats = network.logits(stream, output, state, chosen)
+        logits, gained = network.logits(stream, output, state, chosen)
         allowed = logits
         for constrain in sampling.constraints:
             allowed = constrain(stream, allowed, state, chosen)
-        classes = choose(allowed, temperature, sampling.top_p, uniform[:, k], repeats, repeating)
+        classes = choose(allowed, temperature, sampling.top_p, uniform[:, k], gained, repeating)
         weighed.append(logits)
         chosen |= network.known(stream, classes, state, chosen)
         network.tell(stream, output, state, chosen)
-    nats = surprise(weighed, [chosen[stream] for stream in network.streams])
+    return state, chosen, weighed
+
+
+def nats_of(network: Stepper, events: list[tuple[list[np.ndarray], Classes]]) -> np.ndarray:
+    """(E, B) the nats of events that follow each other, of each the logits of its streams and what was chosen."""
+    logits = [np.concatenate(each) for each in zip(*(logits for logits, _ in events), strict=True)]
+    classes = {stream: np.concatenate([chosen[stream] for _, chosen in events]) for stream in network.streams}
+    nats = surprise(logits, list(classes.values()))
     # The end of a piece is a class of the first stream; the others say nothing of it.
-    nats[:, 1:] *= (chosen[END_STREAM] != network.vocabulary.end)[:, None]
-    return state, chosen, nats.sum(axis=1)
+    nats[:, 1:] *= (classes[END_STREAM] != network.vocabulary.end)[:, None]
+    return nats.sum(axis=1).reshape(len(events), -1)
 
 
 def generate(
@@ -167,24 +178,29 @@ def generate(
     count = len(state.onset)
     rngs = [np.random.default_rng([sampling.seed, i]) for i in range(count)]
     made = {stream: np.zeros((events, count), np.int64) for stream in network.streams}
-    length, cost = np.full(count, events), np.zeros(count)
+    length, cost, weighed = np.full(count, events), np.zeros((events, count)), []
     # Where bars are wanted, nobody knows how many events that will be.
     total = None if state.end.any() or is_over else events
     for n in tqdm(iter(range(events)), "composing", total, unit="event", delay=2, leave=False):
         if n % AHEAD == 0:
             uniform = np.stack([rng.random((AHEAD, DRAWS)) for rng in rngs], axis=1)
-        state, chosen, nats = next_event(network, state, sampling, uniform[n % AHEAD])
-        cost += nats * (n < length)
+        state, chosen, logits = next_event(network, state, sampling, uniform[n % AHEAD])
+        weighed.append((logits, chosen))
+        if len(weighed) * count >= WEIGHED:
+            cost[n + 1 - len(weighed) : n + 1], weighed = nats_of(network, weighed), []
         for stream in network.streams:
             made[stream][n] = chosen[stream]
         over = chosen[END_STREAM] == network.vocabulary.end
         if is_over:
             over |= is_over(state, chosen)
-        if over.any():
+        if np.count_nonzero(over):
             length = np.where(over & (length == events), n, length)
             if (length <= n).all():
                 break
         state = network.append(state, chosen)
+    if weighed:
+        cost[n + 1 - len(weighed) : n + 1] = nats_of(network, weighed)
+    cost = np.add.reduce(cost * (np.arange(events)[:, None] <= length))  # the end of a piece counts, nothing after it
     if not np.isfinite(cost).all():  # weights of finite size may still overflow where they meet
         raise UserError("The network of these weights gives no probabilities: train again, or name other --weights.")
     pieces = [{stream: made[stream][: length[i], i] for stream in network.streams} for i in range(count)]

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from utils import form, recall
+from utils import recall
 from utils.events import NOT_TOLD, outlook
 from utils.line_recall import LinePast
 from utils.parts import Voices
@@ -24,7 +24,7 @@ class State:
     cells: list[tuple[np.ndarray, ...]]  # for each layer its states (B, U): h and c of an LSTM, h of a GRU
     last: Classes  # what the network reads of the last event: its streams and what follows from them
     bar: np.ndarray  # (B,) steps in a bar
-    form: np.ndarray  # (B, N) which of its bars come again, see `form`
+    form: np.ndarray  # (B, N + 2, 3) what is told of each of its bars, see `form.table`
     end: np.ndarray  # (B,) steps from the beginning to the bar line at which the piece shall end; 0 if nobody says
     traces: np.ndarray  # (B, F, numbers) of pitch classes and keys before the last event; see `Hearing.move_on`
     held: np.ndarray  # (B, keys) quarter notes after the event before the last for which each key is held
@@ -36,6 +36,13 @@ class State:
     style: np.ndarray  # (B, G) log-probabilities of the styles after each event that was read, summed
     onset: np.ndarray  # (B,) steps from the beginning to the last event
     length: int  # events so far
+
+
+def changed(state: State, **changes: Any) -> State:
+    """As `dataclasses.replace`, which asks for each field by its name: twice an event that adds up."""
+    copy = object.__new__(State)
+    copy.__dict__.update(state.__dict__, **changes)
+    return copy
 
 
 def mapped(change: Callable[..., np.ndarray], *values: Any) -> Any:
@@ -74,13 +81,18 @@ def forgetful(state: State) -> State:
 
 def to_come(state: State, bar: np.ndarray) -> Classes:
     """What is told, in the bars (B,) numbered from 0 on, of how much is still to come, and whether they come again."""
-    told = {name: np.full(len(bar), not_told) for name, not_told in NOT_TOLD.items()}
-    if state.end.any():
+    told = {"form": of_form(state, bar)[:, 0]}
+    if np.count_nonzero(state.end):
         outlooks = outlook(bar, np.maximum(state.end // state.bar, 1))
-        told |= {name: np.where(state.end > 0, classes, NOT_TOLD[name]) for name, classes in outlooks.items()}
-    if state.form.size:
-        told["form"] = form.kinds(form.at(state.form, bar))
-    return told
+        return told | {name: np.where(state.end > 0, classes, NOT_TOLD[name]) for name, classes in outlooks.items()}
+    return told | {name: np.full(len(bar), NOT_TOLD[name]) for name in ("remaining", "progress")}
+
+
+def of_form(state: State, bar: np.ndarray) -> np.ndarray:
+    """(B, 3) what the form tells of the bars (B,), numbered from 0 on; see `form.table`."""
+    if state.form.shape[1] == 2:  # it has no bars, and is quickly read
+        return state.form[:, 0]
+    return state.form[np.arange(len(bar)), np.minimum(bar, state.form.shape[1] - 2)]
 
 
 def ending(state: State, end: np.ndarray) -> State:

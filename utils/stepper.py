@@ -7,7 +7,6 @@ told of the whole piece.
 """
 
 from collections.abc import Sequence
-from dataclasses import replace
 from itertools import accumulate, pairwise
 from typing import NamedTuple
 
@@ -18,11 +17,11 @@ from utils.cells import STEPS
 from utils.checkpoint import Checkpoint
 from utils.events import DERIVED, END_STREAM, KNOWN_STREAMS, bar_steps
 from utils.heads import CELLS, Head, Known, Shape, confidence, heads_of, log_softmax, sounding, weights_of
-from utils.hearing import Hearing
+from utils.hearing import ZERO, Hearing
 from utils.line_recall import LinePast, nothing
 from utils.parts import Voices
 from utils.recall import STREAKS, TOLD
-from utils.states import Classes, State, to_come
+from utils.states import Classes, State, changed, of_form, to_come
 from utils.theory import Metre
 from utils.vocabulary import Axis, Vocabulary
 
@@ -45,6 +44,7 @@ class Output(NamedTuple):
 
     hidden: np.ndarray  # (B, heads * H) the hidden layers of all heads before their activation, as far as it is known
     audible: np.ndarray  # (B, numbers) see `Hearing.audible`
+    recalled: dict[str, np.ndarray]  # (B, K) classes of recalled events, as far as the next head is told of them
 
 
 class Hidden:
@@ -75,7 +75,7 @@ class Hidden:
                 self.later[stream] = joined(block, knows)
         self.line = None  # and what is told of its line a head that knows both
         if any(knows_line := [head.knows_line for head in heads]):
-            self.line = joined("line confidence", knows_line)
+            self.line, self.line_head = joined("line confidence", knows_line), heads[knows_line.index(True)]
         if "part" in self.later:  # and how far that has ranged so far
             columns, kernel = self.later["part"]
             self.later["part"] = columns, np.concatenate([kernel, joined("range", knows)[1]])
@@ -130,7 +130,7 @@ class Stepper:
         self.line_stream = "part" if "part" in self.streams else END_STREAM
         self.gaps, self.lasts = self.vocabulary.steps(END_STREAM), self.vocabulary.steps("duration")
         self.is_end = np.arange(self.vocabulary.end + 1) == self.vocabulary.end  # (V,) of the classes of that stream
-        self.quarters = self.vocabulary.quarters("offset")
+        self.quarters, self.grid = self.vocabulary.quarters("offset"), np.array(self.vocabulary.grid)
 
     def start(self, count: int, metre: Metre, condition: np.ndarray | float = 0.0) -> State:
         """`count` pieces before their first event, of which the `condition` is told, (B, C) or (C,): 1 for each part
@@ -143,7 +143,7 @@ class Stepper:
             cells=[(zeros,) * CELLS[self.shape.cell].states for _ in self.layers],
             last=last | (nothing(count, past.viewpoint) if self.vocabulary.told_lines else {}),
             bar=np.full(count, bar_steps(metre, self.vocabulary.grid)),
-            form=np.zeros((count, 0), np.int16),
+            form=form.table([()] * count, 0),
             end=np.zeros(count, int),
             traces=traces,
             held=held,
@@ -186,34 +186,34 @@ class Stepper:
             columns, kernel = self.hidden.now[block]
             add(hidden[columns], read @ kernel)
         moved_on = {"traces": traces, "held": held, "sounded": sounded, "past": past, "lines": lines}
-        return Output(hidden, audible), replace(state, cells=cells, style=style, **moved_on)
+        return Output(hidden, audible, dict(past.recalled)), changed(state, cells=cells, style=style, **moved_on)
 
     def again(self, state: State, onset: np.ndarray, event: Classes) -> np.ndarray:
         """(B, 2) how many bars ago what comes in the bar of an event at an onset (B,), and in the next, was heard
         before."""
-        return form.again(state.form, (onset - event["phase"]) // state.bar)
+        return of_form(state, (onset - event["phase"]) // state.bar)[:, 1:]
 
     def logits(self, stream: str, output: Output, state: State, chosen: Classes) -> tuple[np.ndarray, np.ndarray]:
         """(B, V) unnormalised log-probabilities of the next event's class in `stream`, given the output of `step` (as
         `tell` has added the choices by then), the state before the event, and what was chosen of it so far (see
-        `known`); and which classes repeat something that agrees with that."""
+        `known`); and how much each class has gained of that by repeating something that agrees with what was chosen."""
         if stream not in self.heads:
-            return np.zeros((len(state.onset), 1)), np.zeros((len(state.onset), 1), bool)
+            return np.zeros((len(state.onset), 1)), np.zeros((len(state.onset), 1))
         folded = self.heads[stream]
-        recalled = folded.head.recalled(np, state.past.recalled, chosen)
-        agrees = folded.head.agrees(np, recalled, chosen).astype(np.float32)
+        agrees = folded.head.agrees(np, output.recalled, chosen).astype(np.float32)
         around = self.surroundings(output, state, chosen) if stream == "note" else None
         hidden = output.hidden[folded.place] + agrees @ folded.of_agrees
-        above = np.maximum(hidden, 0) @ folded.above + folded.above_bias
+        above = np.maximum(hidden, ZERO, out=hidden) @ folded.above
+        above += folded.above_bias
         outputs = [above[part] for part in folded.parts]
-        known = Known(agrees, recalled, chosen.get("origin"), state.voices.here, around)
+        known = Known(agrees, output.recalled, chosen.get("origin"), state.voices.here, around)
         new, gained = folded.head.logits(np, outputs, known, *folded.own)
-        return np.add(new, gained, dtype=np.float64), gained != 0
+        return new.astype(np.float64) + gained, gained
 
     def surroundings(self, output: Output, state: State, chosen: Classes) -> np.ndarray:
         """(B, P, D) what lies around each key that may come next."""
         ahead = END_STREAM in self.shape.sees["note"]
-        beats = self.quarters[chosen[END_STREAM]] if ahead else np.zeros(len(state.onset))
+        beats = self.quarters.take(chosen[END_STREAM]) if ahead else np.zeros(len(state.onset))
         return self.hearing.around(output.audible, state, beats[:, None])
 
     def known(self, stream: str, classes: np.ndarray, state: State, chosen: Classes) -> Classes:
@@ -230,8 +230,7 @@ class Stepper:
                 told["spacing"] = self.vocabulary.interval(classes, state.voices.here)
         if stream == self.line_stream:
             part = self.vocabulary.part_of(told)
-            told["origin"] = state.voices.origins(part)
-            told |= {name: last[np.arange(len(part)), part] for name, last in state.voices.last.items()}
+            told |= state.voices.before(part)
             told |= self.of_line(state, {**chosen, **told}) if self.vocabulary.told_lines else {}
         return told
 
@@ -256,22 +255,23 @@ class Stepper:
             columns, kernel = self.hidden.later[stream]
             add(output.hidden[columns], read @ kernel)
         if stream == self.line_stream and self.hidden.line:
+            output.recalled.update(self.hidden.line_head.recalled(np, output.recalled, chosen))
             columns, kernel = self.hidden.line
             add(output.hidden[columns], confidence(np, *(chosen[f"line_{name}"] for name in TOLD)) @ kernel)
 
     def sounding(self, state: State, quarters: np.ndarray) -> np.ndarray:
         """(B, parts) for how long each part still sounds, so many `quarters` (B,) after the last event."""
-        left = state.voices.left[:, : self.vocabulary.told_parts] / self.vocabulary.grid
+        left = state.voices.left[:, : self.vocabulary.told_parts] / self.grid
         return sounding(np, left, quarters).astype(np.float32)
 
     def append(self, state: State, event: Classes) -> State:
         """The state with an event, all that is `known` of it, after it; not yet read."""
         steps = self.steps(event[END_STREAM])
-        vocabulary, lasts = self.vocabulary, self.lasts[event["duration"]]
+        vocabulary, lasts = self.vocabulary, self.lasts.take(event["duration"])
         told = {name: event[source] for name, source in vocabulary.last.items()}
-        part, pitch = vocabulary.part_of(event), vocabulary.top[event["note"]]
+        part, pitch = vocabulary.part_of(event), vocabulary.top.take(event["note"])
         voices = state.voices.after(part, pitch, steps, lasts, told)
-        return replace(state, last=event, onset=state.onset + steps, length=state.length + 1, voices=voices)
+        return changed(state, last=event, onset=state.onset + steps, length=state.length + 1, voices=voices)
 
     def next_onsets(self, state: State) -> np.ndarray:
         """(B, V) steps from the beginning to the next event, for each class of its offset; the end comes at once."""
@@ -279,7 +279,7 @@ class Stepper:
 
     def steps(self, offset: np.ndarray) -> np.ndarray:
         """Classes of the offset stream -> grid steps; 0 for the end of a piece."""
-        return self.gaps[offset]
+        return self.gaps.take(offset)
 
     def read(self, state: State, classes: dict[str, Sequence[int]], phase: Sequence[int]) -> State:
         """The state after the events (E,) with their phases (E,), of which the last is not yet read: `step` does that.

@@ -49,12 +49,13 @@ def pitch_of(xp: ModuleType, origin: Array) -> Array:
     return xp.where(xp.equal(origin, NOBODY), MIDDLE_C, origin)
 
 
-def height(xp: ModuleType, struck: Array, pitch: Array) -> Array:
-    """(..., 1) octaves from a note of some `pitch` (...) up to the mean of the keys that were `struck` (..., 128) times
-    in the piece so far."""
+def height(xp: ModuleType, struck: Array, pitch: Array | None = None) -> Array:
+    """(..., 1) octaves from a note of some `pitch` (...), or from the middle C, up to the mean of the keys that were
+    `struck` (..., 128) times in the piece so far."""
     sums = xp.matmul(struck, NUMBER_AND_HEIGHT)
     # From the middle C, for which the start token stands: 0 where nothing was struck.
-    return (sums[..., 1:] / xp.maximum(sums[..., :1], 1) - xp.subtract(pitch, 60.0)[..., None]) / 12
+    mean = sums[..., 1:] / xp.maximum(sums[..., :1], 1)
+    return (mean if pitch is None else mean - xp.subtract(pitch, 60.0)[..., None]) / 12
 
 
 def tonality(xp: ModuleType, struck: Array) -> Array:

@@ -26,7 +26,7 @@ def test_it_holds_all_that_is_needed(weights: Path, music: Path):
     loaded = checkpoint.load(weights)
     about = loaded.about
     assert about["settings"]["midi_dir"] == str(music)
-    assert about["settings"]["sequence_length"] == 16
+    assert about["settings"]["sequence_length"] == 8
     assert set(about["split"]) == {"train", "held_out"}
     assert len(about["split"]["train"]) + len(about["split"]["held_out"]) == 12
     assert len(about["openings"]) == 32

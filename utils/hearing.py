@@ -15,13 +15,13 @@ from utils.vocabulary import Vocabulary
 NEARBY = 2 * NEAR + 1  # keys that are read around each
 # What has faded is read as so much, which is nothing: denormal numbers are multiplied many times more slowly.
 FADED = np.array(1e-20, np.float32)
-ZERO, SHORT = np.array(0, np.float32), np.array(MOMENT, np.float32)  # quicker than numbers of Python, see `parts.ONE`
+NO_TIME, SHORT = np.array(0, np.float32), np.array(MOMENT, np.float32)  # as `parts.ONE`
 
 
 def sounding_before(held: np.ndarray, sounded: np.ndarray, beats: np.ndarray) -> np.ndarray:
     """(B, keys) which keys sound right before a time, so many `beats` (B, 1) after that for which it is known for how
     many more they are `held`, and which `sounded` right before that."""
-    return np.where(beats > ZERO, held > beats - SHORT, sounded)
+    return np.where(beats > NO_TIME, held > beats - SHORT, sounded)
 
 
 class Hearing:

@@ -132,7 +132,7 @@ def in_lines(lines: Lines) -> np.ndarray:
 
 def come_true(recalled: dict[str, np.ndarray], event: dict[str, np.ndarray]) -> np.ndarray:
     """(..., LINE_STREAKS) whether what was recalled of the line is the event (...) that came."""
-    return np.logical_and(*(recalled[f"line_{name}"][..., :LINE_STREAKS] == event[name][..., None] for name in SAME))
+    return recall.come_true({name: recalled[f"line_{name}"][..., :LINE_STREAKS] for name in SAME}, event)
 
 
 @dataclass
@@ -170,6 +170,7 @@ class LinePast:
         events = np.concatenate([self.events, new], axis=2)
         mine = who == part[:, None]
         same = mine & (events[:, self.GAP] == new[:, self.GAP])
+        # The events of the past begin with what all are compared by, and that ends with SAME.
         columns = past.events[:, past.viewpoint.compared - len(SAME) : past.viewpoint.compared]
         same &= np.logical_and.reduce(columns == columns[..., -1:], axis=1)
         # How many events up to each equal the last ones; the last is no repeat of itself.

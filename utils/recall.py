@@ -217,7 +217,6 @@ class Past:
     # no more are counted than the longest context has
     runs: np.ndarray
     onset: np.ndarray  # (B,) steps since the beginning
-    compared: np.ndarray  # (B, compared, K) by what events are compared, of what is recalled after the last event
     recalled: dict[str, np.ndarray]  # (B, K) after the last event: classes, and what is TOLD of them
     length: int = 0  # of the longest piece; those with fewer events begin later
 
@@ -226,9 +225,9 @@ class Past:
         viewpoint = Viewpoint(vocabulary)
         events = np.full((count, len(viewpoint.names) + len(PLACED), 1), NOTHING, np.int32)
         order, runs = np.zeros((count, 0), np.int64), np.zeros((count, 2, 0), np.int8)
-        none = np.full((count, viewpoint.compared, viewpoint.contexts), NOTHING)
-        recalled = dict.fromkeys(viewpoint.names, none[:, 0]) | dict.fromkeys(TOLD, np.zeros_like(none[:, 0]))
-        return cls(viewpoint, events, order, runs, np.zeros(count, np.int32), none, recalled)
+        shape = count, viewpoint.contexts
+        recalled = dict.fromkeys(viewpoint.names, np.full(shape, NOTHING)) | dict.fromkeys(TOLD, np.zeros(shape, int))
+        return cls(viewpoint, events, order, runs, np.zeros(count, np.int32), recalled)
 
     def add(self, event: dict[str, np.ndarray], bar: np.ndarray, again: np.ndarray, voices: Voices) -> "Past":
         """The past with an event, name -> (B,), in a bar of so many steps (B,), after it; `again` (B, 2) as by
@@ -236,8 +235,8 @@ class Past:
         viewpoint, length, rows = self.viewpoint, self.length + 1, np.arange(len(bar))[:, None]
         onset, rank = self.onset + viewpoint.steps.take(event[END_STREAM]), viewpoint.rank.take(event["note"])
         who = viewpoint.vocabulary.part_of(event)
-        new = np.array([*(event[name] for name in viewpoint.names), event["note"], who, onset]).T
-        events = np.concatenate([self.events, new.astype(np.int32)[:, :, None]], axis=2)
+        new = np.array([*(event[name] for name in viewpoint.names), event["note"], who, onset], np.int32).T
+        events = np.concatenate([self.events, new[:, :, None]], axis=2)
         now = viewpoint.order(onset, who, rank)[:, None]
         order, runs = np.concatenate([self.order, now], axis=1), self.longer_runs(events)
         # How many events back from the next one the recalled events lie: 0, where NOTHING stands, if there is none.
@@ -255,9 +254,9 @@ class Past:
         recalled, (note, who, then) = there[: -len(PLACED)], there[-len(PLACED) :, :, len(REPEATS) :]
         steps = np.where(bars > ZERO, then + since - onset[:, None], NOTHING)
         recalled = viewpoint.classes(recalled, note, voices.origins(who), steps)
-        same = np.logical_and.reduce(self.compared == new[:, : viewpoint.compared, None], axis=1)  # as by `come_true`
-        recalled |= {"streak": np.minimum(self.recalled["streak"] + ONE, LONGEST_STREAK) * same, "back": back}
-        return Past(viewpoint, events, order, runs, onset, there[: viewpoint.compared].swapaxes(0, 1), recalled, length)
+        streak = np.minimum(self.recalled["streak"] + ONE, LONGEST_STREAK) * come_true(self.recalled, event)
+        recalled |= {"streak": streak, "back": back}
+        return Past(viewpoint, events, order, runs, onset, recalled, length)
 
     def by_form(self, events: np.ndarray, order: np.ndarray, place: Place) -> tuple[np.ndarray, np.ndarray]:
         """(B,) how many of the `events` back from the next one that lies which the form recalls, 0 if there is none,

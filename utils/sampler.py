@@ -20,6 +20,7 @@ from utils.parts import ZERO
 from utils.states import Classes, State
 from utils.stepper import Stepper
 
+BELOW_1 = np.nextafter(1, 0)
 AHEAD = 1024  # events for which random numbers are drawn at once
 WEIGHED = 64  # events whose nats are computed at once: of one piece those of a single one take nearly as long
 DRAWS = 8  # random numbers for an event: more than there are streams, so one more stream leaves those of the others
@@ -53,7 +54,7 @@ def choose(
     gained: np.ndarray | float = 0.0,
     repeating: np.ndarray | float | None = None,
 ) -> np.ndarray:
-    """A class for each row of `logits` (B, V), by a number from 0 on and below 1 for each row (B,).
+    """A class for each row of `logits` (B, V), by a number in 0..1 for each row (B,).
 
     Temperature divides the logits (0: the likeliest class), `top_p` keeps a `nucleus`. Both are for what is new: what
     has `gained` (B, V) by repeating something heard before has the temperature `repeating` (B, 1), unless that is None,
@@ -75,8 +76,8 @@ def choose(
         new *= share / np.maximum(np.add.reduce(new, axis=1, keepdims=True), TINY)
         np.copyto(probability, new, where=is_new)
     cumulative = probability.cumsum(axis=1)
-    # Classes without probability are never chosen, not even by a number of exactly 0.
-    return (cumulative > uniform[:, None] * cumulative[:, -1:]).argmax(axis=1)
+    # Classes without probability are never chosen, not even by a number of exactly 0 or 1.
+    return (cumulative > np.minimum(uniform, BELOW_1)[:, None] * cumulative[:, -1:]).argmax(axis=1)
 
 
 def surprise(logits: list[np.ndarray], classes: list[np.ndarray]) -> np.ndarray:

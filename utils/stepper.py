@@ -17,7 +17,7 @@ from utils.cells import STEPS
 from utils.checkpoint import Checkpoint
 from utils.events import DERIVED, END_STREAM, KNOWN_STREAMS, bar_steps
 from utils.heads import CELLS, Head, Known, Shape, confidence, heads_of, log_softmax, sounding, weights_of
-from utils.hearing import ZERO, Hearing
+from utils.hearing import Hearing
 from utils.line_recall import LinePast, nothing
 from utils.parts import Voices
 from utils.recall import STREAKS, TOLD
@@ -203,7 +203,7 @@ class Stepper:
         agrees = folded.head.agrees(np, output.recalled, chosen).astype(np.float32)
         around = self.surroundings(output, state, chosen) if stream == "note" else None
         hidden = output.hidden[folded.place] + agrees @ folded.of_agrees
-        above = np.maximum(hidden, ZERO, out=hidden) @ folded.above
+        above = np.maximum(hidden, 0, out=hidden) @ folded.above
         above += folded.above_bias
         outputs = [above[part] for part in folded.parts]
         known = Known(agrees, output.recalled, chosen.get("origin"), state.voices.here, around)

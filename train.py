@@ -54,6 +54,7 @@ CLIP_NORM = 1.0  # gradients longer than this are shortened to it
 WEIGHT_DECAY = 0.1  # share of the learning rate by which AdamW shrinks the weights in each update
 PATIENCE = 20  # epochs without improvement on the held-out pieces before training stops (0, or with MINUTES: never)
 OPENINGS = 32  # passages of the training music kept in the weights file, for generate_music.py to start from
+EAR = 1024  # pieces that it writes when training ends, to hear what tells them from real ones (0: none)
 HALF = False  # write the best weights in half precision: half the size, and they sound the same
 LOGS = "logs"  # folder for TensorBoard: losses, speed, and samples to hear and see ('': none)
 SAMPLE_EPOCHS = 5  # epochs between two samples in the logs

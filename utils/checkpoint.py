@@ -1,8 +1,8 @@
 """One HDF5 file that holds all that is needed to use a network.
 
 Layout: at the root the Keras weights format, which `model.load_weights` reads; `network/LAYER/N`, links to the same
-arrays by the names that `network.py` gives its layers; `about`, a JSON text with everything else. Nothing is pickled,
-so loading runs no code from the file.
+arrays by the names that `network.py` gives its layers; `about`, a JSON text with everything else; and, added when
+training ends, `ear/0`, see `ear.py`. Nothing is pickled, so loading runs no code from the file.
 """
 
 import io
@@ -40,6 +40,7 @@ class Checkpoint:
     vocabulary: Vocabulary
     shape: Shape
     arrays: dict[str, list[np.ndarray]]
+    ear: np.ndarray | None = None  # (U,) what each output of the recurrent layers says for real music, see `ear.py`
     optimizer: list[np.ndarray] = field(default_factory=list)  # its variables, if they were asked for
 
 
@@ -79,6 +80,16 @@ def save(path: str | Path, model: "keras.Model", about: dict, half: bool = False
             if name:
                 file[f"network/{name}"] = h5py.SoftLink(f"/{place}")
         file["about"] = json.dumps({"format": FORMAT, **about})
+    files.write(path, image.getvalue())
+
+
+def add_ear(path: str | Path, ear: np.ndarray) -> None:
+    """Write an ear (U,) into the weights file at `path`, in place of an earlier one. Raises UserError as `save`."""
+    image = io.BytesIO(Path(path).read_bytes())
+    with h5py.File(image, "r+") as file:
+        if "ear" in file:
+            del file["ear"]
+        file["ear/0"] = ear.astype(np.float32)
     files.write(path, image.getvalue())
 
 
@@ -124,6 +135,16 @@ def numbers(array: h5py.Dataset) -> np.ndarray:
     return values
 
 
+def ear_of(file: h5py.File, shape: Shape) -> np.ndarray | None:
+    """The ear of a weights file, if it has one. Raises Misfit."""
+    if "ear" not in file:
+        return None
+    arrays = numbered(file["ear"], "the ear")
+    if [array.shape for array in arrays] != [(shape.units,)]:
+        raise Misfit("the ear is another network's")
+    return numbers(arrays[0])
+
+
 def read(file: h5py.File, path: str | Path, with_optimizer: bool) -> Checkpoint:
     """What an open weights file says, see `load`. Raises Misfit and UserError, and what h5py does for broken HDF5."""
     if leads_elsewhere(file):
@@ -146,7 +167,8 @@ def read(file: h5py.File, path: str | Path, with_optimizer: bool) -> Checkpoint:
         raise Misfit("its weights are more than it holds")
     arrays = {name: [numbers(array) for array in arrays] for name, arrays in layers.items()}
     optimizer = numbered(file.get("optimizer/vars"), "the optimizer") if with_optimizer else []
-    return Checkpoint(about, vocabulary, shape, arrays, [array[()] for array in optimizer])
+    optimizer = [array[()] for array in optimizer]
+    return Checkpoint(about, vocabulary, shape, arrays, ear_of(file, shape), optimizer)
 
 
 def load(path: str | Path, with_optimizer: bool = False) -> Checkpoint:

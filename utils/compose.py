@@ -168,7 +168,7 @@ def new_events(
 
     least = 0 if wanted.by_bars else most if wanted.notes else wanted.least_events
     how = how.constrained(*constraints.usual(network, state.length + least))
-    made, nats = sampler.generate(network, state, most, how, is_over)
+    made, nats = sampler.generate(network, state, most, how, is_over, wanted.tries)
     values = [network.vocabulary.decode(classes) for classes in made]
     if wanted.by_bars:  # there may be no duration that is short enough
         for new, rest in zip(values, end - state.onset, strict=True):

@@ -25,7 +25,6 @@ from utils.states import Classes, State
 from utils.stepper import Stepper
 from utils.vocabulary import nearest
 
-FEW = 0.5  # versions are dealt anew when fewer than this share of them carries the worth (Liu and Chen 1995)
 AHEAD = 32  # given events after all that is written, by which the versions are still weighed
 
 
@@ -147,14 +146,9 @@ class Versions:
         return worth / worth.sum()
 
     def dealt(self, rng: np.random.Generator) -> "Versions":
-        """As many as before, copies of the good ones in place of the bad ones, if FEW carry the worth: each as often as
-        its share demands, to the next whole number up or down."""
-        shares = self.shares()
-        if 1 / (shares @ shares) >= FEW * len(self):
-            return self
-        places = (np.arange(len(self)) + rng.random()) / len(self)
-        which = np.searchsorted(np.cumsum(shares), places).clip(max=len(self) - 1)
-        return replace(self.take(which), worth=np.zeros(len(self)))
+        """As many as before, see `sampler.resampled`."""
+        which = sampler.resampled(self.worth, rng)
+        return self if which is None else replace(self.take(which), worth=np.zeros(len(self)))
 
 
 def joined(groups: list[Versions]) -> Versions:

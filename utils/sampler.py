@@ -11,7 +11,7 @@ from types import SimpleNamespace
 import numpy as np
 from tqdm import tqdm
 
-from utils import recall, settings
+from utils import recall, settings, states
 from utils.constraints import TINY, Constraint
 from utils.errors import UserError
 from utils.events import END_STREAM
@@ -24,6 +24,8 @@ BELOW_1 = np.nextafter(1, 0)
 AHEAD = 1024  # events for which random numbers are drawn at once
 WEIGHED = 64  # events whose nats are computed at once: of one piece those of a single one take nearly as long
 DRAWS = 8  # random numbers for an event: more than there are streams, so one more stream leaves those of the others
+DEALT = 16  # events between two looks at which versions of a piece go on
+FEW = 0.5  # versions are dealt anew when fewer than this share of them carries the worth (Liu and Chen 1995)
 
 
 def nucleus(probability: np.ndarray, top_p: float) -> np.ndarray:
@@ -91,6 +93,18 @@ def surprise(logits: list[np.ndarray], classes: list[np.ndarray]) -> np.ndarray:
     return np.log(total) + top - along(np, joined, chosen)
 
 
+def resampled(worth: np.ndarray, rng: np.random.Generator) -> np.ndarray | None:
+    """Which of B versions go on, by the logarithms of their worth (B,), copies of the good ones in place of the bad
+    ones: each as often as its share demands, to the next whole number up or down (systematic resampling, Kitagawa
+    1996). None while more than FEW carry the worth."""
+    shares = np.exp(worth - worth.max())
+    shares /= shares.sum()
+    if 1 / (shares @ shares) >= FEW * len(shares):
+        return None
+    places = (np.arange(len(shares)) + rng.random()) / len(shares)
+    return np.searchsorted(np.cumsum(shares), places).clip(max=len(shares) - 1)
+
+
 @dataclass
 class Sampling:
     """How to choose. Raises UserError for a number that makes no sense."""
@@ -122,6 +136,16 @@ class Sampling:
     def constrained(self, *more: Constraint) -> "Sampling":
         """The same with more constraints behind its own."""
         return replace(self, constraints=(*self.constraints, *more))
+
+
+def dealt(worth: np.ndarray, rngs: list[np.random.Generator]) -> np.ndarray:
+    """(B,) which versions go on, of each of the pieces that have a generator by the `worth` (B,) of its own ones, which
+    becomes 0 where they are dealt anew."""
+    which = np.arange(len(worth)).reshape(len(rngs), -1)
+    for group, own, rng in zip(which, worth.reshape(which.shape), rngs, strict=True):
+        if (chosen := resampled(own, rng)) is not None:
+            group[:], own[:] = group[chosen], 0
+    return which.ravel()
 
 
 # ---- the loop ----
@@ -168,18 +192,20 @@ def generate(
     events: int,
     sampling: Sampling,
     is_over: Callable[[State, Classes], np.ndarray] | None = None,
+    versions: int = 1,
 ) -> tuple[list[Classes], np.ndarray]:
     """`events` new events after `state` for each of its B pieces, or fewer where a piece ends by itself or `is_over`,
     which is told (B,) of the state before an event and of that, which is then no part of it.
 
-    Each piece has its own random numbers, so the first piece of a seed is the same however many are made. Returns, for
-    each piece, stream -> (E,) classes, and (B,) the nats of an event, that of the end counted. Raises UserError if the
-    network gives no numbers.
+    Each piece has its own random numbers, so the first piece of a seed is the same however many are made. Of `versions`
+    of a piece, which follow each other in `state`, those that sound like music to the network's ear go on, until one of
+    all is over (see `ear.py`). Returns, for each piece, stream -> (E,) classes, and (B,) the nats of an event, that of
+    the end counted. Raises UserError if the network gives no numbers.
     """
     count = len(state.onset)
     rngs = [np.random.default_rng([sampling.seed, i]) for i in range(count)]
-    made = {stream: np.zeros((events, count), np.int64) for stream in network.streams}
-    length, cost, weighed = np.full(count, events), np.zeros((events, count)), []
+    length, worth, made, cost, weighed = np.full(count, events), np.zeros(count), [], [], []
+    listens = versions > 1 and network.ear is not None
     # Where bars are wanted, nobody knows how many events that will be.
     total = None if state.end.any() or is_over else events
     for n in tqdm(iter(range(events)), "composing", total, unit="event", delay=2, leave=False):
@@ -188,21 +214,26 @@ def generate(
         state, chosen, logits = next_event(network, state, sampling, uniform[n % AHEAD])
         weighed.append((logits, chosen))
         if len(weighed) * count >= WEIGHED:
-            cost[n + 1 - len(weighed) : n + 1], weighed = nats_of(network, weighed), []
-        for stream in network.streams:
-            made[stream][n] = chosen[stream]
+            cost, weighed = cost + [*nats_of(network, weighed)], []
+        made.append(np.stack([chosen[stream] for stream in network.streams]).T)
         over = chosen[END_STREAM] == network.vocabulary.end
         if is_over:
             over |= is_over(state, chosen)
         if np.count_nonzero(over):
-            length = np.where(over & (length == events), n, length)
+            length, listens = np.where(over & (length == events), n, length), False
             if (length <= n).all():
                 break
         state = network.append(state, chosen)
-    if weighed:
-        cost[n + 1 - len(weighed) : n + 1] = nats_of(network, weighed)
-    cost = np.add.reduce(cost * (np.arange(events)[:, None] <= length))  # the end of a piece counts, nothing after it
+        if listens:
+            worth += state.cells[-1][0] @ network.ear
+            if n % DEALT == DEALT - 1:
+                which = dealt(worth, rngs[::versions])
+                state, worth, made, cost, weighed = states.take((state, worth, made, cost, weighed), which)
+    cost = np.array(cost + [*nats_of(network, weighed)] if weighed else cost)  # (E, B)
+    # The end of a piece counts, nothing after it.
+    cost = np.add.reduce(cost * (np.arange(len(cost))[:, None] <= length))
     if not np.isfinite(cost).all():  # weights of finite size may still overflow where they meet
         raise UserError("The network of these weights gives no probabilities: train again, or name other --weights.")
-    pieces = [{stream: made[stream][: length[i], i] for stream in network.streams} for i in range(count)]
+    made = np.array(made, np.int64)  # (E, B, S)
+    pieces = [dict(zip(network.streams, made[: length[i], i].T, strict=True)) for i in range(count)]
     return pieces, cost / np.minimum(length + 1, events)

@@ -68,8 +68,9 @@ def stack(states: list[State]) -> State:
     return mapped(lambda *arrays: np.concatenate(arrays), *states)
 
 
-def take(state: State, which: np.ndarray | slice) -> State:
-    """Some pieces of a batch: `which` holds their indices, a mask or a slice."""
+def take(state: Any, which: np.ndarray | slice) -> Any:
+    """Some pieces of a batch (a state, or what holds an array's first axis for each piece): `which` holds their
+    indices, a mask or a slice."""
     return mapped(lambda array: array[which], state)
 
 

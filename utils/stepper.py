@@ -113,6 +113,7 @@ class Stepper:
         self.vocabulary: Vocabulary = checkpoint.vocabulary
         self.streams = self.vocabulary.streams
         self.shape: Shape = checkpoint.shape
+        self.ear = checkpoint.ear
         arrays, cell = checkpoint.arrays, self.shape.cell
         self.layers = [STEPS[cell](*arrays[f"{cell}_{i}"]) for i in range(self.shape.layers)]
         tables = {name: arrays[f"embed_{name}"][0] for name in self.vocabulary.inputs}

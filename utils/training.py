@@ -60,7 +60,7 @@ def check(args: SimpleNamespace) -> None:
     for name, most in MOST.items():
         settings.at_most(name, getattr(args, name), most)
     shares, rates = "validation dropout", "learning_rate weight_decay clip_norm"
-    for name in f"batch_size transpose minutes patience warm_up seed {rates} {shares}".split():
+    for name in f"batch_size transpose minutes patience warm_up ear seed {rates} {shares}".split():
         settings.at_least(name, getattr(args, name) or 0, 0)
     settings.at_most("seed", args.seed, 2**32 - 1)
     for name in shares.split():

@@ -1,0 +1,117 @@
+"""The ear: learnt from real and from own music, kept in the weights file, heeded while versions are written."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from conftest import random_piece, save
+from traced import eagerly, learn
+
+from utils import checkpoint, constraints, dataset, ear, sampler
+from utils.measure import copying
+from utils.sampler import Sampling
+from utils.stepper import Stepper
+
+EVENTS, VERSIONS = 48, 8
+
+
+@pytest.fixture(scope="module")
+def taught(tmp_path_factory) -> Path:
+    """Weights that have an ear and have learnt nearly nothing else, from the pieces beside them."""
+    folder = tmp_path_factory.mktemp("taught")
+    for seed in range(60):
+        save(random_piece(seed, 4), folder / "music" / f"{seed}.mid")
+    path, updates = folder / "a.weights.h5", ["--epochs", 1, "--sequence-length", 64, "--batch-size", 32]
+    learn("--midi-dir", folder / "music", "--weights", path, *updates, "--ear", 40, "--validation", 0.2, how=eagerly)
+    return path
+
+
+@pytest.fixture
+def network(taught: Path) -> Stepper:
+    """Their network, which heeds its ear more than one that hears a few notes of a tiny network would."""
+    network = Stepper(checkpoint.load(taught))
+    network.ear = 100 * network.ear
+    return network
+
+
+def made(network: Stepper, versions: int, *rules) -> tuple[list[dict], np.ndarray]:
+    """What `sampler.generate` makes of two pieces, each in so many versions."""
+    how = Sampling(seed=1, constraints=(*rules, *constraints.usual(network, EVENTS)))
+    return sampler.generate(network, network.start(2 * versions, (4, 4)), EVENTS, how, versions=versions)
+
+
+def heard(network: Stepper, pieces: list[dict]) -> float:
+    """What the ear makes of an event of these pieces, in the mean."""
+    total, state = 0.0, network.start(len(pieces), (4, 4))
+    for t in range(EVENTS):
+        _, state = network.step(state)
+        event = {}
+        for stream in network.streams:
+            event |= network.known(stream, np.array([piece[stream][t] for piece in pieces]), state, event)
+        state = network.append(state, event)
+        total += np.mean(state.cells[-1][0] @ network.ear)
+    return total / EVENTS
+
+
+def test_it_tells_music_that_it_has_not_heard(taught: Path, network: Stepper):
+    weights = checkpoint.load(taught)
+    _, held_out = copying.read_split(weights.about, taught.parent / "music")
+    own = ear.own_music(network, weights, 24, EVENTS, seed=99)
+    real = dataset.encode(held_out, weights.vocabulary)
+    worth = [ear.mean_outputs(network, corpus, EVENTS - 8) @ network.ear for corpus in (own, real)]
+    assert min(map(len, worth)) >= 3 and np.mean(worth[0][:, None] < worth[1]) > 0.9
+
+
+def test_few_pieces_teach_nothing(weights: Path, music: Path):
+    loaded = checkpoint.load(weights)
+    assert loaded.ear is None and len(loaded.about["split"]["train"]) < ear.LEAST
+
+
+def test_versions_that_sound_like_music_go_on(network: Stepper):
+    with_it, _ = made(network, VERSIONS)
+    whole, network.ear = network.ear, None
+    without, _ = made(network, VERSIONS)
+    network.ear = whole
+    alone, _ = made(network, 1)
+    assert heard(network, with_it) > heard(network, without)
+    # A single version is as it would be without an ear, and what is dealt stays within its piece.
+    assert all(
+        (mine[stream] == other[stream]).all()
+        for mine, other in zip(alone[:1], without, strict=False)
+        for stream in mine
+    )
+    beginnings = [
+        {tuple(piece["note"][: sampler.DEALT]) for piece in some} for some in (without[:VERSIONS], with_it[:VERSIONS])
+    ]
+    assert beginnings[1] < beginnings[0]
+
+
+def test_what_is_dealt_is_whole(network: Stepper):
+    """Each version is a piece that the network might have written in one go, and costs what that would."""
+    pieces, nats = made(network, VERSIONS)
+    for piece, cost in list(zip(pieces, nats, strict=True))[:: VERSIONS // 2]:
+
+        def same(stream, logits, state, chosen, piece=piece):
+            return np.where(np.arange(logits.shape[1]) == piece[stream][state.length], logits, -np.inf)
+
+        again, costs = made(network, 1, same)
+        assert all((again[0][stream] == piece[stream]).all() for stream in piece)
+        assert costs[0] == pytest.approx(cost, rel=1e-5)
+
+
+def test_dealt_by_worth():
+    rngs = [np.random.default_rng(seed) for seed in range(3)]
+    worth = np.array([0.0, 0, 0, 0, 0, 99, 0, 0, 0, 0, 9, 9])
+    assert sampler.dealt(worth, rngs).tolist() == [0, 1, 2, 3, 5, 5, 5, 5, 8, 9, 10, 11]  # half of the last carry it
+    assert worth.tolist() == [0] * 10 + [9, 9]
+    assert sampler.dealt(np.log([4.0, 2, 1, 1]), rngs[:1]).tolist() == [0, 1, 2, 3]  # more than half carry it
+
+
+def test_another_ear_takes_its_place(taught: Path, tmp_path: Path):
+    path = tmp_path / "b.weights.h5"
+    path.write_bytes(taught.read_bytes())
+    checkpoint.add_ear(path, np.arange(16))
+    one, other = checkpoint.load(taught), checkpoint.load(path)
+    assert other.ear.tolist() == list(range(16)) and one.ear.tolist() != list(range(16))
+    assert one.about == other.about
+    assert all((a == b).all() for name in one.arrays for a, b in zip(one.arrays[name], other.arrays[name], strict=True))

@@ -1,0 +1,79 @@
+"""An ear for what is not quite right in the music that a network writes, a little at each note.
+
+It is a logistic regression on the mean output of the recurrent layers, and learns to tell passages of training music
+from as many that the network has written. Where several versions of a piece are written side by side, what it says of
+each event adds up to what a version is worth, and copies of the good ones take the place of the bad ones. To add the
+energy of such a classifier to a model of sequences is due to Deng et al. (2020); EXPERIMENTS.md, 'What gives chorales
+away', has what it is worth.
+
+Shapes: P passages, U units of the last recurrent layer.
+"""
+
+import numpy as np
+from tqdm import tqdm
+
+from utils import checkpoint, compose, control, dataset, events
+from utils.dataset import Corpus
+from utils.sampler import Sampling
+from utils.source import Source
+from utils.stepper import Stepper
+
+EVENTS = 150  # of each passage, or what nearly all pieces have
+SHORT = 0.1  # share of the pieces that may be shorter, and teach nothing
+LEAST = 32  # passages of each kind: from fewer it would learn what these happen to be
+WEIGHT = 0.01  # of what the passages say against the least squares of what is learnt; see EXPERIMENTS.md
+TOGETHER = 64  # passages side by side: more gain nothing
+
+
+def long_enough(corpus: Corpus, size: int) -> np.ndarray:
+    """(P,) the pieces of a corpus that have `size` events."""
+    return np.flatnonzero(np.diff(corpus.first) - 2 >= size)
+
+
+def mean_outputs(network: Stepper, corpus: Corpus, size: int) -> np.ndarray:
+    """(P, U) the mean output of the recurrent layers after each of the first `size` events of a piece, for all pieces
+    that are `long_enough`."""
+    pieces, means = long_enough(corpus, size), []
+    for those in np.split(pieces, range(TOGETHER, len(pieces), TOGETHER)):
+        first, state = corpus.first[those], network.start(len(those), (4, 4))
+        total = np.zeros((len(those), network.shape.units))
+        for t in range(size + 1):
+            state.bar[:] = corpus.matches.bar[first + t]
+            _, state = network.step(state)
+            total += state.cells[-1][0] * (t > 0)
+            state = network.append(state, corpus.events_at(first + t + 1) | corpus.recalled_of_lines(first + t + 1))
+        means.append(total / size)
+    return np.concatenate(means)
+
+
+def own_music(network: Stepper, weights: checkpoint.Checkpoint, count: int, size: int, seed: int) -> Corpus:
+    """So many pieces of `size` notes that the network writes from silence."""
+    sources, how = [], network.vocabulary.representation
+    groups = range(0, count, TOGETHER)
+    for begin in tqdm(groups, "listening to music of its own", delay=2, leave=False):
+        begun = compose.openings(weights, min(TOGETHER, count - begin), seed + begin, "none")
+        wanted = compose.Wanted(size, home=control.own_home(begun))
+        made = compose.new_pieces(network, begun, Sampling(compose.TEMPERATURE, seed=seed + begin), wanted)
+        sources += [Source("", 0, events.from_piece(one.piece, how)) for one in made]
+    return dataset.encode(sources, network.vocabulary)
+
+
+def learn(path: str, train: Corpus, count: int, seed: int) -> None:
+    """Add an ear to the weights file at `path`, which has learnt from the corpus `train`, by `count` pieces that its
+    network writes, unless there are too few of either. Raises UserError as `checkpoint.add_ear`."""
+    size = int(min(EVENTS, np.quantile(np.diff(train.first) - 2, SHORT)))
+    if min(len(long_enough(train, size)), count) < LEAST:
+        return
+    from sklearn.linear_model import LogisticRegression  # takes a second
+
+    weights = checkpoint.load(path)
+    network = Stepper(weights)
+    own = own_music(network, weights, count, size, seed)
+    # With chords as classes they have fewer events than notes, and of unisons only one is heard.
+    size = int(np.quantile(np.diff(own.first) - 2, SHORT))
+    kinds = [mean_outputs(network, corpus, size) for corpus in (own, train)]
+    heard = np.concatenate(kinds)
+    deviation = heard.std(axis=0) + 1e-6  # an output may always be the same
+    told = LogisticRegression(C=WEIGHT, class_weight="balanced", max_iter=3000)
+    told.fit((heard - heard.mean(axis=0)) / deviation, np.repeat([False, True], list(map(len, kinds))))
+    checkpoint.add_ear(path, told.coef_[0] / deviation / size)

@@ -34,10 +34,10 @@ def network(taught: Path) -> Stepper:
     return network
 
 
-def made(network: Stepper, versions: int, *rules) -> tuple[list[dict], np.ndarray]:
+def made(network: Stepper, versions: int, *rules, is_over=None) -> tuple[list[dict], np.ndarray]:
     """What `sampler.generate` makes of two pieces, each in so many versions."""
     how = Sampling(seed=1, constraints=(*rules, *constraints.usual(network, EVENTS)))
-    return sampler.generate(network, network.start(2 * versions, (4, 4)), EVENTS, how, versions=versions)
+    return sampler.generate(network, network.start(2 * versions, (4, 4)), EVENTS, how, is_over, versions)
 
 
 def heard(network: Stepper, pieces: list[dict]) -> float:
@@ -84,6 +84,25 @@ def test_versions_that_sound_like_music_go_on(network: Stepper):
         {tuple(piece["note"][: sampler.DEALT]) for piece in some} for some in (without[:VERSIONS], with_it[:VERSIONS])
     ]
     assert beginnings[1] < beginnings[0]
+
+
+def test_versions_of_which_one_is_over_stay_as_they_are(network: Stepper):
+    """And those of other pieces are dealt on."""
+
+    def is_over(state, chosen):
+        return (np.arange(2 * VERSIONS) == VERSIONS - 1) & (state.length == sampler.DEALT - 2)
+
+    some, _ = made(network, VERSIONS, is_over=is_over)
+    all_dealt, _ = made(network, VERSIONS)
+    network.ear = None
+    none_dealt, _ = made(network, VERSIONS, is_over=is_over)
+
+    def same(those: list[dict], others: list[dict]) -> list[bool]:
+        return [np.array_equal(one["note"], other["note"]) for one, other in zip(those, others, strict=True)]
+
+    assert len(some[VERSIONS - 1]["note"]) == sampler.DEALT - 2
+    assert all(same(some[:VERSIONS], none_dealt[:VERSIONS])) and not all(same(some, none_dealt))
+    assert all(same(some[VERSIONS:], all_dealt[VERSIONS:])) and not all(same(some, all_dealt))
 
 
 def test_what_is_dealt_is_whole(network: Stepper):

@@ -199,7 +199,7 @@ def generate(
 
     Each piece has its own random numbers, so the first piece of a seed is the same however many are made. Of `versions`
     of a piece, which follow each other in `state`, those that sound like music to the network's ear go on, until one of
-    all is over (see `ear.py`). Returns, for each piece, stream -> (E,) classes, and (B,) the nats of an event, that of
+    them is over (see `ear.py`). Returns, for each piece, stream -> (E,) classes, and (B,) the nats of an event, that of
     the end counted. Raises UserError if the network gives no numbers.
     """
     count = len(state.onset)
@@ -220,13 +220,15 @@ def generate(
         if is_over:
             over |= is_over(state, chosen)
         if np.count_nonzero(over):
-            length, listens = np.where(over & (length == events), n, length), False
+            length = np.where(over & (length == events), n, length)
             if (length <= n).all():
                 break
         state = network.append(state, chosen)
         if listens:
             worth += state.cells[-1][0] @ network.ear
             if n % DEALT == DEALT - 1:
+                # Versions of which one has ended are compared by how they end, and stay as they are.
+                worth *= np.repeat((length == events).reshape(-1, versions).all(axis=1), versions)
                 which = dealt(worth, rngs[::versions])
                 state, worth, made, cost, weighed = states.take((state, worth, made, cost, weighed), which)
     cost = np.array(cost + [*nats_of(network, weighed)] if weighed else cost)  # (E, B)

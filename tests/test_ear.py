@@ -7,7 +7,7 @@ import pytest
 from conftest import random_piece, save
 from traced import eagerly, learn
 
-from utils import checkpoint, constraints, dataset, ear, sampler
+from utils import checkpoint, compose, constraints, dataset, ear, sampler
 from utils.measure import copying
 from utils.sampler import Sampling
 from utils.stepper import Stepper
@@ -37,7 +37,7 @@ def network(taught: Path) -> Stepper:
 def made(network: Stepper, versions: int, *rules, is_over=None) -> tuple[list[dict], np.ndarray]:
     """What `sampler.generate` makes of two pieces, each in so many versions."""
     how = Sampling(seed=1, constraints=(*rules, *constraints.usual(network, EVENTS)))
-    return sampler.generate(network, network.start(2 * versions, (4, 4)), EVENTS, how, is_over, versions)
+    return sampler.generate(network, network.start(2 * versions, (4, 4)), EVENTS, how, is_over, versions)[:2]
 
 
 def heard(network: Stepper, pieces: list[dict]) -> float:
@@ -118,12 +118,45 @@ def test_what_is_dealt_is_whole(network: Stepper):
         assert costs[0] == pytest.approx(cost, rel=1e-5)
 
 
+def test_the_ear_has_a_say_in_which_end_is_best(taught: Path, network: Stepper, monkeypatch):
+    """Also in pieces that are over before any are dealt."""
+    monkeypatch.setattr(sampler, "DEALT", 1000)
+    begun = compose.openings(checkpoint.load(taught), 8, 1, "none")
+
+    def notes(loudness: float | None) -> list[list[int]]:
+        network.ear = None if loudness is None else loudness * loud
+        made = compose.new_pieces(network, begun, Sampling(seed=1), compose.Wanted(bars=4))
+        return [one.piece.pitch.tolist() for one in made]
+
+    loud = network.ear
+    assert notes(None) == notes(0.0) != notes(10.0)
+
+
 def test_dealt_by_worth():
     rngs = [np.random.default_rng(seed) for seed in range(3)]
     worth = np.array([0.0, 0, 0, 0, 0, 99, 0, 0, 0, 0, 9, 9])
-    assert sampler.dealt(worth, rngs).tolist() == [0, 1, 2, 3, 5, 5, 5, 5, 8, 9, 10, 11]  # half of the last carry it
+    assert not (sampler.dealt(worth, rngs, np.zeros(3, bool)) - np.arange(12)).any() and worth[5] == 99
+    assert sampler.dealt(worth, rngs, np.ones(3, bool)).tolist() == [
+        0,
+        1,
+        2,
+        3,
+        5,
+        5,
+        5,
+        5,
+        8,
+        9,
+        10,
+        11,
+    ]  # half of the last carry it
     assert worth.tolist() == [0] * 10 + [9, 9]
-    assert sampler.dealt(np.log([4.0, 2, 1, 1]), rngs[:1]).tolist() == [0, 1, 2, 3]  # more than half carry it
+    assert sampler.dealt(np.log([4.0, 2, 1, 1]), rngs[:1], np.ones(1, bool)).tolist() == [
+        0,
+        1,
+        2,
+        3,
+    ]  # more than half carry it
 
 
 def test_another_ear_takes_its_place(taught: Path, tmp_path: Path):

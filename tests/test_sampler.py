@@ -119,7 +119,7 @@ def test_exactly_as_many_events_as_asked_for(stepper: Stepper):
 def test_pieces_may_end_by_themselves(stepper: Stepper):
     """With nothing against it, a class that has probability is met sooner or later."""
     state = stepper.start(64, (4, 4))
-    made, nats = sampler.generate(stepper, state, 400, sampler.Sampling(1.0, 1.0, 1))
+    made, nats, _ = sampler.generate(stepper, state, 400, sampler.Sampling(1.0, 1.0, 1))
     lengths = [len(classes["offset"]) for classes in made]
     assert min(lengths) < 400 and nats.shape == (64,) and (nats > 0).all()
     assert all(classes["offset"].max(initial=0) < stepper.vocabulary.end for classes in made)

@@ -142,7 +142,8 @@ def new_events(
 
     Bars are counted from `begin` (B,) on, in steps. The network is told of them, so that the piece ends with the last,
     unless it shall be cut off. Of each `wanted.tries` pieces that follow each other in `state`, which should begin
-    alike, the one is kept that the network finds most finished where it ends, among those that end at home, if any do.
+    alike, the one is kept that the network finds most finished where it ends, and its ear most like music, among those
+    that end at home, if any do.
     """
     home = wanted.home and wanted.home.of(len(state.onset))
     if home:
@@ -168,13 +169,13 @@ def new_events(
 
     least = 0 if wanted.by_bars else most if wanted.notes else wanted.least_events
     how = how.constrained(*constraints.usual(network, state.length + least))
-    made, nats = sampler.generate(network, state, most, how, is_over, wanted.tries)
+    made, nats, worth = sampler.generate(network, state, most, how, is_over, wanted.tries)
     values = [network.vocabulary.decode(classes) for classes in made]
     if wanted.by_bars:  # there may be no duration that is short enough
         for new, rest in zip(values, end - state.onset, strict=True):
             new["duration"] = np.minimum(new["duration"], rest - np.cumsum(new["offset"]))
     if finality:
-        sure = [finality[min(len(new["offset"]), len(finality) - 1)][i] for i, new in enumerate(values)]
+        sure = worth + [finality[min(len(new["offset"]), len(finality) - 1)][i] for i, new in enumerate(values)]
         if home:  # an end elsewhere is kept only where there is no other
             sure = np.where(home.closing(values), sure, np.subtract(sure, NEVER))
         best = np.reshape(sure, (-1, wanted.tries)).argmax(axis=1) + np.arange(0, len(sure), wanted.tries)

@@ -138,12 +138,13 @@ class Sampling:
         return replace(self, constraints=(*self.constraints, *more))
 
 
-def dealt(worth: np.ndarray, rngs: list[np.random.Generator]) -> np.ndarray:
-    """(B,) which versions go on, of each of the pieces that have a generator by the `worth` (B,) of its own ones, which
-    becomes 0 where they are dealt anew."""
+def dealt(worth: np.ndarray, rngs: list[np.random.Generator], whole: np.ndarray) -> np.ndarray:
+    """(B,) which versions go on, of each of the pieces that are `whole` by the `worth` (B,) of its own ones, which
+    becomes 0 where they are dealt anew; each piece has its generator."""
     which = np.arange(len(worth)).reshape(len(rngs), -1)
-    for group, own, rng in zip(which, worth.reshape(which.shape), rngs, strict=True):
-        if (chosen := resampled(own, rng)) is not None:
+    for i in np.flatnonzero(whole):
+        group, own = which[i], worth.reshape(which.shape)[i]
+        if (chosen := resampled(own, rngs[i])) is not None:
             group[:], own[:] = group[chosen], 0
     return which.ravel()
 
@@ -193,14 +194,15 @@ def generate(
     sampling: Sampling,
     is_over: Callable[[State, Classes], np.ndarray] | None = None,
     versions: int = 1,
-) -> tuple[list[Classes], np.ndarray]:
+) -> tuple[list[Classes], np.ndarray, np.ndarray]:
     """`events` new events after `state` for each of its B pieces, or fewer where a piece ends by itself or `is_over`,
     which is told (B,) of the state before an event and of that, which is then no part of it.
 
     Each piece has its own random numbers, so the first piece of a seed is the same however many are made. Of `versions`
     of a piece, which follow each other in `state`, those that sound like music to the network's ear go on, until one of
-    them is over (see `ear.py`). Returns, for each piece, stream -> (E,) classes, and (B,) the nats of an event, that of
-    the end counted. Raises UserError if the network gives no numbers.
+    them is over (see `ear.py`). Returns, for each piece, stream -> (E,) classes; (B,) the nats of an event, that of the
+    end counted; and (B,) what the ear makes of it, beside its other versions, in nats, since they were dealt last.
+    Raises UserError if the network gives no numbers.
     """
     count = len(state.onset)
     rngs = [np.random.default_rng([sampling.seed, i]) for i in range(count)]
@@ -225,11 +227,10 @@ def generate(
                 break
         state = network.append(state, chosen)
         if listens:
-            worth += state.cells[-1][0] @ network.ear
+            whole = (length == events).reshape(-1, versions).all(axis=1)  # for each piece, whether none is over
+            worth += np.repeat(whole, versions) * (state.cells[-1][0] @ network.ear)
             if n % DEALT == DEALT - 1:
-                # Versions of which one has ended are compared by how they end, and stay as they are.
-                worth *= np.repeat((length == events).reshape(-1, versions).all(axis=1), versions)
-                which = dealt(worth, rngs[::versions])
+                which = dealt(worth, rngs[::versions], whole)
                 state, worth, made, cost, weighed = states.take((state, worth, made, cost, weighed), which)
     cost = np.array(cost + [*nats_of(network, weighed)] if weighed else cost)  # (E, B)
     # The end of a piece counts, nothing after it.
@@ -238,4 +239,4 @@ def generate(
         raise UserError("The network of these weights gives no probabilities: train again, or name other --weights.")
     made = np.array(made, np.int64)  # (E, B, S)
     pieces = [dict(zip(network.streams, made[: length[i], i].T, strict=True)) for i in range(count)]
-    return pieces, cost / np.minimum(length + 1, events)
+    return pieces, cost / np.minimum(length + 1, events), worth

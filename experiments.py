@@ -73,7 +73,8 @@ def learn(args: SimpleNamespace, weights: Path, *more: str) -> None:
 
     flags, changes = WAYS[args.only]
     given = (f"{flag}={value}" for flag, value in own(args, weights).items())
-    flags = [*given, *shlex.split(f"{args.flags} {flags}"), *more]
+    # What is asked are nats, in which the ear has no part.
+    flags = ["--ear=0", *given, *shlex.split(f"{args.flags} {flags}"), *more]
     train.main(settings.parse(HERE / "train.py", flags), Way(**{"clock": time.process_time} | changes()))
 
 

@@ -58,8 +58,17 @@ def test_it_tells_music_that_it_has_not_heard(taught: Path, network: Stepper):
     _, held_out = copying.read_split(weights.about, taught.parent / "music")
     own = ear.own_music(network, weights, 24, EVENTS, seed=99)
     real = dataset.encode(held_out, weights.vocabulary)
-    worth = [ear.mean_outputs(network, corpus, EVENTS - 8) @ network.ear for corpus in (own, real)]
+    worth = [ear.mean_outputs(network, corpus, EVENTS - 8, 100) @ network.ear for corpus in (own, real)]
     assert min(map(len, worth)) >= 3 and np.mean(worth[0][:, None] < worth[1]) > 0.9
+
+
+def test_of_many_pieces_some_from_everywhere_are_enough(taught: Path, network: Stepper):
+    weights = checkpoint.load(taught)
+    train, _ = copying.read_split(weights.about, taught.parent / "music")
+    corpus = dataset.encode(train, weights.vocabulary)
+    every, some = (ear.mean_outputs(network, corpus, 20, most) for most in (100, 3))
+    assert len(every) == len(train) and len(some) == 3
+    np.testing.assert_allclose(some[[0, -1]], every[[0, -1]], atol=1e-6)
 
 
 def test_few_pieces_teach_nothing(weights: Path, music: Path):

@@ -30,10 +30,11 @@ def long_enough(corpus: Corpus, size: int) -> np.ndarray:
     return np.flatnonzero(np.diff(corpus.first) - 2 >= size)
 
 
-def mean_outputs(network: Stepper, corpus: Corpus, size: int) -> np.ndarray:
+def mean_outputs(network: Stepper, corpus: Corpus, size: int, most: int) -> np.ndarray:
     """(P, U) the mean output of the recurrent layers after each of the first `size` events of a piece, for all pieces
-    that are `long_enough`."""
+    that are `long_enough`, or `most` of them from everywhere in the corpus."""
     pieces, means = long_enough(corpus, size), []
+    pieces = pieces[np.linspace(0, len(pieces) - 1, min(len(pieces), most)).astype(int)]
     for those in np.split(pieces, range(TOGETHER, len(pieces), TOGETHER)):
         first, state = corpus.first[those], network.start(len(those), (4, 4))
         total = np.zeros((len(those), network.shape.units))
@@ -71,7 +72,7 @@ def learn(path: str, train: Corpus, count: int, seed: int) -> None:
     own = own_music(network, weights, count, size, seed)
     # With chords as classes they have fewer events than notes, and of unisons only one is heard.
     size = int(np.quantile(np.diff(own.first) - 2, SHORT))
-    kinds = [mean_outputs(network, corpus, size) for corpus in (own, train)]
+    kinds = [mean_outputs(network, corpus, size, count) for corpus in (own, train)]
     heard = np.concatenate(kinds)
     deviation = heard.std(axis=0) + 1e-6  # an output may always be the same
     told = LogisticRegression(C=WEIGHT, class_weight="balanced", max_iter=3000)

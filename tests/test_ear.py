@@ -1,5 +1,6 @@
 """The ear: learnt from real and from own music, kept in the weights file, heeded while versions are written."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -74,6 +75,15 @@ def test_of_many_pieces_some_from_everywhere_are_enough(taught: Path, network: S
 def test_few_pieces_teach_nothing(weights: Path, music: Path):
     loaded = checkpoint.load(weights)
     assert loaded.ear is None and len(loaded.about["split"]["train"]) < ear.LEAST
+
+
+def test_short_pieces_teach_nothing(taught: Path, tmp_path: Path):
+    weights, path = checkpoint.load(taught), tmp_path / "a.weights.h5"
+    path.write_bytes(taught.read_bytes())
+    train, _ = copying.read_split(weights.about, taught.parent / "music")
+    short = [replace(source, events=source.events[:20]) for source in train]
+    ear.learn(path, dataset.encode(short, weights.vocabulary), 64, 1)
+    assert path.read_bytes() == taught.read_bytes()
 
 
 def test_versions_that_sound_like_music_go_on(network: Stepper):

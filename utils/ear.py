@@ -20,6 +20,7 @@ from utils.stepper import Stepper
 
 EVENTS = 150  # of each passage, or what nearly all pieces have
 SHORT = 0.1  # share of the pieces that may be shorter, and teach nothing
+SHORTEST = 32  # events of a passage: fewer say nothing
 LEAST = 32  # passages of each kind: from fewer it would learn what these happen to be
 WEIGHT = 0.01  # of what the passages say against the least squares of what is learnt; see EXPERIMENTS.md
 TOGETHER = 64  # passages side by side: more gain nothing
@@ -61,9 +62,9 @@ def own_music(network: Stepper, weights: checkpoint.Checkpoint, count: int, size
 
 def learn(path: str, train: Corpus, count: int, seed: int) -> None:
     """Add an ear to the weights file at `path`, which has learnt from the corpus `train`, by `count` pieces that its
-    network writes, unless there are too few of either. Raises UserError as `checkpoint.add_ear`."""
+    network writes, unless either are too few or too short. Raises UserError as `checkpoint.add_ear`."""
     size = int(min(EVENTS, np.quantile(np.diff(train.first) - 2, SHORT)))
-    if min(len(long_enough(train, size)), count) < LEAST:
+    if size < SHORTEST or min(len(long_enough(train, size)), count) < LEAST:
         return
     from sklearn.linear_model import LogisticRegression  # takes a second
 

@@ -88,6 +88,11 @@ class Corpus:
         return int(self.first[-1]) - 2 * self.pieces
 
     @property
+    def events_each(self) -> np.ndarray:
+        """(P,) events of each piece, without its start and its end."""
+        return np.diff(self.first) - 2
+
+    @property
     def notes_each(self) -> np.ndarray:
         """(P,) notes of each piece: as many as it has events, unless a chord is one event."""
         size = np.maximum(self.vocabulary.keys.sum(axis=1, dtype=np.int64), 1)  # a drum has no key

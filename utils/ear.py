@@ -26,15 +26,10 @@ WEIGHT = 0.01  # of what the passages say against the least squares of what is l
 TOGETHER = 64  # passages side by side: more gain nothing
 
 
-def long_enough(corpus: Corpus, size: int) -> np.ndarray:
-    """(P,) the pieces of a corpus that have `size` events."""
-    return np.flatnonzero(np.diff(corpus.first) - 2 >= size)
-
-
 def mean_outputs(network: Stepper, corpus: Corpus, size: int, most: int) -> np.ndarray:
     """(P, U) the mean output of the recurrent layers after each of the first `size` events of a piece, for all pieces
-    that are `long_enough`, or `most` of them from everywhere in the corpus."""
-    pieces, means = long_enough(corpus, size), []
+    that have so many, or `most` of them from everywhere in the corpus."""
+    pieces, means = np.flatnonzero(corpus.events_each >= size), []
     pieces = pieces[np.linspace(0, len(pieces) - 1, min(len(pieces), most)).astype(int)]
     for those in np.split(pieces, range(TOGETHER, len(pieces), TOGETHER)):
         first, state = corpus.first[those], network.start(len(those), (4, 4))
@@ -63,8 +58,8 @@ def own_music(network: Stepper, weights: checkpoint.Checkpoint, count: int, size
 def learn(path: str, train: Corpus, count: int, seed: int) -> None:
     """Add an ear to the weights file at `path`, which has learnt from the corpus `train`, by `count` pieces that its
     network writes, unless either are too few or too short. Raises UserError as `checkpoint.add_ear`."""
-    size = int(min(EVENTS, np.quantile(np.diff(train.first) - 2, SHORT)))
-    if size < SHORTEST or min(len(long_enough(train, size)), count) < LEAST:
+    size = int(min(EVENTS, np.quantile(train.events_each, SHORT)))
+    if size < SHORTEST or min(np.count_nonzero(train.events_each >= size), count) < LEAST:
         return
     from sklearn.linear_model import LogisticRegression  # takes a second
 
@@ -72,7 +67,7 @@ def learn(path: str, train: Corpus, count: int, seed: int) -> None:
     network = Stepper(weights)
     own = own_music(network, weights, count, size, seed)
     # With chords as classes they have fewer events than notes, and of unisons only one is heard.
-    size = int(np.quantile(np.diff(own.first) - 2, SHORT))
+    size = int(np.quantile(own.events_each, SHORT))
     kinds = [mean_outputs(network, corpus, size, count) for corpus in (own, train)]
     heard = np.concatenate(kinds)
     deviation = heard.std(axis=0) + 1e-6  # an output may always be the same

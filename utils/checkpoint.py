@@ -2,7 +2,7 @@
 
 Layout: at the root the Keras weights format, which `model.load_weights` reads; `network/LAYER/N`, links to the same
 arrays by the names that `network.py` gives its layers; `about`, a JSON text with everything else; and, added when
-training ends, `ear/0`, see `ear.py`. Nothing is pickled, so loading runs no code from the file.
+training ends, `ear/hidden/0`, ..., see `ear.py`. Nothing is pickled, so loading runs no code from the file.
 """
 
 import io
@@ -19,7 +19,7 @@ import numpy as np
 from utils import files
 from utils.about import Misfit, checked, parsed
 from utils.errors import UserError
-from utils.heads import Shape, shape_of, weights_of
+from utils.heads import Shape, asked, shape_of, weights_of
 from utils.vocabulary import Vocabulary
 
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ class Checkpoint:
     vocabulary: Vocabulary
     shape: Shape
     arrays: dict[str, list[np.ndarray]]
-    ear: np.ndarray | None = None  # (U,) what each output of the recurrent layers says for real music, see `ear.py`
+    ear: np.ndarray | None = None  # (K, U) what powers of each hidden unit say for real music, see `ear.py`
     optimizer: list[np.ndarray] = field(default_factory=list)  # its variables, if they were asked for
 
 
@@ -84,12 +84,13 @@ def save(path: str | Path, model: "keras.Model", about: dict, half: bool = False
 
 
 def add_ear(path: str | Path, ear: np.ndarray) -> None:
-    """Write an ear (U,) into the weights file at `path`, in place of an earlier one. Raises UserError as `save`."""
+    """Write an ear (K, U) into the weights file at `path`, in place of an earlier one. Raises UserError as `save`."""
     image = io.BytesIO(Path(path).read_bytes())
     with h5py.File(image, "r+") as file:
         if "ear" in file:
             del file["ear"]
-        file["ear/0"] = ear.astype(np.float32)
+        for power, says in enumerate(ear.astype(np.float32)):
+            file[f"ear/hidden/{power}"] = says
     files.write(path, image.getvalue())
 
 
@@ -135,14 +136,14 @@ def numbers(array: h5py.Dataset) -> np.ndarray:
     return values
 
 
-def ear_of(file: h5py.File, shape: Shape) -> np.ndarray | None:
+def ear_of(file: h5py.File, vocabulary: Vocabulary, shape: Shape) -> np.ndarray | None:
     """The ear of a weights file, if it has one. Raises Misfit."""
-    if "ear" not in file:
+    if "ear/hidden" not in file:  # an earlier version's ears listened to something else
         return None
-    arrays = numbered(file["ear"], "the ear")
-    if [array.shape for array in arrays] != [(shape.units,)]:
+    arrays = numbered(file["ear/hidden"], "the ear")
+    if {array.shape for array in arrays} != {(len(asked(vocabulary, shape)) * shape.hidden,)}:
         raise Misfit("the ear is another network's")
-    return numbers(arrays[0])
+    return np.stack([numbers(array) for array in arrays])
 
 
 def read(file: h5py.File, path: str | Path, with_optimizer: bool) -> Checkpoint:
@@ -168,7 +169,7 @@ def read(file: h5py.File, path: str | Path, with_optimizer: bool) -> Checkpoint:
     arrays = {name: [numbers(array) for array in arrays] for name, arrays in layers.items()}
     optimizer = numbered(file.get("optimizer/vars"), "the optimizer") if with_optimizer else []
     optimizer = [array[()] for array in optimizer]
-    return Checkpoint(about, vocabulary, shape, arrays, ear_of(file, shape), optimizer)
+    return Checkpoint(about, vocabulary, shape, arrays, ear_of(file, vocabulary, shape), optimizer)
 
 
 def load(path: str | Path, with_optimizer: bool = False) -> Checkpoint:

@@ -16,29 +16,33 @@ from utils import checkpoint, compose, control, dataset, events
 from utils.dataset import Corpus
 from utils.sampler import Sampling
 from utils.source import Source
-from utils.stepper import Stepper
+from utils.stepper import Stepper, powers
 
 EVENTS = 150  # of each passage, or what nearly all pieces have
 SHORT = 0.1  # share of the pieces that may be shorter, and teach nothing
 SHORTEST = 32  # events of a passage: fewer say nothing
 LEAST = 32  # passages of each kind: from fewer it would learn what these happen to be
-WEIGHT = 0.01  # of what the passages say against the least squares of what is learnt; see EXPERIMENTS.md
+POWERS = 2  # of each unit: see EXPERIMENTS.md
+WEIGHT = 60  # of what all passages say together against the least squares of what is learnt; see EXPERIMENTS.md
 TOGETHER = 64  # passages side by side: more gain nothing
 
 
-def mean_outputs(network: Stepper, corpus: Corpus, size: int, most: int) -> np.ndarray:
-    """(P, U) the mean output of the recurrent layers after each of the first `size` events of a piece, for all pieces
-    that have so many, or `most` of them from everywhere in the corpus."""
+def heard(network: Stepper, corpus: Corpus, size: int, most: int) -> np.ndarray:
+    """(P, K, U) the mean powers of the hidden units at the first `size` events of a piece, for all pieces that have so
+    many, or `most` of them from everywhere in the corpus."""
     pieces, means = np.flatnonzero(corpus.events_each >= size), []
     pieces = pieces[np.linspace(0, len(pieces) - 1, min(len(pieces), most)).astype(int)]
     for those in np.split(pieces, range(TOGETHER, len(pieces), TOGETHER)):
         first, state = corpus.first[those], network.start(len(those), (4, 4))
-        total = np.zeros((len(those), network.shape.units))
-        for t in range(size + 1):
+        total = 0.0
+        for t in range(size):
             state.bar[:] = corpus.matches.bar[first + t]
-            _, state = network.step(state)
-            total += state.cells[-1][0] * (t > 0)
-            state = network.append(state, corpus.events_at(first + t + 1) | corpus.recalled_of_lines(first + t + 1))
+            output, state = network.step(state)
+            event = corpus.events_at(first + t + 1) | corpus.recalled_of_lines(first + t + 1)
+            for stream in network.streams:
+                network.tell(stream, output, state, event)
+            total += powers(np.maximum(output.hidden, 0), POWERS)
+            state = network.append(state, event)
         means.append(total / size)
     return np.concatenate(means)
 
@@ -68,9 +72,10 @@ def learn(path: str, train: Corpus, count: int, seed: int) -> None:
     own = own_music(network, weights, count, size, seed)
     # With chords as classes they have fewer events than notes, and of unisons only one is heard.
     size = int(np.quantile(own.events_each, SHORT))
-    kinds = [mean_outputs(network, corpus, size, count) for corpus in (own, train)]
-    heard = np.concatenate(kinds)
-    deviation = heard.std(axis=0) + 1e-6  # an output may always be the same
-    told = LogisticRegression(C=WEIGHT, class_weight="balanced", max_iter=3000)
-    told.fit((heard - heard.mean(axis=0)) / deviation, np.repeat([False, True], list(map(len, kinds))))
-    checkpoint.add_ear(path, told.coef_[0] / deviation / size)
+    kinds = [heard(network, corpus, size, count) for corpus in (own, train)]
+    means = np.concatenate(kinds)
+    deviation = means.std(axis=0) + 1e-6  # a unit may always be the same
+    means = ((means - means.mean(axis=0)) / deviation).reshape(len(means), -1)
+    told = LogisticRegression(C=WEIGHT / len(means), class_weight="balanced", max_iter=3000)
+    told.fit(means, np.repeat([False, True], list(map(len, kinds))))
+    checkpoint.add_ear(path, told.coef_[0].reshape(deviation.shape) / deviation / size)

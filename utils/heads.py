@@ -250,6 +250,11 @@ def heads_of(vocabulary: Vocabulary, shape: Shape) -> list[Head]:
     return [kinds[stream](stream, vocabulary, shape) for stream in shape.sees]
 
 
+def asked(vocabulary: Vocabulary, shape: Shape) -> list[Head]:
+    """Those that have something to choose, unlike that of who plays a piano."""
+    return [head for head in heads_of(vocabulary, shape) if head.classes > 1]
+
+
 def embedded(names: Iterable[str], shape: Shape) -> Axis:
     """The places of the vectors that stand for classes of these inputs, one vector after another."""
     return tuple(counted(f"embedded {name}", shape.embedding) for name in names)

@@ -164,7 +164,7 @@ def until_given(
     while len(versions):
         guide.worth = versions.worth
         uniform = rng.random((len(versions), sampler.DRAWS))
-        state, chosen, logits = sampler.next_event(network, versions.state, how, uniform)
+        state, chosen, logits, _ = sampler.next_event(network, versions.state, how, uniform)
         state, takes = network.append(state, chosen), guide.takes(chosen)
         written = [
             one if there else (one, int(state.onset[i]), {stream: int(chosen[stream][i]) for stream in network.streams})

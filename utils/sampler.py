@@ -18,7 +18,7 @@ from utils.events import END_STREAM
 from utils.heads import along
 from utils.parts import ZERO
 from utils.states import Classes, State
-from utils.stepper import Stepper
+from utils.stepper import Output, Stepper
 
 BELOW_1 = np.nextafter(1, 0)
 AHEAD = 1024  # events for which random numbers are drawn at once
@@ -154,11 +154,11 @@ def dealt(worth: np.ndarray, rngs: list[np.random.Generator], whole: np.ndarray)
 
 def next_event(
     network: Stepper, state: State, sampling: Sampling, uniform: np.ndarray
-) -> tuple[State, Classes, list[np.ndarray]]:
+) -> tuple[State, Classes, list[np.ndarray], Output]:
     """Read the last event and choose the next one, by the numbers `uniform` (B, DRAWS) in 0..1.
 
-    Returns the state before the new event, all that is `known` of that, and for each stream its logits (B, V), whatever
-    constrains it.
+    Returns the state before the new event, all that is `known` of that, for each stream its logits (B, V), whatever
+    constrains it, and the output of the network, to which all is told.
     """
     output, state = network.step(state)
     temperature, repeating = sampling.temperature, None
@@ -174,7 +174,7 @@ def next_event(
         weighed.append(logits)
         chosen |= network.known(stream, classes, state, chosen)
         network.tell(stream, output, state, chosen)
-    return state, chosen, weighed
+    return state, chosen, weighed, output
 
 
 def nats_of(network: Stepper, events: list[tuple[list[np.ndarray], Classes]]) -> np.ndarray:
@@ -213,7 +213,7 @@ def generate(
     for n in tqdm(iter(range(events)), "composing", total, unit="event", delay=2, leave=False):
         if n % AHEAD == 0:
             uniform = np.stack([rng.random((AHEAD, DRAWS)) for rng in rngs], axis=1)
-        state, chosen, logits = next_event(network, state, sampling, uniform[n % AHEAD])
+        state, chosen, logits, output = next_event(network, state, sampling, uniform[n % AHEAD])
         weighed.append((logits, chosen))
         if len(weighed) * count >= WEIGHED:
             cost, weighed = cost + [*nats_of(network, weighed)], []
@@ -228,7 +228,7 @@ def generate(
         state = network.append(state, chosen)
         if listens:
             whole = (length == events).reshape(-1, versions).all(axis=1)  # for each piece, whether none is over
-            worth += np.repeat(whole, versions) * (state.cells[-1][0] @ network.ear)
+            worth += np.repeat(whole, versions) * network.worth(output)
             if n % DEALT == DEALT - 1:
                 which = dealt(worth, rngs[::versions], whole)
                 state, worth, made, cost, weighed = states.take((state, worth, made, cost, weighed), which)

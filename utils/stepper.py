@@ -16,7 +16,7 @@ from utils import form, recall
 from utils.cells import STEPS
 from utils.checkpoint import Checkpoint
 from utils.events import DERIVED, END_STREAM, KNOWN_STREAMS, bar_steps
-from utils.heads import CELLS, Head, Known, Shape, confidence, heads_of, log_softmax, sounding, weights_of
+from utils.heads import CELLS, Head, Known, Shape, asked, confidence, log_softmax, sounding, weights_of
 from utils.hearing import Hearing
 from utils.line_recall import LinePast, nothing
 from utils.parts import Voices
@@ -32,6 +32,11 @@ def by_block(kernel: np.ndarray, axis: Axis) -> dict[str, np.ndarray]:
     """The rows of a kernel for each block of places along its first axis."""
     ends = accumulate((len(block.values) for block in axis), initial=0)
     return {block.of: kernel[begin:end] for block, (begin, end) in zip(axis, pairwise(ends), strict=True)}
+
+
+def powers(numbers: np.ndarray, most: int) -> np.ndarray:
+    """(B, K, U) the first, second, ... and `most`-th power of the numbers (B, U)."""
+    return np.cumprod(np.repeat(numbers[:, None], most, axis=1), axis=1)
 
 
 def add(total: np.ndarray, addend: np.ndarray) -> None:
@@ -120,8 +125,7 @@ class Stepper:
         rows = by_block(self.layers[0].kernel, weights_of(self.vocabulary, self.shape)[f"{cell}_0"][0][0])
         self.events = {name: table @ rows[f"embedded {name}"] for name, table in tables.items()}
         self.kernel = np.concatenate([rows[block] for block in ("heard", "playing", "style")])
-        # Where there is nothing to choose, such as who plays a piano, no head is asked.
-        heads = [head for head in heads_of(self.vocabulary, self.shape) if head.classes > 1]
+        heads = asked(self.vocabulary, self.shape)
         self.hidden = Hidden(heads, arrays, tables)
         self.heads = {head.stream: FoldedHead(head, arrays, k) for k, head in enumerate(heads)}
         no_styles = np.zeros((self.shape.units, 0), np.float32), np.zeros(0, np.float32)
@@ -193,6 +197,11 @@ class Stepper:
         """(B, 2) how many bars ago what comes in the bar of an event at an onset (B,), and in the next, was heard
         before."""
         return of_form(state, (onset - event["phase"]) // state.bar)[:, 1:]
+
+    def worth(self, output: Output) -> np.ndarray:
+        """(B,) by how many nats an event, all of whose classes are told, sounds more like music than others."""
+        heard = powers(np.maximum(output.hidden, 0), len(self.ear))
+        return heard.reshape(len(heard), -1) @ self.ear.ravel()
 
     def logits(self, stream: str, output: Output, state: State, chosen: Classes) -> tuple[np.ndarray, np.ndarray]:
         """(B, V) unnormalised log-probabilities of the next event's class in `stream`, given the output of `step` (as

@@ -128,8 +128,11 @@ HOSTILE = {
     "too many numbers": (lambda file: numbers(file, np.zeros((9, 9), np.float32)), "another network"),
     "no number": (lambda file: file["network/head_note/1"].__setitem__(0, np.nan), "what is no weight"),
     "too large a number": (lambda file: file["network/head_note/1"].__setitem__(0, 1e30), "what is no weight"),
-    "another network's ear": (lambda file: file.__setitem__("ear/0", np.zeros(9, np.float32)), "the ear is another"),
-    "an ear of text": (lambda file: file.__setitem__("ear/0", "0" * 16), "the ear is damaged"),
+    "another network's ear": (
+        lambda file: file.__setitem__("ear/hidden/0", np.zeros(9, np.float32)),
+        "the ear is another",
+    ),
+    "an ear of text": (lambda file: file.__setitem__("ear/hidden/0", "0" * 16), "the ear is damaged"),
     "no network": (lambda file: file.pop("network"), "not written by this train.py"),
     "no text": (lambda file: (file.pop("about"), file.__setitem__("about", [1])), "about is no text"),
 }

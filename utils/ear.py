@@ -2,10 +2,10 @@
 
 It is a logistic regression on the hidden units of the heads, on the mean of each and on that of its square, since a
 unit may be as usual in the mean and yet swing too little. It learns to tell passages of training music from as many
-that the network has written. (How surprised the network is would tell more, but most of all which music it has learnt by heart.)
-Where several versions of a piece are written side by side, what it says of each event adds up to what a version is
-worth, and copies of the good ones take the place of the bad ones. To add the energy of such a classifier to a model of
-sequences is due to Deng et al. (2020); EXPERIMENTS.md, 'What gives chorales away', has what it is worth.
+that the network has written. (How surprised the network is would tell more, but most of all which music it has learnt
+by heart.) Where several versions of a piece are written side by side, what it says of each event adds up to what a
+version is worth, and copies of the good ones take the place of the bad ones. To add the energy of such a classifier to
+a model of sequences is due to Deng et al. (2020); EXPERIMENTS.md, 'What gives chorales away', has what it is worth.
 
 Shapes: P passages, U hidden units of all heads, K powers of them.
 """

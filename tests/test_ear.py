@@ -3,12 +3,13 @@
 from dataclasses import replace
 from pathlib import Path
 
+import h5py
 import numpy as np
 import pytest
 from conftest import random_piece, save
 from traced import eagerly, learn
 
-from utils import checkpoint, compose, constraints, dataset, ear, sampler
+from utils import checkpoint, compose, constraints, dataset, ear, ear_training, sampler
 from utils.measure import copying
 from utils.sampler import Sampling
 from utils.stepper import Stepper
@@ -50,7 +51,7 @@ def heard(network: Stepper, pieces: list[dict]) -> float:
         for stream in network.streams:
             event |= network.known(stream, np.array([piece[stream][t] for piece in pieces]), state, event)
             network.tell(stream, output, state, event)
-        total += np.mean(network.worth(output))
+        total += np.mean(ear.worth(network, output, state))
         state = network.append(state, event)
     return total / EVENTS
 
@@ -58,9 +59,9 @@ def heard(network: Stepper, pieces: list[dict]) -> float:
 def test_it_tells_music_that_it_has_not_heard(taught: Path, network: Stepper):
     weights = checkpoint.load(taught)
     _, held_out = copying.read_split(weights.about, taught.parent / "music")
-    own = ear.own_music(network, weights, 24, EVENTS, seed=99)
+    own = ear_training.own_music(network, weights, 24, EVENTS, seed=99)
     real = dataset.encode(held_out, weights.vocabulary)
-    worth = [np.sum(ear.heard(network, corpus, EVENTS - 8, 100) * network.ear, axis=(1, 2)) for corpus in (own, real)]
+    worth = [ear_training.means(network, corpus, EVENTS - 8, 100) @ network.ear[1:] for corpus in (own, real)]
     assert min(map(len, worth)) >= 3 and np.mean(worth[0][:, None] < worth[1]) > 0.9
 
 
@@ -68,14 +69,14 @@ def test_of_many_pieces_some_from_everywhere_are_enough(taught: Path, network: S
     weights = checkpoint.load(taught)
     train, _ = copying.read_split(weights.about, taught.parent / "music")
     corpus = dataset.encode(train, weights.vocabulary)
-    every, some = (ear.heard(network, corpus, 20, most) for most in (100, 3))
+    every, some = (ear_training.means(network, corpus, 20, most) for most in (100, 3))
     assert len(every) == len(train) and len(some) == 3
     np.testing.assert_allclose(some[[0, -1]], every[[0, -1]], atol=1e-6)
 
 
 def test_few_pieces_teach_nothing(weights: Path, music: Path):
     loaded = checkpoint.load(weights)
-    assert loaded.ear is None and len(loaded.about["split"]["train"]) < ear.LEAST
+    assert loaded.ear is None and len(loaded.about["split"]["train"]) < ear_training.LEAST
 
 
 def test_short_pieces_teach_nothing(taught: Path, tmp_path: Path):
@@ -83,7 +84,7 @@ def test_short_pieces_teach_nothing(taught: Path, tmp_path: Path):
     path.write_bytes(taught.read_bytes())
     train, _ = copying.read_split(weights.about, taught.parent / "music")
     short = [replace(source, events=source.events[:20]) for source in train]
-    ear.learn(path, dataset.encode(short, weights.vocabulary), 64, 1)
+    ear_training.learn(path, dataset.encode(short, weights.vocabulary), 64, 1)
     assert path.read_bytes() == taught.read_bytes()
 
 
@@ -183,9 +184,27 @@ def test_another_ear_takes_its_place(taught: Path, tmp_path: Path):
     path = tmp_path / "b.weights.h5"
     path.write_bytes(taught.read_bytes())
     one = checkpoint.load(taught)
-    checkpoint.add_ear(path, np.arange(3 * one.ear.shape[1]).reshape(3, -1))
+    checkpoint.add_ear(path, np.arange(one.ear.size))
     other = checkpoint.load(path)
-    assert other.ear.shape[0] == 3 and other.ear.ravel().tolist() == list(range(other.ear.size))
-    assert one.ear.shape[0] == ear.POWERS
+    assert other.ear.tolist() == list(range(one.ear.size)) != one.ear.tolist()
     assert one.about == other.about
     assert all((a == b).all() for name in one.arrays for a, b in zip(one.arrays[name], other.arrays[name], strict=True))
+
+
+def test_the_ear_of_an_earlier_version_is_not_asked(taught: Path, tmp_path: Path):
+    path = tmp_path / "b.weights.h5"
+    path.write_bytes(taught.read_bytes())
+    with h5py.File(path, "r+") as file:
+        del file["ear"]
+        file["ear/0"] = np.zeros(16, np.float32)
+    assert checkpoint.load(path).ear is None
+
+
+def test_what_goes_round_is_worth_nothing(network: Stepper, monkeypatch):
+    state = network.start(3, (4, 4))
+    output, state = network.step(state)
+    network.ear = np.zeros_like(network.ear)
+    monkeypatch.setattr(type(state.past), "rounds", lambda past: np.array([0.5, 1, 2]))
+    for constant, worth in ((3, [3, 3, 0]), (-3, [-3, -3, -3])):
+        network.ear[0] = constant
+        assert ear.worth(network, output, state).tolist() == worth

@@ -2,7 +2,7 @@
 
 Layout: at the root the Keras weights format, which `model.load_weights` reads; `network/LAYER/N`, links to the same
 arrays by the names that `network.py` gives its layers; `about`, a JSON text with everything else; and, added when
-training ends, `ear/hidden/0`, ..., see `ear.py`. Nothing is pickled, so loading runs no code from the file.
+training ends, `ear/hidden/0`, see `ear.py`. Nothing is pickled, so loading runs no code from the file.
 """
 
 import io
@@ -40,7 +40,7 @@ class Checkpoint:
     vocabulary: Vocabulary
     shape: Shape
     arrays: dict[str, list[np.ndarray]]
-    ear: np.ndarray | None = None  # (K, U) what powers of each hidden unit say for real music, see `ear.py`
+    ear: np.ndarray | None = None  # (1 + K * U,) a constant and what each hidden unit says, see `ear.py`
     optimizer: list[np.ndarray] = field(default_factory=list)  # its variables, if they were asked for
 
 
@@ -84,13 +84,13 @@ def save(path: str | Path, model: "keras.Model", about: dict, half: bool = False
 
 
 def add_ear(path: str | Path, ear: np.ndarray) -> None:
-    """Write an ear (K, U) into the weights file at `path`, in place of an earlier one. Raises UserError as `save`."""
+    """Write an ear (1 + K * U,) into the weights file at `path`, in place of an earlier one. Raises UserError as
+    `save`."""
     image = io.BytesIO(Path(path).read_bytes())
     with h5py.File(image, "r+") as file:
         if "ear" in file:
             del file["ear"]
-        for power, says in enumerate(ear.astype(np.float32)):
-            file[f"ear/hidden/{power}"] = says
+        file["ear/hidden/0"] = ear.astype(np.float32)
     files.write(path, image.getvalue())
 
 
@@ -141,9 +141,9 @@ def ear_of(file: h5py.File, vocabulary: Vocabulary, shape: Shape) -> np.ndarray 
     if "ear/hidden" not in file:  # an earlier version's ears listened to something else
         return None
     arrays = numbered(file["ear/hidden"], "the ear")
-    if {array.shape for array in arrays} != {(len(asked(vocabulary, shape)) * shape.hidden,)}:
+    if len(arrays) != 1 or arrays[0].ndim != 1 or arrays[0].size % (len(asked(vocabulary, shape)) * shape.hidden) != 1:
         raise Misfit("the ear is another network's")
-    return np.stack([numbers(array) for array in arrays])
+    return numbers(arrays[0])
 
 
 def read(file: h5py.File, path: str | Path, with_optimizer: bool) -> Checkpoint:

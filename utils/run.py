@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from tqdm import tqdm
 
-from utils import dataset, ear, files
+from utils import dataset, ear_training, files
 from utils.checkpoint import sibling
 from utils.dataset import Corpus
 from utils.errors import UserError
@@ -196,7 +196,7 @@ def finish(run: Run, epochs_before: int) -> None:
         print(f"Nothing to do: {epochs_before} epochs, {minutes:.1f} minutes are done; raise --epochs or --minutes.")
         return
     if args.ear:
-        ear.learn(args.weights, run.train, args.ear, args.seed)
+        ear_training.learn(args.weights, run.train, args.ear, args.seed)
     if run.asked_to_stop:
         instead = " instead of --start-from" * bool(args.start_from)
         print(f"Stopped in epoch {len(history)}. To go on: the same command with --resume{instead}.")

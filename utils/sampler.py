@@ -11,7 +11,7 @@ from types import SimpleNamespace
 import numpy as np
 from tqdm import tqdm
 
-from utils import recall, settings, states
+from utils import ear, recall, settings, states
 from utils.constraints import TINY, Constraint
 from utils.errors import UserError
 from utils.events import END_STREAM
@@ -228,7 +228,7 @@ def generate(
         state = network.append(state, chosen)
         if listens:
             whole = (length == events).reshape(-1, versions).all(axis=1)  # for each piece, whether none is over
-            worth += np.repeat(whole, versions) * network.worth(output)
+            worth += np.repeat(whole, versions) * ear.worth(network, output, state)
             if n % DEALT == DEALT - 1:
                 which = dealt(worth, rngs[::versions], whole)
                 state, worth, made, cost, weighed = states.take((state, worth, made, cost, weighed), which)

@@ -34,11 +34,6 @@ def by_block(kernel: np.ndarray, axis: Axis) -> dict[str, np.ndarray]:
     return {block.of: kernel[begin:end] for block, (begin, end) in zip(axis, pairwise(ends), strict=True)}
 
 
-def powers(numbers: np.ndarray, most: int) -> np.ndarray:
-    """(B, K, U) the first, second, ... and `most`-th power of the numbers (B, U)."""
-    return np.cumprod(np.repeat(numbers[:, None], most, axis=1), axis=1)
-
-
 def add(total: np.ndarray, addend: np.ndarray) -> None:
     """Add in place: `total` is a view of some columns."""
     total += addend
@@ -197,11 +192,6 @@ class Stepper:
         """(B, 2) how many bars ago what comes in the bar of an event at an onset (B,), and in the next, was heard
         before."""
         return of_form(state, (onset - event["phase"]) // state.bar)[:, 1:]
-
-    def worth(self, output: Output) -> np.ndarray:
-        """(B,) by how many nats an event, all of whose classes are told, sounds more like music than others."""
-        heard = powers(np.maximum(output.hidden, 0), len(self.ear))
-        return heard.reshape(len(heard), -1) @ self.ear.ravel()
 
     def logits(self, stream: str, output: Output, state: State, chosen: Classes) -> tuple[np.ndarray, np.ndarray]:
         """(B, V) unnormalised log-probabilities of the next event's class in `stream`, given the output of `step` (as

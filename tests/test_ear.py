@@ -157,27 +157,11 @@ def test_dealt_by_worth():
     rngs = [np.random.default_rng(seed) for seed in range(3)]
     worth = np.array([0.0, 0, 0, 0, 0, 99, 0, 0, 0, 0, 9, 9])
     assert not (sampler.dealt(worth, rngs, np.zeros(3, bool)) - np.arange(12)).any() and worth[5] == 99
-    assert sampler.dealt(worth, rngs, np.ones(3, bool)).tolist() == [
-        0,
-        1,
-        2,
-        3,
-        5,
-        5,
-        5,
-        5,
-        8,
-        9,
-        10,
-        11,
-    ]  # half of the last carry it
+    # Half of the last carry it.
+    assert sampler.dealt(worth, rngs, np.ones(3, bool)).tolist() == [0, 1, 2, 3, 5, 5, 5, 5, 8, 9, 10, 11]
     assert worth.tolist() == [0] * 10 + [9, 9]
-    assert sampler.dealt(np.log([4.0, 2, 1, 1]), rngs[:1], np.ones(1, bool)).tolist() == [
-        0,
-        1,
-        2,
-        3,
-    ]  # more than half carry it
+    # More than half carry it.
+    assert sampler.dealt(np.log([4.0, 2, 1, 1]), rngs[:1], np.ones(1, bool)).tolist() == [0, 1, 2, 3]
 
 
 def test_another_ear_takes_its_place(taught: Path, tmp_path: Path):

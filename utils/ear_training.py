@@ -12,6 +12,7 @@ from tqdm import tqdm
 
 from utils import checkpoint, compose, control, dataset, ear, events
 from utils.dataset import Corpus
+from utils.measure import likelihood
 from utils.sampler import Sampling
 from utils.source import Source
 from utils.stepper import Stepper
@@ -31,16 +32,11 @@ def means(network: Stepper, corpus: Corpus, size: int, most: int) -> np.ndarray:
     pieces, found = np.flatnonzero(corpus.events_each >= size), []
     pieces = pieces[np.linspace(0, len(pieces) - 1, min(len(pieces), most)).astype(int)]
     for those in np.split(pieces, range(TOGETHER, len(pieces), TOGETHER)):
-        first, state = corpus.first[those], network.start(len(those), (4, 4))
         total = 0.0
-        for t in range(size):
-            state.bar[:] = corpus.matches.bar[first + t]
-            output, state = network.step(state)
-            event = corpus.events_at(first + t + 1) | corpus.recalled_of_lines(first + t + 1)
+        for _, output, state, event in likelihood.walk(network, corpus, those, np.full(len(those), size)):
             for stream in network.streams:
                 network.tell(stream, output, state, event)
             total += ear.heard(output, POWERS)
-            state = network.append(state, event)
         found.append(total / size)
     return np.concatenate(found)
 

@@ -5,6 +5,7 @@ Every event is predicted once, from all events of its piece before it: for train
 S streams, G styles.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -14,7 +15,8 @@ from tqdm import tqdm
 from utils import dataset, states, styles
 from utils.dataset import Corpus
 from utils.heads import Shape
-from utils.stepper import Stepper
+from utils.states import Classes, State
+from utils.stepper import Output, Stepper
 
 if TYPE_CHECKING:
     import keras
@@ -64,32 +66,42 @@ class Score:
         return self.right.sum(axis=0) / self.corpus.is_target.sum(axis=0)
 
 
+def walk(
+    network: Stepper, corpus: Corpus, piece: np.ndarray, size: np.ndarray, condition: np.ndarray | float = 0.0
+) -> Iterator[tuple[np.ndarray, Output, State, Classes]]:
+    """Go through the first `size` (B,) events of pieces (B,) of a corpus side by side, the longest first; a piece that
+    is over leaves the others. Yields, at each event, its places in the corpus, the output of the network, to which
+    nothing of it is told yet, the state before it, and the event."""
+    state = network.start(len(piece), (4, 4), condition)
+    for t in range(size[0]):
+        place = corpus.first[piece[size > t]] + t
+        # The metre may change on the way, so the length of the bar is read from the corpus.
+        state = replace(states.take(state, slice(len(place))), bar=corpus.matches.bar[place])
+        output, state = network.step(state)
+        event = corpus.events_at(place + 1) | corpus.recalled_of_lines(place + 1)
+        yield place + 1, output, state, event
+        state = network.append(state, event)
+
+
 def score(network: Stepper, corpus: Corpus, told: bool = False) -> Score:
-    """Score all pieces of a corpus, the state carried through each; their styles may be `told`. A piece that has ended
-    leaves its batch."""
+    """Score all pieces of a corpus, the state carried through each; their styles may be `told`."""
     size, shape = np.diff(corpus.first) - 1, corpus.is_target.shape
     result = Score(np.zeros(shape), np.zeros(shape, bool), np.zeros(corpus.style.shape), corpus)
     condition = np.pad(corpus.style & told, ((0, 0), (corpus.vocabulary.told_parts, 0)))  # (P, C)
-    times = [(piece, t) for piece in groups(corpus, MOST) for t in range(size[piece[0]])]
-    for piece, t in tqdm(times, desc="scoring", unit="event", delay=2, leave=False):
-        now = corpus.first[piece[size[piece] > t]] + t
-        if t == 0:
-            state = network.start(len(piece), (4, 4), condition[piece])
-        # The metre may change on the way, so the length of the bar is read from the corpus.
-        state = replace(states.take(state, slice(len(now))), bar=corpus.matches.bar[now])
-        output, state = network.step(state)
+    walks = [(piece, walk(network, corpus, piece, size[piece], condition[piece])) for piece in groups(corpus, MOST)]
+    events = ((piece, *each) for piece, those in walks for each in those)
+    total = sum(size[piece[0]] for piece, _ in walks)
+    for piece, place, output, state, event in tqdm(events, "scoring", total, unit="event", delay=2, leave=False):
         if corpus.vocabulary.styles:
-            result.style[piece[: len(now)]] = styles.recognised(state)
-        event = corpus.events_at(now + 1) | corpus.recalled_of_lines(now + 1)
+            result.style[piece[: len(place)]] = styles.recognised(state)
         for k, stream in enumerate(network.streams):
-            those = np.flatnonzero(corpus.is_target[now + 1, k])
+            those = np.flatnonzero(corpus.is_target[place, k])
             logits = network.logits(stream, output, state, event)[0][those]
             logits, true = logits - logits.max(axis=1, keepdims=True), event[stream][those]
             nats = np.log(np.exp(logits).sum(axis=1)) - logits[np.arange(len(those)), true]
-            result.events[now[those] + 1, k] = nats
-            result.right[now[those] + 1, k] = logits.argmax(axis=1) == true
+            result.events[place[those], k] = nats
+            result.right[place[those], k] = logits.argmax(axis=1) == true
             network.tell(stream, output, state, event)
-        state = network.append(state, event)
     return result
 
 

@@ -26,12 +26,12 @@ WEIGHTS_DIR = "weights"  # folder of the weights files to choose from
 PRIOR_DIR = "samples"  # folder of the fragments to choose from: its MIDI files whose names begin with prior
 SOUNDFONT = ""  # .sf2 or .sf3 file that plays the sound ('': the one that comes with pretty_midi)
 # ---- how much a visitor may ask for
-UPLOAD = 2.0  # megabytes of a MIDI file
+UPLOAD: float = 2.0  # megabytes of a MIDI file
 NOTES = 2000  # new notes in a piece, and notes of one that is written around
 BARS = 64  # new bars in a piece
 COUNT = 4  # pieces at once
-MINUTES = 10.0  # minutes of sound of a piece or a fragment
-AWAY = 10.0  # minutes for which those who have left may come back to their music
+MINUTES: float = 10.0  # minutes of sound of a piece or a fragment
+AWAY: float = 10.0  # minutes for which those who have left may come back to their music
 
 
 def check_address(host: str, port: int) -> None:

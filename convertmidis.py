@@ -27,12 +27,12 @@ SOURCE = ""  # folder of music (or one file), sub-folders included
 CORPUS = ""  # instead of a folder: composers in music21's own corpus, such as bach
 OUT = "midis"  # folder for the MIDI files; a file keeps its place below SOURCE
 MERGE = False  # write one track, without the names of the parts, instead of one for each
-FRAME = 1.0  # quarter notes in a frame of a benchmark file (JSON, MAT)
+FRAME: float = 1.0  # quarter notes in a frame of a benchmark file (JSON, MAT)
 OVERWRITE = False  # replace files that are already there
 
 # ---- how much of the computer
 WORKERS = 0  # processes (0: one for each core)
-SECONDS = 10.0  # a file that takes a processor longer is skipped; a large one may take more, see PACE
+SECONDS: float = 10.0  # a file that takes a processor longer is skipped; a large one may take more, see PACE
 MEGABYTES = 800  # a file that takes more memory is skipped
 
 # Bytes of a file for which it may take SECONDS once more: what a slow computer reads in that time, with music21, which

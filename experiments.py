@@ -42,7 +42,7 @@ MIDI_DIR = "midis"  # folder of MIDI files to learn from
 SCORE_DIR = ""  # folder of the pieces that are scored ('': those of MIDI_DIR that are held out)
 SPLIT = 0  # which pieces are held out, as in train.py
 # ---- how long
-MINUTES = 3.0  # of the processor's time for each run, so that other work on the machine changes nothing
+MINUTES: float = 3.0  # of the processor's time for each run, so that other work on the machine changes nothing
 SEEDS = 2  # runs of each way
 JOBS = 1  # runs at the same time; each has its share of the cores
 FLAGS = ""  # flags of train.py for all ways

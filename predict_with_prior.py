@@ -20,7 +20,7 @@ from utils.stepper import Stepper
 
 # ---- the fragment
 PRIOR = "samples/prior.mid"  # MIDI file to continue
-PRIOR_START = 0.0  # quarter notes from its beginning at which the fragment begins; not with FILL or REDO
+PRIOR_START: float = 0.0  # quarter notes from its beginning at which the fragment begins; not with FILL or REDO
 PRIOR_BARS = 0  # bars of it that are used: the first 8, or with -2 the last two (0: as PRIOR_NOTES says)
 PRIOR_NOTES = 100  # notes of it that are used, unless PRIOR_BARS says how much (0: all of them)
 METRE = ""  # count its bars so, such as 4/4, where the file has its metre wrong ('': as the file says)
@@ -36,7 +36,7 @@ PARTICLES = 256  # versions that are made side by side, of which the one that fi
 WEIGHTS = "weights/music.weights.h5"  # file that train.py wrote
 NOTES = 700  # new notes, unless BARS or SECONDS says how much is to come; around what is kept, as many as fit
 BARS = 0  # new bars, of which the last brings the piece to an end (0: as NOTES says)
-SECONDS = 0.0  # instead of BARS: about how long the new music shall play, in whole bars
+SECONDS: float = 0.0  # instead of BARS: about how long the new music shall play, in whole bars
 ENDING = True  # bring so many bars or seconds of music to an end; otherwise it is cut off
 FORM_OF = ""  # MIDI file whose bars come again as those of fragment and new music shall ('' or none: as it comes)
 STYLE = ""  # sub-folder of the training music to go on like, or several: haydn:0.7,bach:0.3 ('': what it sounds like)
@@ -44,14 +44,14 @@ COUNT = 1  # different continuations to write; they are made side by side
 # ---- in which key
 KEY = ""  # key of the new music, such as D minor or Eb ('': that of the fragment; none: whatever comes)
 SCALE = ""  # scale instead of that of the key, such as dorian or D dorian (without a tonic: on that of the fragment)
-KEY_STRENGTH = 0.5  # how much less likely notes outside of it are made, in nats; less so where the music modulates
+KEY_STRENGTH: float = 0.5  # nats by which notes outside of it are made less likely; less so where the music modulates
 KEY_LOCK = False  # no note outside of it at all, drums apart
 # ---- how it is chosen
 TEMPERATURE: float | None = None  # lower: safer; higher: bolder (none: 0.9, or 0.8 around what is kept)
-TOP_P = 1.0  # choose only among the likeliest notes that together have this share of the probability
+TOP_P: float = 1.0  # choose only among the likeliest notes that together have this share of the probability
 SEED: int | None = None  # the same seed makes the same piece (none: a new one each time, printed)
 # ---- how it sounds
-TEMPO = 0.0  # quarter notes a minute (0: as in the fragment)
+TEMPO: float = 0.0  # quarter notes a minute (0: as in the fragment)
 INSTRUMENT = ""  # sound of the parts' new notes, General MIDI names or numbers in their order ('': their own)
 OUT = "samples"  # folder for all that is written; nothing there is overwritten
 COPYING = True  # say how many new notes in a row stand in the training music too, in any key, if that is still there

@@ -17,21 +17,33 @@ def test_defaults_types_and_flags(tmp_path: Path):
     script.write_text(
         '"""What it does."""\n# ---- first\nSOME_DIR = "a"  # folder\nCOUNT = 3  # how many\n# ---- second\n'
         'SHARE = 0.5  # of 100%\nDEEP = False  # or not\nWORDS = ("a", "b")  # some\nSIZES = (1, 2)  # more\n'
-        "SEED: int | None = None  # any\n"
+        "SEED: int | None = None  # any\nTEMPO: float = 90  # fast\nTWICE = 2 * COUNT  # as many\n"
         "computed = 1\nTABLE = {1: 2}\nLATER = len(WORDS)  # no literal\n"
     )
     assert vars(settings.parse(script, [])) == {
-        "some_dir": "a", "count": 3, "share": 0.5, "deep": False, "words": ("a", "b"), "sizes": (1, 2), "seed": None
+        "some_dir": "a", "count": 3, "share": 0.5, "deep": False, "words": ("a", "b"), "sizes": (1, 2), "seed": None,
+        "tempo": 90.0, "twice": 6
     }  # fmt: skip
-    flags = "--some-dir b --count 4 --share 1 --deep --words x,y --sizes 3,4 --seed 5".split()
+    flags = "--some-dir b --count 4 --share 1 --deep --words x,y --sizes 3,4 --seed 5 --tempo 90.5".split()
     assert vars(settings.parse(script, flags)) == {
         "some_dir": "b", "count": 4, "share": 1.0, "deep": True, "words": ("x", "y"), "sizes": (3, 4),
-        "seed": 5
+        "seed": 5, "tempo": 90.5, "twice": 6
     }  # fmt: skip
     assert settings.parse(script, ["--seed", "none", "--no-deep"]).seed is None
     assert [(group, name) for group, name, *_ in settings.constants(script.read_text())][:3] == [
         ("first", "SOME_DIR"), ("first", "COUNT"), ("second", "SHARE")
     ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "line", ["TEMPO: float = 'fast'", "TEMPO: float = None", "SEED: int | None = 1.5", "KEY = None"]
+)
+def test_a_constant_that_cannot_be_so_is_one_line(line: str, tmp_path: Path, monkeypatch):
+    script = tmp_path / "script.py"
+    script.write_text(f"{line}  # a value\n")
+    monkeypatch.setattr("sys.argv", ["script.py"])
+    with pytest.raises(SystemExit, match=rf"^script.py: {line.split(':')[0].split()[0]} is .*, which it cannot be"):
+        settings.run(print, script)
 
 
 @pytest.mark.parametrize("script", SCRIPTS)

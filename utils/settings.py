@@ -1,9 +1,11 @@
 """Constants at the top of a script -> its command line.
 
-Every top-level `UPPER_CASE = literal  # comment` of a script is a setting: `MIDI_DIR` is also the flag `--midi-dir`,
-the comment is its help, the literal is its default and gives its type, and a line `# ---- title` opens a group. A
-constant that may be absent is annotated: `SEED: int | None = None`, and `none` on the command line. A text is a path,
-FILE or FOLDER in the help, if its comment begins with that word or with a kind of file: `PNG file`, `.x or .y file`.
+Every top-level `UPPER_CASE = value  # comment` of a script is a setting: `MIDI_DIR` is also the flag `--midi-dir`, the
+comment is its help, the value, which may be computed from the settings above it, is its default and gives its type, and
+a line `# ---- title` opens a group. A number with a fraction is annotated, `TEMPO: float`, so that `TEMPO = 90` leaves
+it one; so is a constant that may be absent: `SEED: int | None = None`, and `none` on the command line. A text is a
+path, FILE or FOLDER in the help, if its comment begins with that word or with a kind of file: `PNG file`, `.x or .y
+file`.
 """
 
 import argparse
@@ -64,7 +66,7 @@ def converter(setting: Setting) -> Callable[[str], object]:
 
 
 def constants(source: str) -> list[Setting]:
-    """The settings of a script's source, in order."""
+    """The settings of a script's source, in order. Raises UserError for a value that its annotation forbids."""
     tokens = tokenize.generate_tokens(io.StringIO(source).readline)
     comments = {token.start[0]: token.string for token in tokens if token.type == tokenize.COMMENT}
     titles = [(line, match[1]) for line, comment in comments.items() if (match := GROUP.match(comment))]
@@ -73,17 +75,24 @@ def constants(source: str) -> list[Setting]:
         if not isinstance(node, ast.Assign | ast.AnnAssign):
             continue
         name = ast.unparse(node.targets[0] if isinstance(node, ast.Assign) else node.target)
+        if not (name.isidentifier() and name.isupper()):
+            continue
         try:
-            default = ast.literal_eval(node.value)
-        except ValueError:  # computed, so not a setting
+            default = eval(ast.unparse(node.value), {"__builtins__": {}}, {one.name: one.default for one in settings})
+        except NameError:  # computed from something else, so not a setting
             continue
-        if not (name.isidentifier() and name.isupper()) or isinstance(default, dict):  # a table
-            continue
+        default = tuple(default) if isinstance(default, list) else default
         annotation = ast.unparse(node.annotation) if isinstance(node, ast.AnnAssign) else ""
-        kind = getattr(builtins, annotation.split(" |")[0]) if annotation else type(default)
+        kind, optional = getattr(builtins, annotation.split(" |")[0], type(default)), "None" in annotation
+        if kind is dict:  # a table
+            continue
+        if kind is float and type(default) is int:
+            default = float(default)
+        if not (optional if default is None else isinstance(default, kind)):
+            raise UserError(f"{name} is {default!r}, which it cannot be: the comment beside it says what it may be.")
         group = [title for line, title in titles if line < node.lineno] or ["settings"]
         comment = comments.get(node.end_lineno, "").lstrip("# ")
-        settings.append(Setting(group[-1], name, default, kind, "None" in annotation, comment))
+        settings.append(Setting(group[-1], name, default, kind, optional, comment))
     return settings
 
 
@@ -147,7 +156,6 @@ def write_visibly(write: Callable[[str], int], text: str) -> int:
 
 def run(main: Callable[[SimpleNamespace], None], script: str) -> None:
     """Call `main` with the settings of `script`; a user's error becomes one line on stderr and exit status 1."""
-    settings = parse(script)
     atexit.register(gc.freeze)  # otherwise Python looks through all that is there for garbage before it ends
     # Each line is shown as soon as it is printed, in a log file too; and a file name that a console cannot show is no
     # reason to fail.
@@ -156,7 +164,7 @@ def run(main: Callable[[SimpleNamespace], None], script: str) -> None:
     for stream in (sys.stdout, sys.stderr):
         stream.write = functools.partial(write_visibly, stream.write)
     try:
-        main(settings)
+        main(parse(script))
     except UserError as error:
         raise SystemExit(f"{Path(script).name}: {error}") from None
     except KeyboardInterrupt:

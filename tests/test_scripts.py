@@ -251,6 +251,25 @@ def test_a_pickup_belongs_to_the_bar_after_it():
         assert fragment.cut(whole, 0, 0, "mine.mid", bars).pitch.tolist() == list(pitches)
 
 
+def test_a_pedal_at_the_end_of_the_prior_is_lifted_as_in_its_file_or_with_the_bar(weights: Path, tmp_path: Path):
+    notes, pedals = [(i * 240, 60 + i, 240) for i in range(16)], [[10, 1900, 0], [1930, 5000, 0]]
+    whole = make_piece(notes, pedals=np.array(pedals))
+    for start, number, expected in (
+        (0, 0, pedals),
+        (0, 6, pedals[:1]),
+        (0, 12, [[10, 1900, 0], [1930, 3840, 0]]),
+        (4, 2, [[10, 1920, 0]]),
+    ):
+        assert fragment.cut(whole, start, number, "mine.mid").pedals.tolist() == expected
+    path = save(whole, tmp_path / "prior.mid")
+    flags = ["--weights", weights, "--prior", path, "--out", tmp_path, "--notes", 10, *SILENT]
+    for flag in ("--prepend", "--no-prepend"):
+        result = call("predict_with_prior.py", *flags, flag)
+        assert result.returncode == 0, result.stderr
+    assert midi.read(tmp_path / "prior-continued-001.mid").pedals.tolist() == pedals
+    assert not len(midi.read(tmp_path / "prior-continued-002.mid").pedals)
+
+
 def test_bars_without_notes_are_an_error(weights: Path, tmp_path: Path):
     save(make_piece([(9 * 480, 60, 480), (10 * 480, 62, 480)]), tmp_path / "prior.mid")
     flags = ["predict_with_prior.py", "--weights", weights, "--prior", tmp_path / "prior.mid", "--out", tmp_path]

@@ -277,7 +277,7 @@ def continuations(
     players = ensemble.sounding_as(playing, wanted.programs)
     velocity = round(float(prior.velocity.mean()))
     # Without the fragment the new notes begin in bar 1, in the tempo and metre that it ended with.
-    before = prior if wanted.prepend else prior.span(int(prior.onset[-1]) + 1)
+    before = prior if wanted.prepend else replace(prior.span(int(prior.onset[-1]) + 1), pedals=prior.pedals[:0])
     state = states.stack([state] * count * wanted.tries)
     unheard = np.repeat((mask & ~asked)[None], len(state.onset), axis=0)
     made, new, nats = new_events(network, state, how, wanted, np.full(len(state.onset), line), unheard)

@@ -1,5 +1,7 @@
 """The part of a piece that new music goes on from, and how a network hears it."""
 
+from dataclasses import replace
+
 import numpy as np
 
 from utils import parts, settings, theory
@@ -12,8 +14,9 @@ from utils.vocabulary import Vocabulary
 
 def cut(whole: Piece, start: float, notes: int, name: str, bars: int = 0) -> Piece:
     """The part of a piece that is to be continued: from the beat `start` on the first `bars` bars, or the last if that
-    is negative; or the first `notes` notes (0: all) if `bars` is 0. Raises UserError, which calls the piece `name`, if
-    there are no notes in it."""
+    is negative; or the first `notes` notes (0: all) if `bars` is 0. A pedal that is down at its last note is lifted
+    where it is in the piece, or with the bar if more of the piece follows. Raises UserError, which calls the piece
+    `name`, if there are no notes in it."""
     settings.at_least("prior-start", start, 0)
     settings.at_most("prior-start", start, 1e6)
     settings.at_least("prior-notes", notes, 0)
@@ -30,7 +33,12 @@ def cut(whole: Piece, start: float, notes: int, name: str, bars: int = 0) -> Pie
     piece = whole.span(begin)
     last = min(notes or len(piece), len(piece)) - 1
     # Changes of tempo or metre after the last note that is used belong to music that is not there.
-    return piece.span(0, int(piece.onset[last]) + 1).take(slice(last + 1))
+    used, pedals = piece.span(0, int(piece.onset[last]) + 1).take(slice(last + 1)), piece.pedals
+    pedals = pedals[pedals[:, 0] <= piece.onset[last]]
+    if len(used) < len(piece):  # new music shall not sound through a pedal that was held for other music
+        line, *metre = used.bars(int(piece.onset[last]) + 1)[-1]
+        pedals[:, 1] = np.minimum(pedals[:, 1], line + theory.bar_length(metre, used.ticks_per_quarter))
+    return replace(used, pedals=pedals)
 
 
 def bars_of(whole: Piece, start: int, bars: int, name: str) -> tuple[int, int]:

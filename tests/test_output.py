@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 from music21 import chord, converter, note, stream
 from PIL import Image, ImageFont
 
-from utils import midi, theory
+from utils import fragment, midi, theory
 from utils.errors import UserError
 from utils.output import beside, canvas, musicxml, notation, pianoroll, sound, systems
 from utils.piece import Part, Piece
@@ -368,10 +368,10 @@ def test_each_part_has_a_name_and_a_colour(tmp_path: Path):
 
 def test_a_metre_stands_at_the_bar_where_it_begins():
     """Also behind a short bar, whose own metre takes the room."""
-    piece = make_piece([(i * 480, 60, 480) for i in range(32)], time_signatures=[(0, 1, 8), (240, 4, 4)])
+    piece = make_piece([(i * 480, 60, 480) for i in range(32)], time_signatures=[(0, 2, 4), (960, 1, 8), (1200, 4, 4)])
     _, texts = drawn(piece)
     boxes = dict(texts)
-    assert boxes["1/8"].x1 < boxes["4/4"].x0 and boxes["1"].x0 < boxes["4/4"].x0 < boxes["3"].x0
+    assert boxes["1/8"].x1 < boxes["4/4"].x0 and boxes["2"].x0 < boxes["4/4"].x0 < boxes["4"].x0
 
 
 def test_of_a_piece_that_was_completed_the_given_bars_and_parts_are_told(tmp_path: Path):
@@ -536,6 +536,20 @@ def test_a_first_bar_that_is_silent_for_half_of_it_is_a_pickup(rest: int, metre:
     bars = theory.bars(piece.bars(), piece.onset, piece.ticks_per_quarter)
     assert [bar.number for bar in bars] == list(range(first, first + len(bars)))
     assert bars[0].begin == (0 if first else round(rest / STEP)) and bars[1].begin == bars[1].start == bars[0].end
+
+
+@pytest.mark.parametrize(
+    ("metres", "numbers", "first"),
+    [([(0, 1, 4), (480, 3, 4)], [0, 1, 2, 3], (3, 4)), ([(0, 3, 4), (1440, 2, 4)], [1, 2, 3, 4, 5], (3, 4))],
+)
+def test_a_bar_shorter_than_those_after_it_is_a_pickup_in_their_metre(metres: list, numbers: list, first: tuple):
+    """Notation programs write pickups to MIDI files so."""
+    piece = make_piece([(i * 480, 60 + i, 480) for i in range(10)], time_signatures=metres)
+    bars = theory.bars(piece.bars(), piece.onset, 480)
+    assert [bar.number for bar in bars] == numbers and bars[0].metre == first
+    assert [bar.begin for bar in bars[:2]] == [0, metres[1][0] / STEP] and bars[-1].metre == metres[1][1:]
+    used = fragment.cut(piece, 0, 0, "mine.mid", bars=2)
+    assert len(used) == np.count_nonzero(piece.onset < bars[numbers.index(3)].start * STEP)
 
 
 def test_what_has_no_second_bar_has_no_pickup():

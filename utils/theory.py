@@ -121,15 +121,20 @@ def bars(lines: Sequence[Change], onset: np.ndarray, per_quarter: int) -> list[B
     """The bars that begin at `lines`, as `Piece.bars` gives them, without those shorter than a step; the onsets (N,)
     are in ticks.
 
-    A piece is stored from a bar line on, so a pickup has silence before it: the first bar is one if at least half of it
-    is silent, then notes begin in it, and some begin after it.
+    The first bar is a pickup if notes begin in it and after it, and at least half of it is silent before them, since a
+    piece is stored from a bar line on; or if it is shorter than a bar of the metre after it, which is then its own, as
+    notation programs write pickups to MIDI files.
     """
     last, *metre = lines[-1]
     ticks = [*(tick for tick, *_ in lines), last + bar_length(metre, per_quarter), onset.min(), onset.max()]
     *edges, first, latest = to_steps(np.array(ticks), per_quarter, GRID).tolist()
     edges[-1] = max(edges[-1], edges[-2] + 1)
     spans = [(span, metre) for span, (_, *metre) in zip(pairwise(edges), lines, strict=True) if span[0] < span[1]]
-    end = spans[0][0][1]
-    pickup = end <= 2 * first and first < end <= latest and len(spans) > 1
+    (start, end), _ = spans[0]
+    _, following = spans[:2][-1]
+    short = end < bar_length(following, GRID)
+    pickup = (short or end <= 2 * first) and first < end <= latest and len(spans) > 1
+    if pickup and short:
+        spans[0] = (start, end), following
     numbered = enumerate(spans, 0 if pickup else 1)
     return [Bar(i, start, start if i else first, end, tuple(metre)) for i, ((start, end), metre) in numbered]

@@ -735,6 +735,9 @@ def test_two_hands_are_one_part_on_two_staves(tmp_path: Path, parts: list[Part],
         (Part("", 25), [45, 64], [("G", "2", "-1")]),
         (Part("", 33), [28, 45], [("F", "4", "-1")]),
         (Part("", 40), [55, 96], [("G", "2", None)]),
+        (Part("", 40), [55, 64], [("G", "2", None)]),  # a violin on its lowest strings
+        (Part("", 71), [52, 62], [("G", "2", None)]),
+        (Part("", 0), [48, 72, 60, 64], [("G", "2", None)]),  # no octave clef for a piano
         (Part("", 72), [86, 100], [("G", "2", "1")]),
         (Part("", 0, True), [36, 42], [("percussion", "3", None)]),
         (Part("", 48), [36, 90], [("G", "2", None), ("F", "4", None)]),  # too wide for one staff

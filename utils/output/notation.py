@@ -49,6 +49,8 @@ ALTOS = (41, 44, 45, 48, 49, 50, 51)  # programs that read an alto clef where ot
 # Program -> the clef that is usual for it, where that is neither G nor F: viola, guitars, basses, bells and piccolo.
 USUAL = {41: ALTO, **dict.fromkeys(range(24, 32), TENOR), **dict.fromkeys((*range(32, 40), 43), BASS),
          **dict.fromkeys((8, 9, 10, 13, 72, 78), HIGH)}  # fmt: skip
+# Programs that read nothing but G: violin and fiddle, trumpets, high reeds and flutes.
+TREBLE = (40, 110, 56, 59, 64, 65, 68, 69, 71, *range(73, 78))
 RARE = 0.6  # ledger lines that readers would rather have than a clef that is not usual for their instrument
 TOO_MANY = 1.5  # ledger lines of a note, in the mean, with which a part is easier to read on two staves
 
@@ -180,9 +182,14 @@ def voices(notes: np.ndarray, starts: np.ndarray) -> list[Line]:
 
 
 def clef_of(pitch: np.ndarray, part: Part) -> Clef:
-    """The clef in which a part with these pitches (N,) has the fewest ledger lines, rather a usual one."""
+    """The clef in which a part with these pitches (N,) has the fewest ledger lines, rather a usual one, and none that
+    nobody reads who plays its instrument."""
+    if part.program in TREBLE:
+        return G
     usual = TENOR if "tenor" in part.name.lower() else USUAL.get(part.program)
-    known = [usual or G, G, F, ALTO if part.program in ALTOS else TENOR]
+    known = [usual or G, G, F]
+    if part.program not in KEYBOARDS:
+        known.append(ALTO if part.program in ALTOS else TENOR)
     return min(known, key=lambda clef: clef.ledgers(pitch) + RARE * (clef not in ([usual] if usual else [G, F])))
 
 

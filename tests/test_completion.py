@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import band_piece, call, make_piece, one_line_error, random_piece, run, save
+from conftest import ROOT, band_piece, call, make_piece, one_line_error, random_piece, run, save
 
 from utils import checkpoint, completion, dataset, ensemble, events, midi, particles
 from utils.checkpoint import Checkpoint
@@ -273,6 +273,14 @@ def test_drums_of_which_nothing_is_known_stay_where_they_are_kept():
         asked = Asked("it", keep="kit", others=others)
         with pytest.raises(UserError, match="cannot hear kit"):
             completion.cast(vocabulary, prior, completion.kept_parts(prior, asked), asked)
+
+
+def test_drums_alone_can_be_kept_in_bars_that_the_bundled_network_fills_though_it_cannot_hear_them():
+    prior = band_piece(57)
+    made = complete(checkpoint.load(ROOT / "weights/bach-chorales.weights.h5"), prior, keep="kit", fill="2")
+    assert notes(made, made.is_drum) == notes(prior, prior.is_drum)
+    new, old = (~p.is_drum & (p.onset >= BAR) & (p.onset < 2 * BAR) for p in (made, prior))
+    assert new.any() and notes(made, ~new) == notes(prior, ~old)
 
 
 def test_what_is_kept_plays_itself_whoever_else_is_asked_for(learnt: Checkpoint):

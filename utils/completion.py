@@ -119,7 +119,9 @@ def cast(vocabulary: Vocabulary, prior: Piece, kept: np.ndarray, asked: Asked) -
         raise UserError("These weights have learnt no parts, so none can be kept: choose others with --weights.")
     known, _ = ensemble.audible(vocabulary, prior, STAY)
     if kept.any() and not kept[known.part].any():
-        raise UserError(f"This network cannot hear {asked.keep}: keep another part too, or choose other --weights.")
+        if asked.others or not asked.fill:
+            raise UserError(f"This network cannot hear {asked.keep}: keep another part too, or choose other --weights.")
+        kept = np.zeros_like(kept)  # it hears the bars around those that are new, in all parts that it can hear
     if not kept.all() and not asked.others:
         heard, playing, remarks = ensemble.hear(vocabulary, prior, STAY)
         mine = {value for value, part in playing.items() if kept[prior.parts.index(part)]}

@@ -366,6 +366,13 @@ def test_each_part_has_a_name_and_a_colour(tmp_path: Path):
     assert tuple(canvas.rgb(systems.SHADE).tolist()) in shaded - plain
 
 
+def test_a_part_whose_name_the_picture_cannot_write_is_called_by_its_instrument():
+    rows = [(i * 480, 60 + i, 480, 80, i % 3) for i in range(9)]
+    _, texts = drawn(make_piece(rows, parts=[Part("リード", 80), Part("Флейта", 73), Part("베이스", 33)]))
+    words = [text for text, _ in texts]
+    assert {"Lead 1 (square)", "Флейта", "Electric Bass (finger)"} <= set(words)
+
+
 def test_a_metre_stands_at_the_bar_where_it_begins():
     """Also behind a short bar, whose own metre takes the room."""
     piece = make_piece([(i * 480, 60, 480) for i in range(32)], time_signatures=[(0, 2, 4), (960, 1, 8), (1200, 4, 4)])

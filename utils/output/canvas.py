@@ -38,6 +38,13 @@ def font(size: float, bold: bool) -> ImageFont.FreeTypeFont:
     return ImageFont.truetype(file, size * POINT, layout_engine=ImageFont.Layout.BASIC)
 
 
+def can_write(words: str) -> bool:
+    """Whether the font has all letters of some words; for others it draws an empty box."""
+    letters = font(10, False)
+    missing = bytes(letters.getmask("\uffff"))
+    return all(bytes(letters.getmask(letter)) != missing for letter in set(words))
+
+
 def edges(places: Places) -> np.ndarray:
     """The edges between pixels that are the nearest to some places."""
     return np.rint(np.multiply(places, DPI)).astype(int)

@@ -11,9 +11,9 @@ import numpy as np
 
 from utils import files, theory
 from utils.instruments import FAMILIES, drum, family, numbered
-from utils.output.canvas import Canvas, rgb
+from utils.output.canvas import Canvas, can_write, rgb
 from utils.output.systems import COLUMNS, LEFT, LEGEND, RIGHT, SHADE, TOP, WIDTH, Page, keys, sounding, systems
-from utils.piece import Piece, plural
+from utils.piece import Part, Piece, plural
 from utils.theory import Bar
 
 QUARTERS = 32  # in a system: eight bars of 4/4
@@ -49,11 +49,16 @@ def fewer(names: list[str], coarse: list[str], which: np.ndarray, most: int) -> 
     return ["Others" if name in rare else name for name in names]
 
 
+def name_of(part: Part) -> str:
+    """What a part is called, or its instrument if the picture has no letters for its name."""
+    return part.called() if can_write(part.name) else part._replace(name="").called()
+
+
 def colours_of(piece: Piece) -> tuple[dict[str, np.ndarray], np.ndarray]:
     """What the legend tells of a piece without drums, if it has several parts: name -> tones (2, 3), of a part or, if
     there are more of them than colours, of a family of instruments; and the tones of each note (N, 2, 3)."""
     families = [FAMILIES[family(part.program)] for part in piece.parts]
-    names = fewer(numbered([part.called() for part in piece.parts]), families, piece.part, len(PARTS))
+    names = fewer(numbered([name_of(part) for part in piece.parts]), families, piece.part, len(PARTS))
     tones = dict(zip(dict.fromkeys(names), PARTS, strict=False))
     if len(tones) < 2:
         return {}, np.broadcast_to(NEW, (len(piece), 2, 3))
@@ -138,7 +143,7 @@ def draw(piece: Piece, title: str, about: str, prior: Piece | None) -> Canvas:
     continued = both and not around
     seam = seam_of(piece, prior) if continued else np.zeros(0, int)
     writing = set(shown.part[new].tolist())
-    given = {part.called() for i, part in enumerate(shown.parts) if around and i not in writing}
+    given = {name_of(part) for i, part in enumerate(shown.parts) if around and i not in writing}
     ground = without(shown, new) if around else [(0, int(seam[0]))] if continued and legend else []
     page.canvas.text(LEFT, 0.38, "".join(filter(str.isprintable, title)), 17, room, title=True)
     facts = f"{about} · {plural(len(piece), 'note')} · {piece.clock()} minutes"

@@ -283,6 +283,16 @@ def test_drums_alone_can_be_kept_in_bars_that_the_bundled_network_fills_though_i
     assert new.any() and notes(made, ~new) == notes(prior, ~old)
 
 
+@pytest.mark.parametrize(("others", "voice"), [("", "Alto"), ("Alto, Tenor, Bass", "Soprano")])
+def test_a_low_tune_is_on_top_if_only_lower_voices_are_asked_for(others: str, voice: str):
+    """So the README says of the bundled network."""
+    tune = make_piece([(i * 480, 60 + i % 8, 480) for i in range(16)], parts=[Part("Melody", 73)])
+    asked = Asked("it", keep="Melody", others=others)
+    vocabulary = checkpoint.load(ROOT / "weights/bach-chorales.weights.h5").vocabulary
+    _, remarks = completion.cast(vocabulary, tune, np.array([True]), asked)
+    assert f"Melody is heard as {voice}." in remarks
+
+
 def test_what_is_kept_plays_itself_whoever_else_is_asked_for(learnt: Checkpoint):
     prior = band_piece(58)
     asked = Asked("it", keep="Flute", others="Oboe, Bass")

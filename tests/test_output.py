@@ -393,6 +393,9 @@ def test_of_a_piece_that_was_completed_the_given_bars_and_parts_are_told(tmp_pat
     _, texts = drawn(piece, prior=piece.take(slice(4)))
     words = [text for text, _ in texts]
     assert {"prior", "Tune", "Bass"} <= set(words)
+    piece.parts = [Part("Violin", 40), Part("Violin", 40, twin=1)]
+    _, texts = drawn(piece, prior=piece.take(piece.part == 1))
+    assert {"Violin 1", "Violin 2 (given)"} <= {text for text, _ in texts}
 
 
 def test_a_given_bar_is_given_to_its_end():

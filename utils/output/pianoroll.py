@@ -49,16 +49,17 @@ def fewer(names: list[str], coarse: list[str], which: np.ndarray, most: int) -> 
     return ["Others" if name in rare else name for name in names]
 
 
-def name_of(part: Part) -> str:
-    """What a part is called, or its instrument if the picture has no letters for its name."""
-    return part.called() if can_write(part.name) else part._replace(name="").called()
+def names_of(parts: list[Part]) -> list[str]:
+    """What parts are called, or their instruments if the picture has no letters for their names; those that are alike
+    with numbers."""
+    return numbered([(part if can_write(part.name) else part._replace(name="")).called() for part in parts])
 
 
 def colours_of(piece: Piece) -> tuple[dict[str, np.ndarray], np.ndarray]:
     """What the legend tells of a piece without drums, if it has several parts: name -> tones (2, 3), of a part or, if
     there are more of them than colours, of a family of instruments; and the tones of each note (N, 2, 3)."""
     families = [FAMILIES[family(part.program)] for part in piece.parts]
-    names = fewer(numbered([name_of(part) for part in piece.parts]), families, piece.part, len(PARTS))
+    names = fewer(names_of(piece.parts), families, piece.part, len(PARTS))
     tones = dict(zip(dict.fromkeys(names), PARTS, strict=False))
     if len(tones) < 2:
         return {}, np.broadcast_to(NEW, (len(piece), 2, 3))
@@ -142,8 +143,9 @@ def draw(piece: Piece, title: str, about: str, prior: Piece | None) -> Canvas:
     around = both and bool(shown.onset[new].min(initial=prior.onset.max()) < prior.onset.max())
     continued = both and not around
     seam = seam_of(piece, prior) if continued else np.zeros(0, int)
-    writing = set(shown.part[new].tolist())
-    given = {name_of(part) for i, part in enumerate(shown.parts) if around and i not in writing}
+    writing = {shown.parts[i] for i in np.unique(shown.part[new])}
+    named = zip(names_of(pitched.parts), pitched.parts, strict=True)
+    given = {name for name, part in named if around and part not in writing}
     ground = without(shown, new) if around else [(0, int(seam[0]))] if continued and legend else []
     page.canvas.text(LEFT, 0.38, "".join(filter(str.isprintable, title)), 17, room, title=True)
     facts = f"{about} · {plural(len(piece), 'note')} · {piece.clock()} minutes"

@@ -344,9 +344,9 @@ def test_no_words_of_a_picture_overlap():
 
 
 def band(programs: list[int], names: list[str] | None = None, drums: list[int] = ()) -> Piece:
-    """For each program a part with one note after the other, and one for the keys of drums."""
+    """For each program a part with one note after the other, each below the last, and one for the keys of drums."""
     parts = [Part(name, program) for program, name in zip(programs, names or [""] * len(programs), strict=True)]
-    rows = [(i * 240, 60 + i % 12, 240, 80, i) for i in range(len(programs))]
+    rows = [(i * 240, 71 - i % 12, 240, 80, i) for i in range(len(programs))]
     rows += [(i * 240, key, 120, 80, len(parts)) for i, key in enumerate(drums)]
     return make_piece(rows, parts=[*parts, Part(drums=True)])
 
@@ -396,6 +396,9 @@ def test_of_a_piece_that_was_completed_the_given_bars_and_parts_are_told(tmp_pat
     piece.parts = [Part("Violin", 40), Part("Violin", 40, twin=1)]
     _, texts = drawn(piece, prior=piece.take(piece.part == 1))
     assert {"Violin 1", "Violin 2 (given)"} <= {text for text, _ in texts}
+    piece.pitch[piece.part == 1] = 72  # the first is the highest, as in `--keep "Violin 1"`
+    _, texts = drawn(piece, prior=piece.take(piece.part == 1))
+    assert {"Violin 1 (given)", "Violin 2"} <= {text for text, _ in texts}
 
 
 def test_a_given_bar_is_given_to_its_end():

@@ -9,11 +9,11 @@ from pathlib import Path
 
 import numpy as np
 
-from utils import files, theory
-from utils.instruments import FAMILIES, drum, family, numbered
+from utils import ensemble, files, theory
+from utils.instruments import FAMILIES, drum, family
 from utils.output.canvas import Canvas, can_write, rgb
 from utils.output.systems import COLUMNS, LEFT, LEGEND, RIGHT, SHADE, TOP, WIDTH, Page, keys, sounding, systems
-from utils.piece import Part, Piece, plural
+from utils.piece import Piece, plural
 from utils.theory import Bar
 
 QUARTERS = 32  # in a system: eight bars of 4/4
@@ -49,17 +49,18 @@ def fewer(names: list[str], coarse: list[str], which: np.ndarray, most: int) -> 
     return ["Others" if name in rare else name for name in names]
 
 
-def names_of(parts: list[Part]) -> list[str]:
-    """What parts are called, or their instruments if the picture has no letters for their names; those that are alike
-    with numbers."""
-    return numbered([(part if can_write(part.name) else part._replace(name="")).called() for part in parts])
+def names_of(piece: Piece) -> list[str]:
+    """What the parts of a piece are called, as everywhere; by its instrument one whose name has letters that the
+    picture has not."""
+    parts = [part if can_write(part.name) else part._replace(name="") for part in piece.parts]
+    return ensemble.names_of(replace(piece, parts=parts))
 
 
 def colours_of(piece: Piece) -> tuple[dict[str, np.ndarray], np.ndarray]:
     """What the legend tells of a piece without drums, if it has several parts: name -> tones (2, 3), of a part or, if
     there are more of them than colours, of a family of instruments; and the tones of each note (N, 2, 3)."""
     families = [FAMILIES[family(part.program)] for part in piece.parts]
-    names = fewer(names_of(piece.parts), families, piece.part, len(PARTS))
+    names = fewer(names_of(piece), families, piece.part, len(PARTS))
     tones = dict(zip(dict.fromkeys(names), PARTS, strict=False))
     if len(tones) < 2:
         return {}, np.broadcast_to(NEW, (len(piece), 2, 3))
@@ -144,7 +145,7 @@ def draw(piece: Piece, title: str, about: str, prior: Piece | None) -> Canvas:
     continued = both and not around
     seam = seam_of(piece, prior) if continued else np.zeros(0, int)
     writing = {shown.parts[i] for i in np.unique(shown.part[new])}
-    named = zip(names_of(pitched.parts), pitched.parts, strict=True)
+    named = zip(names_of(pitched), pitched.parts, strict=True)
     given = {name for name, part in named if around and part not in writing}
     ground = without(shown, new) if around else [(0, int(seam[0]))] if continued and legend else []
     page.canvas.text(LEFT, 0.38, "".join(filter(str.isprintable, title)), 17, room, title=True)

@@ -266,6 +266,7 @@ def test_a_pedal_at_the_end_of_the_prior_is_lifted_as_in_its_file_or_with_the_ba
     for flag in ("--prepend", "--no-prepend"):
         result = call("predict_with_prior.py", *flags, flag)
         assert result.returncode == 0, result.stderr
+    assert "prior-continued-002.mid: 10 notes, " in result.stdout
     assert midi.read(tmp_path / "prior-continued-001.mid").pedals.tolist() == pedals
     assert not len(midi.read(tmp_path / "prior-continued-002.mid").pedals)
 

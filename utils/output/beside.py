@@ -71,7 +71,7 @@ def write_all(
     for one in made:
         path, notes = midi.save_new(one.piece, args.out, stem), plural(len(one.piece), "note")
         also = write_beside(path, one.piece, args, about(args.weights, how, one.key), before, problems.append)
-        if before is not None:
+        if before is not None and len(before):
             new = plural(len(one.piece) - len(before), "new one")
             notes = f"{plural(len(before), 'note')} of {args.prior} and {new}"
         after = f", after a passage of {one.after}" if one.after else ""

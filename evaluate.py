@@ -15,15 +15,15 @@ from utils.measure import evaluation, judge, statistics
 from utils.piece import plural
 
 # ---- what is scored
-WEIGHTS = "weights/music.weights.h5"  # file that train.py wrote; several, with commas between them, are compared
+WEIGHTS: str = "weights/music.weights.h5"  # file that train.py wrote; several, with commas between them, are compared
 MIDI_DIR = ""  # folder of which every piece is scored ('': the pieces that train.py held out)
 TRAINING_DIR = ""  # folder of the music that the weights learnt from ('': where it was then)
 BASELINES = True  # score guessing, counting and a 5-gram on the same pieces
 JSON = ""  # file for all numbers as JSON (-: on the last line)
 # ---- new pieces
 SAMPLES = 0  # new pieces to compare with the training music (0: none)
-NOTES = 400  # notes in each of them (0: until they end by themselves; then the first 150 of each are compared)
-BARS = 0  # instead of NOTES: bars in each of them, of which the last brings it to an end
+NOTES: int = 400  # notes in each of them (0: until they end by themselves; then the first 150 of each are compared)
+BARS: int = 0  # instead of NOTES: bars in each of them, of which the last brings it to an end
 OPENING = "random"  # random: a passage of the training music sets the scene; none: from silence
 TEMPERATURE: float | None = None  # of new pieces (none: as the scripts that write music have it)
 TOP_P: float = 1.0  # choose only among the likeliest notes that together have this share of the probability

@@ -23,19 +23,19 @@ PRIOR = "samples/prior.mid"  # MIDI file to continue
 PRIOR_START: float = 0.0  # quarter notes from its beginning at which the fragment begins; not with FILL or REDO
 PRIOR_BARS = 0  # bars of it that are used: the first 8, or with -2 the last two (0: as PRIOR_NOTES says)
 PRIOR_NOTES = 100  # notes of it that are used, unless PRIOR_BARS says how much (0: all of them)
-METRE = ""  # count its bars so, such as 4/4, where the file has its metre wrong ('': as the file says)
+METRE: str = ""  # count its bars so, such as 4/4, where the file has its metre wrong ('': as the file says)
 PREPEND = True  # let the fragment stand before its continuation
 AT_BAR = False  # begin the new music at the next bar line, not within the last bar of the fragment
 # ---- what of it is kept, if new music is not to follow it but to be written around it
-KEEP = ""  # parts that run on to its end, by name (Violin 2), with commas; after PRIOR_BARS bars the others are new
-PARTS = ""  # who the others are, by name or instrument ('': those of the file, or who usually plays with those kept)
-FILL = ""  # bars that are to be new, such as 5-8 or 3,7-8; what stands before and after them stays
-REDO = ""  # the same, for a piece that was generated: these bars again
+KEEP: str = ""  # parts that run on to its end, by name (Violin 2), with commas; after PRIOR_BARS the others are new
+PARTS: str = ""  # who the others are, by name or instrument ('': those of the file, or who usually plays with them)
+FILL: str = ""  # bars that are to be new, such as 5-8 or 3,7-8; what stands before and after them stays
+REDO: str = ""  # the same, for a piece that was generated: these bars again
 PARTICLES = 256  # versions that are made side by side, of which the one that fits best is kept
 # ---- the music
 WEIGHTS = "weights/music.weights.h5"  # file that train.py wrote
-NOTES = 700  # new notes, unless BARS or SECONDS says how much is to come; around what is kept, as many as fit
-BARS = 0  # new bars, of which the last brings the piece to an end (0: as NOTES says)
+NOTES: int = 700  # new notes, unless BARS or SECONDS says how much is to come; around what is kept, as many as fit
+BARS: int = 0  # new bars, of which the last brings the piece to an end (0: as NOTES says)
 SECONDS: float = 0.0  # instead of BARS: about how long the new music shall play, in whole bars
 ENDING = True  # bring so many bars or seconds of music to an end; otherwise it is cut off
 FORM_OF = ""  # MIDI file whose bars come again as those of fragment and new music shall ('' or none: as it comes)
@@ -52,7 +52,7 @@ TOP_P: float = 1.0  # choose only among the likeliest notes that together have t
 SEED: int | None = None  # the same seed makes the same piece (none: a new one each time, printed)
 # ---- how it sounds
 TEMPO: float = 0.0  # quarter notes a minute (0: as in the fragment)
-INSTRUMENT = ""  # sound of the parts' new notes, General MIDI names or numbers in their order ('': their own)
+INSTRUMENT: str = ""  # sound of the parts' new notes, General MIDI names or numbers in their order ('': their own)
 OUT = "samples"  # folder for all that is written; nothing there is overwritten
 COPYING = True  # say how many new notes in a row stand in the training music too, in any key, if that is still there
 TRAINING_DIR = ""  # folder of that music ('': where it was then, if that is below this folder)

@@ -7,6 +7,7 @@ import pytest
 from conftest import ROOT, call, one_line_error, run
 
 from utils import settings
+from utils.errors import UserError
 
 SCRIPTS = "train generate_music predict_with_prior evaluate experiments convertmidis benchmark app".split()
 SCRIPTS = [f"{name}.py" for name in SCRIPTS]
@@ -36,7 +37,8 @@ def test_defaults_types_and_flags(tmp_path: Path):
 
 
 @pytest.mark.parametrize(
-    "line", ["TEMPO: float = 'fast'", "TEMPO: float = None", "SEED: int | None = 1.5", "KEY = None"]
+    "line",
+    ["TEMPO: float = 'fast'", "TEMPO: float = None", "SEED: int | None = 1.5", "KEY = None", "METRE: str = 3/4"],
 )
 def test_a_constant_that_cannot_be_so_is_one_line(line: str, tmp_path: Path, monkeypatch):
     script = tmp_path / "script.py"
@@ -44,6 +46,30 @@ def test_a_constant_that_cannot_be_so_is_one_line(line: str, tmp_path: Path, mon
     monkeypatch.setattr("sys.argv", ["script.py"])
     with pytest.raises(SystemExit, match=rf"^script.py: {line.split(':')[0].split()[0]} is .*, which it cannot be"):
         settings.run(print, script)
+
+
+@pytest.mark.parametrize(
+    ("script", "wrong"),
+    [
+        ("train.py", "METRE = 3/4"),
+        ("train.py", "UNITS = '128'"),
+        ("generate_music.py", "INSTRUMENT = 41"),
+        ("generate_music.py", "INSTRUMENTS = ['Violin', 'Cello']"),
+        ("generate_music.py", "BARS = 16.5"),
+        ("predict_with_prior.py", "FILL = 5-6"),
+        ("evaluate.py", "WEIGHTS = ['a.weights.h5', 'b.weights.h5']"),
+    ],
+)
+def test_a_setting_of_a_script_that_cannot_be_so_is_refused(script: str, wrong: str):
+    name, value = wrong.split(" = ")
+    source = (ROOT / script).read_text(encoding="utf-8")
+    with pytest.raises(UserError, match=f"^{name} is .*, which it cannot be"):
+        settings.constants(re.sub(rf"^({name}\b.*?) = .*?  #", rf"\1 = {value}  #", source, flags=re.M))
+
+
+def test_a_whole_number_may_be_computed_with_fractions():
+    [units, notes] = settings.constants("UNITS: int = 256 / 2  # units\nNOTES: int = 1e3  # notes\n")
+    assert (repr(units.default), repr(notes.default)) == ("128", "1000")
 
 
 @pytest.mark.parametrize("script", SCRIPTS)

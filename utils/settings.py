@@ -3,9 +3,9 @@
 Every top-level `UPPER_CASE = value  # comment` of a script is a setting: `MIDI_DIR` is also the flag `--midi-dir`, the
 comment is its help, the value, which may be computed from the settings above it, is its default and gives its type, and
 a line `# ---- title` opens a group. A number with a fraction is annotated, `TEMPO: float`, so that `TEMPO = 90` leaves
-it one; so is a constant that may be absent: `SEED: int | None = None`, and `none` on the command line. A text is a
-path, FILE or FOLDER in the help, if its comment begins with that word or with a kind of file: `PNG file`, `.x or .y
-file`.
+it one; so is a constant that may be absent: `SEED: int | None = None`, and `none` on the command line; and one that is
+easily given as something else, `METRE: str`, so that 3/4 without quotes is refused. A text is a path, FILE or FOLDER in
+the help, if its comment begins with that word or with a kind of file: `PNG file`, `.x or .y file`.
 """
 
 import argparse
@@ -86,10 +86,11 @@ def constants(source: str) -> list[Setting]:
         kind, optional = getattr(builtins, annotation.split(" |")[0], type(default)), "None" in annotation
         if kind is dict:  # a table
             continue
-        if kind is float and type(default) is int:
-            default = float(default)
+        if {type(default), kind} == {int, float} and kind(default) == default:  # 1e3 or 256 / 2 is a whole number
+            default = kind(default)
         if not (optional if default is None else isinstance(default, kind)):
-            raise UserError(f"{name} is {default!r}, which it cannot be: the comment beside it says what it may be.")
+            says = "the comment beside it says what it may be" + ", a text in quotes" * (kind is str)
+            raise UserError(f"{name} is {default!r}, which it cannot be: {says}.")
         group = [title for line, title in titles if line < node.lineno] or ["settings"]
         comment = comments.get(node.end_lineno, "").lstrip("# ")
         settings.append(Setting(group[-1], name, default, kind, optional, comment))

@@ -96,6 +96,18 @@ def test_resuming_needs_the_same_network(music: Path, weights: Path, tmp_path: P
         learn("--midi-dir", music, "--weights", path, "--epochs", 3, "--no-styles", "--resume")
 
 
+def test_after_resuming_with_other_music_the_weights_are_of_the_epoch_that_was_kept(
+    music: Path, weights: Path, tmp_path: Path, capsys
+):
+    path = earlier_run(weights, tmp_path)
+    one = save(random_piece(99), tmp_path / "other" / "one.mid")
+    # At such a rate it forgets what it knew, but the score is the first one of the piece that is held out now.
+    learn("--midi-dir", one.parent, "--weights", path, "--epochs", 3, "--learning-rate", 20, "--resume")
+    before, last = checkpoint.load(path).about["history"][-2:]
+    assert last["kept"] and last["score"] > before["score"]
+    assert f"of epoch 3: {last['score']:.3f} nats a note" in capsys.readouterr().out
+
+
 def test_resuming_needs_an_earlier_run(music: Path, tmp_path: Path):
     with pytest.raises(UserError, match="no .*a.last.weights.h5 to resume from"):
         learn("--midi-dir", music, "--weights", tmp_path / "a.weights.h5", "--resume")

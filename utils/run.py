@@ -200,8 +200,8 @@ def finish(run: Run, epochs_before: int) -> None:
     if run.asked_to_stop:
         instead = " instead of --start-from" * bool(args.start_from)
         print(f"Stopped in epoch {len(history)}. To go on: the same command with --resume{instead}.")
-    best, score = min(history, key=lambda row: row["score"]), ""
+    kept, score = [row for row in history if row.get("kept", True)][-1], ""  # earlier scores may be of other pieces
     if run.held_out.pieces:
-        score = f" of epoch {best['epoch']}: {best['score']:.3f} nats a {unit} on held-out pieces"
+        score = f" of epoch {kept['epoch']}: {kept['score']:.3f} nats a {unit} on held-out pieces"
     print(f"Wrote {args.weights}{score}; its log and pictures are beside it.")
     print(f"Hear it: python generate_music.py --weights {args.weights}")

@@ -50,7 +50,7 @@ def learning_curve(history: list[dict], path: Path, unit: str = "note") -> None:
     line(history, "train", "training pieces (with dropout)", color=COLORS[0])
     scored = [row for row in history if row["score"] == row.get("held_out")]
     if scored:
-        best = min(scored, key=lambda row: row["held_out"])
+        best = [row for row in scored if row.get("kept", True)][-1]  # earlier scores may be of other pieces
         line(scored, "held_out", "held-out pieces", color=COLORS[1])
         for k, name in enumerate([name for name in best if name.startswith("held_out_")], len(COLORS)):
             line(scored, name, f"of which {name.removeprefix('held_out_')}", "--", lw=1, color=f"C{k}")

@@ -56,6 +56,14 @@ def test_a_failure_costs_one_file_and_one_line(weights: Path, tmp_path: Path):
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["tiny-001.mid", "tiny-001.png"]
 
 
+def test_beside_a_piece_without_notes_stands_nothing_and_that_is_one_sentence(tmp_path: Path):
+    wanted, warnings = SimpleNamespace(wav=True, picture=True, notation=True, soundfont=""), []
+    silence = make_piece([], parts=[Part()])
+    assert beside.write_beside(tmp_path / "a.mid", silence, wanted, "about", warn=warnings.append) == ""
+    assert len(warnings) == 1 and warnings[0].startswith("a.mid has no notes")
+    assert not list(tmp_path.iterdir())
+
+
 @pytest.mark.parametrize("ending", midi.BESIDE)
 def test_what_stands_there_already_is_not_overwritten(tmp_path: Path, ending: str):
     (tmp_path / f"a-001{ending}").touch()

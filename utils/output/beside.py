@@ -36,6 +36,9 @@ def write_beside(
     one; the MIDI file is there already.
     """
     written = []
+    if not len(piece):
+        warn(f"{path.name} has no notes, so nothing stands beside it: try another seed, or train for longer.")
+        return ""
     for ending, wanted in zip(midi.BESIDE, (args.wav, args.picture, args.notation), strict=True):
         target = path.with_suffix(ending)
         if not wanted:

@@ -244,7 +244,14 @@ def main(args) -> None:
     for flag in args.flags.replace("=", " ").split():
         if flag in own(args):
             raise UserError(f"--flags has {flag}, which each run is given by experiments.py: leave it out there.")
-    music_files(args.midi_dir)  # where there are none, that is reported now, not once by each run
+    # What is wrong with the music or with a way is reported now, not by one run after the other.
+    music_files(args.midi_dir)
+    for way in QUESTIONS[args.question]:
+        if way not in WAYS:
+            raise UserError(
+                f"{args.question} of QUESTIONS names {way!r}, which is not in WAYS of utils/measure/ways.py."
+            )
+        settings.parse(HERE / "train.py", shlex.split(f"{args.flags} {WAYS[way][0]}"))
     for name in ("seeds", "jobs"):
         settings.at_least(name, getattr(args, name), 1)
     ways, seeds = QUESTIONS[args.question], range(1, args.seeds + 1)

@@ -55,6 +55,20 @@ def test_what_each_run_is_given_cannot_be_given_to_all(music: Path, tmp_path: Pa
     assert "which each run is given by experiments.py" in error and not list(tmp_path.iterdir())
 
 
+@pytest.mark.parametrize(
+    ("asked", "way", "said"),
+    [
+        ("as it iss", ("", dict), "'as it iss', which is not in WAYS"),
+        ("mine", ("--dropot 0.2", dict), "unrecognized arguments: --dropot"),
+    ],
+)
+def test_a_wrong_way_is_reported_before_any_run(music: Path, tmp_path: Path, monkeypatch, asked: str, way: tuple, said):
+    monkeypatch.setitem(ways.WAYS, "mine", way)
+    monkeypatch.setitem(ways.QUESTIONS, "mine", ("as it is", asked))
+    command = ["--question", "mine", "--midi-dir", music, "--out", tmp_path]
+    assert said in one_line_error(call("experiments.py", *command)) and not list(tmp_path.iterdir())
+
+
 def test_the_columns_of_a_table_stand_apart(capsys):
     row = {"nats_per_note": 12.29, "nats_per_beat": 60.69, "updates": 1, "parameters": 2, "notes_per_second": 3}
     runs = {"a": [row | {"heads": {"offset": 2.05}}], "b": [row | {"heads": dict.fromkeys("abcde", 2.05)}]}

@@ -345,6 +345,12 @@ def test_files_are_found_by_any_ending_in_any_folder(tmp_path: Path):
         midi.find(tmp_path / "nowhere")
 
 
+def test_hidden_files_and_folders_are_not_read(tmp_path: Path):
+    for name in ("a.mid", "b/c.mid", "._a.mid", ".Trash-1000/files/d.mid", "b/.versions/c.mid"):
+        save(random_piece(1), tmp_path / name)
+    assert [path.relative_to(tmp_path).as_posix() for path in midi.find(tmp_path)] == ["a.mid", "b/c.mid"]
+
+
 def test_a_file_without_permission_is_named(tmp_path: Path, monkeypatch):
     path = save(make_piece([(0, 60, 10)]), tmp_path / "secret.mid")
     if not hasattr(os, "geteuid") or os.geteuid() == 0:  # root may read everything, so the refusal is made here

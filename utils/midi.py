@@ -142,7 +142,8 @@ def read(path: Path, name: str = "", channels: bool = True) -> Piece:
 
 
 def find(folder: Path, endings: Iterable[str] = ENDINGS) -> list[Path]:
-    """The files below `folder` (sub-folders too) with one of the endings, in any case, sorted. Raises UserError."""
+    """The files below `folder` (sub-folders too) with one of the endings, in any case, sorted, but none that is hidden.
+    Raises UserError."""
     if not Path(folder).is_dir():
         what = "is a file, not a folder" if Path(folder).exists() else "does not exist: make it and put music into it"
         raise UserError(f"The folder {folder} {what}.")
@@ -151,6 +152,7 @@ def find(folder: Path, endings: Iterable[str] = ENDINGS) -> list[Path]:
         real = os.path.realpath(parent)
         if real in seen:  # a link led back to it
             folders[:] = names[:] = []
+        folders[:] = [name for name in folders if name[0] != "."]  # what is hidden, such as a bin, is no music
         seen.add(real)
         paths += [Path(parent, name) for name in names if name.lower().endswith(tuple(endings)) and name[0] != "."]
     return sorted(path for path in paths if path.is_file())

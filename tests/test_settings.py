@@ -72,6 +72,15 @@ def test_a_whole_number_may_be_computed_with_fractions():
     assert (repr(units.default), repr(notes.default)) == ("128", "1000")
 
 
+def test_a_path_may_begin_at_home(tmp_path: Path, monkeypatch):
+    monkeypatch.setenv("HOME", "/home/me")
+    monkeypatch.setenv("USERPROFILE", "/home/me")
+    script = tmp_path / "script.py"
+    script.write_text('MIDI_DIR = "~/midi"  # folder of music\nOUT = "out"  # folder to write\nKEY = "~"  # key\n')
+    read = vars(settings.parse(script, ["--out=~/new"]))
+    assert read == {"midi_dir": "/home/me/midi", "out": "/home/me/new", "key": "~"}
+
+
 @pytest.mark.parametrize("script", SCRIPTS)
 def test_help_names_every_constant_with_its_comment(script: str):
     result = run(script, "--help")

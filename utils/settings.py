@@ -16,6 +16,7 @@ import functools
 import gc
 import io
 import itertools
+import os
 import re
 import sys
 import tokenize
@@ -42,6 +43,10 @@ class Setting(NamedTuple):
     optional: bool
     comment: str
 
+    @property
+    def is_path(self) -> bool:
+        return self.kind is str and bool(PATH.match(self.comment))
+
 
 class OneLineParser(argparse.ArgumentParser):
     """An argument parser whose errors are one line."""
@@ -51,14 +56,15 @@ class OneLineParser(argparse.ArgumentParser):
 
 
 def converter(setting: Setting) -> Callable[[str], object]:
-    """The function from the text of a flag to its value. A tuple is given as values with commas between them."""
+    """The function from the text of a flag to its value, also of a constant that is a text. A tuple is given as values
+    with commas between them, and a path may begin with ~."""
 
     def convert(text: str) -> object:
         if setting.optional and text.lower() == "none":
             return None
         if setting.kind is tuple:
             return tuple(type(setting.default[0])(word.strip()) for word in text.split(",") if word.strip())
-        return setting.kind(text)
+        return os.path.expanduser(text) if setting.is_path else setting.kind(text)
 
     # argparse names the converter in its error: "invalid int value: 'x'".
     convert.__name__ = setting.kind.__name__
@@ -108,8 +114,8 @@ def parse(script: str | Path, argv: list[str] | None = None) -> SimpleNamespace:
         for setting in settings:
             default, kind, name = setting.default, setting.kind, setting.name.lower()
             shown = ",".join(map(str, default)) if kind is tuple else {None: "none", "": "''"}.get(default, default)
-            path = PATH.match(setting.comment) if kind is str else None
-            how = {"type": converter(setting), "metavar": path[1].upper() if path else METAVARS.get(kind)}
+            metavar = PATH.match(setting.comment)[1].upper() if setting.is_path else METAVARS.get(kind)
+            how = {"type": converter(setting), "metavar": metavar}
             group.add_argument(
                 flag_of(name),
                 default=default,

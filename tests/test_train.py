@@ -25,7 +25,7 @@ from conftest import ROOT, TINY, call, make_piece, one_line_error, random_piece,
 from traced import eagerly, learn, optimize_graphs
 
 import train
-from utils import checkpoint, network, settings
+from utils import checkpoint, network, settings, training
 from utils.errors import UserError
 from utils.output.tensorboard import Board, folder_of
 from utils.run import Run
@@ -112,6 +112,14 @@ def test_resuming_needs_an_earlier_run(music: Path, tmp_path: Path):
     with pytest.raises(UserError, match="no .*a.last.weights.h5 to resume from"):
         learn("--midi-dir", music, "--weights", tmp_path / "a.weights.h5", "--resume")
     assert not list(tmp_path.iterdir())
+
+
+def test_a_run_that_was_set_aside_is_named_where_there_is_none_to_resume(weights: Path, tmp_path: Path):
+    path = earlier_run(weights, tmp_path)
+    training.set_aside(str(path))  # as a run does that forgot --resume, and was stopped before its first epoch
+    with pytest.raises(UserError, match=r"name the run with --weights, such as .*a\.old-1\.weights\.h5\.$"):
+        training.check(settings.parse(ROOT / "train.py", [f"--weights={path}", "--resume"]))
+    training.check(settings.parse(ROOT / "train.py", [f"--weights={tmp_path / 'a.old-1.weights.h5'}", "--resume"]))
 
 
 def test_an_lstm_is_trained_and_resumed(music: Path, tmp_path: Path):

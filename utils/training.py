@@ -54,7 +54,10 @@ def check(args: SimpleNamespace) -> None:
         raise UserError(f"--weights {args.weights} must end in .weights.h5.")
     last = sibling(args.weights, "last.weights.h5")
     if args.resume and not last.exists():
-        raise UserError(f"There is no {last} to resume from: train without --resume, or name the run with --weights.")
+        number = files.first_free(lambda number: [sibling(args.weights, f"old-{number}.last.weights.h5")]) - 1
+        aside = f", such as {sibling(args.weights, f'old-{number}.weights.h5')}" if number else ""
+        how = f"train without --resume, or name the run with --weights{aside}"
+        raise UserError(f"There is no {last} to resume from: {how}.")
     for name in (*MOST, "sequence_length", "epochs", "openings", "sample_epochs"):
         settings.at_least(name, getattr(args, name), 1)
     for name, most in MOST.items():

@@ -17,19 +17,19 @@ from utils import settings
 from utils.errors import UserError
 
 # ---- the page
-HOST = "127.0.0.1"  # address to listen at: 127.0.0.1 serves this computer alone, 0.0.0.0 the whole local network
-PORT = 7860  # port of that address
-NAMES = ""  # other names under which it is reached, such as music.example.org, with commas between them
-BROWSER = True  # open the page in the browser
+HOST: str = "127.0.0.1"  # address to listen at: 127.0.0.1 serves this computer alone, 0.0.0.0 the whole local network
+PORT: int = 7860  # port of that address
+NAMES: str = ""  # other names under which it is reached, such as music.example.org, with commas between them
+BROWSER: bool = True  # open the page in the browser
 # ---- what it offers
-WEIGHTS_DIR = "weights"  # folder of the weights files to choose from
-PRIOR_DIR = "samples"  # folder of the fragments to choose from: its MIDI files whose names begin with prior
-SOUNDFONT = ""  # .sf2 or .sf3 file that plays the sound ('': the one that comes with pretty_midi)
+WEIGHTS_DIR: str = "weights"  # folder of the weights files to choose from
+PRIOR_DIR: str = "samples"  # folder of the fragments to choose from: its MIDI files whose names begin with prior
+SOUNDFONT: str = ""  # .sf2 or .sf3 file that plays the sound ('': the one that comes with pretty_midi)
 # ---- how much a visitor may ask for
 UPLOAD: float = 2.0  # megabytes of a MIDI file
-NOTES = 2000  # new notes in a piece, and notes of one that is written around
-BARS = 64  # new bars in a piece
-COUNT = 4  # pieces at once
+NOTES: int = 2000  # new notes in a piece, and notes of one that is written around
+BARS: int = 64  # new bars in a piece
+COUNT: int = 4  # pieces at once
 MINUTES: float = 10.0  # minutes of sound of a piece or a fragment
 AWAY: float = 10.0  # minutes for which those who have left may come back to their music
 

@@ -34,21 +34,21 @@ from utils.stepper import Stepper
 from utils.vocabulary import build_vocabulary
 
 # ---- what to measure
-QUICK = False  # fewer repetitions, and a tenth of the notes for the memory
-PART = "all"  # all, or one of: read, train, sample, prior, memory, render
-TRAIN_WITH = ""  # flags of train.py for the network that is trained, such as "--units 512 --batch-size 512"
-MIDI_DIR = ""  # folder of MIDI files to read ('': pieces of 600 notes made up here)
+QUICK: bool = False  # fewer repetitions, and a tenth of the notes for the memory
+PART: str = "all"  # all, or one of: read, train, sample, prior, memory, render
+TRAIN_WITH: str = ""  # flags of train.py for the network that is trained, such as "--units 512 --batch-size 512"
+MIDI_DIR: str = ""  # folder of MIDI files to read ('': pieces of 600 notes made up here)
 # ---- how much
-FILES = 12  # files that the ancestors' way reads
-UPDATES = 40  # updates of our network that are timed
-ANCESTOR_UPDATES = 5  # updates of the ancestors' network that are timed
-ANCESTOR_NOTES = 20  # notes that the ancestors' way generates; the time of 700 follows from them
-LARGE = 7_000_000  # notes to train on for the memory: the size of MAESTRO
-SMALL = 70_000  # notes that the time of an update is compared with
-REPEAT = 5  # times that short measurements are taken; the best counts
-NOTES = 600  # in a made-up piece
-WINDOW = 100  # events in an ancestors' window
-PRIOR_NOTES = 700  # new notes of the continuation
+FILES: int = 12  # files that the ancestors' way reads
+UPDATES: int = 40  # updates of our network that are timed
+ANCESTOR_UPDATES: int = 5  # updates of the ancestors' network that are timed
+ANCESTOR_NOTES: int = 20  # notes that the ancestors' way generates; the time of 700 follows from them
+LARGE: int = 7_000_000  # notes to train on for the memory: the size of MAESTRO
+SMALL: int = 70_000  # notes that the time of an update is compared with
+REPEAT: int = 5  # times that short measurements are taken; the best counts
+NOTES: int = 600  # in a made-up piece
+WINDOW: int = 100  # events in an ancestors' window
+PRIOR_NOTES: int = 700  # new notes of the continuation
 
 HERE = Path(__file__).resolve().parent
 # The defaults of train.py, with the streams that they become for music whose notes are all equally loud.

@@ -23,17 +23,17 @@ from utils.errors import DiskFull, NotWritten, UserError
 from utils.formats import SCORE_ENDINGS, frames
 
 # ---- what to convert
-SOURCE = ""  # folder of music (or one file), sub-folders included
-CORPUS = ""  # instead of a folder: composers in music21's own corpus, such as bach
-OUT = "midis"  # folder for the MIDI files; a file keeps its place below SOURCE
-MERGE = False  # write one track, without the names of the parts, instead of one for each
+SOURCE: str = ""  # folder of music (or one file), sub-folders included
+CORPUS: str = ""  # instead of a folder: composers in music21's own corpus, such as bach
+OUT: str = "midis"  # folder for the MIDI files; a file keeps its place below SOURCE
+MERGE: bool = False  # write one track, without the names of the parts, instead of one for each
 FRAME: float = 1.0  # quarter notes in a frame of a benchmark file (JSON, MAT)
-OVERWRITE = False  # replace files that are already there
+OVERWRITE: bool = False  # replace files that are already there
 
 # ---- how much of the computer
-WORKERS = 0  # processes (0: one for each core)
+WORKERS: int = 0  # processes (0: one for each core)
 SECONDS: float = 10.0  # a file that takes a processor longer is skipped; a large one may take more, see PACE
-MEGABYTES = 800  # a file that takes more memory is skipped
+MEGABYTES: int = 800  # a file that takes more memory is skipped
 
 # Bytes of a file for which it may take SECONDS once more: what a slow computer reads in that time, with music21, which
 # takes a minute for a quartet by Beethoven, or without.

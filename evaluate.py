@@ -16,23 +16,23 @@ from utils.piece import plural
 
 # ---- what is scored
 WEIGHTS: str = "weights/music.weights.h5"  # file that train.py wrote; several, with commas between them, are compared
-MIDI_DIR = ""  # folder of which every piece is scored ('': the pieces that train.py held out)
-TRAINING_DIR = ""  # folder of the music that the weights learnt from ('': where it was then)
-BASELINES = True  # score guessing, counting and a 5-gram on the same pieces
-JSON = ""  # file for all numbers as JSON (-: on the last line)
+MIDI_DIR: str = ""  # folder of which every piece is scored ('': the pieces that train.py held out)
+TRAINING_DIR: str = ""  # folder of the music that the weights learnt from ('': where it was then)
+BASELINES: bool = True  # score guessing, counting and a 5-gram on the same pieces
+JSON: str = ""  # file for all numbers as JSON (-: on the last line)
 # ---- new pieces
-SAMPLES = 0  # new pieces to compare with the training music (0: none)
+SAMPLES: int = 0  # new pieces to compare with the training music (0: none)
 NOTES: int = 400  # notes in each of them (0: until they end by themselves; then the first 150 of each are compared)
 BARS: int = 0  # instead of NOTES: bars in each of them, of which the last brings it to an end
-OPENING = "random"  # random: a passage of the training music sets the scene; none: from silence
+OPENING: str = "random"  # random: a passage of the training music sets the scene; none: from silence
 TEMPERATURE: float | None = None  # of new pieces (none: as the scripts that write music have it)
 TOP_P: float = 1.0  # choose only among the likeliest notes that together have this share of the probability
-SEED = 1  # the same seed makes the same pieces
-PICTURE = ""  # PNG file of the comparison ('': NAME.samples.png beside the weights, in place of an earlier one)
-PASSAGES = 100  # passages of the training music that they are compared with, at the most
+SEED: int = 1  # the same seed makes the same pieces
+PICTURE: str = ""  # PNG file of the comparison ('': NAME.samples.png beside the weights, in place of an earlier one)
+PASSAGES: int = 100  # passages of the training music that they are compared with, at the most
 # ---- given parts
-KEEP = ""  # part that is kept of each held-out piece while the network writes the others, such as Soprano ('': none)
-PARTICLES = 256  # versions of each that are made side by side, as in predict_with_prior.py
+KEEP: str = ""  # part that is kept of each held-out piece, such as Soprano, while others are written ('': none)
+PARTICLES: int = 256  # versions of each that are made side by side, as in predict_with_prior.py
 
 
 def table(rows: dict[str, dict], columns: dict[str, str], *above: str) -> None:

@@ -37,24 +37,24 @@ from utils.stepper import Stepper
 from utils.vocabulary import build_vocabulary
 
 # ---- what is asked
-QUESTION = "list"  # one of QUESTIONS, or list: say what they are
-MIDI_DIR = "midis"  # folder of MIDI files to learn from
-SCORE_DIR = ""  # folder of the pieces that are scored ('': those of MIDI_DIR that are held out)
-SPLIT = 0  # which pieces are held out, as in train.py
+QUESTION: str = "list"  # one of QUESTIONS, or list: say what they are
+MIDI_DIR: str = "midis"  # folder of MIDI files to learn from
+SCORE_DIR: str = ""  # folder of the pieces that are scored ('': those of MIDI_DIR that are held out)
+SPLIT: int = 0  # which pieces are held out, as in train.py
 # ---- how long
 MINUTES: float = 3.0  # of the processor's time for each run, so that other work on the machine changes nothing
-SEEDS = 2  # runs of each way
-JOBS = 1  # runs at the same time; each has its share of the cores
-FLAGS = ""  # flags of train.py for all ways
-OUT = "experiments"  # folder for weights and scores; a run that is there is not made again
+SEEDS: int = 2  # runs of each way
+JOBS: int = 1  # runs at the same time; each has its share of the cores
+FLAGS: str = ""  # flags of train.py for all ways
+OUT: str = "experiments"  # folder for weights and scores; a run that is there is not made again
 # ---- what is looked at
-STAGES = (1, 2, 4, 8, 16)  # question copying: epochs after which it looks
-PIECES = 16  # question copying: new pieces that are searched for what stands in the training music
-PRIORS = (0, 4, 20, 100, 400)  # question prior: events that are read before those that are scored
-FOLLOWING = 100  # question prior: events that are scored after them
+STAGES: tuple = (1, 2, 4, 8, 16)  # question copying: epochs after which it looks
+PIECES: int = 16  # question copying: new pieces that are searched for what stands in the training music
+PRIORS: tuple = (0, 4, 20, 100, 400)  # question prior: events that are read before those that are scored
+FOLLOWING: int = 100  # question prior: events that are scored after them
 # ---- one run alone, in this process
-ONLY = ""  # its name
-SEED = 1  # its seed
+ONLY: str = ""  # its name
+SEED: int = 1  # its seed
 
 HERE = Path(__file__).resolve().parent
 

@@ -18,43 +18,43 @@ from utils.sampler import Sampling
 from utils.stepper import Stepper
 
 # ---- the music
-WEIGHTS = "weights/music.weights.h5"  # file that train.py wrote
+WEIGHTS: str = "weights/music.weights.h5"  # file that train.py wrote
 NOTES: int = 400  # notes in each piece, unless BARS or SECONDS says how long it is (0: until it ends by itself)
 BARS: int = 0  # bars in each piece, of which the last brings it to an end (0: as NOTES says)
 SECONDS: float = 0.0  # instead of BARS: about how long each piece shall play, in whole bars
-ENDING = True  # bring a piece of so many bars or seconds to an end; otherwise it is cut off
-COUNT = 1  # pieces to write, the likeliest first; they are made side by side, so several take little longer than one
-OPENING = "random"  # random: a passage of the training music sets the scene; none: from silence
-STYLE = ""  # sub-folder of the training music to play like, or several: haydn:0.7,bach:0.3 ('': that of the opening)
-INCLUDE_OPENING = False  # let that passage stand before the new music
-FORM_OF = ""  # MIDI file whose bars come again as those of the music shall ('': the passage's piece; none: as it comes)
+ENDING: bool = True  # bring a piece of so many bars or seconds to an end; otherwise it is cut off
+COUNT: int = 1  # pieces to write, the likeliest first; made side by side, so several take little longer than one
+OPENING: str = "random"  # random: a passage of the training music sets the scene; none: from silence
+STYLE: str = ""  # sub-folder of the training music to play like, or several: haydn:0.7,bach:0.3 ('': as the opening)
+INCLUDE_OPENING: bool = False  # let that passage stand before the new music
+FORM_OF: str = ""  # MIDI file whose bars come again as new ones shall ('': the passage's piece; none: as it comes)
 METRE: str = ""  # metre of the music, such as 3/4 or 6/8 ('': that of the passage)
 # ---- in which key
-KEY = ""  # key of the music, such as D minor or Eb ('': that of the passage; none: whatever comes)
-SCALE = ""  # scale instead of that of the key, such as dorian or D dorian (without a tonic: on that of the passage)
+KEY: str = ""  # key of the music, such as D minor or Eb ('': that of the passage; none: whatever comes)
+SCALE: str = ""  # scale instead of that of the key, such as dorian or D dorian (without a tonic: that of the passage)
 KEY_STRENGTH: float = 1.0  # nats by which notes outside of it are made less likely; less so where the music modulates
-KEY_LOCK = False  # no note outside of it at all, drums apart
+KEY_LOCK: bool = False  # no note outside of it at all, drums apart
 # ---- how it is chosen
 TEMPERATURE: float = 0.9  # lower: safer and more repetitive; higher: bolder; 0: always the likeliest note
 TOP_P: float = 1.0  # choose only among the likeliest notes that together have this share of the probability
 SEED: int | None = None  # the same seed makes the same piece (none: a new one each time, printed)
 # ---- who plays
 INSTRUMENTS: str = ""  # the parts, General MIDI names or drums, with commas between them ('': those of the opening)
-DRUMS = True  # with drums, where the opening has them or INSTRUMENTS names them
+DRUMS: bool = True  # with drums, where the opening has them or INSTRUMENTS names them
 # ---- how it sounds
 TEMPO: float = 120.0  # quarter notes a minute
 INSTRUMENT: str = ""  # sound of the parts whoever they are, General MIDI names or numbers in order ('': their own)
-OUT = "samples"  # folder for all that is written; nothing there is overwritten
-COPYING = True  # say how many notes in a row stand in the training music too, in any key, if that is still there
-TRAINING_DIR = ""  # folder of that music ('': where it was then, if that is below this folder)
+OUT: str = "samples"  # folder for all that is written; nothing there is overwritten
+COPYING: bool = True  # say how many notes in a row stand in the training music too, in any key, if that is still there
+TRAINING_DIR: str = ""  # folder of that music ('': where it was then, if that is below this folder)
 # ---- beside each MIDI file, under its name
-WAV = True  # its sound
-PICTURE = True  # its piano roll (PNG)
-NOTATION = False  # its score for notation programs (MusicXML)
-SOUNDFONT = ""  # .sf2 or .sf3 file that plays the sound ('': the one that comes with pretty_midi)
+WAV: bool = True  # its sound
+PICTURE: bool = True  # its piano roll (PNG)
+NOTATION: bool = False  # its score for notation programs (MusicXML)
+SOUNDFONT: str = ""  # .sf2 or .sf3 file that plays the sound ('': the one that comes with pretty_midi)
 # ---- pieces that end by themselves (--notes 0)
-LEAST_EVENTS = 32  # events before a piece may end
-MOST_EVENTS = 5000  # events after which it is cut off
+LEAST_EVENTS: int = 32  # events before a piece may end
+MOST_EVENTS: int = 5000  # events after which it is cut off
 
 
 def main(args) -> None:

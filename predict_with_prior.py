@@ -19,33 +19,33 @@ from utils.sampler import Sampling
 from utils.stepper import Stepper
 
 # ---- the fragment
-PRIOR = "samples/prior.mid"  # MIDI file to continue
+PRIOR: str = "samples/prior.mid"  # MIDI file to continue
 PRIOR_START: float = 0.0  # quarter notes from its beginning at which the fragment begins; not with FILL or REDO
-PRIOR_BARS = 0  # bars of it that are used: the first 8, or with -2 the last two (0: as PRIOR_NOTES says)
-PRIOR_NOTES = 100  # notes of it that are used, unless PRIOR_BARS says how much (0: all of them)
+PRIOR_BARS: int = 0  # bars of it that are used: the first 8, or with -2 the last two (0: as PRIOR_NOTES says)
+PRIOR_NOTES: int = 100  # notes of it that are used, unless PRIOR_BARS says how much (0: all of them)
 METRE: str = ""  # count its bars so, such as 4/4, where the file has its metre wrong ('': as the file says)
-PREPEND = True  # let the fragment stand before its continuation
-AT_BAR = False  # begin the new music at the next bar line, not within the last bar of the fragment
+PREPEND: bool = True  # let the fragment stand before its continuation
+AT_BAR: bool = False  # begin the new music at the next bar line, not within the last bar of the fragment
 # ---- what of it is kept, if new music is not to follow it but to be written around it
 KEEP: str = ""  # parts that run on to its end, by name (Violin 2), with commas; after PRIOR_BARS the others are new
 PARTS: str = ""  # who the others are, by name or instrument ('': those of the file, or who usually plays with them)
 FILL: str = ""  # bars that are to be new, such as 5-8 or 3,7-8; what stands before and after them stays
 REDO: str = ""  # the same, for a piece that was generated: these bars again
-PARTICLES = 256  # versions that are made side by side, of which the one that fits best is kept
+PARTICLES: int = 256  # versions that are made side by side, of which the one that fits best is kept
 # ---- the music
-WEIGHTS = "weights/music.weights.h5"  # file that train.py wrote
+WEIGHTS: str = "weights/music.weights.h5"  # file that train.py wrote
 NOTES: int = 700  # new notes, unless BARS or SECONDS says how much is to come; around what is kept, as many as fit
 BARS: int = 0  # new bars, of which the last brings the piece to an end (0: as NOTES says)
 SECONDS: float = 0.0  # instead of BARS: about how long the new music shall play, in whole bars
-ENDING = True  # bring so many bars or seconds of music to an end; otherwise it is cut off
-FORM_OF = ""  # MIDI file whose bars come again as those of fragment and new music shall ('' or none: as it comes)
-STYLE = ""  # sub-folder of the training music to go on like, or several: haydn:0.7,bach:0.3 ('': what it sounds like)
-COUNT = 1  # different continuations to write; they are made side by side
+ENDING: bool = True  # bring so many bars or seconds of music to an end; otherwise it is cut off
+FORM_OF: str = ""  # MIDI file whose bars come again as those of fragment and new music shall ('' or none: as it comes)
+STYLE: str = ""  # sub-folder of the training music to go on like, or several: haydn:0.7,bach:0.3 ('': as it sounds)
+COUNT: int = 1  # different continuations to write; they are made side by side
 # ---- in which key
-KEY = ""  # key of the new music, such as D minor or Eb ('': that of the fragment; none: whatever comes)
-SCALE = ""  # scale instead of that of the key, such as dorian or D dorian (without a tonic: on that of the fragment)
+KEY: str = ""  # key of the new music, such as D minor or Eb ('': that of the fragment; none: whatever comes)
+SCALE: str = ""  # scale instead of that of the key, such as dorian or D dorian (without a tonic: that of the fragment)
 KEY_STRENGTH: float = 0.5  # nats by which notes outside of it are made less likely; less so where the music modulates
-KEY_LOCK = False  # no note outside of it at all, drums apart
+KEY_LOCK: bool = False  # no note outside of it at all, drums apart
 # ---- how it is chosen
 TEMPERATURE: float | None = None  # lower: safer; higher: bolder (none: 0.9, or 0.8 around what is kept)
 TOP_P: float = 1.0  # choose only among the likeliest notes that together have this share of the probability
@@ -53,14 +53,14 @@ SEED: int | None = None  # the same seed makes the same piece (none: a new one e
 # ---- how it sounds
 TEMPO: float = 0.0  # quarter notes a minute (0: as in the fragment)
 INSTRUMENT: str = ""  # sound of the parts' new notes, General MIDI names or numbers in their order ('': their own)
-OUT = "samples"  # folder for all that is written; nothing there is overwritten
-COPYING = True  # say how many new notes in a row stand in the training music too, in any key, if that is still there
-TRAINING_DIR = ""  # folder of that music ('': where it was then, if that is below this folder)
+OUT: str = "samples"  # folder for all that is written; nothing there is overwritten
+COPYING: bool = True  # say how many new notes in a row the training music has too, in any key, if it is still there
+TRAINING_DIR: str = ""  # folder of that music ('': where it was then, if that is below this folder)
 # ---- beside each MIDI file, under its name
-WAV = True  # its sound
-PICTURE = True  # its piano roll (PNG)
-NOTATION = False  # its score for notation programs (MusicXML)
-SOUNDFONT = ""  # .sf2 or .sf3 file that plays the sound ('': the one that comes with pretty_midi)
+WAV: bool = True  # its sound
+PICTURE: bool = True  # its piano roll (PNG)
+NOTATION: bool = False  # its score for notation programs (MusicXML)
+SOUNDFONT: str = ""  # .sf2 or .sf3 file that plays the sound ('': the one that comes with pretty_midi)
 
 
 def main(args) -> None:

@@ -19,28 +19,28 @@ from utils.measure import likelihood
 from utils.run import Run, finish, open_run
 
 # ---- data
-MIDI_DIR = "midis"  # folder of MIDI files to learn from, sub-folders included
-WEIGHTS = "weights/music.weights.h5"  # file to write; its log and pictures stand beside it
+MIDI_DIR: str = "midis"  # folder of MIDI files to learn from, sub-folders included
+WEIGHTS: str = "weights/music.weights.h5"  # file to write; its log and pictures stand beside it
 GRID: int = 12  # steps to a quarter note: 12 holds sixteenths and triplets, 48 suits recorded performances
-CHORDS = "split"  # split: each note of a chord is an event; class: a chord is one class, as in the two earlier projects
+CHORDS: str = "split"  # split: each note of a chord is an event; class: a chord is one class, as in earlier projects
 MAX_BEATS: int = 16  # beats; longer rests and notes are clipped to this
-PARTS = True  # learn who plays each note, drums too; otherwise all parts are one, and drums are left out
-STYLES = True  # the sub-folders of MIDI_DIR, if two or more, are styles: learn to play each, and to recognise it
-PEDAL = True  # notes last as long as the sustain pedal lets them sound
+PARTS: bool = True  # learn who plays each note, drums too; otherwise all parts are one, and drums are left out
+STYLES: bool = True  # the sub-folders of MIDI_DIR, if two or more, are styles: learn to play each, and to recognise it
+PEDAL: bool = True  # notes last as long as the sustain pedal lets them sound
 METRE: str = ""  # count the bars of all pieces so, such as 4/4, where files have it wrong ('': as each file says)
-STREAMS = ("auto",)  # what is learnt of each note: offset,note,duration or with velocity; auto: that where it varies
-TRANSPOSE = 6  # semitones up and down by which pieces are moved at random while training
+STREAMS: tuple = ("auto",)  # what is learnt of each note: offset,note,duration or with velocity; auto: if that varies
+TRANSPOSE: int = 6  # semitones up and down by which pieces are moved at random while training
 VALIDATION: float = 0.1  # share of the pieces held out; they choose which weights are kept
-SPLIT = 0  # which pieces are held out: each number gives another choice
-START_FROM = ""  # weights file whose network learns on: a few pieces are enough then ('': begin from nothing)
+SPLIT: int = 0  # which pieces are held out: each number gives another choice
+START_FROM: str = ""  # weights file whose network learns on: a few pieces are enough then ('': begin from nothing)
 # ---- network
-HEADS = "chained"  # chained: each head knows the choices before its own; parallel: none does; or regression: numbers
-LAYERS = 1  # recurrent layers
-CELL = "gru"  # recurrent cell: gru, or lstm, whose layer has a third more weights
+HEADS: str = "chained"  # chained: each head knows the choices before its own; parallel: none does; regression: numbers
+LAYERS: int = 1  # recurrent layers
+CELL: str = "gru"  # recurrent cell: gru, or lstm, whose layer has a third more weights
 UNITS: int = 128  # in each recurrent layer; more for much music and hours of training
 EMBEDDING: int = 32  # size of the vector that stands for a class of any stream
 HIDDEN: int = 128  # units between the recurrent layers and each softmax
-SURROUNDINGS = 32  # size of the vector that describes a key: what was struck around it, and what is held
+SURROUNDINGS: int = 32  # size of the vector that describes a key: what was struck around it, and what is held
 DROPOUT: float = 0.4  # share of inputs and of layers' outputs dropped while training; less for more music
 # ---- training
 SEQUENCE_LENGTH: int = 32  # events in a window; the weights can be used with priors of any length
@@ -48,18 +48,18 @@ BATCH_SIZE: int = 0  # windows in an update (0: 16, which learn most in a few mi
 EPOCHS: int = 200  # times through the training pieces, at the most
 MINUTES: float = 0.0  # end after so long, resumed runs counted as one; the learning rate falls to 0 (0: no limit)
 LEARNING_RATE: float | None = None  # steps of AdamW; they shrink when that helps no more (none: 0.004, on a GPU 0.008)
-PRECISION = "float32"  # numbers in which the layers beside the recurrent ones compute: float32 or bfloat16
-WARM_UP = 50  # updates in which the learning rate rises to its value
+PRECISION: str = "float32"  # numbers in which the layers beside the recurrent ones compute: float32 or bfloat16
+WARM_UP: int = 50  # updates in which the learning rate rises to its value
 CLIP_NORM: float = 1.0  # gradients longer than this are shortened to it
 WEIGHT_DECAY: float = 0.1  # share of the learning rate by which AdamW shrinks the weights in each update
-PATIENCE = 20  # epochs without improvement on the held-out pieces before training stops (0, or with MINUTES: never)
-OPENINGS = 32  # passages of the training music kept in the weights file, for generate_music.py to start from
-EAR = 1024  # pieces that it writes when training ends, to hear what tells them from real ones (0: none)
-HALF = False  # write the best weights in half precision: half the size, and they sound the same
-LOGS = "logs"  # folder for TensorBoard: losses, speed, and samples to hear and see ('': none)
-SAMPLE_EPOCHS = 5  # epochs between two samples in the logs
-RESUME = False  # go on where the last run with these weights stopped; new pieces in the folder join in
-SEED = 1  # start of all random choices: the same number gives the same weights on a CPU
+PATIENCE: int = 20  # epochs without improvement on held-out pieces before training stops (0, or with MINUTES: never)
+OPENINGS: int = 32  # passages of the training music kept in the weights file, for generate_music.py to start from
+EAR: int = 1024  # pieces that it writes when training ends, to hear what tells them from real ones (0: none)
+HALF: bool = False  # write the best weights in half precision: half the size, and they sound the same
+LOGS: str = "logs"  # folder for TensorBoard: losses, speed, and samples to hear and see ('': none)
+SAMPLE_EPOCHS: int = 5  # epochs between two samples in the logs
+RESUME: bool = False  # go on where the last run with these weights stopped; new pieces in the folder join in
+SEED: int = 1  # start of all random choices: the same number gives the same weights on a CPU
 
 
 def learning_rate(run: Run) -> float:

@@ -1,17 +1,15 @@
 """Constants at the top of a script -> its command line.
 
-Every top-level `UPPER_CASE = value  # comment` of a script is a setting: `MIDI_DIR` is also the flag `--midi-dir`, the
-comment is its help, the value, which may be computed from the settings above it, is its default and gives its type, and
-a line `# ---- title` opens a group. A number with a fraction is annotated, `TEMPO: float`, so that `TEMPO = 90` leaves
-it one; so is a constant that may be absent: `SEED: int | None = None`, and `none` on the command line; and one that is
-easily given as something else, `METRE: str`, so that 3/4 without quotes is refused. A text is a path, FILE or FOLDER in
-the help, if its comment begins with that word or with a kind of file: `PNG file`, `.x or .y file`.
+Every top-level `UPPER_CASE: type = value  # comment` of a script is a setting: `MIDI_DIR` is also the flag
+`--midi-dir`, the comment is its help, the value, which may be computed from the settings above it, is its default, and
+a line `# ---- title` opens a group. One that may be absent is `int | None`, and `none` on the command line. A text is a
+path, FILE or FOLDER in the help, if its comment begins with that word or with a kind of file: `PNG file`, `.x or .y
+file`.
 """
 
 import argparse
 import ast
 import atexit
-import builtins
 import functools
 import gc
 import io
@@ -28,6 +26,7 @@ from typing import NamedTuple, NoReturn
 from utils.errors import UserError
 
 METAVARS = {int: "N", float: "X", str: "TEXT", tuple: "A,B,C"}
+KINDS = {kind.__name__: kind for kind in (bool, *METAVARS)}
 GROUP = re.compile(r"# -{3,}\s*(.+?)\s*-*$")
 CONTROL = re.compile("[\0-\b\v\f\x0e-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")  # and of the direction of writing
 PATH = re.compile(r"(?:\S+ (?:or \S+ )?)?(file|folder)s?\b")
@@ -72,34 +71,32 @@ def converter(setting: Setting) -> Callable[[str], object]:
 
 
 def constants(source: str) -> list[Setting]:
-    """The settings of a script's source, in order. Raises UserError for a value that its annotation forbids."""
+    """The settings of a script's source, in order. Raises UserError for a value that is not of its type."""
     tokens = tokenize.generate_tokens(io.StringIO(source).readline)
     comments = {token.start[0]: token.string for token in tokens if token.type == tokenize.COMMENT}
     titles = [(line, match[1]) for line, comment in comments.items() if (match := GROUP.match(comment))]
     settings = []
     for node in ast.parse(source).body:
-        if not isinstance(node, ast.Assign | ast.AnnAssign):
+        if not isinstance(node, ast.AnnAssign):
             continue
-        name = ast.unparse(node.targets[0] if isinstance(node, ast.Assign) else node.target)
-        if not (name.isidentifier() and name.isupper()):
+        name, (annotation, *optional) = ast.unparse(node.target), ast.unparse(node.annotation).split(" | ")
+        if not name.isupper() or annotation not in KINDS:
             continue
+        kind, value = KINDS[annotation], ast.unparse(node.value)
+        says = "the comment beside it says what it may be" + ", a text in quotes" * (kind is str)
         try:
-            default = eval(ast.unparse(node.value), {"__builtins__": {}}, {one.name: one.default for one in settings})
-        except NameError:  # computed from something else, so not a setting
-            continue
-        default = tuple(default) if isinstance(default, list) else default
-        annotation = ast.unparse(node.annotation) if isinstance(node, ast.AnnAssign) else ""
-        kind, optional = getattr(builtins, annotation.split(" |")[0], type(default)), "None" in annotation
-        if kind is dict:  # a table
-            continue
+            default = eval(value, {}, {one.name: one.default for one in settings})
+        except NameError:
+            raise UserError(f"{name} is {value}, which cannot be read before the script runs: {says}.") from None
+        if kind is tuple and isinstance(default, list):
+            default = tuple(default)
         if {type(default), kind} == {int, float} and kind(default) == default:  # 1e3 or 256 / 2 is a whole number
             default = kind(default)
         if not (optional if default is None else isinstance(default, kind)):
-            says = "the comment beside it says what it may be" + ", a text in quotes" * (kind is str)
             raise UserError(f"{name} is {default!r}, which it cannot be: {says}.")
         group = [title for line, title in titles if line < node.lineno] or ["settings"]
         comment = comments.get(node.end_lineno, "").lstrip("# ")
-        settings.append(Setting(group[-1], name, default, kind, optional, comment))
+        settings.append(Setting(group[-1], name, default, kind, bool(optional), comment))
     return settings
 
 

@@ -94,6 +94,18 @@ def test_a_part_can_be_kept_while_bars_are_filled(learnt: Checkpoint):
     assert notes(made, stays[0]) == notes(prior, stays[1]) and not stays[0].all()
 
 
+def test_the_pedal_is_lifted_where_new_notes_are_written(learnt: Checkpoint):
+    whole = band_piece(58)
+    end, flute = 4 * BAR, [part.called() for part in whole.parts].index("Flute")
+    bass = next(i for i, part in enumerate(whole.parts) if i != flute and not part.drums)
+    whole = replace(whole, pedals=np.array([[100, end, flute], [100, BAR + 50, bass], [BAR + 60, end, bass]]))
+    piece = complete(learnt, whole, fill="2", keep="Flute")
+    names = [part.called() for part in piece.parts]
+    downs = [[*pedal[:2], names[pedal[2]]] for pedal in piece.pedals.tolist()]
+    name = whole.parts[bass].called()
+    assert sorted(downs) == sorted([[100, end, "Flute"], [100, BAR, name], [2 * BAR, end, name]])
+
+
 def test_without_parts_bars_are_filled(weights: Path):
     prior = random_piece(40, bars=6)
     made = complete(checkpoint.load(weights), prior, fill="3-4")

@@ -183,6 +183,19 @@ def begin(network: Stepper, given: Given, who: Cast, style: styles.Shares) -> St
     return state
 
 
+def pedals_around(prior: Piece, kept: np.ndarray, regions: np.ndarray) -> np.ndarray:
+    """The pedals of a piece, lifted over `regions` (R, 2), in ticks, in the parts that are not `kept` (parts,): held
+    for other notes, they would blur the new ones."""
+    mine = kept[prior.pedals[:, 2]]
+    pedals, others = prior.pedals[mine], prior.pedals[~mine]
+    for begin, end in regions:
+        before, after = others.copy(), others.copy()
+        before[:, 1], after[:, 0] = np.minimum(before[:, 1], begin), np.maximum(after[:, 0], end)
+        both = np.concatenate([before, after])
+        others = both[both[:, 0] < both[:, 1]]
+    return np.concatenate([pedals, others])
+
+
 def completions(
     network: Stepper, prior: Piece, how: Sampling, asked: Asked, count: int
 ) -> tuple[list[Made], Piece, list[str]]:
@@ -197,7 +210,8 @@ def completions(
     if len(given.onset) == 1:
         raise UserError(f"{asked.name} is all new with bars {asked.fill}: name fewer, or a part to --keep.")
     onset, over = (to_steps(at, prior.ticks_per_quarter, grid) for at in (prior.onset, prior.onset + prior.duration))
-    before = prior.take(~given.may_be_written(onset) | kept[prior.part])
+    pedals = pedals_around(prior, kept, regions * prior.ticks_per_quarter // grid)
+    before = replace(prior.take(~given.may_be_written(onset) | kept[prior.part]), pedals=pedals)
     sounds_on = ((onset[:, None] < regions[:, 0]) & (over[:, None] > regions[:, 0])).any(axis=1)
     players = Players(network, given.free[None])
     writers = {value: part for value, part in who.playing.items() if value not in who.kept}

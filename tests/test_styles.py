@@ -14,7 +14,7 @@ from test_train import assert_same
 from traced import learn
 
 import train
-from utils import checkpoint, compose, dataset, events, midi, network, settings, styles
+from utils import checkpoint, compose, dataset, events, midi, network, settings, styles, training
 from utils.errors import UserError
 from utils.events import Representation
 from utils.output import order
@@ -109,6 +109,15 @@ def test_the_styles_are_in_the_weights_file(weights: Path):
     history = kept.about["history"][-1]
     shares = [history[f"train_{stream}"] for stream in kept.vocabulary.streams]
     assert history["train"] == pytest.approx(sum(shares), rel=1e-4) and 0 < history["train_style"] < np.log(2) / 2
+
+
+def test_a_style_that_came_later_is_named(folder: Path, weights: Path):
+    vocabulary = checkpoint.load(weights).vocabulary
+    sources, _ = dataset.read_folder(folder, vocabulary.representation)
+    corpus = dataset.encode(sources, vocabulary)
+    (before,) = training.describe_styles(sources, corpus)
+    said, more = training.describe_styles([*sources, replace(sources[0], name="jazz/a.mid")], corpus)
+    assert said == before and more.startswith("no styles of this network") and ": jazz;" in more
 
 
 def test_no_styles_if_they_are_not_wanted(folder: Path, weights: Path, tmp_path: Path, monkeypatch):

@@ -241,7 +241,7 @@ def describe(train: list[Source], held_out: list[Source], learnt: Corpus, scored
         print("There is only one piece, so it is its own held-out piece: the score says how well it is known by heart.")
     sizes = ", ".join(f"{stream} {vocabulary.size(stream)}" for stream in vocabulary.streams)
     beats = vocabulary.representation.max_beats
-    for sentence in (*describe_metres(train), *describe_parts(train, learnt), *describe_styles(learnt)):
+    for sentence in (*describe_metres(train), *describe_parts(train, learnt), *describe_styles(train, learnt)):
         print(sentence)
     print(f"vocabulary: {sizes}; rests and notes that were longer than {beats} beats: {clipped:,}")
     if moved := ", ".join(f"{count} by their {stream}" for stream, count in scored.moved.items() if count):
@@ -284,8 +284,8 @@ def describe_parts(train: list[Source], learnt: Corpus) -> Iterator[str]:
         yield f"without a part of their own in this network, and heard as the nearest: {shortened(others)}"
 
 
-def describe_styles(learnt: Corpus) -> Iterator[str]:
-    """Which styles the training pieces are of, if there are any."""
+def describe_styles(train: list[Source], learnt: Corpus) -> Iterator[str]:
+    """Which styles the training pieces are of, if there are any, and which the network does not tell apart."""
     if not (styles := learnt.vocabulary.styles):
         return
     named = []
@@ -293,3 +293,5 @@ def describe_styles(learnt: Corpus) -> Iterator[str]:
         pieces, notes = int(mine.sum()), learnt.notes_each[mine].sum()
         named += [f"{name} ({plural(pieces, 'piece')}, {plural(notes, 'note')})"] if pieces else []
     yield f"styles: {shortened(named)}"
+    if new := sorted({source.style for source in train} - {"", *styles}):
+        yield f"no styles of this network, which was begun without them: {shortened(new)}; --start-from learns them too"

@@ -135,6 +135,18 @@ def test_an_lstm_is_trained_and_resumed(music: Path, tmp_path: Path):
     assert result.returncode == 0, result.stderr
 
 
+def test_starts_that_came_to_nothing_leave_one_copy(weights: Path, tmp_path: Path):
+    path = earlier_run(weights, tmp_path)
+    for _ in range(3):
+        training.set_aside(str(path))
+    assert sorted(tmp_path.glob("*.weights.h5")) == sorted(
+        tmp_path / f"a.{name}weights.h5" for name in ("", "old-1.", "old-1.last.")
+    )
+    path.write_bytes(b"other weights")
+    training.set_aside(str(path))
+    assert (tmp_path / "a.old-2.weights.h5").read_bytes() == b"other weights"
+
+
 def test_an_earlier_run_is_kept(music: Path, weights: Path, tmp_path: Path):
     path = earlier_run(weights, tmp_path)
     before = {file.name: file.read_bytes() for file in tmp_path.iterdir()}

@@ -57,7 +57,7 @@ def show_network(weights: str, result: dict, picture: Path) -> None:
     print(f"{'likeliest right':40s}" + "".join(f"{share:10.1%}" for share in result["accuracy"].values()))
     count, known = result["pieces"], result["trained_on"]
     pieces, size = plural(count, "piece"), f"{plural(result['notes'], 'note')}, {plural(result['beats'], 'beat')}"
-    print(f"{pieces}, {size}; {known} of the pieces were trained on")
+    print(f"{pieces}, {size}; pieces that it was trained on: {known}")
     print(f"values that the vocabulary lacks, scored as the nearest: {changed(result['moved']) or 'none'}")
     for name, row in sorted(result["parts"].items(), key=lambda item: -item[1]["notes"])[: evaluation.SHOWN]:
         print(f"{name:40s}{row['nats_per_note']:12.3f} nats a note, {plural(row['notes'], 'note')}")

@@ -134,7 +134,7 @@ def test_a_folder_and_what_of_it_was_trained_on(weights: Path, music: Path, tmp_
     assert {row["name"]: row["trained_on"] for row in found["per_piece"]} == {
         "under another name.mid": True, names[1]: False
     }  # fmt: skip
-    assert "1 of the pieces were trained on\n" in text
+    assert "; pieces that it was trained on: 1\n" in text
     assert "on 2 pieces, 1 of which it learnt from (5-gram" in text.splitlines()[-1]
     # Without the training music guessing is the only baseline, and there is only the name to go by.
     (tmp_path / "broken.mid").write_text("no music")

@@ -190,7 +190,7 @@ def finish(run: Run, epochs_before: int) -> None:
     if run.problem or not history:
         kept = f"the last good weights are in {args.weights}" if history else "no weights were written"
         problem = run.problem or "Training ended before its first update"
-        raise UserError(f"{problem}; {kept}. Try a lower --learning-rate or more --minutes.")
+        raise UserError(f"{problem}; {kept}. Try {'a lower --learning-rate' if run.problem else 'more --minutes'}.")
     if len(history) == epochs_before:
         minutes = history[-1]["seconds"] / 60
         print(f"Nothing to do: {epochs_before} epochs, {minutes:.1f} minutes are done; raise --epochs or --minutes.")

@@ -190,7 +190,8 @@ def pedals_around(prior: Piece, kept: np.ndarray, regions: np.ndarray) -> np.nda
     pedals, others = prior.pedals[mine], prior.pedals[~mine]
     for begin, end in regions:
         before, after = others.copy(), others.copy()
-        before[:, 1], after[:, 0] = np.minimum(before[:, 1], begin), np.maximum(after[:, 0], end)
+        # One tick later, or it would catch the notes that end there.
+        before[:, 1], after[:, 0] = np.minimum(before[:, 1], begin), np.maximum(after[:, 0], end + 1)
         both = np.concatenate([before, after])
         others = both[both[:, 0] < both[:, 1]]
     return np.concatenate([pedals, others])
@@ -210,7 +211,7 @@ def completions(
     if len(given.onset) == 1:
         raise UserError(f"{asked.name} is all new with bars {asked.fill}: name fewer, or a part to --keep.")
     onset, over = (to_steps(at, prior.ticks_per_quarter, grid) for at in (prior.onset, prior.onset + prior.duration))
-    pedals = pedals_around(prior, kept, regions * prior.ticks_per_quarter // grid)
+    pedals = pedals_around(prior, kept, to_steps(regions, grid, prior.ticks_per_quarter))
     before = replace(prior.take(~given.may_be_written(onset) | kept[prior.part]), pedals=pedals)
     sounds_on = ((onset[:, None] < regions[:, 0]) & (over[:, None] > regions[:, 0])).any(axis=1)
     players = Players(network, given.free[None])

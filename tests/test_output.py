@@ -573,6 +573,20 @@ def test_a_bar_shorter_than_those_after_it_is_a_pickup_in_their_metre(metres: li
     assert len(used) == np.count_nonzero(piece.onset < bars[numbers.index(3)].start * STEP)
 
 
+def test_a_metre_that_comes_again_begins_with_no_pickup():
+    metres = [(0, 2, 4), (960, 3, 4), (2400, 2, 4), (3360, 3, 4)]
+    piece = make_piece([(i * 480, 60 + i, 480) for i in range(10)], time_signatures=metres)
+    bars = theory.bars(piece.bars(), piece.onset, 480)
+    assert [(bar.number, bar.metre) for bar in bars] == [(1, (2, 4)), (2, (3, 4)), (3, (2, 4)), (4, (3, 4))]
+
+
+def test_the_beats_of_a_pickup_are_counted_back_from_its_end():
+    piece = make_piece([(i * 240, 60 + i, 240) for i in range(12)], time_signatures=[(0, 3, 8), (720, 3, 4)])
+    pickup, bar, *_ = theory.bars(piece.bars(), piece.onset, 480)
+    assert pickup.beats() == [0, theory.GRID // 2, 3 * theory.GRID // 2]
+    assert np.diff(bar.beats()).tolist() == [theory.GRID] * 3
+
+
 def test_what_has_no_second_bar_has_no_pickup():
     piece = make_piece([(1440, 60, 480)])
     assert [bar.number for bar in theory.bars(piece.bars(), piece.onset, 480)] == [1]
@@ -758,6 +772,7 @@ def test_two_hands_are_one_part_on_two_staves(tmp_path: Path, parts: list[Part],
         (Part("", 40), [55, 96], [("G", "2", None)]),
         (Part("", 40), [55, 64], [("G", "2", None)]),  # a violin on its lowest strings
         (Part("", 71), [52, 62], [("G", "2", None)]),
+        (Part("", 71), [50, 52, 66], [("G", "2", None)]),  # on one staff, however low
         (Part("", 0), [48, 72, 60, 64], [("G", "2", None)]),  # no octave clef for a piano
         (Part("", 72), [86, 100], [("G", "2", "1")]),
         (Part("", 0, True), [36, 42], [("percussion", "3", None)]),

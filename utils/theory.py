@@ -113,8 +113,11 @@ class Bar:
 
     def beats(self) -> list[int]:
         """Where the beats begin, and the end of the bar. In a bar of more than MOST_BEATS, which nobody could count,
-        they are longer."""
-        return [*range(self.start, self.end, max(self.beat, (self.end - self.start) // MOST_BEATS)), self.end]
+        they are longer; in a pickup they are counted back from its end."""
+        step = max(self.beat, (self.end - self.start) // MOST_BEATS)
+        if self.number == 0:
+            return sorted({self.start, *range(self.end, self.start, -step)})
+        return [*range(self.start, self.end, step), self.end]
 
 
 def bars(lines: Sequence[Change], onset: np.ndarray, per_quarter: int) -> list[Bar]:
@@ -123,16 +126,16 @@ def bars(lines: Sequence[Change], onset: np.ndarray, per_quarter: int) -> list[B
 
     The first bar is a pickup if notes begin in it and after it, and at least half of it is silent before them, since a
     piece is stored from a bar line on; or if it is shorter than a bar of the metre after it, which is then its own, as
-    notation programs write pickups to MIDI files.
+    notation programs write pickups to MIDI files; but not if its metre comes again.
     """
     last, *metre = lines[-1]
     ticks = [*(tick for tick, *_ in lines), last + bar_length(metre, per_quarter), onset.min(), onset.max()]
     *edges, first, latest = to_steps(np.array(ticks), per_quarter, GRID).tolist()
     edges[-1] = max(edges[-1], edges[-2] + 1)
     spans = [(span, metre) for span, (_, *metre) in zip(pairwise(edges), lines, strict=True) if span[0] < span[1]]
-    (start, end), _ = spans[0]
+    (start, end), metre = spans[0]
     _, following = spans[:2][-1]
-    short = end < bar_length(following, GRID)
+    short = end < bar_length(following, GRID) and metre not in [later for _, later in spans[1:]]
     pickup = (short or end <= 2 * first) and first < end <= latest and len(spans) > 1
     if pickup and short:
         spans[0] = (start, end), following

@@ -51,6 +51,7 @@ USUAL = {41: ALTO, **dict.fromkeys(range(24, 32), TENOR), **dict.fromkeys((*rang
          **dict.fromkeys((8, 9, 10, 13, 72, 78), HIGH)}  # fmt: skip
 # Programs that read nothing but G: violin and fiddle, trumpets, high reeds and flutes.
 TREBLE = (40, 110, 56, 59, 64, 65, 68, 69, 71, *range(73, 78))
+LOWEST = 49  # pitch that these can play; where there is a lower one, somebody else plays
 RARE = 0.6  # ledger lines that readers would rather have than a clef that is not usual for their instrument
 TOO_MANY = 1.5  # ledger lines of a note, in the mean, with which a part is easier to read on two staves
 
@@ -184,7 +185,7 @@ def voices(notes: np.ndarray, starts: np.ndarray) -> list[Line]:
 def clef_of(pitch: np.ndarray, part: Part) -> Clef:
     """The clef in which a part with these pitches (N,) has the fewest ledger lines, rather a usual one, and none that
     nobody reads who plays its instrument."""
-    if part.program in TREBLE:
+    if part.program in TREBLE and pitch.min() >= LOWEST:
         return G
     usual = TENOR if "tenor" in part.name.lower() else USUAL.get(part.program)
     known = [usual or G, G, F]
@@ -198,6 +199,8 @@ def staves(notes: np.ndarray, part: Part, starts: np.ndarray) -> dict[Clef, np.n
     notes (N, 3), rows (start, end, pitch) in order, would need too many ledger lines."""
     start, end, pitch = notes.T
     clef = clef_of(pitch, part)
+    if part.program in TREBLE and pitch.min() >= LOWEST:
+        return {G: notes}
     chords = (start[1:] < end[:-1]).any()  # else it is a voice, whatever plays it
     if clef.ledgers(pitch) < TOO_MANY and not (part.program in KEYBOARDS and chords):
         return {clef: notes}

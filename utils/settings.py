@@ -77,22 +77,22 @@ def constants(source: str) -> list[Setting]:
     titles = [(line, match[1]) for line, comment in comments.items() if (match := GROUP.match(comment))]
     settings = []
     for node in ast.parse(source).body:
-        if not isinstance(node, ast.AnnAssign):
+        if not isinstance(node, ast.AnnAssign) or node.value is None:
             continue
         name, (annotation, *optional) = ast.unparse(node.target), ast.unparse(node.annotation).split(" | ")
         if not name.isupper() or annotation not in KINDS:
             continue
         kind, value = KINDS[annotation], ast.unparse(node.value)
-        says = "the comment beside it says what it may be" + ", a text in quotes" * (kind is str)
+        says = "it is True or False" if kind is bool else "the comment beside it says what it may be"
+        says += ", a text in quotes" * (kind is str)
         try:
             default = eval(value, {}, {one.name: one.default for one in settings})
-        except NameError:
-            raise UserError(f"{name} is {value}, which cannot be read before the script runs: {says}.") from None
-        if kind is tuple and isinstance(default, list):
-            default = tuple(default)
-        if {type(default), kind} == {int, float} and kind(default) == default:  # 1e3 or 256 / 2 is a whole number
+        except Exception as error:
+            raise UserError(f"{name} is {value}, which cannot be computed ({error}): {says}.") from None
+        is_whole = type(default) is float and default.is_integer()  # 1e3, or 256 / 2
+        if (type(default), kind) in ((int, float), (list, tuple)) or (kind is int and is_whole):
             default = kind(default)
-        if not (optional if default is None else isinstance(default, kind)):
+        if not (optional if default is None else type(default) is kind and default != ()):
             raise UserError(f"{name} is {default!r}, which it cannot be: {says}.")
         group = [title for line, title in titles if line < node.lineno] or ["settings"]
         comment = comments.get(node.end_lineno, "").lstrip("# ")

@@ -117,7 +117,7 @@ def test_a_style_that_came_later_is_named(folder: Path, weights: Path):
     corpus = dataset.encode(sources, vocabulary)
     (before,) = training.describe_styles(sources, corpus)
     said, more = training.describe_styles([*sources, replace(sources[0], name="jazz/a.mid")], corpus)
-    assert said == before and more.startswith("no styles of this network") and ": jazz;" in more
+    assert said == before and more.startswith("styles that this network does not tell apart") and more[-6:] == ": jazz"
 
 
 def test_no_styles_if_they_are_not_wanted(folder: Path, weights: Path, tmp_path: Path, monkeypatch):

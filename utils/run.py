@@ -21,6 +21,7 @@ from utils.dataset import Corpus
 from utils.errors import UserError
 from utils.heads import Shape
 from utils.measure import plots
+from utils.measure.plots import kept_row
 from utils.output.tensorboard import Board
 
 if TYPE_CHECKING:
@@ -190,7 +191,8 @@ def finish(run: Run, epochs_before: int) -> None:
     if run.problem or not history:
         kept = f"the last good weights are in {args.weights}" if history else "no weights were written"
         problem = run.problem or "Training ended before its first update"
-        raise UserError(f"{problem}; {kept}. Try {'a lower --learning-rate' if run.problem else 'more --minutes'}.")
+        advice = "" if run.asked_to_stop else f" Try {'a lower --learning-rate' if run.problem else 'more --minutes'}."
+        raise UserError(f"{problem}; {kept}.{advice}")
     if len(history) == epochs_before:
         minutes = history[-1]["seconds"] / 60
         print(f"Nothing to do: {epochs_before} epochs, {minutes:.1f} minutes are done; raise --epochs or --minutes.")
@@ -200,7 +202,7 @@ def finish(run: Run, epochs_before: int) -> None:
     if run.asked_to_stop:
         instead = " instead of --start-from" * bool(args.start_from)
         print(f"Stopped in epoch {len(history)}. To go on: the same command with --resume{instead}.")
-    kept, score = [row for row in history if row.get("kept", True)][-1], ""  # earlier scores may be of other pieces
+    kept, score = kept_row(history), ""
     if run.held_out.pieces:
         score = f" of epoch {kept['epoch']}: {kept['score']:.3f} nats a {unit} on held-out pieces"
     print(f"Wrote {args.weights}{score}; its log and pictures are beside it.")

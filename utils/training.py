@@ -178,7 +178,7 @@ def begin(args: SimpleNamespace, music: tuple[list[Source], list[Source]], way: 
         # What was learnt once stays learnt, and scores of other pieces, or of weights moved away, are no measure.
         split["train"] = list(dict.fromkeys(before["train"] + split["train"]))
         if Path(args.weights).exists() and before["held_out"] == split["held_out"]:
-            best = min(row["score"] for row in history)
+            best = plots.kept_row(history)["score"]
     else:
         set_aside(args.weights)
         styles = dataset.styles_of(train) if args.styles else ()
@@ -209,7 +209,7 @@ def begin(args: SimpleNamespace, music: tuple[list[Source], list[Source]], way: 
         "history": history,
     }
     corpora = dataset.encode(train, vocabulary, args.transpose), dataset.encode(held_out, vocabulary)
-    describe(train, held_out, *corpora)
+    describe(train, held_out, *corpora, args.styles)
     print(f"{trainer.count_params():,} parameters {devices.told(args)}")
     plots.network_diagram(vocabulary, shape, Path(args.weights).with_name("model_plot.png"))
     board = Board(args.logs, args.weights, args.resume)
@@ -231,8 +231,8 @@ def go_on(trainer: "keras.Model", earlier: checkpoint.Checkpoint, path: Path) ->
         ) from None
 
 
-def describe(train: list[Source], held_out: list[Source], learnt: Corpus, scored: Corpus) -> None:
-    """Print what a run learns from."""
+def describe(train: list[Source], held_out: list[Source], learnt: Corpus, scored: Corpus, styles: bool) -> None:
+    """Print what a run learns from, and of which `styles`, if these are wanted."""
     alone, vocabulary = train is held_out, learnt.vocabulary
     clipped = sum(source.events.clipped for source in (train if alone else train + held_out))
     size = f"{learnt.notes:,} notes ({learnt.events:,} events)"
@@ -241,7 +241,8 @@ def describe(train: list[Source], held_out: list[Source], learnt: Corpus, scored
         print("There is only one piece, so it is its own held-out piece: the score says how well it is known by heart.")
     sizes = ", ".join(f"{stream} {vocabulary.size(stream)}" for stream in vocabulary.streams)
     beats = vocabulary.representation.max_beats
-    for sentence in (*describe_metres(train), *describe_parts(train, learnt), *describe_styles(train, learnt)):
+    in_styles = describe_styles(train, learnt) if styles else ()
+    for sentence in (*describe_metres(train), *describe_parts(train, learnt), *in_styles):
         print(sentence)
     print(f"vocabulary: {sizes}; rests and notes that were longer than {beats} beats: {clipped:,}")
     if moved := ", ".join(f"{count} by their {stream}" for stream, count in scored.moved.items() if count):
@@ -286,12 +287,11 @@ def describe_parts(train: list[Source], learnt: Corpus) -> Iterator[str]:
 
 def describe_styles(train: list[Source], learnt: Corpus) -> Iterator[str]:
     """Which styles the training pieces are of, if there are any, and which the network does not tell apart."""
-    if not (styles := learnt.vocabulary.styles):
-        return
-    named = []
+    styles, found, named = learnt.vocabulary.styles, dataset.styles_of(train), []
     for name, mine in zip((*styles, "of none"), (*learnt.style.T, ~learnt.style.any(axis=1)), strict=True):
         pieces, notes = int(mine.sum()), learnt.notes_each[mine].sum()
         named += [f"{name} ({plural(pieces, 'piece')}, {plural(notes, 'note')})"] if pieces else []
-    yield f"styles: {shortened(named)}"
-    if new := sorted({source.style for source in train} - {"", *styles}):
-        yield f"no styles of this network, which was begun without them: {shortened(new)}; --start-from learns them too"
+    if styles:
+        yield f"styles: {shortened(named)}"
+    if new := [style for style in found if style not in styles]:
+        yield f"styles that this network does not tell apart, as it was begun without them: {shortened(new)}"

@@ -38,6 +38,12 @@ def save(figure: Figure, path: Path) -> bool:
         return False
 
 
+def kept_row(history: list[dict]) -> dict:
+    """The row of the epoch whose weights were kept: the last that is said to be, as earlier scores may be of other
+    pieces; of a run of before that was said the one with the best score."""
+    return next((row for row in reversed(history) if row.get("kept")), min(history, key=lambda row: row["score"]))
+
+
 def learning_curve(history: list[dict], path: Path, unit: str = "note") -> None:
     """A PNG of nats a `unit`, which is what an event is, against epochs, for the training and the held-out pieces; see
     train.py for the rows."""
@@ -50,7 +56,7 @@ def learning_curve(history: list[dict], path: Path, unit: str = "note") -> None:
     line(history, "train", "training pieces (with dropout)", color=COLORS[0])
     scored = [row for row in history if row["score"] == row.get("held_out")]
     if scored:
-        best = [row for row in scored if row.get("kept", True)][-1]  # earlier scores may be of other pieces
+        best = kept_row(scored)
         line(scored, "held_out", "held-out pieces", color=COLORS[1])
         for k, name in enumerate([name for name in best if name.startswith("held_out_")], len(COLORS)):
             line(scored, name, f"of which {name.removeprefix('held_out_')}", "--", lw=1, color=f"C{k}")

@@ -7,6 +7,7 @@ python evaluate.py --weights weights/a.weights.h5,weights/b.weights.h5     which
 """
 
 import json
+import os
 from pathlib import Path
 
 from utils import checkpoint, compose, files, settings
@@ -185,7 +186,11 @@ def main(args) -> None:
     if args.picture and not args.picture.endswith(".png"):
         raise UserError(f"--picture {args.picture} must end in .png.")
     alone = Path(args.weights).exists()  # a comma may be part of a name
-    paths = [args.weights] if alone else [path.strip() for path in args.weights.split(",") if path.strip()]
+    paths = (
+        [args.weights]
+        if alone
+        else [os.path.expanduser(path.strip()) for path in args.weights.split(",") if path.strip()]
+    )
     if not paths:
         raise UserError(f"--weights {args.weights} names no file.")
     if len(paths) > 1:

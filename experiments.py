@@ -251,7 +251,7 @@ def main(args) -> None:
             raise UserError(
                 f"{args.question} of QUESTIONS names {way!r}, which is not in WAYS of utils/measure/ways.py."
             )
-        settings.parse(HERE / "train.py", shlex.split(f"{args.flags} {WAYS[way][0]}"))
+        training.check(settings.parse(HERE / "train.py", shlex.split(f"{args.flags} {WAYS[way][0]}")))
     for name in ("seeds", "jobs"):
         settings.at_least(name, getattr(args, name), 1)
     ways, seeds = QUESTIONS[args.question], range(1, args.seeds + 1)

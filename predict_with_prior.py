@@ -27,7 +27,7 @@ METRE: str = ""  # count its bars so, such as 4/4, where the file has its metre 
 PREPEND: bool = True  # let the fragment stand before its continuation
 AT_BAR: bool = False  # begin the new music at the next bar line, not within the last bar of the fragment
 # ---- what of it is kept, if new music is not to follow it but to be written around it
-KEEP: str = ""  # parts that run on to its end, by name (Violin 2), with commas; after PRIOR_BARS the others are new
+KEEP: str = ""  # parts that run on to its end, by name (Violin 2), with commas; others are new after PRIOR_BARS bars
 PARTS: str = ""  # who the others are, by name or instrument ('': those of the file, or who usually plays with them)
 FILL: str = ""  # bars that are to be new, such as 5-8 or 3,7-8; what stands before and after them stays
 REDO: str = ""  # the same, for a piece that was generated: these bars again

@@ -28,7 +28,9 @@ PARTS: bool = True  # learn who plays each note, drums too; otherwise all parts 
 STYLES: bool = True  # the sub-folders of MIDI_DIR, if two or more, are styles: learn to play each, and to recognise it
 PEDAL: bool = True  # notes last as long as the sustain pedal lets them sound
 METRE: str = ""  # count the bars of all pieces so, such as 4/4, where files have it wrong ('': as each file says)
-STREAMS: tuple = ("auto",)  # what is learnt of each note: offset,note,duration or with velocity; auto: if that varies
+STREAMS: tuple = (
+    "auto",
+)  # what is learnt of each note: offset,note,duration or with velocity; auto: that if it varies
 TRANSPOSE: int = 6  # semitones up and down by which pieces are moved at random while training
 VALIDATION: float = 0.1  # share of the pieces held out; they choose which weights are kept
 SPLIT: int = 0  # which pieces are held out: each number gives another choice
@@ -46,7 +48,7 @@ DROPOUT: float = 0.4  # share of inputs and of layers' outputs dropped while tra
 SEQUENCE_LENGTH: int = 32  # events in a window; the weights can be used with priors of any length
 BATCH_SIZE: int = 0  # windows in an update (0: 16, which learn most in a few minutes on a processor; 128 on a GPU)
 EPOCHS: int = 200  # times through the training pieces, at the most
-MINUTES: float = 0.0  # end after so long, resumed runs counted as one; the learning rate falls to 0 (0: no limit)
+MINUTES: float = 0.0  # end after so long, what is resumed included; the learning rate falls to 0 (0: no limit)
 LEARNING_RATE: float | None = None  # steps of AdamW; they shrink when that helps no more (none: 0.004, on a GPU 0.008)
 PRECISION: str = "float32"  # numbers in which the layers beside the recurrent ones compute: float32 or bfloat16
 WARM_UP: int = 50  # updates in which the learning rate rises to its value

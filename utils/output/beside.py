@@ -36,7 +36,7 @@ def write_beside(
     one; the MIDI file is there already.
     """
     written = []
-    if not len(piece):
+    if not len(piece) and (args.wav or args.picture or args.notation):
         warn(f"{path.name} has no notes, so nothing stands beside it: try another seed, or train for longer.")
         return ""
     for ending, wanted in zip(midi.BESIDE, (args.wav, args.picture, args.notation), strict=True):

@@ -104,6 +104,8 @@ def test_the_pedal_is_lifted_where_new_notes_are_written(learnt: Checkpoint):
     downs = [[*pedal[:2], names[pedal[2]]] for pedal in piece.pedals.tolist()]
     name = whole.parts[bass].called()
     assert sorted(downs) == sorted([[100, end, "Flute"], [100, BAR, name], [2 * BAR + 1, end, name]])
+    new = (piece.part == names.index(name)) & (piece.onset >= BAR) & (piece.onset < 2 * BAR)
+    assert new.any() and (piece.onset + piece.sounding().duration)[new].max() <= 2 * BAR
 
 
 def test_without_parts_bars_are_filled(weights: Path):

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from utils import checkpoint, compose, files, settings
 from utils.errors import UserError
+from utils.instruments import listed
 from utils.measure import evaluation, judge, statistics
 from utils.piece import plural
 
@@ -186,11 +187,7 @@ def main(args) -> None:
     if args.picture and not args.picture.endswith(".png"):
         raise UserError(f"--picture {args.picture} must end in .png.")
     alone = Path(args.weights).exists()  # a comma may be part of a name
-    paths = (
-        [args.weights]
-        if alone
-        else [os.path.expanduser(path.strip()) for path in args.weights.split(",") if path.strip()]
-    )
+    paths = [args.weights] if alone else [os.path.expanduser(path) for path in listed(args.weights)]
     if not paths:
         raise UserError(f"--weights {args.weights} names no file.")
     if len(paths) > 1:

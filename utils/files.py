@@ -158,8 +158,9 @@ def first_free(names: Callable[[int], Iterable[Path]]) -> int:
 
 def set_aside(paths: Iterable[Path], aside: Callable[[Path, int], Path], copied: Path | None = None) -> int:
     """Rename what an earlier run left: each of `paths` that exists to what `aside` makes of it and the first number
-    that is free for all of them. `copied` is one of them that stays and gets a copy of that name instead. Returns the
-    number, or 0 if there was nothing. Raises UserError that names what cannot be renamed."""
+    that is free for all of them. `copied` is one of them that stays and gets a copy of that name instead, unless
+    nothing else is there and its last copy is the same. Returns the number, or 0 if there was nothing. Raises
+    UserError that names what cannot be renamed."""
     paths = list(paths)
     number = first_free(lambda number: (aside(path, number) for path in paths))
     there = [path for path in paths if path.exists()]

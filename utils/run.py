@@ -21,7 +21,6 @@ from utils.dataset import Corpus
 from utils.errors import UserError
 from utils.heads import Shape
 from utils.measure import plots
-from utils.measure.plots import kept_row
 from utils.output.tensorboard import Board
 
 if TYPE_CHECKING:
@@ -202,8 +201,8 @@ def finish(run: Run, epochs_before: int) -> None:
     if run.asked_to_stop:
         instead = " instead of --start-from" * bool(args.start_from)
         print(f"Stopped in epoch {len(history)}. To go on: the same command with --resume{instead}.")
-    kept, score = kept_row(history), ""
+    best, score = plots.kept_row(history), ""
     if run.held_out.pieces:
-        score = f" of epoch {kept['epoch']}: {kept['score']:.3f} nats a {unit} on held-out pieces"
+        score = f" of epoch {best['epoch']}: {best['score']:.3f} nats a {unit} on held-out pieces"
     print(f"Wrote {args.weights}{score}; its log and pictures are beside it.")
     print(f"Hear it: python generate_music.py --weights {args.weights}")

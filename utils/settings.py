@@ -43,8 +43,10 @@ class Setting(NamedTuple):
     comment: str
 
     @property
-    def is_path(self) -> bool:
-        return self.kind is str and bool(PATH.match(self.comment))
+    def path(self) -> str:
+        """What is at the path that it is: file or folder; '' if it is none."""
+        match = PATH.match(self.comment) if self.kind is str else None
+        return match[1] if match else ""
 
 
 class OneLineParser(argparse.ArgumentParser):
@@ -55,15 +57,15 @@ class OneLineParser(argparse.ArgumentParser):
 
 
 def converter(setting: Setting) -> Callable[[str], object]:
-    """The function from the text of a flag to its value, also of a constant that is a text. A tuple is given as values
-    with commas between them, and a path may begin with ~."""
+    """The function from the text of a flag to its value, by which argparse also sends a default that is a text. A tuple
+    is given as values with commas between them, and a path may begin with ~."""
 
     def convert(text: str) -> object:
         if setting.optional and text.lower() == "none":
             return None
         if setting.kind is tuple:
             return tuple(type(setting.default[0])(word.strip()) for word in text.split(",") if word.strip())
-        return os.path.expanduser(text) if setting.is_path else setting.kind(text)
+        return os.path.expanduser(text) if setting.path else setting.kind(text)
 
     # argparse names the converter in its error: "invalid int value: 'x'".
     convert.__name__ = setting.kind.__name__
@@ -111,8 +113,7 @@ def parse(script: str | Path, argv: list[str] | None = None) -> SimpleNamespace:
         for setting in settings:
             default, kind, name = setting.default, setting.kind, setting.name.lower()
             shown = ",".join(map(str, default)) if kind is tuple else {None: "none", "": "''"}.get(default, default)
-            metavar = PATH.match(setting.comment)[1].upper() if setting.is_path else METAVARS.get(kind)
-            how = {"type": converter(setting), "metavar": metavar}
+            how = {"type": converter(setting), "metavar": setting.path.upper() or METAVARS.get(kind)}
             group.add_argument(
                 flag_of(name),
                 default=default,

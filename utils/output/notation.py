@@ -185,8 +185,6 @@ def voices(notes: np.ndarray, starts: np.ndarray) -> list[Line]:
 def clef_of(pitch: np.ndarray, part: Part) -> Clef:
     """The clef in which a part with these pitches (N,) has the fewest ledger lines, rather a usual one, and none that
     nobody reads who plays its instrument."""
-    if part.program in TREBLE and pitch.min() >= LOWEST:
-        return G
     usual = TENOR if "tenor" in part.name.lower() else USUAL.get(part.program)
     known = [usual or G, G, F]
     if part.program not in KEYBOARDS:
@@ -198,9 +196,9 @@ def staves(notes: np.ndarray, part: Part, starts: np.ndarray) -> dict[Clef, np.n
     """Clef -> the notes of its staff: one for most parts, one for each hand at a keyboard, or where a part with the
     notes (N, 3), rows (start, end, pitch) in order, would need too many ledger lines."""
     start, end, pitch = notes.T
-    clef = clef_of(pitch, part)
     if part.program in TREBLE and pitch.min() >= LOWEST:
         return {G: notes}
+    clef = clef_of(pitch, part)
     chords = (start[1:] < end[:-1]).any()  # else it is a voice, whatever plays it
     if clef.ledgers(pitch) < TOO_MANY and not (part.program in KEYBOARDS and chords):
         return {clef: notes}

@@ -48,11 +48,14 @@ def clone(tmp_path_factory) -> Path:
         if (ROOT / name).exists():
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy(ROOT / name, folder / name)
+    edited = set()
     for script in folder.glob("*.py"):
         source = script.read_text("utf-8")
         for name, value in TOY.items():
-            source = re.sub(rf"^{name} = \S+", f"{name} = {value}", source, flags=re.MULTILINE)
+            source, found = re.subn(rf"^({name}: .*?) = \S+", rf"\1 = {value}", source, flags=re.MULTILINE)
+            edited |= {name} if found else set()
         script.write_text(source, "utf-8")
+    assert edited == set(TOY)
     for seed in range(4):
         save(random_piece(seed), folder / "my-music" / f"{seed}.mid")
         save(random_piece(seed + 9), folder / "midis" / f"{seed}.mid")

@@ -28,9 +28,7 @@ PARTS: bool = True  # learn who plays each note, drums too; otherwise all parts 
 STYLES: bool = True  # the sub-folders of MIDI_DIR, if two or more, are styles: learn to play each, and to recognise it
 PEDAL: bool = True  # notes last as long as the sustain pedal lets them sound
 METRE: str = ""  # count the bars of all pieces so, such as 4/4, where files have it wrong ('': as each file says)
-STREAMS: tuple = (
-    "auto",
-)  # what is learnt of each note: offset,note,duration or with velocity; auto: that if it varies
+STREAMS: tuple = ("auto",)  # learnt of each note: offset,note,duration or with velocity; auto: that if it varies
 TRANSPOSE: int = 6  # semitones up and down by which pieces are moved at random while training
 VALIDATION: float = 0.1  # share of the pieces held out; they choose which weights are kept
 SPLIT: int = 0  # which pieces are held out: each number gives another choice

@@ -7,7 +7,7 @@ All that it counts stays the same in another key. Shapes: N notes, O onsets, M p
 from collections import Counter
 from collections.abc import Hashable, Sequence
 from fractions import Fraction
-from itertools import pairwise
+from itertools import compress, pairwise
 
 import numpy as np
 
@@ -65,28 +65,24 @@ def features(piece: Piece) -> dict[str, float]:
     outer = {"lowest": piece.pitch[first], "highest": piece.pitch[np.append(first[1:], len(piece)) - 1]}
     chords, progressions, sizes = sonorities(piece, onset)
     phase, *_ = events.places(onset, piece, quarter)
-    falls = phase[1:] == 0  # on a bar line
     counted = {
         "from note to note: ": runs(rise),
         "beats between notes: ": runs(gap),
         "lengths in beats: ": runs([beats(duration, quarter) for duration in piece.duration]),
         "from note to note, in beats: ": runs([f"{x} after {y}" for x, y in zip(rise, gap, strict=True)]),
-        **{f"{which} notes: ": runs(list(map(leap, np.diff(pitch).tolist()))) for which, pitch in outer.items()},
-        **{
-            f"{which} notes, onto a bar line: ": Counter(map(leap, np.diff(pitch)[falls].tolist()))
-            for which, pitch in outer.items()
-        },
         "semitones above the bass: ": Counter(chords),
         "chords over the bass: ": Counter(progressions),
         "notes sounding together: ": Counter(sizes),
         "beats into the bar: ": Counter(beats(x, quarter) for x in phase),
     }
-    shares = {
-        f"{kind}{words}": (count / total) ** 0.5
-        for kind, found in counted.items()
-        for total in [found.total()]
-        for words, count in found.items()
-    }
+    for which, pitch in outer.items():
+        moves = list(map(leap, np.diff(pitch).tolist()))
+        counted[f"{which} notes: "] = runs(moves)
+        counted[f"{which} notes, onto a bar line: "] = Counter(compress(moves, phase[1:] == 0))
+    shares = {}
+    for kind, found in counted.items():
+        total = found.total()
+        shares |= {f"{kind}{words}": (count / total) ** 0.5 for words, count in found.items()}
     measured = statistics.describe(piece)
     numbers = {name: value for name, value in measured.items() if not isinstance(value, list)}
     return shares | {name.replace("_", " "): 0.0 if np.isnan(value) else value for name, value in numbers.items()}
@@ -121,16 +117,12 @@ def area(matrix, new: np.ndarray, groups: np.ndarray) -> float:
     """The area under the ROC curve of passages, of which the mask `new` (M,) marks one kind, each judged by a
     classifier that learnt from other groups (M,) of passages: the mean over the folds. (One curve for the passages of
     all folds would be below 0.5 by chance: where a fold holds more of one kind, its classifier learnt from fewer.)"""
-    from sklearn.metrics import roc_auc_score
-    from sklearn.model_selection import StratifiedGroupKFold
+    from sklearn.model_selection import StratifiedGroupKFold, cross_val_score
 
     folds = min(FOLDS, *(len(np.unique(groups[side])) for side in (new, ~new)))
-    areas = []
-    for learnt, judged in StratifiedGroupKFold(folds, shuffle=True, random_state=0).split(matrix, new, groups):
-        decided = classifier().fit(matrix[learnt], new[learnt]).decision_function(matrix[judged])
-        if 0 < new[judged].sum() < len(judged):  # several passages of a piece may leave a fold with one kind
-            areas.append(roc_auc_score(new[judged], decided))
-    return float(np.mean(areas))
+    deal = StratifiedGroupKFold(folds, shuffle=True, random_state=0)
+    areas = cross_val_score(classifier(), matrix, new, groups=groups, scoring="roc_auc", cv=deal)
+    return float(np.nanmean(areas))  # not a number: a fold of several passages of a piece, all of one kind
 
 
 def judge(made: list[Piece], real: list[Piece], groups: Sequence[Hashable] | None = None) -> dict | None:

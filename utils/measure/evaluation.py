@@ -10,7 +10,7 @@ from types import SimpleNamespace
 
 import numpy as np
 
-from utils import checkpoint, completion, compose, control, dataset, events, settings
+from utils import checkpoint, compose, control, dataset, events, settings
 from utils.checkpoint import Checkpoint
 from utils.dataset import Corpus, Source
 from utils.errors import UserError
@@ -100,9 +100,7 @@ def evaluate(weights: str | Path, asked: SimpleNamespace) -> dict:
         result |= new
     if asked.keep:
         folder = asked.midi_dir or asked.training_dir or about["settings"]["midi_dir"]
-        what = completion.Asked("", asked.keep, versions=asked.particles)
-        how = Sampling.of(asked, completion.TEMPERATURE)
-        result["given"] = given.around(network, (train, unseen), folder, what, how)
+        result["given"] = given.around(network, train, unseen, folder, asked)
     return result | {"remarks": remarks}
 
 

@@ -1,7 +1,7 @@
 """What is written around a part of real pieces: how likely the network finds the whole, and what a judge says of it."""
 
-from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 from tqdm import tqdm
 
@@ -26,25 +26,24 @@ def nats_a_note(network: Stepper, pieces: list[Source]) -> float:
     return float((likelihood.score(network, corpus).nats.sum(axis=1) / corpus.notes_each).mean())
 
 
-def around(
-    network: Stepper, music: tuple[list[Source], list[Source]], folder: str, asked: completion.Asked, how: Sampling
-) -> dict:
-    """The pieces of `music`, (training, held out), of which `asked.keep` is kept while everything else is written, for
-    the held-out ones, which are in `folder`.
+def around(network: Stepper, train: list[Source], held_out: list[Source], folder: str, asked: SimpleNamespace) -> dict:
+    """The training and the held-out pieces that have the part `asked.keep`, of which it is kept while everything else
+    is written, for the held-out ones, which are in `folder`; `asked` are the settings of evaluate.py.
 
     pieces; nats, of a note of the whole, a mean over pieces, and judge, what `judge.judge` returns, each for the pieces
-    as they are ('real'), for one version ('naive': what is given is forced), and for `asked.versions` that are weighed
+    as they are ('real'), for one version ('naive': what is given is forced), and for `asked.particles` that are weighed
     ('weighed'). Raises UserError if no held-out piece has such a part.
     """
-    train, held_out = (with_part(sources, asked.keep) for sources in music)
+    train, held_out = (with_part(sources, asked.keep) for sources in (train, held_out))
     if not held_out:
         raise UserError(
             f"None of the held-out pieces has a part {asked.keep!r} beside others: name another with --keep."
         )
-    ways, form = {"naive": 1, "weighed": asked.versions}, network.vocabulary.representation
+    ways, form = {"naive": 1, "weighed": asked.particles}, network.vocabulary.representation
+    how = Sampling.of(asked, completion.TEMPERATURE)
     sources = {"real": held_out, **{way: [] for way in ways}}
     for way, source in tqdm([(way, s) for way in ways for s in held_out], "writing", unit="piece", leave=False):
-        each = replace(asked, name=source.name, versions=ways[way])
+        each = completion.Asked(source.name, asked.keep, versions=ways[way])
         prior = midi.read(Path(folder, source.name), channels=False)
         (new,), _, _ = completion.completions(network, prior, how, each, 1)
         sources[way].append(Source("", 0.0, events.from_piece(new.piece, form)))

@@ -26,7 +26,7 @@ from test_completion import notes
 from utils import checkpoint, midi, settings
 from utils.constraints import Constraint
 from utils.errors import UserError
-from utils.output import order, words
+from utils.output import beside, order, words
 from utils.output.order import AROUND, BARS, Order
 from utils.output.visitors import PATIENCE, UNCLAIMED, Left, Visitors
 from utils.piece import Piece
@@ -405,7 +405,7 @@ def test_only_what_means_something_is_shown(tmp_path: Path, source: str, mode: s
 def test_an_order_of_bars_in_a_key(weights: Path):
     music = filled(weights, unit=BARS, bars=4, key="D dorian", key_lock=True, count=2)
     assert [one.nats for one in music.made] == sorted(one.nats for one in music.made) and len(music.made) == 2
-    line = music.line(music.made[0])
+    line = beside.about(weights, music.how, music.made[0].key)
     assert "seed 5" in line and "temperature 0.9" in line and "in D dorian" in line
     for one in music.made:
         assert one.told().startswith("in D dorian, ")
@@ -428,7 +428,7 @@ def test_an_order_keeps_parts_and_other_bars(band: Path):
     assert notes(piece, of_flute(piece)) == notes(prior, of_flute(prior))
     assert {part.called() for part in piece.parts} == {"Flute", "Bass"}
     assert notes(around.before) == notes(prior, of_flute(prior))  # the picture tells what was given
-    assert "Written beside it: Bass." in around.remarks and "temperature 0.8" in around.line(around.made[0])
+    assert "Written beside it: Bass." in around.remarks and around.how.temperature == 0.8
 
     other = filled(band, prior=prior, mode=order.ANEW, keep=["Flute"], fill="2-3", players=["Bass"])
     (anew,) = other.made
@@ -667,8 +667,8 @@ def test_what_lasts_too_long_has_no_sound_and_is_no_fragment(tmp_path: Path):
 
     one = page.Page(settings.parse(ROOT / "app.py", ["--minutes", "1"]), str(tmp_path))
     visitor, slow = one.visitors.arrive("me"), random_piece(1)
-    slow.tempos, said, music = [(0, 12_000_000)], [], SimpleNamespace(how=Sampling(seed=7), line=str, before=None)
-    written = one.write(visitor, SimpleNamespace(piece=slow), "tiny", music, said.append)
+    slow.tempos, said, music = [(0, 12_000_000)], [], SimpleNamespace(how=Sampling(seed=7), before=None)
+    written = one.write(visitor, SimpleNamespace(piece=slow, key=""), "tiny", music, said.append)
     assert said == ["tiny-seed-7-001 lasts 6:24 minutes, and the most here is 1: it has no sound."]
     assert {path.suffix for path in visitor.folder.iterdir()} == {".mid", ".png", ".musicxml"}
     visitor.clear()

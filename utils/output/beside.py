@@ -35,14 +35,13 @@ def write_beside(
     A failure is told to `warn` in a line, a str, and costs that file only, of which nothing is left, not even an older
     one; the MIDI file is there already.
     """
-    written = []
-    if not len(piece) and (args.wav or args.picture or args.notation):
+    kinds = zip(midi.BESIDE, (args.wav, args.picture, args.notation), strict=True)
+    wanted, written = [ending for ending, is_wanted in kinds if is_wanted], []
+    if wanted and not len(piece):
         warn(f"{path.name} has no notes, so nothing stands beside it: try another seed, or train for longer.")
         return ""
-    for ending, wanted in zip(midi.BESIDE, (args.wav, args.picture, args.notation), strict=True):
+    for ending in wanted:
         target = path.with_suffix(ending)
-        if not wanted:
-            continue
         try:
             if ending == ".wav":
                 from utils.output import sound

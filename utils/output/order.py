@@ -9,7 +9,6 @@ from utils.completion import Asked
 from utils.compose import Made, Wanted
 from utils.constraints import Constraint
 from utils.errors import UserError
-from utils.output import beside
 from utils.piece import Piece
 from utils.sampler import Sampling
 from utils.stepper import Stepper
@@ -70,25 +69,15 @@ class Order:
     def key_strength(self) -> float:
         return control.STRENGTH if self.prior is None else control.STRENGTH_WITH_FRAGMENT
 
-    @property
-    def length(self) -> dict[str, int]:
-        """The fields of Wanted that say how long new music is."""
-        return {"bars": self.bars, "notes": 0} if self.unit == BARS else {"notes": self.notes}
-
 
 @dataclass(frozen=True)
 class Filled:
     """What came of an order."""
 
-    order: Order
     how: Sampling
     made: list[Made]  # the likeliest first
     before: Piece | None = None  # what is given in each: the fragment, or what is kept of it
     remarks: list[str] = field(default_factory=list)  # on what was heard or done otherwise than one might expect
-
-    def line(self, one: Made) -> str:
-        """How one of them was made."""
-        return beside.about(self.order.weights, self.how, one.key)
 
 
 def filled(order: Order, weights: Checkpoint, network: Stepper, *also: Constraint) -> Filled:
@@ -96,17 +85,18 @@ def filled(order: Order, weights: Checkpoint, network: Stepper, *also: Constrain
     around = order.prior is not None and order.mode != AFTER
     how = Sampling.of(order, completion.TEMPERATURE if around else compose.TEMPERATURE).constrained(*also)
     vocabulary, programs = weights.vocabulary, instruments.programs(order.instrument)
+    length = {"bars": order.bars} if order.unit == BARS else {"notes": order.notes}
     if order.prior is None:
         style, players = styles.asked(vocabulary, order.style), ensemble.named(vocabulary, order.players)
         like = {"tempo": theory.microseconds(order.tempo or 120), "players": players, "style": style}
-        wanted = Wanted(**order.length, **like, programs=programs)
-        return Filled(order, how, compose.from_nothing(weights, network, order, how, wanted))
+        wanted = Wanted(**length, **like, programs=programs)
+        return Filled(how, compose.from_nothing(weights, network, order, how, wanted))
     prior, counted = fragment.counted(vocabulary, order.prior.played(), order.name)
     if order.tempo:
         prior = replace(prior, tempos=[(0, theory.microseconds(order.tempo))])
-    wanted = Wanted(**order.length, name=order.name, programs=programs, at_bar=order.at_bar, prepend=True)
+    wanted = Wanted(**length, name=order.name, programs=programs, at_bar=order.at_bar, prepend=True)
     if around:
         what = {"fill": order.fill} if order.mode == ANEW else {"others": ",".join(order.players)}
         wanted = Asked(order.name, ",".join(order.keep), **what, programs=programs)
     made, before, remarks = completion.from_fragment(network, prior, order, how, wanted)
-    return Filled(order, how, made, before, counted + remarks)
+    return Filled(how, made, before, counted + remarks)

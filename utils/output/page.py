@@ -286,7 +286,7 @@ class Page:
         if too_long := self.too_long(one.piece):
             warn(f"{file.stem} {too_long}: it has no sound.")
         files = SimpleNamespace(wav=not too_long, picture=True, notation=True, soundfont=self.args.soundfont)
-        beside.write_beside(file, one.piece, files, music.line(one), music.before, warn)
+        beside.write_beside(file, one.piece, files, beside.about(weights, music.how, one.key), music.before, warn)
         return file
 
     def said(self, *sentences: str) -> str:

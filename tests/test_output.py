@@ -244,23 +244,22 @@ def test_the_colours_of_parts_are_told_apart_by_everybody(eyes: str):
 
 
 def test_a_note_is_drawn_where_it_sounds():
+    piece, drums = make_piece([(15000, 64, 600), (16000, 70, 100)]), make_piece([])
     with patch.object(systems, "Canvas", Recorder):
-        low, high, rows = np.array([48, 60]), np.array([84, 96]), np.zeros(2, int)
-        page = systems.Page(np.array([0, 1000, 1500]), 1000.0, low, high, rows, systems.TOP)
-    piece = make_piece([(900, 64, 200), (1200, 70, 100)])
+        page = systems.Page(piece, drums, theory.bars(piece.bars(), piece.onset, 480), 0, systems.TOP)
     page.notes(piece, pianoroll.shades(piece.velocity, 80, pianoroll.NEW))
     (bars,) = page.canvas.lines
-    assert len(bars.y) == 3  # the first note is held into the second system
+    assert len(bars.y) == 3  # the first note is held into the second system, after eight bars
     width = systems.WIDTH - systems.LEFT - systems.RIGHT
-    expected = [(900, 1000), (0, 100), (200, 300)]
+    expected = [(15000, 15360), (0, 240), (640, 740)]
     for x0, x1, (begin, end) in zip(bars.x0, bars.x1, expected, strict=True):
-        assert x0 == pytest.approx(systems.LEFT + begin / 1000 * width)
-        assert x1 == pytest.approx(systems.LEFT + end / 1000 * width, abs=0.02)
+        assert x0 == pytest.approx(systems.LEFT + begin / 15360 * width)
+        assert x1 == pytest.approx(systems.LEFT + end / 15360 * width, abs=0.02)
     middles = bars.y
-    # Downwards; each system counts from its own lowest key.
-    assert page.bottom[0] - middles[0] == pytest.approx(16.5 * page.key)
-    assert page.bottom[1] - middles[1] == pytest.approx(4.5 * page.key)
-    assert page.bottom[1] - middles[2] == pytest.approx(10.5 * page.key)
+    # Downwards; each system counts from its own lowest key, F3 and G#3.
+    assert page.bottom[0] - middles[0] == pytest.approx(11.5 * page.key)
+    assert page.bottom[1] - middles[1] == pytest.approx(8.5 * page.key)
+    assert page.bottom[1] - middles[2] == pytest.approx(14.5 * page.key)
     assert page.top[0] < middles[0] < page.bottom[0] < page.top[1] < middles[2] < middles[1] < page.bottom[1]
 
 

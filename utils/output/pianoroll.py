@@ -12,11 +12,9 @@ import numpy as np
 from utils import ensemble, files, theory
 from utils.instruments import FAMILIES, drum, family
 from utils.output.canvas import Canvas, can_write, rgb
-from utils.output.systems import COLUMNS, LEFT, LEGEND, RIGHT, SHADE, TOP, WIDTH, Page, keys, sounding, systems
+from utils.output.systems import COLUMNS, LEFT, LEGEND, RIGHT, SHADE, TOP, WIDTH, Page
 from utils.piece import Piece, plural
-from utils.theory import Bar
 
-QUARTERS = 32  # in a system: eight bars of 4/4
 LONGEST, MOST_NOTES = 4096, 100_000  # quarters and notes that are shown: a file may have more than memory can draw
 SHADES = 16  # of a colour: with twelve parts and drums 208, and a picture has at most 256 colours
 MOST_DRUMS = 10  # rows in a strip
@@ -92,21 +90,6 @@ def beginning(piece: Piece) -> Piece:
     return replace(piece, duration=np.minimum(piece.duration, end - piece.onset))
 
 
-def page_of(piece: Piece, bars: list[Bar], rows: int, legend: int) -> Page:
-    """A page for a piece with its systems and bars, with so many rows for drums and names in its legend."""
-    pitched, drums = pitched_and_drums(piece)
-    step, quarters = piece.ticks_per_quarter / theory.GRID, QUARTERS * piece.ticks_per_quarter
-    edges = systems(np.array([bar.start for bar in bars] + [bars[-1].end]) * step, quarters)
-    low, high = np.array([keys(pitched.pitch[heard]) for heard in sounding(pitched, edges)]).T * (len(pitched) > 0)
-    head = TOP + LEGEND * -(-legend // COLUMNS)
-    widest, rows = max(np.diff(edges).max(), quarters / 2), rows * sounding(drums, edges).any(axis=1)
-    page = Page(edges, widest, low, high, rows, head)
-    if len(pitched):
-        page.keyboard()
-    page.bars(bars, step)
-    return page
-
-
 def is_new(piece: Piece, prior: Piece) -> np.ndarray:
     """(N,) which notes of a piece are not of `prior`."""
 
@@ -138,7 +121,11 @@ def draw(piece: Piece, title: str, about: str, prior: Piece | None) -> Canvas:
     pitched, drums = pitched_and_drums(shown)
     (legend, tones), (rows, row) = colours_of(pitched), rows_of(drums)
     bars = theory.bars(shown.bars(), shown.onset, shown.ticks_per_quarter)
-    page, room = page_of(shown, bars, len(rows), len(legend)), WIDTH - LEFT - RIGHT
+    page = Page(pitched, drums, bars, len(rows), TOP + LEGEND * -(-len(legend) // COLUMNS))
+    if len(pitched):
+        page.keyboard()
+    page.bars(bars)
+    room = WIDTH - LEFT - RIGHT
     both = prior is not None and 0 < len(prior) < len(piece)
     new = is_new(shown, prior) if both else np.ones(len(shown), bool)
     around = both and bool(shown.onset[new].min(initial=prior.onset.max()) < prior.onset.max())

@@ -1,8 +1,6 @@
 """The page of a piano roll: where ticks, keys and drums stand in its systems, and how they are drawn. Shapes: N notes,
 S systems."""
 
-from dataclasses import dataclass
-
 import numpy as np
 
 from utils import theory
@@ -21,6 +19,7 @@ LEGEND, COLUMNS = 0.24, 6  # height of a line of the legend; names in it
 TALLEST = 75.0  # of a picture without drums: with all 128 keys in each of MOST_SYSTEMS a note is still 4 pixels high
 NEAR = 0.02  # three pixels, between lines that can be told apart
 # ---- in music
+QUARTERS = 32  # in a system: eight bars of 4/4
 MOST_LINES = 10_000  # upright ones, such as the beats of hours of music, that are drawn wherever they are
 MOST_SYSTEMS = 16  # a longer piece has more bars in each of them
 FEWEST_KEYS = 24  # in a system
@@ -52,20 +51,22 @@ def keys(pitch: np.ndarray) -> tuple[int, int]:
     return low, min(max(high, low + FEWEST_KEYS), 128)
 
 
-@dataclass
 class Page:
     """Where ticks and pitches stand on the picture, in inches from its upper left corner."""
 
-    edges: np.ndarray  # (S + 1,) ticks between which the systems stand
-    widest: float  # ticks that fill the width
-    low: np.ndarray  # (S,) the lowest key of each system
-    high: np.ndarray  # (S,) the key above its highest
-    rows: np.ndarray  # (S,) of drums
-    head: float  # inches above the first system
-
-    def __post_init__(self):
+    def __init__(self, pitched: Piece, drums: Piece, bars: list[Bar], rows: int, head: float):
+        """A page for the notes of a piece that have a pitch and those of its drums, which have so many `rows` in all;
+        `head`: inches above the first system."""
+        self.step = pitched.ticks_per_quarter / theory.GRID  # ticks
+        least, lines = QUARTERS * pitched.ticks_per_quarter, [bar.start for bar in bars] + [bars[-1].end]
+        self.edges = systems(np.array(lines) * self.step, least)  # (S + 1,) ticks between which the systems stand
+        self.widest = max(np.diff(self.edges).max(), least / 2)  # ticks that fill the width
+        needed = [keys(pitched.pitch[heard]) for heard in sounding(pitched, self.edges)]
+        # (S,) the lowest key of each system, and the key above its highest
+        self.low, self.high = np.array(needed).T * (len(pitched) > 0)
+        self.rows = rows * sounding(drums, self.edges).any(axis=1)  # (S,) of drums
         self.systems, drawn = np.arange(len(self.low)), self.high - self.low
-        above = self.head + GAP * self.systems
+        above = head + GAP * self.systems
         self.key = min(KEY, (TALLEST - above[-1] - BOTTOM) / max(drawn.sum(), 1))  # height of a key
         strip = np.where(self.rows, ROW * self.rows + STRIP * (drawn > 0), 0)
         self.foot = above + (self.key * drawn + strip).cumsum()  # (S,) of each system
@@ -114,17 +115,17 @@ class Page:
         for key, middle in zip(pitch[c].tolist(), y[c] - self.key / 2, strict=True):
             self.canvas.label(left - 0.06, middle, theory.note_name(key), 8)
 
-    def bars(self, bars: list[Bar], ticks: float) -> None:
-        """Draw bars, with `ticks` to a step, and their beats. A number stands at the first bar of a system and where
-        there is room, and above it the metre where it changes, as far to the right as the one before needs."""
-        line = np.array([bar.start for bar in bars]) * ticks
-        beat = np.concatenate([bar.beats() for bar in bars]) * ticks
+    def bars(self, bars: list[Bar]) -> None:
+        """Draw bars and their beats. A number stands at the first bar of a system and where there is room, and above it
+        the metre where it changes, as far to the right as the one before needs."""
+        line = np.array([bar.start for bar in bars]) * self.step
+        beat = np.concatenate([bar.beats() for bar in bars]) * self.step
         system, shown = self.system(line), None
         self.upright(beat, self.system(beat), 0.7, "#e1e4e9")
         edges = np.append(line, self.edges[1:]), np.append(system, self.systems)
         self.upright(*edges, 1, "#9aa0ab")
         free = {}  # (system, row of text) -> from where on there is room
-        ends = self.x(np.append(line[1:], bars[-1].end * ticks), system)
+        ends = self.x(np.append(line[1:], bars[-1].end * self.step), system)
         for bar, s, x, end in zip(bars, system, self.x(line, system), ends, strict=True):
             for row, words in enumerate((str(bar.number), "{}/{}".format(*bar.metre))):
                 place = max(x, free.get((s, row), 0))

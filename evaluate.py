@@ -8,6 +8,7 @@ python evaluate.py --weights weights/a.weights.h5,weights/b.weights.h5     which
 
 import json
 import os
+from collections.abc import Iterable
 from pathlib import Path
 
 from utils import checkpoint, compose, files, settings
@@ -92,24 +93,22 @@ def show_samples(result: dict, picture: Path) -> None:
     counts = ", ".join(f"{count} {titles[name]}" for name, count in samples["pieces"].items())
     print(f"\npieces: {counts}; {samples['notes']} notes of each")
 
-    def rows(table: dict[str, dict], columns: list[str], shown: str) -> None:
-        """A line for each row that holds no histogram: those are in the picture."""
-        for name, row in table.items():
-            if not any(isinstance(value, list) for value in row.values()):
-                cells = ["-" if row.get(column) is None else format(row[column], shown) for column in columns]
-                print(f"{name.replace('_', ' '):18s}" + "".join(f"{cell:>10s}" for cell in cells))
+    def row(name: str, values: Iterable[float | None], shown: str) -> None:
+        cells = ("-" if value is None else format(value, shown) for value in values)
+        print(f"{name.replace('_', ' '):18s}" + "".join(f"{cell:>10s}" for cell in cells))
 
-    measured = [*titles, "overlap", "divergence"]
+    measured, beyond, ending = [*titles, "overlap", "divergence"], samples["beyond"], samples["ending"]
     print(" " * 18 + "".join(f"{titles.get(name, name):>{10 + (name == 'divergence')}s}" for name in measured))
-    rows(samples["statistics"], measured, ".3f")
+    for name, means in samples["statistics"].items():
+        if not isinstance(means["real"], list):  # the histograms are in the picture
+            row(name, map(means.get, measured), ".3f")
     print("share of the pieces")
-    beyond, ending = samples["beyond"], samples["ending"]
-    rows({name: {each: beyond[each][name] for each in titles} for name in beyond["real"]}, [*titles], ".0%")
-    whole = {name: f"{each['pieces']} {titles[name]}" for name, each in ending.items() if each["pieces"]}
-    print(f"share of the whole pieces ({', '.join(whole.values())}) that end on, or with")
-    rows(
-        {name: {each: ending[each].get(name) for each in whole} for name in list(ending["real"])[1:]}, [*titles], ".0%"
-    )
+    for name in beyond["real"]:
+        row(name, (beyond[each][name] for each in titles), ".0%")
+    whole = [f"{each['pieces']} {titles[name]}" for name, each in ending.items() if each["pieces"]]
+    print(f"share of the whole pieces ({', '.join(whole)}) that end on, or with")
+    for name in list(ending["real"])[1:]:
+        row(name, (ending.get(each, {}).get(name) for each in titles), ".0%")
     show_parts(samples["parts"], titles)
     show_judge(samples["judge"])
     print("longest run shared with the training music, in any key:")

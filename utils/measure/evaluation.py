@@ -143,10 +143,10 @@ def new_music(
     samples = beside_real(made, others, asked, grid)
     ended = [piece for piece, one in zip(made, new, strict=True) if len(one.classes["offset"]) < wanted.most_events]
     whole = {"generated": [] if asked.notes else ended, "real": [source.events for source in train[: asked.passages]]}
-    endings = {
-        name: [statistics.ending(statistics.cut(piece, grid=grid)) for piece in some] for name, some in whole.items()
+    samples["ending"] = {
+        name: {"pieces": len(some)} | shares([statistics.ending(statistics.cut(piece, grid=grid)) for piece in some])
+        for name, some in whole.items()
     }
-    samples["ending"] = {name: {"pieces": len(some)} | shares(some) for name, some in endings.items()}
     music = {name: [source.events.streams for source in some] for name, some in others.items()}
     music["generated"] = [weights.vocabulary.decode(one.classes) for one in new]
     players = weights.vocabulary.players

@@ -14,7 +14,7 @@ from tqdm import tqdm
 
 from utils import dataset, states, styles
 from utils.dataset import Corpus
-from utils.heads import Shape
+from utils.heads import Shape, log_softmax
 from utils.states import Classes, State
 from utils.stepper import Output, Stepper
 
@@ -96,10 +96,8 @@ def score(network: Stepper, corpus: Corpus, told: bool = False) -> Score:
             result.style[piece[: len(place)]] = styles.recognised(state)
         for k, stream in enumerate(network.streams):
             those = np.flatnonzero(corpus.is_target[place, k])
-            logits = network.logits(stream, output, state, event)[0][those]
-            logits, true = logits - logits.max(axis=1, keepdims=True), event[stream][those]
-            nats = np.log(np.exp(logits).sum(axis=1)) - logits[np.arange(len(those)), true]
-            result.events[place[those], k] = nats
+            logits, true = network.logits(stream, output, state, event)[0][those], event[stream][those]
+            result.events[place[those], k] -= log_softmax(np, logits)[np.arange(len(those)), true]
             result.right[place[those], k] = logits.argmax(axis=1) == true
             network.tell(stream, output, state, event)
     return result

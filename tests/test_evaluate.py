@@ -112,7 +112,7 @@ def test_pieces_may_end_by_themselves(weights: Path, music: Path, tmp_path: Path
 
 
 def test_the_verdict_of_the_judge_is_shown(capsys):
-    train, unseen = sources_of(*map(random_piece, range(30))), sources_of(*map(random_piece, range(30, 50)))
+    train, unseen = ([events.from_piece(random_piece(seed)) for seed in seeds] for seeds in (range(30), range(30, 50)))
     made = [events.from_piece(replace(piece, pitch=piece.pitch // 3 * 3)) for piece in map(random_piece, range(50, 70))]
     music = {"real": train, "held_out": unseen}
     found = evaluation.beside_real(made, music, asked("--notes=60", "--passages=20"), 12)

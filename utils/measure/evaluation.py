@@ -139,15 +139,15 @@ def new_music(
     made = [events.from_piece(one.piece, form) for one in new]
     if max(map(len, made)) < statistics.FIGURE:
         return {}
-    others = {"real": train, "held_out": unseen}
+    others = {"real": [source.events for source in train], "held_out": [source.events for source in unseen]}
     samples = beside_real(made, others, asked, grid)
     ended = [piece for piece, one in zip(made, new, strict=True) if len(one.classes["offset"]) < wanted.most_events]
-    whole = {"generated": [] if asked.notes else ended, "real": [source.events for source in train[: asked.passages]]}
+    whole = {"generated": [] if asked.notes else ended, "real": others["real"][: asked.passages]}
     samples["ending"] = {
         name: {"pieces": len(some)} | shares([statistics.ending(statistics.cut(piece, grid=grid)) for piece in some])
         for name, some in whole.items()
     }
-    music = {name: [source.events.streams for source in some] for name, some in others.items()}
+    music = {name: [piece.streams for piece in some] for name, some in others.items()}
     music["generated"] = [weights.vocabulary.decode(one.classes) for one in new]
     players = weights.vocabulary.players
     played = {name: statistics.of_parts(some, players) for name, some in music.items()}
@@ -167,7 +167,7 @@ def shares(rows: list[dict[str, bool]]) -> dict[str, float]:
     return {name: float(np.mean([row[name] for row in rows])) for name in rows[0]} if rows else {}
 
 
-def beside_real(made: list[Events], music: dict[str, list[Source]], asked: SimpleNamespace, grid: int) -> dict:
+def beside_real(made: list[Events], music: dict[str, list[Events]], asked: SimpleNamespace, grid: int) -> dict:
     """What is counted in new music and in passages of other music that are as long: from random places, or from the
     beginning where whole pieces were made, of which only so much counts as the judge can hear.
 
@@ -175,16 +175,15 @@ def beside_real(made: list[Events], music: dict[str, list[Source]], asked: Simpl
     what `judge.judge` returns; features: what all of that sums up, name -> a list.
     """
     # Where pieces are shorter, less of each is compared: nearly all new ones, and half of the others, shall be there.
-    shortest, real = np.quantile(list(map(len, made)), 0.1), np.median([len(s.events) for s in music["real"]])
+    shortest, real = np.quantile(list(map(len, made)), 0.1), np.median(list(map(len, music["real"])))
     length = int(min(asked.notes or judge.JUDGED, max(shortest, statistics.FIGURE), real))
     passages = {"generated": [statistics.cut(new, 0, length, grid) for new in made if len(new) >= length]}
     rng = np.random.default_rng(asked.seed)
-    for name, sources in music.items():
-        long = [source for source in sources if len(source.events) >= length]
+    for name, pieces in music.items():
+        long = [piece for piece in pieces if len(piece) >= length]
         chosen = [long[i] for i in rng.permutation(len(long))[: asked.passages]]
-        latest = [(len(source.events) - length) * bool(asked.notes) for source in chosen]
-        begin = [int(rng.integers(most + 1)) for most in latest]
-        passages[name] = [statistics.cut(s.events, at, length, grid) for s, at in zip(chosen, begin, strict=True)]
+        begin = [int(rng.integers((len(piece) - length) * bool(asked.notes) + 1)) for piece in chosen]
+        passages[name] = [statistics.cut(piece, at, length, grid) for piece, at in zip(chosen, begin, strict=True)]
     passages = {name: some for name, some in passages.items() if some}
     features = {name: [*map(statistics.describe, some)] for name, some in passages.items()}
     return {

@@ -27,7 +27,7 @@ from utils import checkpoint, midi, settings
 from utils.constraints import Constraint
 from utils.errors import UserError
 from utils.output import beside, order, words
-from utils.output.order import AROUND, BARS, Order
+from utils.output.order import AROUND, Order
 from utils.output.visitors import PATIENCE, UNCLAIMED, Left, Visitors
 from utils.piece import Piece
 from utils.sampler import Sampling
@@ -403,7 +403,7 @@ def test_only_what_means_something_is_shown(tmp_path: Path, source: str, mode: s
 
 
 def test_an_order_of_bars_in_a_key(weights: Path):
-    music = filled(weights, unit=BARS, bars=4, key="D dorian", key_lock=True, count=2)
+    music = filled(weights, bars=4, key="D dorian", key_lock=True, count=2)
     assert [one.nats for one in music.made] == sorted(one.nats for one in music.made) and len(music.made) == 2
     line = beside.about(weights, music.how, music.made[0].key)
     assert "seed 5" in line and "temperature 0.9" in line and "in D dorian" in line

@@ -15,7 +15,6 @@ from utils.stepper import Stepper
 from utils.tonality import Tonality
 
 AFTER, AROUND, ANEW = "go on after it", "other parts around those kept", "bars anew"  # what is written
-NOTES, BARS = "notes", "bars"  # what new music is measured in
 HEARD = 5  # times as many notes may a fragment have that is only continued: it is read one note after the other
 # As composers spell them: with six sharps or flats at most in their signatures.
 KEYS = sorted(
@@ -36,9 +35,8 @@ class Order:
     fill: str = ""  # bars that are to be new; if ANEW
     most: int = 2000  # notes of a piece that is not only continued, which takes long
     count: int = 1
-    unit: str = NOTES  # NOTES or BARS
     notes: int = 200
-    bars: int = 16  # with an ending
+    bars: int = 0  # instead of notes, with an ending
     at_bar: bool = False
     style: str = ""  # several are mixed
     key: str = ""  # a key or a scale
@@ -50,7 +48,7 @@ class Order:
     top_p: float = 1.0
     seed: int | None = None
     tempo: float = 0
-    opening, metre, form_of = "random", "", ""  # the same for all orders
+    seconds, ending, opening, metre, form_of = 0, True, "random", "", ""  # the same for all orders
 
     def __post_init__(self):
         if self.prior is None:
@@ -85,15 +83,15 @@ def filled(order: Order, weights: Checkpoint, network: Stepper, *also: Constrain
     around = order.prior is not None and order.mode != AFTER
     how = Sampling.of(order, completion.TEMPERATURE if around else compose.TEMPERATURE).constrained(*also)
     vocabulary, programs = weights.vocabulary, instruments.programs(order.instrument)
-    length = {"bars": order.bars} if order.unit == BARS else {"notes": order.notes}
+    tempo = theory.microseconds(order.tempo or 120)
+    length = compose.length_of(order, tempo)
     if order.prior is None:
         style, players = styles.asked(vocabulary, order.style), ensemble.named(vocabulary, order.players)
-        like = {"tempo": theory.microseconds(order.tempo or 120), "players": players, "style": style}
-        wanted = Wanted(**length, **like, programs=programs)
+        wanted = Wanted(**length, tempo=tempo, players=players, style=style, programs=programs)
         return Filled(how, compose.from_nothing(weights, network, order, how, wanted))
     prior, counted = fragment.counted(vocabulary, order.prior.played(), order.name)
     if order.tempo:
-        prior = replace(prior, tempos=[(0, theory.microseconds(order.tempo))])
+        prior = replace(prior, tempos=[(0, tempo)])
     wanted = Wanted(**length, name=order.name, programs=programs, at_bar=order.at_bar, prepend=True)
     if around:
         what = {"fill": order.fill} if order.mode == ANEW else {"others": ",".join(order.players)}

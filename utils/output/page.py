@@ -14,7 +14,7 @@ from utils.errors import UserError
 from utils.output import beside, order
 from utils.output.door import Blocks
 from utils.output.offered import LONGEST_NUMBER, fragments, network, networks, number
-from utils.output.order import AFTER, ANEW, AROUND, BARS, KEYS, NOTES, Order
+from utils.output.order import AFTER, ANEW, AROUND, KEYS, Order
 from utils.output.slot import Slot, player_and_picture, sibling
 from utils.output.visitors import Left, Visitor, Visitors
 from utils.output.words import labelled, plain
@@ -22,11 +22,12 @@ from utils.piece import Piece
 from utils.source import read_apart
 
 NOTHING, UPLOADED = "nothing", "a MIDI file of mine"
+NOTES, BARS = "notes", "bars"  # what new music is measured in
 HEADING = "# Music generator\nNew music from a network that you trained, from nothing or from a fragment."
 WELCOME = "Your music will appear here."
 AS_BEFORE, OWN_KEY, ANY_KEY = ("each part its own", ""), ("its own", ""), ("as it comes", "none")
 # The fields of an order that a visitor enters as they are, and the parts of the page of the same names.
-CHOICES = ["mode", "keep", "fill", "unit", "notes", "bars", "count", "style", "key", "players", "instrument"]
+CHOICES = ["mode", "keep", "fill", "notes", "bars", "count", "style", "key", "players", "instrument"]
 CHOICES += ["top_p", "tempo", "at_bar", "key_lock"]
 QUEUE = 100  # requests that may wait
 PRIOR_NOTES = 100  # of a longer fragment, until the visitor asks for more: some bars, which the network reads at once
@@ -130,7 +131,7 @@ class Page:
         means = [self.source, self.mode, self.unit]
         shown = [self.fill, self.keep, self.unit, self.notes, self.bars, self.players]
         gr.on([part.change for part in means], self.arrange, means, shown, **PRIVATE)
-        told = {self.session, self.weights, self.source, *trimming, self.seed, self.temperature}
+        told = {self.session, self.weights, self.source, *trimming, self.unit, self.seed, self.temperature}
         told |= {getattr(self, name) for name in CHOICES}
         changed = [self.message, self.source, *(part for slot in self.slots for part in slot.parts)]
         how = {"show_progress_on": self.message, "concurrency_id": "music", **PRIVATE}  # one after the other
@@ -243,6 +244,7 @@ class Page:
         temperature = number(asked[self.temperature] or "", "temperature", float)
         choices |= {"most": self.args.notes, "seed": seed, "temperature": temperature}
         choices["style"] = ",".join(asked[self.style] or ())
+        choices["bars"] *= asked[self.unit] == BARS
         if slot:
             name, fill, made = asked[slot.name], asked[slot.bars] or "", self.visitors[asked[self.session]].made
             if name not in made:

@@ -4,8 +4,7 @@ A form has a number for each bar: 0 if it is new, n if it is the same as the bar
 and UNTOLD if nobody says. Shapes: E events of a piece, N bars.
 """
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -71,22 +70,3 @@ def table(forms: Sequence[Sequence[int]], bars: int) -> np.ndarray:
     number = np.append(np.arange(bars + 1), -1)
     forms = [np.array(one, np.int64) for one in forms]
     return np.stack([np.column_stack([kinds(at(one, number)), again(one, number)]) for one in forms])
-
-
-@dataclass
-class Place:
-    """Where events are that stand last, each in a piece or in one of its own; all (...)."""
-
-    onset: np.ndarray  # steps
-    line: np.ndarray  # steps from the beginning to the next bar line
-    again: np.ndarray  # (..., 2) how many steps ago what comes in its bar, and in the next, was heard before; 0: never
-
-    def by_form(self, search: Callable, onset_at: Callable) -> tuple[np.ndarray, np.ndarray]:
-        """(...) the index of the event that the form recalls after each, and (...) how many steps ago it stood, 0 if
-        there is none: the next one in the bar that comes again, or else the first one in that which the next bar
-        repeats. `search` gives the index of the first event behind so many steps (...), or with a second argument
-        of True not before them; `onset_at` its onset, none of which is behind the last."""
-        here, after = self.again[..., 0], self.again[..., 1]
-        goes_on, begins = search(self.onset - here, False), search(self.line - after, True)
-        inside = (here > 0) & (onset_at(goes_on) + here < self.line)
-        return np.where(inside, goes_on, begins), np.where(inside, here, after)

@@ -17,7 +17,6 @@ from functools import reduce
 import numpy as np
 
 from utils.events import END_STREAM, FIRST_DRUM
-from utils.form import Place
 from utils.parts import ONE, ZERO, Lines, Voices
 from utils.vocabulary import Vocabulary
 
@@ -141,6 +140,23 @@ def come_true(recalled: dict[str, np.ndarray], event: dict[str, np.ndarray]) -> 
     return reduce(np.logical_and, same)
 
 
+def by_form(
+    again: np.ndarray, line: np.ndarray, goes_on: np.ndarray, then: np.ndarray, begins: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """(...) how many events back from the next one that lies which the form recalls, 0 if there is none, and (...) how
+    many steps ago it stood: the next one in the bar that comes again, or else the first one in that which the next bar
+    repeats.
+
+    `again` (..., 2) is how many steps ago what comes in this bar, and in the next, was heard before, 0 for never;
+    `line` (...) the next bar line, in steps; `goes_on` and `begins` (...) are how far back these two events lie, and
+    `then` (...) is when the first of them stands.
+    """
+    here, after = again[..., 0], again[..., 1]
+    inside = (here > 0) & (then + here < line)
+    back, ago = np.where(inside, goes_on, begins), np.where(inside, here, after)
+    return np.where((ago == 0) | (back > REMEMBERED), 0, back), ago
+
+
 class MatchModel:
     """What is recalled in whole pieces, which stand one after another."""
 
@@ -164,21 +180,18 @@ class MatchModel:
         # too, and one search serves all pieces.
         who = np.where(who == vocabulary.parts, -1, who)
         order = self.viewpoint.order(onset, who, rank)
+        step, count = self.viewpoint.step, np.arange(1, len(onset) + 1)
         for k, bars in enumerate(BARS, len(REPEATS)):
             since = bars * bar
-            place = np.searchsorted(order, order - np.multiply(since, self.viewpoint.step, dtype=np.int64), "right")
-            back = np.arange(1, len(onset) + 1) - place
+            back = count - np.searchsorted(order, order - np.multiply(since, step, dtype=np.int64), "right")
             self.back[:, k] = np.where((onset - since < onset[lines.begins]) | (back > REMEMBERED), 0, back)
-
-        def search(steps: np.ndarray, at_once: bool) -> np.ndarray:
-            behind = self.viewpoint.order(steps, *((0 * who, 0 * rank) if at_once else (who, rank)))
-            at = np.searchsorted(order, behind, "left" if at_once else "right")
-            return np.maximum(at, lines.begins + 1)  # what begins with a piece comes after its start token
-
-        place = Place(onset, onset - classes["phase"] + bar, again * bar[:, None])
-        at, self.ago = place.by_form(search, lambda at: onset[np.minimum(at, len(onset) - 1)])
-        back = np.arange(1, len(onset) + 1) - at
-        self.back[:, -1] = np.where((self.ago == 0) | (back > REMEMBERED), 0, back)
+        again, line = again * bar[:, None], onset - classes["phase"] + bar
+        goes_on = np.searchsorted(order, order - np.multiply(again[:, 0], step, dtype=np.int64), "right")
+        begins = np.searchsorted(order, np.multiply(line - again[:, 1], step, dtype=np.int64), "left")
+        # What begins with a piece comes after its start token.
+        goes_on, begins = (np.maximum(at, lines.begins + 1) for at in (goes_on, begins))
+        then = onset[np.minimum(goes_on, len(onset) - 1)]
+        self.back[:, -1], self.ago = by_form(again, line, count - goes_on, then, count - begins)
         self.back = self.back[:, : self.viewpoint.contexts]
         self.streak = np.zeros(self.back.shape, np.uint8)
         index, right = np.arange(len(onset)), np.zeros(self.back.shape, bool)
@@ -248,8 +261,11 @@ class Past:
         place *= ago <= onset[:, None]
         bars[:, : len(BARS)] = place if length <= REMEMBERED else place * (place <= REMEMBERED)
         if viewpoint.contexts == K and np.count_nonzero(again):
-            here = Place(onset, onset - event["phase"] + bar, again * bar[:, None])
-            bars[:, -1], since[:, -1] = self.by_form(events, order, here)
+            again, line = again * bar[:, None], onset - event["phase"] + bar
+            goes_on = (order <= now - again[:, :1] * viewpoint.step).sum(axis=1)
+            begins = (order < (line[:, None] - again[:, 1:]) * viewpoint.step).sum(axis=1)
+            then = events[rows[:, 0], -1, 1 + np.minimum(goes_on, self.length)]
+            bars[:, -1], since[:, -1] = by_form(again, line, length - goes_on, then, length - begins)
         there = events.transpose(1, 0, 2)[:, rows, -back].astype(np.int64)  # (names, B, K), to be compared with classes
         recalled, (note, who, then) = there[: -len(PLACED)], there[-len(PLACED) :, :, len(REPEATS) :]
         steps = np.where(bars > ZERO, then + since - onset[:, None], NOTHING)
@@ -257,21 +273,6 @@ class Past:
         streak = np.minimum(self.recalled["streak"] + ONE, LONGEST_STREAK) * come_true(self.recalled, event)
         recalled |= {"streak": streak, "back": back}
         return Past(viewpoint, events, order, runs, onset, recalled, length)
-
-    def by_form(self, events: np.ndarray, order: np.ndarray, place: Place) -> tuple[np.ndarray, np.ndarray]:
-        """(B,) how many of the `events` back from the next one that lies which the form recalls, 0 if there is none,
-        and (B,) how many steps ago it stood."""
-        onsets, now, rows = events[:, -1, 1:], order[:, -1], np.arange(len(order))
-
-        def search(steps: np.ndarray, at_once: bool) -> np.ndarray:
-            if at_once:
-                return (order < (steps * self.viewpoint.step)[:, None]).sum(axis=1)
-            return (order <= (now + (steps - place.onset) * self.viewpoint.step)[:, None]).sum(axis=1)
-
-        last = onsets.shape[1] - 1
-        at, ago = place.by_form(search, lambda at: onsets[rows, np.minimum(at, last)])
-        back = last + 1 - at
-        return np.where((ago == 0) | (back > REMEMBERED), 0, back), ago
 
     def longer_runs(self, events: np.ndarray) -> np.ndarray:
         """The `runs` with one more of the `events`."""

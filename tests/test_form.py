@@ -63,7 +63,7 @@ def test_what_is_told_of_bars():
     bars = np.array([-1, 0, 1, 2, 3, 4])
     assert form.at(told, bars).tolist() == [UNTOLD, 0, 1, -1, UNTOLD, UNTOLD]
     assert form.again(told, bars).tolist() == [[0, 0], [0, 1], [1, 1], [1, 0], [0, 0], [0, 0]]
-    side_by_side = form.table([told, told[::-1]], 4)
+    side_by_side = form.table([told, told[::-1]])
     assert side_by_side[[0, 1], [1, 0], 1:].tolist() == [[1, 1], [0, 1]]
     assert (side_by_side[0, bars, 0] == form.kinds(form.at(told, bars))).all()
     assert (side_by_side[0, bars, 1:] == form.again(told, bars)).all()
@@ -94,7 +94,7 @@ def test_a_form_begins_with_the_new_music(weights: Path):
     kept = checkpoint.load(weights)
     state = Stepper(kept).start(2, (4, 4))
     told = control.with_forms(state, [[0, 1], [0, 0, -2]], np.array([96, 0])).form
-    assert (told == form.table([[UNTOLD, UNTOLD, 0, 1], [0, 0, -2]], 4)).all()
+    assert (told == form.table([[UNTOLD, UNTOLD, 0, 1], [0, 0, -2]])).all()
 
 
 def test_openings_have_the_form_of_their_pieces(weights: Path):

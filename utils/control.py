@@ -145,7 +145,7 @@ def comes_again(network: Stepper) -> Constraint:
 def with_forms(state: State, forms: list[Sequence[int]], begin: np.ndarray) -> State:
     """The state in pieces that have these forms, each from the bar on that begins at `begin` (B,) steps."""
     forms = [[*[form.UNTOLD] * bar, *one] for bar, one in zip((begin // state.bar).tolist(), forms, strict=True)]
-    return replace(state, form=form.table(forms, max(map(len, forms))))
+    return replace(state, form=form.table(forms))
 
 
 # ---- sampling ----

@@ -64,9 +64,10 @@ def again(form: np.ndarray, bar: np.ndarray) -> np.ndarray:
     return np.where(told == UNTOLD, 0, np.abs(told))
 
 
-def table(forms: Sequence[Sequence[int]], bars: int) -> np.ndarray:
-    """(B, bars + 2, 3) what is told of each bar by each of some forms, and what `again` says of it. A bar's number is
-    its place; the last but one is for all bars behind them, and the last for bar -1, in which a piece may begin."""
-    number = np.append(np.arange(bars + 1), -1)
+def table(forms: Sequence[Sequence[int]]) -> np.ndarray:
+    """(B, N + 2, 3) what is told of each bar by each of some forms, the longest of N bars, and what `again` says of it.
+    A bar's number is its place; the last but one is for all bars behind them, and the last for bar -1, in which a piece
+    may begin."""
+    number = np.append(np.arange(max(map(len, forms)) + 1), -1)
     forms = [np.array(one, np.int64) for one in forms]
     return np.stack([np.column_stack([kinds(at(one, number)), again(one, number)]) for one in forms])

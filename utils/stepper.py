@@ -143,7 +143,7 @@ class Stepper:
             cells=[(zeros,) * CELLS[self.shape.cell].states for _ in self.layers],
             last=last | (nothing(count, past.viewpoint) if self.vocabulary.told_lines else {}),
             bar=np.full(count, bar_steps(metre, self.vocabulary.grid)),
-            form=form.table([()] * count, 0),
+            form=form.table([()] * count),
             end=np.zeros(count, int),
             traces=traces,
             held=held,

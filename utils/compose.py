@@ -148,7 +148,7 @@ def new_events(
     home = wanted.home and wanted.home.of(len(state.onset))
     if home:
         how, state = replace(how, constraints=(*home.constraints(network), *how.constraints)), home.told(state)
-    most, is_over, finality = (wanted.notes or wanted.most_events), None, []
+    most, is_over, ends = (wanted.notes or wanted.most_events), None, wanted.by_bars and wanted.ending
     if wanted.notes and unheard.any():
         those = Imagined(network, unheard, state.length)
         how, is_over, most = how.constrained(those.at_most()), those.until(most), 2 * SPARE * most
@@ -157,28 +157,25 @@ def new_events(
         how = how.constrained(constraints.first_onset_before(network, begin + state.bar, state.length))
         end = begin + bars * state.bar
         most = int(end.max()) * 10  # more than anybody would take for music
-        if wanted.ending:
-            how = replace(how, constraints=(constraints.how_final(network, finality), *how.constraints))
+        if ends:
             how = how.constrained(*constraints.ends_at_bar_line(network))
             state = states.ending(state, end)
         else:
-            how = how.constrained(constraints.no_end_before(network, state.length + most))
 
             def is_over(state: State, chosen: Classes) -> np.ndarray:
                 return state.onset + network.steps(chosen[END_STREAM]) >= end
 
-    least = 0 if wanted.by_bars else most if wanted.notes else wanted.least_events
+    least = 0 if ends else most if wanted.notes or wanted.by_bars else wanted.least_events
     how = how.constrained(*constraints.usual(network, state.length + least))
-    made, nats, worth = sampler.generate(network, state, most, how, is_over, wanted.tries)
+    made, nats, ends_well = sampler.generate(network, state, most, how, is_over, wanted.tries)
     values = [network.vocabulary.decode(classes) for classes in made]
     if wanted.by_bars:  # there may be no duration that is short enough
         for new, rest in zip(values, end - state.onset, strict=True):
             new["duration"] = np.minimum(new["duration"], rest - np.cumsum(new["offset"]))
-    if finality:
-        sure = worth + [finality[min(len(new["offset"]), len(finality) - 1)][i] for i, new in enumerate(values)]
+    if ends:
         if home:  # an end elsewhere is kept only where there is no other
-            sure = np.where(home.closing(values), sure, np.subtract(sure, NEVER))
-        best = np.reshape(sure, (-1, wanted.tries)).argmax(axis=1) + np.arange(0, len(sure), wanted.tries)
+            ends_well = np.where(home.closing(values), ends_well, ends_well - NEVER)
+        best = ends_well.reshape(-1, wanted.tries).argmax(axis=1) + np.arange(0, len(made), wanted.tries)
         made, values, nats = ([each[i] for i in best] for each in (made, values, nats))
     return made, values, list(nats)
 

@@ -199,18 +199,6 @@ def first_onset_before(network: Stepper, steps: np.ndarray, length: int) -> Cons
     return forbidding(END_STREAM, late)
 
 
-def how_final(network: Stepper, finality: list[np.ndarray]) -> Constraint:
-    """Forbids nothing: adds to `finality` the logarithms of the probability (B,) with which each next event would be
-    the end."""
-
-    def listen(stream: str, logits: np.ndarray, state: State, chosen: Classes) -> np.ndarray:
-        if stream == END_STREAM:
-            finality.append(logits[:, network.vocabulary.end] - log_sum(logits))
-        return logits
-
-    return listen
-
-
 def over_by(network: Stepper, end: Callable[[State, np.ndarray], np.ndarray]) -> Constraint:
     """A note is over by the time (B,) that `end` gives for its onset (B,), in steps since the beginning."""
     lengths = network.vocabulary.steps("duration")[:-1]

@@ -93,9 +93,9 @@ def test_wrong_wishes_are_one_sentence(weights: Path, flags: list[str], sentence
 
 
 def test_a_scale_without_a_tonic_needs_music_with_one():
-    asked = settings(scale="dorian")
-    with pytest.raises(UserError, match="--scale 'dorian' has no tonic, nor has what was heard before: name one"):
-        control.after_openings(asked, control.asked(asked), [{"key": Tonality(1, "major")}, {"key": None}])
+    for asked in (settings(scale="dorian"), settings(key="dorian")):
+        with pytest.raises(UserError, match="--scale 'dorian' has no tonic, nor has what was heard before: name one"):
+            control.after_openings(asked, control.asked(asked), [{"key": Tonality(1, "major")}, {"key": None}])
 
 
 def test_new_music_is_at_home_where_its_opening_is():

@@ -255,7 +255,7 @@ def home(args: SimpleNamespace, key: Tonality, heard: list[Tonality | None]) -> 
     scale without a tonic."""
     tonalities = [key.after(each) for each in heard]
     if None in tonalities:
-        raise UserError(f"--scale {args.scale!r} has no tonic, nor has what was heard before: name one, as in --key D.")
+        raise UserError(f"--scale {key.scale!r} has no tonic, nor has what was heard before: name one, as in --key D.")
     return Home(tuple(tonalities), args.key_strength, args.key_lock)
 
 

@@ -101,7 +101,8 @@ def test_a_scale_without_a_tonic_needs_music_with_one():
 def test_new_music_is_at_home_where_its_opening_is():
     begun = [{"key": Tonality(1, "major")}, {"key": Tonality(-2, "minor")}]
     own = control.after_openings(settings(), None, begun)
-    assert own.tonalities == (Tonality(1, "major"), Tonality(-2, "minor")) and own == control.own_home(begun)
+    assert own.tonalities == (Tonality(1, "major"), Tonality(-2, "minor"))
+    assert own == control.home(None, list(own.tonalities))
     tune, drums = make_piece([(0, 60, 480)]), make_piece([(0, 36, 480)], parts=[Part(drums=True)])
     assert own.phrase(1, tune) == "at home in Bb minor" and replace(own, written=True).phrase(0, tune) == "in G major"
     assert own.phrase(1, drums) == "" == own.phrase(1, drums, new=False)

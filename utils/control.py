@@ -250,39 +250,34 @@ def closes(values: dict[str, np.ndarray], root: int) -> bool:
 # ---- where the pieces of a script are at home ----
 
 
-def home(args: SimpleNamespace, key: Tonality, heard: list[Tonality | None]) -> Home:
-    """The home of pieces that shall be in a `key`, by the settings, after what was `heard`. Raises UserError for a
-    scale without a tonic."""
-    tonalities = [key.after(each) for each in heard]
-    if None in tonalities:
+def home(
+    key: Tonality | None, heard: list[Tonality | None], strength: float = STRENGTH, lock: bool = False
+) -> Home | None:
+    """The home of pieces after what was `heard`: in the `key` that is asked for, if there is one, or else in their own;
+    None if one of them has none. Raises UserError for a scale without a tonic."""
+    tonalities = [key.after(each) for each in heard] if key else heard
+    if None not in tonalities:
+        return Home(tuple(tonalities), strength, lock, written=key is not None)
+    if key:
         raise UserError(f"--scale {key.scale!r} has no tonic, nor has what was heard before: name one, as in --key D.")
-    return Home(tuple(tonalities), args.key_strength, args.key_lock)
+    return None
 
 
 def after_openings(args: SimpleNamespace, key: Tonality | None, begun: list[dict]) -> Home | None:
-    """The home of new pieces after the openings `begun`: the `key`, if there is one, or else their own, unless the
-    setting key is none. Raises UserError as `home`, and for a lock without a key."""
-    if key:
-        return home(args, key, [opening["key"] for opening in begun])
-    if args.key_lock:
+    """The home of new pieces after the openings `begun`, by the settings. Raises UserError as `home`, and for a lock
+    without a key."""
+    if args.key_lock and not key:
         raise UserError("--key-lock keeps the music in a key: name that with --key or --scale.")
-    return None if args.key.lower() == "none" else own_home(begun, args.key_strength)
-
-
-def own_home(begun: list[dict], strength: float = STRENGTH) -> Home | None:
-    """The home of new pieces that keep to the keys of the openings `begun`; None if one of them has none."""
-    keys = [opening["key"] for opening in begun]
-    return None if None in keys else Home(tuple(keys), strength, written=False)
+    if not key and args.key.lower() == "none":
+        return None
+    return home(key, [opening["key"] for opening in begun], args.key_strength, args.key_lock)
 
 
 def after_fragment(args: SimpleNamespace, prior: Piece) -> Home | None:
-    """The home of what follows a fragment: what is asked for, or else its own key, unless that is unsure or the setting
-    key is none. Raises UserError as `after_openings`."""
-    own, key = tonality.of_fragment(prior), asked(args)
-    if key:
-        return home(args, key, [own])
-    if own and args.key.lower() != "none":
-        return replace(home(args, own, [own]), written=False)
-    if args.key_lock:
+    """The home of what follows a fragment, by the settings. Raises UserError as `after_openings`."""
+    key = asked(args)
+    own = tonality.of_fragment(prior) if key or args.key.lower() != "none" else None
+    one = home(key, [own], args.key_strength, args.key_lock)
+    if args.key_lock and not one:
         raise UserError("--key-lock keeps the music in a key, which the fragment does not have: name it with --key.")
-    return None
+    return one

@@ -47,7 +47,7 @@ def own_music(network: Stepper, weights: checkpoint.Checkpoint, count: int, size
     groups = range(0, count, TOGETHER)
     for begin in tqdm(groups, "listening to music of its own", delay=2, leave=False):
         begun = compose.openings(weights, min(TOGETHER, count - begin), seed + begin, "none")
-        wanted = compose.Wanted(size, home=control.own_home(begun))
+        wanted = compose.Wanted(size, home=control.home(None, [one["key"] for one in begun]))
         made = compose.new_pieces(network, begun, Sampling(compose.TEMPERATURE, seed=seed + begin), wanted)
         sources += [Source("", 0, events.from_piece(one.piece, how)) for one in made]
     return dataset.encode(sources, network.vocabulary)

@@ -133,7 +133,7 @@ def new_music(
     """
     grid = weights.vocabulary.grid
     begun = compose.openings(weights, asked.samples, asked.seed, asked.opening)
-    wanted = compose.Wanted(asked.notes, asked.bars, home=control.own_home(begun))
+    wanted = compose.Wanted(asked.notes, asked.bars, home=control.home(None, [one["key"] for one in begun]))
     new = compose.new_pieces(network, begun, Sampling.of(asked, compose.TEMPERATURE), wanted)
     form = Representation(grid=grid, max_beats=weights.vocabulary.representation.max_beats)
     made = [events.from_piece(one.piece, form) for one in new]

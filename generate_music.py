@@ -10,7 +10,7 @@ python generate_music.py --temperature 0.8 --seed 7        calmer, and the same 
 
 from pathlib import Path
 
-from utils import checkpoint, compose, ensemble, files, instruments, settings, styles, theory
+from utils import checkpoint, compose, control, ensemble, files, instruments, settings, styles, theory
 from utils.compose import Wanted
 from utils.errors import UserError
 from utils.output import beside
@@ -81,6 +81,7 @@ def main(args) -> None:
         drums=args.drums,
         style=styles.asked(weights.vocabulary, args.style),
         programs=programs,
+        form=control.form_named(args.form_of, weights.vocabulary),
         prepend=args.include_opening,
         least_events=args.least_events,
         most_events=args.most_events,

@@ -94,7 +94,7 @@ def main(args) -> None:
             **compose.length_of(args, tempo),
             name=args.prior,
             programs=programs,
-            form=control.form_named(args.form_of, weights.vocabulary) if args.form_of else (),
+            form=control.form_named(args.form_of, weights.vocabulary),
             at_bar=args.at_bar,
             prepend=args.prepend,
         )

@@ -1,6 +1,5 @@
 """From an opening or a fragment to new pieces: what generate_music.py, predict_with_prior.py and app.py share."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from types import SimpleNamespace
 
@@ -37,7 +36,7 @@ class Wanted:
     drums: bool = True  # with the drums of the opening
     style: styles.Shares = ()  # (): that of the opening; not told of a fragment
     programs: tuple[int, ...] = ()  # how the first parts sound, whatever they are; the others as they are
-    form: Sequence[int] = ()  # of a fragment and what follows it, see `form`
+    form: list[int] | None = None  # of the piece, with its fragment, see `form`; None: that of the opening's piece
     home: Home | None = None  # the tonality of each opening, or of the fragment; None: whatever comes
     at_bar: bool = False  # what follows a fragment begins at the next bar line
     name: str = "The fragment"  # what that is called at the beginning of sentences
@@ -192,12 +191,11 @@ def first_bar(network: Stepper, state: State) -> np.ndarray:
 def from_nothing(
     weights: Checkpoint, network: Stepper, args: SimpleNamespace, how: Sampling, wanted: Wanted
 ) -> list[Made]:
-    """New pieces, the likeliest first. Of the settings of generate_music.py `args` are to hold count, opening and those
-    of key, metre and form."""
+    """New pieces, the likeliest first. Of the settings of generate_music.py `args` are to hold count, opening, metre
+    and those of the key."""
     key = control.asked(args)
     weights, opening = control.suited(weights, key, args.metre, args.opening)
     begun = openings(weights, args.count, how.seed, opening, wanted)
-    begun = control.formed(begun, args.form_of, weights.vocabulary)
     home = control.after_openings(args, key, begun)
     return likeliest_first(new_pieces(network, begun, how, replace(wanted, home=home)))
 
@@ -216,7 +214,8 @@ def new_pieces(network: Stepper, begun: list[dict], how: Sampling, wanted: Wante
     tried = states.take(state, np.repeat(np.arange(len(begun)), wanted.tries))
     begin = first_bar(network, tried)
     if vocabulary.told_form:
-        forms = [one.get("form", ()) for one in begun for _ in range(wanted.tries)]
+        forms = [one.get("form", ()) if wanted.form is None else wanted.form for one in begun]
+        forms = [each for each in forms for _ in range(wanted.tries)]
         tried, how = control.with_forms(tried, forms, begin), how.constrained(control.comes_again(network))
     if wanted.by_bars:
         how = how.constrained(constraints.no_onset_before(network, begin))
@@ -256,7 +255,7 @@ def continuations(
     asked, playing = ensemble.mask(vocabulary, playing), ensemble.in_full(vocabulary, playing)
     mask = ensemble.mask(vocabulary, playing)
     start = network.start(1, heard.metre(), styles.condition(vocabulary, mask, wanted.style))
-    if len(wanted.form):
+    if wanted.form:
         start = control.with_forms(start, [wanted.form], np.zeros(1, int))
         how = how.constrained(control.comes_again(network))
     state = network.read(start, vocabulary.encode(heard)[0], heard.phase)

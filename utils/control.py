@@ -97,20 +97,11 @@ def suited(weights: Checkpoint, key: Tonality | None, metre: str, opening: str) 
 # ---- form ----
 
 
-def formed(begun: list[dict], form_of: str, vocabulary: Vocabulary) -> list[dict]:
-    """The openings `begun` with the form that a setting `form_of` asks for: '', the one of their own pieces; 'none'; or
-    that of a MIDI file. Raises UserError where the network cannot be told of a form."""
-    if not form_of:
-        return begun
-    shape = form_named(form_of, vocabulary)
-    return [{**one, "form": shape} for one in begun]
-
-
-def form_named(path: str, vocabulary: Vocabulary) -> Sequence[int]:
-    """(bars,) the form of a MIDI file, or of 'none'. Raises UserError if it has none, or the network cannot be told of
-    it."""
-    if path == "none":
-        return []
+def form_named(path: str, vocabulary: Vocabulary) -> list[int] | None:
+    """The form of new music by the setting form_of: that of a MIDI file, of no bars if it is 'none', and None if it is
+    empty. Raises UserError if the file has none, or the network cannot be told of it."""
+    if path in ("", "none"):
+        return [] if path else None
     if not vocabulary.told_form:
         raise UserError("--form-of needs a network that has learnt forms, and this one is older: train again.")
     try:
@@ -119,7 +110,7 @@ def form_named(path: str, vocabulary: Vocabulary) -> Sequence[int]:
         raise UserError(f"{path} has no form that could be taken: {error}.") from None
     if not shape.any():
         raise UserError(f"No bar of {path} comes again, not even changed: name another file with --form-of.")
-    return shape
+    return shape.tolist()
 
 
 def comes_again(network: Stepper) -> Constraint:

@@ -48,7 +48,7 @@ class Order:
     top_p: float = 1.0
     seed: int | None = None
     tempo: float = 0
-    seconds, ending, opening, metre, form_of = 0, True, "random", "", ""  # the same for all orders
+    seconds, ending, opening, metre = 0, True, "random", ""  # the same for all orders
 
     def __post_init__(self):
         if self.prior is None:

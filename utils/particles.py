@@ -39,18 +39,17 @@ class Given:
     free: np.ndarray  # (P,) which parts are written; without parts (1,)
     regions: np.ndarray  # (R, 2) from where to where, in steps, in the order of time
 
-    def region_of(self, onset: np.ndarray) -> np.ndarray:
-        """The number of the region that each onset (...) lies in, or R."""
-        inside = (self.regions[:, 0] <= onset[..., None]) & (onset[..., None] < self.regions[:, 1])
-        return np.where(inside.any(axis=-1), inside.argmax(axis=-1), len(self.regions))
-
-    def end_of_region(self, onset: np.ndarray) -> np.ndarray:
-        """Where the region of each onset (...) ends, in steps; far away outside of all."""
-        return np.append(self.regions[:, 1], 2**30)[self.region_of(onset)]
+    def edges(self, onset: np.ndarray) -> np.ndarray:
+        """How many beginnings and ends of regions come before or at each onset (...): an odd number within a region."""
+        return np.searchsorted(self.regions.ravel(), onset, "right")
 
     def may_be_written(self, onset: np.ndarray) -> np.ndarray:
         """Whether something may begin at the onsets (...)."""
-        return self.region_of(onset) < len(self.regions)
+        return self.edges(onset) % 2 == 1
+
+    def end_of_region(self, onset: np.ndarray) -> np.ndarray:
+        """Where the region of each onset (...) ends, in steps; far away outside of all."""
+        return np.where(self.may_be_written(onset), np.append(self.regions, 0)[self.edges(onset)], 2**30)
 
     @property
     def fixed(self) -> int:
@@ -81,7 +80,7 @@ class Guide:
         left = np.where(allowed, every, -np.inf)
         share = log_sum(left) - log_sum(every)
         # The end of a piece is a class of one stream; the others say nothing of it.
-        self.worth = self.worth + share * (stream == END_STREAM or ~self.is_over(chosen))
+        self.worth = self.worth + share * (stream == END_STREAM or chosen[END_STREAM] != self.network.vocabulary.end)
         return left
 
     def offsets(self, state: State) -> tuple[np.ndarray, np.ndarray]:
@@ -119,9 +118,6 @@ class Guide:
         leads = chosen[END_STREAM] == self.leading
         return leads & (chosen["part"] == self.given.classes["part"][self.now]) if "part" in chosen else leads
 
-    def is_over(self, chosen: Classes) -> np.ndarray:
-        return chosen[END_STREAM] == self.network.vocabulary.end
-
 
 @dataclass
 class Versions:
@@ -139,11 +135,6 @@ class Versions:
         """Some of them, by their indices."""
         written = [self.written[i] for i in which.tolist()]
         return Versions(states.take(self.state, which), self.worth[which], self.nats[which], written)
-
-    def shares(self) -> np.ndarray:
-        """(B,) the share that each has of the worth of all."""
-        worth = np.exp(self.worth - self.worth.max())
-        return worth / worth.sum()
 
     def dealt(self, rng: np.random.Generator) -> "Versions":
         """As many as before, see `sampler.resampled`."""
@@ -194,7 +185,7 @@ def write(
     versions = Versions(states.stack([state] * count), zeros, zeros, [()] * count)
     for guide.now in tqdm(range(given.fixed, given.heard), "writing", unit="note", delay=2, leave=False):
         versions = until_given(network, versions, guide, how, rng).dealt(rng)
-    best = int(rng.choice(count, p=versions.shares()))
+    best = int(rng.choice(count, p=sampler.shares(versions.worth)))
     events, each = [], versions.written[best]
     while each:
         each, *event = each

@@ -93,16 +93,21 @@ def surprise(logits: list[np.ndarray], classes: list[np.ndarray]) -> np.ndarray:
     return np.log(total) + top - along(np, joined, chosen)
 
 
+def shares(worth: np.ndarray) -> np.ndarray:
+    """(B,) the share that each of B versions has of the worth of all, by the logarithms of theirs (B,)."""
+    worth = np.exp(worth - worth.max())
+    return worth / worth.sum()
+
+
 def resampled(worth: np.ndarray, rng: np.random.Generator) -> np.ndarray | None:
     """Which of B versions go on, by the logarithms of their worth (B,), copies of the good ones in place of the bad
     ones: each as often as its share demands, to the next whole number up or down (systematic resampling, Kitagawa
     1996). None while more than FEW carry the worth."""
-    shares = np.exp(worth - worth.max())
-    shares /= shares.sum()
-    if 1 / (shares @ shares) >= FEW * len(shares):
+    share, count = shares(worth), len(worth)
+    if 1 / (share @ share) >= FEW * count:
         return None
-    places = (np.arange(len(shares)) + rng.random()) / len(shares)
-    return np.searchsorted(np.cumsum(shares), places).clip(max=len(shares) - 1)
+    places = (np.arange(count) + rng.random()) / count
+    return np.searchsorted(np.cumsum(share), places).clip(max=count - 1)
 
 
 @dataclass

@@ -340,14 +340,14 @@ def test_those_who_would_hardly_be_heard_play_all_by_themselves(band: Path, voca
 def test_imagined_parts_leave_room_for_those_who_are_heard(band: Path, vocabulary: Vocabulary):
     network, count = Stepper(checkpoint.load(band)), vocabulary.parts
     unheard = np.arange(count)[None] != 1
-    those, logits = Imagined(network, unheard, 10), np.zeros((2, count))
-    rule, is_over = those.at_most(), those.until(1)
+    those, logits = Imagined(network, unheard, 10, 1), np.zeros((2, count))
+    rule = those.at_most()
     state = network.start(1, (4, 4))
     assert np.isfinite(rule("part", logits[:1], replace(state, length=10 + SPARE - 1), {})).all()
     assert np.isfinite(rule("part", logits[:1], replace(state, length=10 + SPARE), {})).tolist() == [
         (~unheard[0]).tolist()
     ]
-    over = [is_over(state, {"part": np.array([part])})[0] for part in (0, 1, 1)]
+    over = [those.is_over(state, {"part": np.array([part])})[0] for part in (0, 1, 1)]
     assert over == [False, False, True] and those.heard.tolist() == [1]
 
 

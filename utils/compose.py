@@ -149,8 +149,8 @@ def new_events(
         how, state = replace(how, constraints=(*home.constraints(network), *how.constraints)), home.told(state)
     most, is_over, ends = (wanted.notes or wanted.most_events), None, wanted.by_bars and wanted.ending
     if wanted.notes and unheard.any():
-        those = Imagined(network, unheard, state.length)
-        how, is_over, most = how.constrained(those.at_most()), those.until(most), 2 * SPARE * most
+        those = Imagined(network, unheard, state.length, most)
+        how, is_over, most = how.constrained(those.at_most()), those.is_over, 2 * SPARE * most
     if wanted.by_bars:
         bars = wanted.bars or np.maximum(np.round(wanted.quarters * network.vocabulary.grid / state.bar), 1).astype(int)
         how = how.constrained(constraints.first_onset_before(network, begin + state.bar, state.length))

@@ -146,22 +146,17 @@ def all_play(those: np.ndarray, length: int) -> Constraint:
 
 class Imagined:
     """Parts that are `unheard` (B, P) from now on, where pieces have `length` events: they play in the mind alone,
-    since without them the others would play what is not theirs."""
+    since without them the others would play what is not theirs. A piece is over when so many `notes` are heard."""
 
-    def __init__(self, network: Stepper, unheard: np.ndarray, length: int):
-        self.network, self.unheard, self.length = network, unheard, length
+    def __init__(self, network: Stepper, unheard: np.ndarray, length: int, notes: int):
+        self.network, self.unheard, self.length, self.notes = network, unheard, length, notes
         self.heard = np.zeros(len(unheard), int)  # how many notes have been heard since
 
-    def until(self, notes: int) -> Callable[[State, Classes], np.ndarray]:
-        """What counts the notes that are heard, and says whether (B,) there are so many, see `sampler.generate`."""
-
-        def is_over(state: State, chosen: Classes) -> np.ndarray:
-            over = self.heard == notes
-            part = self.network.vocabulary.part_of(chosen)
-            self.heard += ~over & ~self.unheard[np.arange(len(part)), part]
-            return over
-
-        return is_over
+    def is_over(self, state: State, chosen: Classes) -> np.ndarray:
+        """(B,) whether the pieces were over before the next event, see `sampler.generate`; counts it if it is heard."""
+        over, part = self.heard == self.notes, self.network.vocabulary.part_of(chosen)
+        self.heard += ~over & ~self.unheard[np.arange(len(part)), part]
+        return over
 
     def at_most(self) -> Constraint:
         """They have SPARE notes at the most for each that is heard: some music might go on without the others."""

@@ -156,14 +156,14 @@ def asked(
             wanted |= {parts.DRUMS: Part("Drums", drums=True)} if drums else {}
             remarks += [] if drums else [f"{name}: left out, as --no-drums says."]
             continue
-        if by_name.get(name.lower(), parts.DRUMS) not in (parts.DRUMS, *wanted):
-            value = by_name[name.lower()]
-            wanted[value] = parts.as_part(value, vocabulary.players[value].name)
-            count[wanted[value].program] += 1
-            continue
-        program = instruments.program(name, flag)
-        wanted[parts.value_of(program, count[program])] = Part("", program)
-        count[program] += 1
+        value = by_name.get(name.lower())
+        if value is None or value in wanted:
+            program = instruments.program(name, flag)
+            value, part = parts.value_of(program, count[program]), Part("", program)
+        else:
+            part = parts.as_part(value, vocabulary.players[value].name)
+        wanted[value] = part
+        count[part.program] += 1
     usual = {value: instruments.MIDDLE.get(part.program, np.nan) for value, part in wanted.items()}
     as_others, free = {}, {value: mean for value, mean in vocabulary.registers.items() if value not in taken}
     if not set(usual) <= set(free):

@@ -126,25 +126,20 @@ class Versions:
     state: State
     worth: np.ndarray  # (B,) logarithms
     nats: np.ndarray  # (B,) what the events cost that were heard since the first that was written
-    written: list[tuple]  # what each has written: (earlier, onset, stream -> class), one within the other
+    written: np.ndarray  # (B,) what each has written: (earlier, onset, stream -> class), one within the other
 
     def __len__(self) -> int:
         return len(self.written)
 
-    def take(self, which: np.ndarray) -> "Versions":
-        """Some of them, by their indices."""
-        written = [self.written[i] for i in which.tolist()]
-        return Versions(states.take(self.state, which), self.worth[which], self.nats[which], written)
-
     def dealt(self, rng: np.random.Generator) -> "Versions":
         """As many as before, see `sampler.resampled`."""
         which = sampler.resampled(self.worth, rng)
-        return self if which is None else replace(self.take(which), worth=np.zeros(len(self)))
+        return self if which is None else replace(states.take(self, which), worth=np.zeros(len(self)))
 
 
 def joined(groups: list[Versions]) -> Versions:
-    worth, nats = (np.concatenate([getattr(group, name) for group in groups]) for name in ("worth", "nats"))
-    return Versions(states.stack([g.state for g in groups]), worth, nats, [w for g in groups for w in g.written])
+    others = (np.concatenate([getattr(group, name) for group in groups]) for name in ("worth", "nats", "written"))
+    return Versions(states.stack([group.state for group in groups]), *others)
 
 
 def until_given(
@@ -157,14 +152,14 @@ def until_given(
         uniform = rng.random((len(versions), sampler.DRAWS))
         state, chosen, logits, _ = sampler.next_event(network, versions.state, how, uniform)
         state, takes = network.append(state, chosen), guide.takes(chosen)
-        written = [
-            one if there else (one, int(state.onset[i]), {stream: int(chosen[stream][i]) for stream in network.streams})
-            for i, (one, there) in enumerate(zip(versions.written, takes.tolist(), strict=True))
-        ]
+        written = versions.written.copy()
+        for i in np.flatnonzero(~takes).tolist():
+            event = {stream: int(chosen[stream][i]) for stream in network.streams}
+            written[i] = (written[i], int(state.onset[i]), event)
         nats = versions.nats + sampler.nats_of(network, [(logits, chosen)])[0]
         versions = Versions(state, guide.worth, nats, written)
-        arrived.append(versions.take(np.flatnonzero(takes)))
-        versions = versions.take(np.flatnonzero(~takes))
+        arrived.append(states.take(versions, takes))
+        versions = states.take(versions, ~takes)
     versions, given = joined([group for group in arrived if len(group)]), guide.given
     # Where it really is: the network may have heard a shorter rest, and the metre may have changed.
     versions.state.onset[:], versions.state.bar[:] = given.onset[guide.now], given.bar[guide.now]
@@ -182,7 +177,7 @@ def write(
     counted, from the first that may be written on.
     """
     how, zeros, given = how.constrained(guide), np.zeros(count), guide.given
-    versions = Versions(states.stack([state] * count), zeros, zeros, [()] * count)
+    versions = Versions(states.stack([state] * count), zeros, zeros, np.full(count, None))
     for guide.now in tqdm(range(given.fixed, given.heard), "writing", unit="note", delay=2, leave=False):
         versions = until_given(network, versions, guide, how, rng).dealt(rng)
     best = int(rng.choice(count, p=sampler.shares(versions.worth)))

@@ -4,7 +4,7 @@ Shapes: B pieces side by side, U units, F traces, G styles, C numbers that are t
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, fields, is_dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -46,8 +46,8 @@ def changed(state: State, **changes: Any) -> State:
 
 
 def mapped(change: Callable[..., np.ndarray], *values: Any) -> Any:
-    """What is like each of `values` (states, or parts of them), with the arrays that stand at the same place in all of
-    them changed to `change(array, array, ...)`; whatever is no array stays as it is in the first."""
+    """What is like each of `values` (states, or what else has arrays), with the arrays that stand at the same place in
+    all of them changed to `change(array, array, ...)`; whatever is no array stays as it is in the first."""
     first = values[0]
     if isinstance(first, np.ndarray):
         return change(*values)
@@ -55,7 +55,7 @@ def mapped(change: Callable[..., np.ndarray], *values: Any) -> Any:
         return {name: mapped(change, *(value[name] for value in values)) for name in first}
     if isinstance(first, list | tuple):
         return type(first)(mapped(change, *parts) for parts in zip(*values, strict=True))
-    if isinstance(first, State | recall.Past | LinePast | Voices):
+    if is_dataclass(first):
         names = [field.name for field in fields(first)]
         return replace(first, **{n: mapped(change, *(getattr(value, n) for value in values)) for n in names})
     return first

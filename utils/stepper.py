@@ -123,8 +123,7 @@ class Stepper:
         heads = asked(self.vocabulary, self.shape)
         self.hidden = Hidden(heads, arrays, tables)
         self.heads = {head.stream: FoldedHead(head, arrays, k) for k, head in enumerate(heads)}
-        no_styles = np.zeros((self.shape.units, 0), np.float32), np.zeros(0, np.float32)
-        self.kernel_of_style, self.bias_of_style = arrays.get("recognised_style", no_styles)
+        self.recognised = arrays.get("recognised_style")  # kernel and bias; None if there are no styles
         self.hearing = Hearing(self.vocabulary, arrays)
         # With the choice in this stream it is known when the next event comes, and in the line of which part.
         self.line_stream = "part" if "part" in self.streams else END_STREAM
@@ -175,8 +174,9 @@ class Stepper:
         for layer, states in zip(self.layers, state.cells, strict=True):
             cells.append(layer.step(np, cells[-1][0] @ layer.kernel if cells else read, *states))
         style = state.style
-        if self.vocabulary.styles:
-            style = style + log_softmax(np, cells[-1][0] @ self.kernel_of_style + self.bias_of_style)
+        if self.recognised:
+            kernel, bias = self.recognised
+            style = style + log_softmax(np, cells[-1][0] @ kernel + bias)
         sounds = self.sounding(state, np.zeros(len(heard)))
         trusted = confidence(np, *(past.recalled[name][:, :STREAKS] for name in TOLD))
         always = np.concatenate([cells[-1][0], trusted, state.condition], axis=1)

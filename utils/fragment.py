@@ -96,12 +96,10 @@ def unknown_values(vocabulary: Vocabulary, heard: Events, name: str) -> list[str
 def held_keys(vocabulary: Vocabulary, prior: Piece, playing: Ensemble) -> np.ndarray:
     """(P, 128) until when each part of the network holds each key, in steps since the beginning of the fragment."""
     held = np.zeros((vocabulary.parts, 128))
-    values = list(vocabulary.players) or [0]
+    place = {playing[value]: i for i, value in enumerate(vocabulary.players or (0,)) if value in playing}
     # Of each part of the fragment, that of the network: without parts there all that is no drum is one.
-    number = np.array([0 if not (vocabulary.players or part.drums) else parts.NOBODY for part in prior.parts])
-    for value, part in playing.items():
-        if part in prior.parts:
-            number[prior.parts.index(part)] = values.index(value)
+    others = [parts.NOBODY if vocabulary.players or part.drums else 0 for part in prior.parts]
+    number = np.array([place.get(part, other) for part, other in zip(prior.parts, others, strict=True)])
     sounding = prior.take(number[prior.part] != parts.NOBODY)
     end = (sounding.onset + sounding.duration) * vocabulary.grid / sounding.ticks_per_quarter
     np.maximum.at(held, (number[sounding.part], sounding.pitch), end)

@@ -62,24 +62,22 @@ class Hearing:
         self.octaves = ((pitch - MIDDLE_C) / 12).astype(np.float32)
         self.height = HEARD - 1 - 24  # the number that is not the same from everywhere
 
-    def silence(self, count: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Before the first event: the traces (B, F, numbers) and, of each key, for how long it is held, and whether it
-        sounded, (B, keys) each."""
+    def silence(self, count: int) -> dict[str, np.ndarray]:
+        """The fields of a `State` that say what is heard of the keys, before the first event."""
         traces = np.zeros((count, len(FADING), self.struck.shape[1]), np.float32)
         keys = count, self.keys.shape[1]
-        return traces, np.zeros(keys, np.float32), np.zeros(keys, bool)
+        return {"traces": traces, "held": np.zeros(keys, np.float32), "sounded": np.zeros(keys, bool)}
 
-    def move_on(self, state: State) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """The traces after the last event, for how many quarter notes more each key is held, and which sounded right
-        before that event."""
+    def move_on(self, state: State) -> dict[str, np.ndarray]:
+        """The same fields when the last event has been read."""
         note, offset = state.last["note"], state.last["offset"]
         fading = self.fading_by_note.take(note, axis=0) * self.fading_by_offset.take(offset, axis=0)
         traces = state.traces * fading[:, :, None]
         traces += self.struck.take(note, axis=0)[:, None]
         length = self.lengths.take(state.last["duration"])[:, None]
         beats = self.beats.take(offset)[:, None]
-        held, sounded = state.held - beats, sounding_before(state.held, state.sounded, beats)
-        return traces, np.maximum(held, self.keys.take(note, axis=0) * length), sounded
+        held = np.maximum(state.held - beats, self.keys.take(note, axis=0) * length)
+        return {"traces": traces, "held": held, "sounded": sounding_before(state.held, state.sounded, beats)}
 
     def audible(self, traces: np.ndarray) -> np.ndarray:
         """All that may be heard of the traces, (B, numbers): of those that fade everything, and of what was struck in

@@ -26,7 +26,7 @@ class State:
     bar: np.ndarray  # (B,) steps in a bar
     form: np.ndarray  # (B, N + 2, 3) what is told of each of its bars, see `form.table`
     end: np.ndarray  # (B,) steps from the beginning to the bar line at which the piece shall end; 0 if nobody says
-    traces: np.ndarray  # (B, F, numbers) of pitch classes and keys before the last event; see `Hearing.move_on`
+    traces: np.ndarray  # (B, F, numbers) of pitch classes and keys before the last event; see `Hearing`
     held: np.ndarray  # (B, keys) quarter notes after the event before the last for which each key is held
     sounded: np.ndarray  # (B, keys) whether it sounded right before that event
     past: recall.Past  # all events but the last

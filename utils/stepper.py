@@ -134,38 +134,34 @@ class Stepper:
     def start(self, count: int, metre: Metre, condition: np.ndarray | float = 0.0) -> State:
         """`count` pieces before their first event, of which the `condition` is told, (B, C) or (C,): 1 for each part
         that plays and the share of each style, or 0."""
-        zeros = np.zeros((count, self.shape.units), np.float32)
-        traces, held, sounded = self.hearing.silence(count)
-        past, last = recall.Past.empty(count, self.vocabulary), self.vocabulary.start_token
-        last = {name: np.full(count, value) for name, value in last.items()}
+        zeros, vocabulary = np.zeros((count, self.shape.units), np.float32), self.vocabulary
+        past, start = recall.Past.empty(count, vocabulary), vocabulary.start_token
+        last = {name: np.full(count, value) for name, value in start.items()}
         return State(
             cells=[(zeros,) * CELLS[self.shape.cell].states for _ in self.layers],
-            last=last | (nothing(count, past.viewpoint) if self.vocabulary.told_lines else {}),
-            bar=np.full(count, bar_steps(metre, self.vocabulary.grid)),
+            last=last | (nothing(count, past.viewpoint) if vocabulary.told_lines else {}),
+            bar=np.full(count, bar_steps(metre, vocabulary.grid)),
             form=form.table([()] * count),
             end=np.zeros(count, int),
-            traces=traces,
-            held=held,
-            sounded=sounded,
+            **self.hearing.silence(count),
             past=past,
-            lines=LinePast.empty(count, self.vocabulary),
-            voices=Voices.silent(
-                count, self.vocabulary.parts, {name: self.vocabulary.start_token[name] for name in self.vocabulary.last}
-            ),
-            condition=np.broadcast_to(condition, (count, self.vocabulary.conditions)).astype(np.float32),
-            style=np.zeros((count, len(self.vocabulary.styles))),
+            lines=LinePast.empty(count, vocabulary),
+            voices=Voices.silent(count, vocabulary.parts, {name: start[name] for name in vocabulary.last}),
+            condition=np.broadcast_to(condition, (count, vocabulary.conditions)).astype(np.float32),
+            style=np.zeros((count, len(vocabulary.styles))),
             onset=np.zeros(count, int),
             length=0,
         )
 
     def step(self, state: State) -> tuple[Output, State]:
         """Read the last event: what the heads make of it, and the state with everything moved on."""
-        traces, held, sounded = self.hearing.move_on(state)
-        audible = self.hearing.audible(traces)
+        keys = self.hearing.move_on(state)
+        audible = self.hearing.audible(keys["traces"])
         heard = self.hearing.heard(audible, state.voices.here)
         past, lines = state.past, state.lines
         if state.length:
-            past = past.add(state.last, state.bar, self.again(state, state.onset, state.last), state.voices)
+            again = of_form(state, (state.onset - state.last["phase"]) // state.bar)[:, 1:]
+            past = past.add(state.last, state.bar, again, state.voices)
             lines = lines.add(past, state.last) if self.vocabulary.told_lines else lines
         read = np.concatenate([heard, state.condition], axis=1) @ self.kernel
         for name, table in self.events.items():
@@ -185,13 +181,8 @@ class Stepper:
         for block, read in (("heard", heard), ("sounding", sounds)):
             columns, kernel = self.hidden.now[block]
             add(hidden[columns], read @ kernel)
-        moved_on = {"traces": traces, "held": held, "sounded": sounded, "past": past, "lines": lines}
-        return Output(hidden, audible, dict(past.recalled)), changed(state, cells=cells, style=style, **moved_on)
-
-    def again(self, state: State, onset: np.ndarray, event: Classes) -> np.ndarray:
-        """(B, 2) how many bars ago what comes in the bar of an event at an onset (B,), and in the next, was heard
-        before."""
-        return of_form(state, (onset - event["phase"]) // state.bar)[:, 1:]
+        state = changed(state, **keys, cells=cells, style=style, past=past, lines=lines)
+        return Output(hidden, audible, dict(past.recalled)), state
 
     def logits(self, stream: str, output: Output, state: State, chosen: Classes) -> tuple[np.ndarray, np.ndarray]:
         """(B, V) unnormalised log-probabilities of the next event's class in `stream`, given the output of `step` (as
@@ -229,15 +220,12 @@ class Stepper:
             if self.vocabulary.players:
                 told["spacing"] = self.vocabulary.interval(classes, state.voices.here)
         if stream == self.line_stream:
-            part = self.vocabulary.part_of(told)
-            told |= state.voices.before(part)
-            told |= self.of_line(state, {**chosen, **told}) if self.vocabulary.told_lines else {}
+            told |= state.voices.before(self.vocabulary.part_of(told))
+            if self.vocabulary.told_lines:
+                event = chosen | told
+                bar = (state.onset + self.steps(event[END_STREAM]) - event["phase"]) // state.bar
+                told |= state.lines.recalled(state.past, event, of_form(state, bar)[:, 1], state.bar)
         return told
-
-    def of_line(self, state: State, chosen: Classes) -> Classes:
-        """What is recalled of the line of the part that comes next, when it is known when that will be."""
-        again = self.again(state, state.onset + self.steps(chosen[END_STREAM]), chosen)[:, 0]
-        return state.lines.recalled(state.past, chosen, again, state.bar)
 
     def tell(self, stream: str, output: Output, state: State, chosen: Classes) -> None:
         """Add to the output of `step` what is known now that the class of `stream` has just been chosen: that class and

@@ -9,7 +9,7 @@ from types import SimpleNamespace
 import numpy as np
 
 from utils import constraints, control, ensemble, events, fragment, particles, settings, states, styles, theory
-from utils.compose import Made, Wanted, continuations, likeliest_first
+from utils.compose import Made, Wanted, continuations
 from utils.constraints import Players
 from utils.control import Home
 from utils.ensemble import Ensemble
@@ -117,17 +117,17 @@ def cast(vocabulary: Vocabulary, prior: Piece, kept: np.ndarray, asked: Asked) -
     heard otherwise than it is. Raises UserError if nobody can be kept or written."""
     if kept.any() and not vocabulary.players:
         raise UserError("These weights have learnt no parts, so none can be kept: choose others with --weights.")
-    known, _ = ensemble.audible(vocabulary, prior, STAY)
+    known, remarks = ensemble.audible(vocabulary, prior, STAY)
     if kept.any() and not kept[known.part].any():
         if asked.others or not asked.fill:
             raise UserError(f"This network cannot hear {asked.keep}: keep another part too, or choose other --weights.")
         kept = np.zeros_like(kept)  # it hears the bars around those that are new, in all parts that it can hear
     if not kept.all() and not asked.others:
-        heard, playing, remarks = ensemble.hear(vocabulary, prior, STAY)
+        heard, playing, more = ensemble.hear(vocabulary, known)
         mine = {value for value, part in playing.items() if kept[prior.parts.index(part)]}
         if kept.any() and not 0 < len(mine) < len(playing):
             raise UserError("This network knows too few parts to keep some and write others: choose other --weights.")
-        return Cast(known, playing, mine), remarks + fragment.unknown_values(vocabulary, heard, asked.name)
+        return Cast(known, playing, mine), remarks + more + fragment.unknown_values(vocabulary, heard, asked.name)
     alone, remarks = ensemble.audible(vocabulary, prior.take(kept[prior.part]), STAY)
     heard, players = events.from_piece(alone, vocabulary.representation), {}
     if asked.others:
@@ -253,4 +253,4 @@ def from_fragment(
     wanted = replace(wanted, style=style, home=control.after_fragment(args, prior))
     write = completions if isinstance(wanted, Asked) else continuations
     made, before, more = write(network, prior, how, wanted, args.count)
-    return likeliest_first(made), before, remarks + more
+    return sorted(made, key=lambda one: one.nats), before, remarks + more

@@ -73,10 +73,6 @@ class Made:
         return f"{key}{self.piece.clock()} minutes, {self.nats:.2f} nats a note"
 
 
-def likeliest_first(made: list[Made]) -> list[Made]:
-    return sorted(made, key=lambda one: one.nats)
-
-
 def check_length(args: SimpleNamespace, least_notes: int) -> None:
     """Raises UserError if the settings notes, bars and seconds ask for too little or too much, or contradict each
     other."""
@@ -197,7 +193,8 @@ def from_nothing(
     weights, opening = control.suited(weights, key, args.metre, args.opening)
     begun = openings(weights, args.count, how.seed, opening, wanted)
     home = control.after_openings(args, key, begun)
-    return likeliest_first(new_pieces(network, begun, how, replace(wanted, home=home)))
+    made = new_pieces(network, begun, how, replace(wanted, home=home))
+    return sorted(made, key=lambda one: one.nats)
 
 
 def new_pieces(network: Stepper, begun: list[dict], how: Sampling, wanted: Wanted) -> list[Made]:

@@ -288,11 +288,11 @@ def in_full(vocabulary: Vocabulary, players: Ensemble) -> Ensemble:
     return with_imagined(players, sorted(others - set(players)))
 
 
-def hear(vocabulary: Vocabulary, prior: Piece, others_do: str = "end with it") -> tuple[Events, Ensemble, list[str]]:
+def hear(vocabulary: Vocabulary, prior: Piece) -> tuple[Events, Ensemble, list[str]]:
     """The events of a fragment as far as the network can hear them, who plays, and sentences on what it hears
     otherwise than it is. Parts that it does not know are heard as the nearest of those that play together in the music
     that it has learnt. Raises UserError if it can hear nothing."""
-    known, remarks = audible(vocabulary, prior, others_do)
+    known, remarks = audible(vocabulary, prior, "end with it")
     heard = events.from_piece(known, vocabulary.representation)
     players, more = of_fragment(vocabulary, heard, known)
     return heard, players, remarks + more

@@ -92,12 +92,11 @@ class Players:
         self.out_of_range = self.out_of_range.reshape(-1, len(notes))
         top = (~self.out_of_range * np.arange(len(notes))).max(axis=1, initial=0)
         # (P, V, P) which parts may follow a note of a part in a chord: higher ones, and the same with a higher note.
-        higher = self.classes > self.classes[:, None]
-        same = np.eye(len(known), dtype=bool) & (np.arange(len(notes))[:, None, None] < top)
-        self.may_follow = higher[:, None] | same.transpose(1, 0, 2)
+        part, note = self.classes[:, None, None], np.arange(len(notes))[:, None]
+        self.may_follow = (self.classes > part) | (self.classes == part) & (note < top)
 
-    def free(self, state: State, steps: np.ndarray) -> np.ndarray:
-        """(B, P) which parts may play so many `steps` (B, 1) after the last event."""
+    def free(self, state: State, steps: np.ndarray | int) -> np.ndarray:
+        """(B, P) which parts may play so many `steps`, (B, 1) or the same for all, after the last event."""
         may = self.allowed & (self.may_double | (state.voices.left <= steps))
         if not state.length:
             return may
@@ -106,9 +105,8 @@ class Players:
 
     def too_early(self, state: State, chosen: Classes) -> np.ndarray:
         """(B, V) the offsets after which none of them may play yet."""
-        free = self.free(state, np.zeros((len(state.onset), 1), int))
         until = np.where(self.waiting, state.voices.left, self.others).min(axis=1, keepdims=True)
-        nobody = ~np.logical_or.reduce(free, axis=1, keepdims=True)
+        nobody = ~np.logical_or.reduce(self.free(state, 0), axis=1, keepdims=True)
         return self.gaps < np.maximum(np.minimum(until, self.longest), nobody)
 
     def not_free(self, state: State, chosen: Classes) -> np.ndarray:

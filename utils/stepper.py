@@ -191,8 +191,11 @@ class Stepper:
         if stream not in self.heads:
             return np.zeros((len(state.onset), 1)), np.zeros((len(state.onset), 1))
         folded = self.heads[stream]
-        agrees = folded.head.agrees(np, output.recalled, chosen).astype(np.float32)
-        around = self.surroundings(output, state, chosen) if stream == "note" else None
+        agrees, around = folded.head.agrees(np, output.recalled, chosen).astype(np.float32), None
+        if stream == "note":
+            ahead = END_STREAM in folded.head.sees  # it knows when this note is struck
+            beats = self.quarters.take(chosen[END_STREAM]) if ahead else np.zeros(len(state.onset))
+            around = self.hearing.around(output.audible, state, beats[:, None])
         hidden = output.hidden[folded.place] + agrees @ folded.of_agrees
         above = np.maximum(hidden, 0, out=hidden) @ folded.above
         above += folded.above_bias
@@ -200,12 +203,6 @@ class Stepper:
         known = Known(agrees, output.recalled, chosen.get("origin"), state.voices.here, around)
         new, gained = folded.head.logits(np, outputs, known, *folded.own)
         return new.astype(np.float64) + gained, gained
-
-    def surroundings(self, output: Output, state: State, chosen: Classes) -> np.ndarray:
-        """(B, P, D) what lies around each key that may come next."""
-        ahead = END_STREAM in self.shape.sees["note"]
-        beats = self.quarters.take(chosen[END_STREAM]) if ahead else np.zeros(len(state.onset))
-        return self.hearing.around(output.audible, state, beats[:, None])
 
     def known(self, stream: str, classes: np.ndarray, state: State, chosen: Classes) -> Classes:
         """What choosing the classes (B,) of `stream`, after what was `chosen` so far, tells of the next event: them,

@@ -27,7 +27,8 @@ import utils  # noqa: F401  (before NumPy, which it keeps to one thread)
 import numpy as np
 
 from utils import checkpoint, constraints, dataset, events, midi, sampler, settings
-from utils.heads import CELLS, Shape
+from utils.cells import CELLS
+from utils.heads import Shape
 from utils.measure import likelihood
 from utils.piece import Part, Piece
 from utils.stepper import Stepper

@@ -8,8 +8,8 @@ import pytest
 from conftest import about_of, band_piece, random_piece, twice
 
 from utils import checkpoint, control, dataset, events, network
+from utils.cells import CELLS as STATES
 from utils.events import END_STREAM, Representation
-from utils.heads import CELLS as STATES
 from utils.heads import Shape
 from utils.measure import likelihood
 from utils.states import ending

@@ -14,9 +14,10 @@ from itertools import pairwise
 from typing import Any
 
 from utils import theory
+from utils.cells import CELLS
 from utils.events import FIRST_DRUM, KNOWN_STREAMS, LONGEST_BAR, Representation, derived, pitches
 from utils.form import FARTHEST
-from utils.heads import CELLS, HEADS, Shape
+from utils.heads import HEADS, Shape
 from utils.parts import ALIKE, DRUMS, Class
 from utils.vocabulary import Vocabulary
 

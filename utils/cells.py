@@ -1,4 +1,4 @@
-"""The recurrent step, written once for Keras and NumPy; the layers of Keras of the same name are the same to 1e-5.
+"""The recurrent cells, written once for Keras and NumPy; the layers of Keras of the same name are the same to 1e-5.
 
 `xp` stands for `keras.ops` or `numpy`. As sigmoid(x) = (tanh(x / 2) + 1) / 2, the weights of the gates that are
 sigmoids are halved beforehand. Shapes: B pieces side by side, U units.
@@ -11,26 +11,30 @@ import numpy as np
 from utils.traces import Array
 
 
-def halved(gates: int, units: int) -> np.ndarray:
-    """(gates * units,) factors of the weights of the gates: only the third is no sigmoid in either cell."""
-    scale = np.full((gates, units), 0.5, np.float32)
-    scale[2] = 1
-    return scale.ravel()
-
-
 def split(xp: ModuleType, values: Array, at: int) -> tuple[Array, Array]:
     """The columns of `values` (B, numbers) before `at` and those from there on. In NumPy two views take a tenth of the
     time of its `split`; TensorFlow learns through its `split` faster than through slices."""
     return (values[:, :at], values[:, at:]) if xp is np else xp.split(values, [at], axis=1)
 
 
-class Lstm:
-    """Gates in the order input, forget, cell, output; one tanh serves all four."""
+class Cell:
+    """What the cells have in common: how their weights are kept."""
+
+    gates: int
+    states: int  # arrays (B, U) that are carried from event to event
+    biases: tuple[int, ...] = ()  # leading axes of the bias
 
     def __init__(self, kernel: Array, recurrent: Array, bias: Array):
         self.units = recurrent.shape[0]
-        scale = halved(4, self.units)
-        self.kernel, self.recurrent, self.bias = kernel * scale, recurrent * scale, bias * scale
+        scale = np.full((self.gates, self.units), 0.5, np.float32)
+        scale[2] = 1  # only the third gate is no sigmoid in either cell
+        self.kernel, self.recurrent, self.bias = (weight * scale.ravel() for weight in (kernel, recurrent, bias))
+
+
+class Lstm(Cell):
+    """Gates in the order input, forget, cell, output; one tanh serves all four."""
+
+    gates, states = 4, 2
 
     def step(self, xp: ModuleType, read: Array, h: Array, c: Array) -> tuple[Array, ...]:
         """The next states from the product of the input with `kernel`, (B, 4 U), and the last states (B, U)."""
@@ -40,14 +44,11 @@ class Lstm:
         return (0.5 * o + 0.5) * xp.tanh(c), c
 
 
-class Gru:
+class Gru(Cell):
     """Gates in the order update, reset, candidate. What is reset is the product of the last state, with a bias of its
-    own (`reset_after`)."""
+    own (`reset_after`), for cuDNN."""
 
-    def __init__(self, kernel: Array, recurrent: Array, bias: Array):
-        self.units = recurrent.shape[0]
-        scale = halved(3, self.units)
-        self.kernel, self.recurrent, self.bias = kernel * scale, recurrent * scale, bias * scale
+    gates, states, biases = 3, 1, (2,)
 
     def step(self, xp: ModuleType, read: Array, h: Array) -> tuple[Array, ...]:
         """The next state from the product of the input with `kernel`, (B, 3 U), and the last state (B, U)."""
@@ -58,4 +59,4 @@ class Gru:
         return (update * h + (1 - update) * candidate,)
 
 
-STEPS = {"lstm": Lstm, "gru": Gru}  # by the names of their layers
+CELLS: dict[str, type[Cell]] = {"lstm": Lstm, "gru": Gru}  # by the names of their layers

@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from utils.cells import CELLS
 from utils.events import END_STREAM, derived
 from utils.line_recall import LINE_CONTEXTS, LINE_STREAKS
 from utils.parts import MIDDLE_C, NOBODY, SILENT, SOUNDING
@@ -26,17 +27,6 @@ Axes = tuple[Axis, ...]  # what stands along each axis of a weight
 HALVES = np.log2(np.maximum(np.arange(LONGEST_STREAK + REMEMBERED + 2), 1)).astype(np.float32) / 2
 EIGHTHS = HALVES[1:] / 4
 HEADS = ("chained", "parallel", "regression")  # what the heads see of each other's choices, and what they predict
-
-
-class Cell(NamedTuple):
-    """What tells recurrent cells apart, as far as their weights go."""
-
-    gates: int
-    states: int  # arrays (B, U) that are carried from event to event
-    bias: tuple[int, ...] = ()  # leading axes; a GRU has two biases, as it resets after the product, for cuDNN
-
-
-CELLS = {"lstm": Cell(gates=4, states=2), "gru": Cell(gates=3, states=1, bias=(2,))}  # by the names of their layers
 
 
 @dataclass(frozen=True)
@@ -72,8 +62,7 @@ class Shape:
         return {"state": state, "traces": np.zeros((count, LEFT, 128), np.float32)}
 
 
-@dataclass
-class Known:
+class Known(NamedTuple):
     """What a head is told beside what its own layers say."""
 
     agrees: Array  # (..., K) see `Head.agrees`
@@ -267,7 +256,7 @@ def weights_of(vocabulary: Vocabulary, shape: Shape) -> dict[str, list[Axes]]:
     weights = {f"embed_{name}": [(classes, embedding)] for name, classes in vocabulary.axes.items()}
     first = *embedded(vocabulary.axes, shape), counted("heard", HEARD), *vocabulary.condition
     for i in range(shape.layers):
-        gates, biases = (counted("gates", cell.gates * shape.units),), ((counted("bias", n),) for n in cell.bias)
+        gates, biases = (counted("gates", cell.gates * shape.units),), ((counted("bias", n),) for n in cell.biases)
         weights[f"{shape.cell}_{i}"] = [(units if i else first, gates), (units, gates), (*biases, gates)]
     around = (counted("surroundings", shape.surroundings),)
     kernel = (counted(name, n) for name, n in (("row", 1), ("near", 2 * NEAR + 1), ("traces", len(FADING))))

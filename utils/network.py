@@ -12,9 +12,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from utils import dataset, devices  # starts Keras without noise
-from utils.cells import STEPS
+from utils.cells import CELLS
 from utils.events import END_STREAM
-from utils.heads import CELLS, Head, Known, Shape, confidence, heads_of, log_softmax, shape_of, sounding
+from utils.heads import Head, Known, Shape, confidence, heads_of, log_softmax, shape_of, sounding
 from utils.line_recall import LINE_CONTEXTS, LINE_STREAKS
 from utils.parts import NOBODY
 from utils.recall import STREAKS, TOLD, contexts
@@ -47,11 +47,11 @@ class Unrolled:
 
 
 class Lstm(Unrolled, layers.LSTM):
-    step_of = STEPS["lstm"]
+    step_of = CELLS["lstm"]
 
 
 class Gru(Unrolled, layers.GRU):
-    step_of = STEPS["gru"]
+    step_of = CELLS["gru"]
 
 
 LAYERS = {"lstm": Lstm, "gru": Gru}
@@ -66,10 +66,10 @@ class Logits(layers.Layer):
         own = [axes for weights in head.own_weights.values() for axes in weights]
         self.own = [self.add_weight(shape_of(axes), "zeros") for axes in own]
 
-    def call(self, outputs, agrees, recalled, origin, here, around):
-        return sum(self.head.logits(ops, outputs, Known(agrees, recalled, origin, here, around), *self.own))
+    def call(self, outputs, known):
+        return sum(self.head.logits(ops, outputs, known, *self.own))
 
-    def compute_output_spec(self, outputs, *known):
+    def compute_output_spec(self, outputs, known):
         return keras.KerasTensor((*outputs[0].shape[:-1], self.head.classes), outputs[0].dtype)
 
 
@@ -130,20 +130,17 @@ def recurrent(x, initial, shape: Shape):
     return x, ops.stack(after, axis=1)
 
 
-def predict(head: Head, output: list, coming: dict, following: dict, known: Known):
-    """The logits (B, T, V) of a head after each event, from the `output` (B, T, numbers) that all heads see, what is
-    known beside it, and the following events as vectors and as classes."""
-    agrees = ops.cast(head.agrees(ops, known.recalled, following), "float32")
-    seen = [*output, agrees, *(coming[name] for name in head.sees)]
+def predict(head: Head, output: list, coming: dict, known: Known):
+    """The logits (B, T, V) of a head after each event, from the `output` (B, T, numbers) that all heads see, the
+    following events as vectors, and what is known beside them."""
+    seen = [*output, known.agrees, *(coming[name] for name in head.sees)]
     context = layers.Concatenate(name=f"context_{head.stream}")(seen)
     hidden = layers.Dense(head.shape.hidden, activation="relu", name=f"hidden_{head.stream}")(context)
     hidden = layers.Dropout(head.shape.dropout, name=f"dropout_{head.stream}")(hidden)
     outputs = [layers.Dense(length(axis), name=name)(hidden) for name, axis in head.outputs.items()]
     # Where it has weights of its own, the layer has their name, by which they are found in a weights file.
     name = next(iter(head.own_weights), f"logits_{head.stream}")
-    return Logits(head, name=name, dtype="float32")(
-        outputs, agrees, known.recalled, known.origin, known.here, known.around
-    )
+    return Logits(head, name=name, dtype="float32")(outputs, known)
 
 
 def recognise(x, style, gradient: float):
@@ -214,7 +211,9 @@ def build(vocabulary: Vocabulary, shape: Shape, way: Way | None = None) -> tuple
     trusted = confidence(ops, *(recalled[name][..., :STREAKS] for name in TOLD))
     costs, nats = [], []
     for head in heads_of(vocabulary, shape):
-        known = Known(None, head.recalled(ops, recalled, following), following["origin"], here, around)
+        events = head.recalled(ops, recalled, following)
+        agrees = ops.cast(head.agrees(ops, events, following), "float32")
+        known = Known(agrees, events, following["origin"], here, around)
         # A head that knows who plays hears everything from where that part is.
         knows_part = "part" in head.sees
         seen = [x, heard_by_part if knows_part else heard]
@@ -227,7 +226,7 @@ def build(vocabulary: Vocabulary, shape: Shape, way: Way | None = None) -> tuple
             seen.append(sounding(ops, inputs["until"][:, :-1], passed))
         if head.knows_line:
             seen.append(confidence(ops, *(following[f"line_{name}"] for name in TOLD)))
-        logits = predict(head, seen + condition, coming, following, known)
+        logits = predict(head, seen + condition, coming, known)
         # A start token, or the end of a piece, is no class of every head; such targets have no weight.
         target = ops.minimum(following[head.stream], head.classes - 1)
         nats.append(cross_entropy(target, logits))

@@ -13,10 +13,10 @@ from typing import NamedTuple
 import numpy as np
 
 from utils import form, recall
-from utils.cells import STEPS
+from utils.cells import CELLS
 from utils.checkpoint import Checkpoint
 from utils.events import DERIVED, END_STREAM, KNOWN_STREAMS, bar_steps
-from utils.heads import CELLS, Head, Known, Shape, asked, confidence, log_softmax, sounding, weights_of
+from utils.heads import Head, Known, Shape, asked, confidence, log_softmax, sounding, weights_of
 from utils.hearing import Hearing
 from utils.line_recall import LinePast, nothing
 from utils.parts import Voices
@@ -115,7 +115,7 @@ class Stepper:
         self.shape: Shape = checkpoint.shape
         self.ear = checkpoint.ear
         arrays, cell = checkpoint.arrays, self.shape.cell
-        self.layers = [STEPS[cell](*arrays[f"{cell}_{i}"]) for i in range(self.shape.layers)]
+        self.layers = [CELLS[cell](*arrays[f"{cell}_{i}"]) for i in range(self.shape.layers)]
         tables = {name: arrays[f"embed_{name}"][0] for name in self.vocabulary.inputs}
         rows = by_block(self.layers[0].kernel, weights_of(self.vocabulary, self.shape)[f"{cell}_0"][0][0])
         self.events = {name: table @ rows[f"embedded {name}"] for name, table in tables.items()}

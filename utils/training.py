@@ -13,11 +13,12 @@ import numpy as np
 
 from utils import checkpoint, dataset, files, settings, theory, transfer
 from utils.about import MOST
+from utils.cells import CELLS
 from utils.checkpoint import sibling
 from utils.dataset import Corpus, Source
 from utils.errors import UserError
 from utils.events import KNOWN_STREAMS, Representation
-from utils.heads import CELLS, HEADS, Shape
+from utils.heads import HEADS, Shape
 from utils.measure import plots
 from utils.output.tensorboard import Board
 from utils.piece import plural, shortened

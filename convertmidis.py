@@ -119,14 +119,13 @@ def convert_all(
     wrong. A file may take so many megabytes and, as far as its size is no reason for more, so many seconds. Raises
     DiskFull."""
 
-    def limit(source: Path) -> workers.Limit:
+    def most_seconds(source: Path) -> float:
         size = source.stat().st_size if source.exists() else 0
-        pace = PACE[source.name.lower().endswith(SCORE_ENDINGS)]
-        return workers.Limit(seconds * (1 + size / pace), megabytes)
+        return seconds * (1 + size / PACE[source.name.lower().endswith(SCORE_ENDINGS)])
 
     outcomes = {}
     with tqdm(total=len(targets), desc="converting", unit="file", delay=2) as bar:
-        for source, outcome in workers.each(work, targets, count, limit):
+        for source, outcome in workers.each(work, targets, count, most_seconds, megabytes):
             if isinstance(outcome, DiskFull):
                 raise outcome
             outcomes[source] = outcome

@@ -221,8 +221,3 @@ def file(kind: int, ticks: int, tracks: Iterable[bytes]) -> bytes:
     """A MIDI file of type `kind`, with so many ticks of a quarter note."""
     contents = [b"MTrk" + len(track).to_bytes(4, "big") + track for track in tracks]
     return struct.pack(">4sIHHH", b"MThd", 6, kind, len(contents), ticks) + b"".join(contents)
-
-
-def alone(track: bytes, data: bytes) -> bytes:
-    """A MIDI file of one track, with a quarter note of as many ticks as in the file `data`."""
-    return file(0, clock(data).ticks, [track])

@@ -107,15 +107,12 @@ class Corpus:
         self, index: np.ndarray, told: np.ndarray | bool = False, form: np.ndarray | bool = False
     ) -> dict[str, np.ndarray]:
         """What the network reads of the events `index` (B, ...), with how much is to come where `told` (B, 1), and
-        whether the bar comes again where `form` (B, 1)."""
+        whether the bar comes again where `form` (B, 1); and what it recalls of the line of their part."""
         classes = {name: each[index].astype(np.int32) for name, each in self.inputs.items()}
         told = dict.fromkeys(NOT_TOLD, told) | {"form": form}
         told = {name: told[name] for name in told if name in classes}
-        return classes | {name: np.where(now, classes[name], NOT_TOLD[name]) for name, now in told.items()}
-
-    def recalled_of_lines(self, index: np.ndarray, form: np.ndarray | bool = False) -> dict[str, np.ndarray]:
-        """As `LineModel.recalled`; nothing where the network is not told of lines."""
-        return self.lines.recalled(index, form) if self.lines else {}
+        classes |= {name: np.where(now, classes[name], NOT_TOLD[name]) for name, now in told.items()}
+        return classes | (self.lines.recalled(index, form) if self.lines else {})
 
     def targets(self, stream: str) -> np.ndarray:
         """(E,) mask of what is predicted in a stream."""
@@ -161,13 +158,13 @@ def encode(sources: list[Source], vocabulary: Vocabulary, transpose: int = 0) ->
     is_target = inputs[END_STREAM][:, None] < vocabulary.end + np.equal(vocabulary.streams, END_STREAM)
     rooms = np.array([room(source.events.streams["note"], transpose) for source in sources])
     matches = recall.MatchModel(inputs, first, bar, again, lines, vocabulary)
-    recalled = matches, LineModel(inputs, bar, again, lines, matches.viewpoint) if vocabulary.told_lines else None
+    line_model = LineModel(inputs, bar, again, lines, matches.viewpoint) if vocabulary.told_lines else None
     playing = np.zeros((len(sources), vocabulary.parts + 1), bool)
     playing[np.repeat(np.arange(len(sources)), np.diff(first)), lines.part] = True
     style = [[source.style == known for known in vocabulary.styles] for source in sources]
     style = np.array(style, bool).reshape(len(sources), len(vocabulary.styles))
-    ranges = lines.ranges(inputs["origin"])
-    return Corpus(inputs, first, is_target, ranges, *recalled, rooms, playing[:, :-1], style, moved, vocabulary)
+    told = lines.ranges(inputs["origin"]), matches, line_model
+    return Corpus(inputs, first, is_target, *told, rooms, playing[:, :-1], style, moved, vocabulary)
 
 
 def lines_of(inputs: dict[str, np.ndarray], first: np.ndarray, vocabulary: Vocabulary) -> Lines:
@@ -222,7 +219,6 @@ def cut(
     for row, (first, now) in enumerate(zip(corpus.first[piece], start, strict=True)):
         inputs["traces"][row, len(FADING) - 1] = np.bincount(notes[first:now], minlength=len(keys)) @ keys
     inputs |= {f"recall_{name}": classes for name, classes in corpus.matches.recalled(index, told[:, 2:3]).items()}
-    inputs |= corpus.recalled_of_lines(index, told[:, 2:3])
     if vocabulary.told_parts:
         left = corpus.matches.lines.left(index, vocabulary.parts) / vocabulary.grid
         inputs["until"] = left.clip(SILENT, 2**10)

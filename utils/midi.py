@@ -66,10 +66,10 @@ def scores_of(data: bytes, careful: bool) -> tuple[list["symusic.Score"], list[b
     for `chunks.readable`, and if there were no notes otherwise."""
     import symusic  # takes 0.1 s, and not every script reads MIDI files
 
-    tracks, whole = chunks.readable(data, careful)
+    (tracks, whole), ticks = chunks.readable(data, careful), chunks.clock(data).ticks
     try:
         # What symusic calls a track is what plays one program on one channel of a track.
-        scores = [symusic.Score.from_midi(chunks.alone(track, data)) for track in tracks]
+        scores = [symusic.Score.from_midi(chunks.file(0, ticks, [track])) for track in tracks]
     except RuntimeError:  # it has lost its place
         scores = []
     if any(len(track.notes) for score in scores for track in score.tracks) or (careful and chunks.LAST not in data):
@@ -129,11 +129,11 @@ def read_bytes(path: Path) -> bytes:
         raise UserError(f"{path} cannot be read: {error.strerror}.") from None
 
 
-def read(path: Path, name: str = "", channels: bool = True) -> Piece:
-    """The piece in a MIDI file; `channels` as for `parse`. Raises UserError that says what is wrong with the file, by
-    its path or as `name`."""
+def read(path: Path, name: str = "") -> Piece:
+    """The piece in a MIDI file, with the channels of its parts. Raises UserError that says what is wrong with the file,
+    by its path or as `name`."""
     try:
-        return parse(read_bytes(path), channels)
+        return parse(read_bytes(path), channels=True)
     except ValueError as error:
         name, reason = name or str(path), str(error)
         if name.lower().endswith(SCORE_ENDINGS):

@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Iterator
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import psutil
 
@@ -17,13 +17,6 @@ from utils.errors import UserError
 
 LOOK = 0.05  # seconds between two looks at what the workers use
 PATIENCE = 10  # a worker that waits, as for a disk, may take so many times as long as one that computes
-
-
-class Limit(NamedTuple):
-    """What a job may use."""
-
-    seconds: float  # of a processor's time: how busy the machine is makes no difference
-    megabytes: float
 
 
 def end_with_parent() -> None:
@@ -49,20 +42,20 @@ def serve(work: Callable, pipe: Connection) -> None:
 class Worker:
     """A process that does one job after the other, and a new one when a job has ended it."""
 
-    def __init__(self, work: Callable):
-        self.work = work
+    def __init__(self, work: Callable, megabytes: float):
+        self.work, self.megabytes = work, megabytes
         self.process: multiprocessing.Process | None = None
 
-    def start(self, job: tuple[Path, Path], limit: Limit) -> None:
-        """Begin a job: source and target."""
+    def start(self, source: Path, target: Path, seconds: float) -> None:
+        """Begin a job, which may take so many seconds."""
         if self.process is None or not self.process.is_alive():
             self.pipe, theirs = multiprocessing.Pipe()
             self.process = multiprocessing.Process(target=serve, args=(self.work, theirs), daemon=True)
             self.process.start()
             theirs.close()  # so that the pipe ends with the worker
             self.usage = psutil.Process(self.process.pid)
-        self.source, self.limit, self.began, self.computed = job[0], limit, time.monotonic(), self.processor()
-        self.pipe.send(job)
+        self.source, self.seconds, self.began, self.computed = source, seconds, time.monotonic(), self.processor()
+        self.pipe.send((source, target))
 
     def processor(self) -> float:
         """Seconds for which the process has computed."""
@@ -78,16 +71,16 @@ class Worker:
             return UserError(f"{self.source} made its reader crash: it is damaged.")
 
     def overrun(self) -> UserError | None:
-        """If the job has passed its limit, the worker is ended, and this is what to say."""
+        """If the job has passed its limits, the worker is ended, and this is what to say."""
         try:
             used = max(self.processor() - self.computed, (time.monotonic() - self.began) / PATIENCE)
             megabytes = self.usage.memory_info().rss / 1e6
         except psutil.Error:  # it has died, as its pipe will tell
             return None
-        if used > self.limit.seconds:
-            what = f"more than {self.limit.seconds:.0f} seconds (--seconds)"
-        elif megabytes > self.limit.megabytes:
-            what = f"more than {self.limit.megabytes:.0f} MB of memory (--megabytes)"
+        if used > self.seconds:
+            what = f"more than {self.seconds:.0f} seconds (--seconds)"
+        elif megabytes > self.megabytes:
+            what = f"more than {self.megabytes:.0f} MB of memory (--megabytes)"
         else:
             return None
         self.end()
@@ -101,20 +94,21 @@ class Worker:
 
 
 def each(
-    work: Callable, jobs: dict[Path, Path], count: int, limit: Callable[[Path], Limit]
+    work: Callable, jobs: dict[Path, Path], count: int, seconds: Callable[[Path], float], megabytes: float
 ) -> Iterator[tuple[Path, Any]]:
-    """Call `work(source, target)` for each of the jobs, in `count` processes, within the limit of each source. Gives
-    the source of each job that has ended and what `work` returned, or what went wrong: what it raised, or a UserError
-    if the job has passed its limit or its process died. When the caller stops, as by Ctrl-C, so do the workers, at
-    once."""
+    """Call `work(source, target)` for each of the jobs, in `count` processes of at most so many megabytes, for at most
+    so many `seconds` of each source: of a processor's time, so that it makes no difference how busy the machine is.
+    Gives the source of each job that has ended and what `work` returned, or what went wrong: what it raised, or a
+    UserError if the job has passed its limits or its process died. When the caller stops, as by Ctrl-C, so do the
+    workers, at once."""
     waiting = list(reversed(jobs.items()))
-    idle, busy, looked = [Worker(work) for _ in range(min(count, len(jobs)))], [], 0.0
+    idle, busy, looked = [Worker(work, megabytes) for _ in range(min(count, len(jobs)))], [], 0.0
     try:
         while waiting or busy:
             while idle and waiting:
                 source, target = waiting.pop()
                 busy.append(idle.pop())
-                busy[-1].start((source, target), limit(source))
+                busy[-1].start(source, target, seconds(source))
             ready = wait([worker.pipe for worker in busy], LOOK)
             if look := time.monotonic() - looked > LOOK:
                 looked = time.monotonic()

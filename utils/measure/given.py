@@ -44,7 +44,7 @@ def around(network: Stepper, train: list[Source], held_out: list[Source], folder
     sources = {"real": held_out, **{way: [] for way in ways}}
     for way, source in tqdm([(way, s) for way in ways for s in held_out], "writing", unit="piece", leave=False):
         each = completion.Asked(source.name, asked.keep, versions=ways[way])
-        prior = midi.read(Path(folder, source.name), channels=False)
+        prior = midi.parse(midi.read_bytes(Path(folder, source.name)))
         (new,), _, _ = completion.completions(network, prior, how, each, 1)
         sources[way].append(Source("", 0.0, events.from_piece(new.piece, form)))
 

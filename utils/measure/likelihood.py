@@ -78,7 +78,7 @@ def walk(
         # The metre may change on the way, so the length of the bar is read from the corpus.
         state = replace(states.take(state, slice(len(place))), bar=corpus.matches.bar[place])
         output, state = network.step(state)
-        event = corpus.events_at(place + 1) | corpus.recalled_of_lines(place + 1)
+        event = corpus.events_at(place + 1)
         yield place + 1, output, state, event
         state = network.append(state, event)
 

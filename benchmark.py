@@ -7,7 +7,9 @@ The yardstick is what the tutorial repositories that this one descends from do: 
 each window of 100 events, generate by running the whole window through the network for every note.
 """
 
+import contextlib
 import gc
+import io
 import json
 import os
 import shlex
@@ -20,6 +22,7 @@ import timeit
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
+from typing import TYPE_CHECKING
 
 import utils  # noqa: F401  (before NumPy, which it keeps to one thread)
 
@@ -28,11 +31,12 @@ import numpy as np
 
 from utils import checkpoint, constraints, dataset, events, midi, sampler, settings
 from utils.cells import CELLS
-from utils.heads import Shape
 from utils.measure import likelihood
 from utils.piece import Part, Piece
 from utils.stepper import Stepper
-from utils.vocabulary import build_vocabulary
+
+if TYPE_CHECKING:
+    from utils.run import Run
 
 # ---- what to measure
 QUICK: bool = False  # fewer repetitions, and a tenth of the notes for the memory
@@ -97,42 +101,27 @@ def write_music(folder: Path, pieces: int, notes: int, different: int) -> None:
             shutil.copy(folder / f"{i % different:05d}.mid", folder / f"{i:05d}.mid")
 
 
-def read(folder: Path) -> dataset.Corpus:
-    """The pieces of a folder, encoded with train.py's defaults."""
-    how = events.Representation.of(vars(TRAIN))
-    sources, _ = dataset.read_folder(folder, how)
-    vocabulary = build_vocabulary([source.events for source in sources], how, TRAIN.transpose)
-    return dataset.encode(sources, vocabulary, TRAIN.transpose)
+def begun(folder: Path, weights: Path) -> "Run":
+    """A run of train.py with the settings `TRAIN`, which learns from all pieces of a folder, before its first update.
+    Speed does not depend on what has been learnt, so its weights are written at once."""
+    from utils import network, training
+
+    vars(TRAIN).update(midi_dir=str(folder), weights=str(weights), validation=0.0, logs="")
+    with contextlib.redirect_stdout(io.StringIO()):
+        run = training.begin(TRAIN, training.read_music(TRAIN), network.Way(), time.monotonic())
+    history = [dict.fromkeys(("epoch", "updates", "seconds", "train", "score"), 0)]
+    checkpoint.save(weights, run.scorer, {**run.about, "history": history})
+    return run
 
 
-def trained(corpus: dataset.Corpus) -> Iterator[int]:
-    """Train the network of `TRAIN` without end: make a batch, learn from it, yield how many events were
-    predicted. Speed does not depend on what has been learnt."""
-    from utils import devices, network
-
-    devices.settle(TRAIN)
-    shape = Shape.of(TRAIN)
-    model, _ = network.build(corpus.vocabulary, shape)
-    optimizer = network.adamw(TRAIN.learning_rate, TRAIN.weight_decay, TRAIN.clip_norm)
-    network.compile_trainer(model, TRAIN.streams, optimizer)
-    before, rng = shape.silence(TRAIN.batch_size), np.random.default_rng(1)
+def trained(run: "Run") -> Iterator[int]:
+    """Train without end: make a batch, learn from it, yield how many events were predicted."""
+    before, rng = run.shape.silence(TRAIN.batch_size), np.random.default_rng(1)
     while True:
-        for inputs, weights in dataset.batches(corpus, TRAIN.sequence_length, TRAIN.batch_size, TRAIN.transpose, rng):
-            model.train_on_batch({**before, **inputs}, weights)
+        each = dataset.batches(run.train, TRAIN.sequence_length, TRAIN.batch_size, TRAIN.transpose, rng)
+        for inputs, weights in each:
+            run.trainer.train_on_batch({**before, **inputs}, weights)
             yield int(weights[..., 0].sum())
-
-
-def save_network(corpus: dataset.Corpus, path: Path) -> None:
-    """Weights of the network of `TRAIN`, untrained."""
-    from utils import network
-
-    shape = Shape.of(TRAIN)
-    opening = {"name": "", "event": 0, "metre": (4, 4), "phase": [], "parts": [], "style": ""}
-    opening["classes"] = dict.fromkeys(corpus.vocabulary.streams, [])
-    about = {"settings": vars(TRAIN), "shape": vars(shape), "vocabulary": corpus.vocabulary.to_json(), "metre": (4, 4)}
-    about |= {"split": {"train": [], "held_out": []}, "openings": [opening]}
-    about["history"] = [dict.fromkeys(("epoch", "updates", "seconds", "train", "score"), 0)]
-    checkpoint.save(path, network.build(corpus.vocabulary, shape)[1], about)
 
 
 # ---- the parts: figures by their names, of the music in a folder and of untrained weights ----
@@ -159,15 +148,15 @@ def measure_train(args: SimpleNamespace, folder: Path, weights: Path) -> dict:
     from utils import devices
     from utils.measure import ancestors
 
-    corpus = read(folder)
-    updates = trained(corpus)
+    run = begun(folder, weights)
+    updates = trained(run)
     next(updates)  # compiles
     start = time.perf_counter()
     targets = sum(next(updates) for _ in range(args.updates))
     seconds = time.perf_counter() - start
     # The backward pass takes two products for each one of the forward pass; at best all cores share them evenly.
     least = 3 * limit(checkpoint.load(weights), TRAIN.batch_size, TRAIN.sequence_length, args.repeat) / os.cpu_count()
-    model, size = ancestors.build(corpus.vocabulary, args.window), ancestors.BATCH
+    model, size = ancestors.build(run.train.vocabulary, args.window), ancestors.BATCH
     inputs = [np.ones((size, args.window, 1), np.float32)] * len(model.inputs)
     classes = [np.zeros(size, int)] * len(model.outputs)
     model.train_on_batch(inputs, classes)
@@ -233,7 +222,7 @@ def measure_memory(args: SimpleNamespace, folder: Path, weights: Path) -> dict:
     for notes in (args.small, args.large):
         with tempfile.TemporaryDirectory() as music:
             write_music(Path(music), max(notes // 5_500, 1), 5_500, 8)
-            updates = trained(read(music))
+            updates = trained(begun(Path(music), weights))
         times = [best_time(1, updates.__next__) for _ in range(args.updates)]
         seconds.append(float(np.median(times[len(times) // 4 :])))  # the first ones compile
     measured = {"train_peak_gb": peak_gigabytes(), "train_peak_notes": args.large}
@@ -282,8 +271,8 @@ def main(args: SimpleNamespace) -> None:
             write_music(folder, 200, args.notes, args.files)
         for part in PARTS if args.part == "all" else [args.part]:
             print(f"measuring: {part} ...", flush=True)
-            if part in ("train", "sample", "prior") and not weights.exists():
-                save_network(read(folder), weights)
+            if part in ("sample", "prior") and not weights.exists():
+                begun(folder, weights)
             # The memory of the one, and the start of the other's packages, must not be mixed with those of other parts.
             if part in ("memory", "render") and args.part == "all":
                 command = [sys.executable, __file__, *sys.argv[1:], f"--part={part}"]

@@ -11,7 +11,7 @@ from pathlib import Path
 import kill_scripts
 import numpy as np
 import pytest
-from conftest import ROOT, call, make_piece, one_line_error, run, save
+from conftest import ROOT, TINY, call, make_piece, one_line_error, run, save
 
 from utils import checkpoint, compose, events, fragment, instruments, midi, sampler, settings
 from utils.errors import UserError
@@ -390,10 +390,10 @@ def test_the_benchmark_measures_each_part(part: str):
 def test_the_benchmark_reads_music_as_the_network_that_it_measures(monkeypatch, tmp_path: Path):
     import benchmark
 
-    flags = ["--grid=48", "--streams=offset,note,duration"]
+    flags = [*TINY, "--grid=48", "--no-parts", "--streams=offset,note,duration"]
     monkeypatch.setattr(benchmark, "TRAIN", settings.parse(ROOT / "train.py", flags))
     benchmark.write_music(tmp_path, 2, 50, 2)
-    how = benchmark.read(tmp_path).vocabulary.representation
+    how = benchmark.begun(tmp_path, tmp_path / "a.weights.h5").train.vocabulary.representation
     assert how.grid == 48 and how.streams == ("offset", "note", "duration")
 
 

@@ -1,8 +1,8 @@
 """What a weights file says beside its weights: the one description of it, by which each file is checked on loading.
 
 A form says what a value may be: a range or a set of integers; a tuple of choices; `Real`; a type; a function that says
-whether a value is right; a list with the form of its items; a dict with the form of each key, of which those that end
-in '?' may be missing. The key `str` stands for all other keys.
+whether a value is right; a list with the form of its items, or with several forms, one for each of as many items; a
+dict with the form of each key, of which those that end in '?' may be missing. The key `str` stands for all other keys.
 """
 
 import json
@@ -18,14 +18,14 @@ from utils.cells import CELLS
 from utils.events import FIRST_DRUM, KNOWN_STREAMS, LONGEST_BAR, Representation, derived, pitches
 from utils.form import FARTHEST
 from utils.heads import HEADS, Shape
-from utils.parts import ALIKE, DRUMS, Class
+from utils.parts import ALIKE, DRUMS
 from utils.vocabulary import Vocabulary
 
 LONGEST = 2**25  # characters of JSON: the names of half a million pieces; in memory it may be twenty times as large
 MOST_CLASSES = 2**17  # of a stream
 # The most that train.py takes, and that a file may say: more than any computer could train.
-MOST = {"grid": 960, "max_beats": 1000, "layers": 64}
-MOST |= dict.fromkeys(("units", "embedding", "hidden", "surroundings"), 2**16)
+MOST_OF_NETWORK = {"layers": 64, **dict.fromkeys(("units", "embedding", "hidden", "surroundings"), 2**16)}
+MOST = {"grid": 960, "max_beats": 1000, **MOST_OF_NETWORK}
 SIZES = {name: range(1, most + 1) for name, most in MOST.items()}
 
 
@@ -43,12 +43,6 @@ def is_name(value: Any) -> bool:
     return isinstance(value, str) and bool(re.fullmatch("[^\0\ud800-\udc7f\udd00-\udfff]{0,1000}", value))
 
 
-def is_metre(value: Any) -> bool:
-    """Whether it is a metre as MIDI has it, [numerator, denominator] in a byte each."""
-    parts = [range(1, 256), frozenset(2**k for k in range(8))]
-    return isinstance(value, list) and len(value) == 2 and all(map(fits, value, parts))
-
-
 def is_metre_of_all(value: Any) -> bool:
     """Whether it is a value of the setting METRE. Raises UserError for a text that is none."""
     return value == "" or isinstance(value, str) and bool(theory.metre(value))
@@ -61,34 +55,28 @@ def is_chord(value: Any) -> bool:
     return bool(named) and all(pitch in range(FIRST_DRUM) for pitch in pitches(value))
 
 
-def is_player(value: Any) -> bool:
-    """Whether it is [value of the part stream, what is known of that part]."""
-    if not (isinstance(value, list) and len(value) == 2 and fits(value[0], PART) and isinstance(value[1], list)):
-        return False
-    return len(value[1]) == len(Class._fields) and fits(dict(zip(Class._fields, value[1], strict=True)), PLAYER)
-
-
 ANY = range(2**62)
 STEPS = MOST["grid"] * MOST["max_beats"]
 PART = frozenset({DRUMS, *range(ALIKE, 129 * ALIKE)})  # see `parts.player`
 NOTE = range(2 * FIRST_DRUM)
-PLAYER = {"name": is_name, "low": NOTE, "high": NOTE, "mean": Real(0, 2 * FIRST_DRUM), "alone": bool}
+PLAYER = [PART, [is_name, NOTE, NOTE, Real(0, 2 * FIRST_DRUM), bool]]  # what is known of it, see `parts.Class`
+METRE = [range(1, 256), frozenset(2**k for k in range(8))]  # as MIDI has it, numerator and denominator in a byte each
 VALUES = {"offset": range(STEPS + 1), "part": PART, "duration": range(1, STEPS + 1), "velocity": range(128)}
 NOTES = {"split": NOTE, "class": is_chord}  # the values of the note stream
 REPRESENTATION = {"grid": SIZES["grid"], "chords": tuple(NOTES), "max_beats": SIZES["max_beats"], "pedal?": bool}
 REPRESENTATION |= {"metre?": is_metre_of_all}
 SETTINGS = {"midi_dir": is_name, "streams": [KNOWN_STREAMS], "transpose": ANY, "split": ANY, "heads": HEADS}
-SHAPE = {name: SIZES[name] for name in ("layers", "units", "embedding", "hidden", "surroundings")}
+SHAPE = {name: SIZES[name] for name in MOST_OF_NETWORK}
 SHAPE |= {"sees": {str: [str]}, "dropout": Real(0, 1), "numbers": [("offset", "duration")], "cell": tuple(CELLS)}
 PHASE = range(LONGEST_BAR * MOST["grid"])
-OPENING = {"name": str, "event": ANY, "metre": is_metre, "classes": {str: [range(MOST_CLASSES)]}, "phase": [PHASE]}
+OPENING = {"name": str, "event": ANY, "metre": METRE, "classes": {str: [range(MOST_CLASSES)]}, "phase": [PHASE]}
 OPENING |= {"parts?": [PART], "style?": str, "form?": [range(-FARTHEST, FARTHEST + 1)]}
-VOCABULARY = {"values": {str: list}, "players?": [is_player], "styles?": [str], "told_form?": bool, "told_lines?": bool}
+VOCABULARY = {"values": {str: list}, "players?": [PLAYER], "styles?": [str], "told_form?": bool, "told_lines?": bool}
 ABOUT = {
     "settings": REPRESENTATION | SETTINGS | {"start_from?": str},
     "shape": SHAPE,
     "vocabulary": REPRESENTATION | VOCABULARY,
-    "metre": is_metre,
+    "metre": METRE,
     "split": {"train": [str], "held_out": [str]},
     "learnt_before?": [str],
     "openings": [OPENING],
@@ -102,14 +90,16 @@ class Misfit(Exception):
 
 def misfit(value: Any, form: Any) -> str | None:
     """Where in a value something is not of its form, such as '.openings[3].metre', '' for all of it; None if it is."""
-    if isinstance(form, list):
+    if isinstance(form, list) and len(form) == 1:
         if not isinstance(value, list):
             return ""
         inside = ((i, misfit(item, form[0])) for i, item in enumerate(value))
         return next((f"[{i}]{where}" for i, where in inside if where is not None), None)
     if isinstance(form, dict):
         return misfit_in_dict(value, form) if isinstance(value, dict) else ""
-    if isinstance(form, range | frozenset):
+    if isinstance(form, list):
+        right = isinstance(value, list) and len(value) == len(form) and all(map(fits, value, form))
+    elif isinstance(form, range | frozenset):
         right = type(value) is int and value in form  # True is not 1
     elif isinstance(form, Real):
         right = type(value) in (int, float) and form.low <= value <= form.high

@@ -209,16 +209,17 @@ def cut(
     more, that of the style.
     """
     vocabulary, told = corpus.vocabulary, np.broadcast_to(told, (len(piece), corpus.vocabulary.hints))
+    of_end, of_players, of_form, of_style = np.split(told, (1, 2, 3), axis=1)  # (B, 1) each; without styles (B, 0)
     index = start[:, None] + np.arange(length + 1)
     last = corpus.first[piece + 1][:, None] - 1
     inside = index <= last
     index = np.minimum(index, last)
-    inputs = corpus.events_at(index, told[:, :1], told[:, 2:3])
+    inputs = corpus.events_at(index, of_end, of_form)
     keys, notes = vocabulary.keys, corpus.inputs["note"]
     inputs["traces"] = np.zeros((len(piece), LEFT, 128), np.float32)
     for row, (first, now) in enumerate(zip(corpus.first[piece], start, strict=True)):
         inputs["traces"][row, len(FADING) - 1] = np.bincount(notes[first:now], minlength=len(keys)) @ keys
-    inputs |= {f"recall_{name}": classes for name, classes in corpus.matches.recalled(index, told[:, 2:3]).items()}
+    inputs |= {f"recall_{name}": classes for name, classes in corpus.matches.recalled(index, of_form).items()}
     if vocabulary.told_parts:
         left = corpus.matches.lines.left(index, vocabulary.parts) / vocabulary.grid
         inputs["until"] = left.clip(SILENT, 2**10)
@@ -226,10 +227,10 @@ def cut(
         inputs["range"] = corpus.ranges[index].astype(np.float32)
     if vocabulary.conditions:
         playing, style = corpus.playing[piece, : vocabulary.told_parts], corpus.style[piece]
-        condition = np.concatenate([playing & told[:, 1:2], style & told[:, 3:]], axis=1)
+        condition = np.concatenate([playing & of_players, style & of_style], axis=1)
         inputs["condition"] = condition.astype(np.float32)
     if vocabulary.styles:
-        inputs["style"] = (style & ~told[:, 3:]).astype(np.float32)
+        inputs["style"] = (style & ~of_style).astype(np.float32)
     weights = corpus.is_target[index[:, 1:]] & inside[:, 1:, None]
     if vocabulary.styles:
         weights = np.concatenate([weights, inside[:, 1:, None]], axis=2)

@@ -170,8 +170,8 @@ class Channels:
         for i, part in enumerate(parts):
             if part.drums or part.channel in own:
                 self.taken[i, 0] = DRUM_CHANNEL if part.drums else part.channel
-            elif self.free:
-                self.taken[i, 0] = self.free.pop()
+            else:
+                self.of(i, 0)
 
     def of(self, part: int, lane: int) -> int:
         """Where no channel is free, it is the one that all share."""

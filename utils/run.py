@@ -47,9 +47,8 @@ class Run:
     train: Corpus
     held_out: Corpus
     about: dict  # what the weights file says beside the weights; `history` has a row for each epoch
-    clock: Callable[[], float]  # seconds
+    seconds: Callable[[], float]  # since the start, those of earlier parts of the run included
     agreed: Callable[..., tuple[float, ...]]  # the same numbers in all processes that train together
-    began: float  # the clock's time at the start, less the seconds of earlier parts of the run
     board: Board
     best: float = math.inf  # the lowest score so far
     losses: Counter = field(default_factory=Counter)  # of the epoch in hand: sums of the loss and of each stream
@@ -72,9 +71,6 @@ class Run:
     def updates(self) -> int:
         """Updates so far."""
         return self.count + (self.history[-1]["updates"] if self.history else 0)
-
-    def seconds(self) -> float:
-        return self.clock() - self.began
 
     def time_spent(self) -> float:
         """The share of --minutes that is over; 0 without a limit."""

@@ -214,7 +214,7 @@ def begin(args: SimpleNamespace, music: tuple[list[Source], list[Source]], way: 
     print(f"{trainer.count_params():,} parameters {devices.told(args)}")
     plots.network_diagram(vocabulary, shape, Path(args.weights).with_name("model_plot.png"))
     board = Board(args.logs, args.weights, args.resume)
-    return Run(args, trainer, scorer, shape, *corpora, about, way.clock, devices.agreed, began, board, best)
+    return Run(args, trainer, scorer, shape, *corpora, about, lambda: way.clock() - began, devices.agreed, board, best)
 
 
 def go_on(trainer: "keras.Model", earlier: checkpoint.Checkpoint, path: Path) -> None:

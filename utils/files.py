@@ -7,7 +7,7 @@ import itertools
 import os
 import tempfile
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import IO
 
@@ -156,22 +156,27 @@ def first_free(names: Callable[[int], Iterable[Path]]) -> int:
     return next(number for number in itertools.count(1) if not any(os.path.lexists(path) for path in names(number)))
 
 
-def set_aside(paths: Iterable[Path], aside: Callable[[Path, int], Path], copied: Path | None = None) -> int:
-    """Rename what an earlier run left: each of `paths` that exists to what `aside` makes of it and the first number
-    that is free for all of them. `copied` is one of them that stays and gets a copy of that name instead, unless
-    nothing else is there and its last copy is the same. Returns the number, or 0 if there was nothing. Raises
+def set_aside(stem: str | Path, endings: Sequence[str] = ("",), copied: str | None = None) -> int:
+    """Rename what an earlier run left: of the paths STEM + ENDING each that exists to STEM.old-1 + ENDING, or with the
+    first number that is free for all of them. What has the ending `copied` stays and gets a copy of that name instead,
+    unless nothing else is there and its last copy is the same. Returns the number, or 0 if there was nothing. Raises
     UserError that names what cannot be renamed."""
-    paths = list(paths)
-    number = first_free(lambda number: (aside(path, number) for path in paths))
-    there = [path for path in paths if path.exists()]
-    if there == [copied] and (last := aside(copied, number - 1)).exists() and filecmp.cmp(copied, last, shallow=False):
-        return 0
-    for path in there:
+
+    def aside(ending: str, number: int) -> Path:
+        return Path(f"{stem}.old-{number}{ending}")
+
+    number = first_free(lambda number: [aside(ending, number) for ending in endings])
+    there = {ending: path for ending in endings if (path := Path(f"{stem}{ending}")).exists()}
+    if [*there] == [copied]:
+        last = aside(copied, number - 1)
+        if last.exists() and filecmp.cmp(there[copied], last, shallow=False):
+            return 0
+    for ending, path in there.items():
         try:
-            if path == copied:
-                write(aside(path, number), path.read_bytes())
+            if ending == copied:
+                write(aside(ending, number), path.read_bytes())
             else:
-                os.rename(path, aside(path, number))
+                os.rename(path, aside(ending, number))
         except OSError as error:
             raise UserError(f"{path} of an earlier run cannot be set aside: {error.strerror}.") from None
     return number if there else 0

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 # What a network was built for, and what it has not seen: --resume cannot change these settings.
 FIXED = "grid chords max_beats pedal metre streams styles transpose split validation".split() + transfer.SIZES
 AUTO, ALL = ("auto",), ("offset", "note", "duration", "velocity")  # settings of --streams, and what the first becomes
-LEFT_BEHIND = ("weights.h5", "last.weights.h5", "log.csv", "curve.png")  # files of a run, by their endings
+LEFT_BEHIND = (".weights.h5", ".last.weights.h5", ".log.csv", ".curve.png")  # files of a run, by their endings
 
 
 def check(args: SimpleNamespace) -> None:
@@ -127,13 +127,7 @@ def read_music(args: SimpleNamespace) -> tuple[list[Source], list[Source]]:
 
 def set_aside(weights: str) -> None:
     """Rename what an earlier run left; its best weights are copied, and stay until there are better ones."""
-    paths, name = [sibling(weights, ending) for ending in LEFT_BEHIND], Path(weights).name.removesuffix("weights.h5")
-    number = files.set_aside(
-        paths,
-        lambda path, number: path.with_name(f"{name}old-{number}.{path.name.removeprefix(name)}"),
-        copied=paths[0],
-    )
-    if number:
+    if number := files.set_aside(weights.removesuffix(".weights.h5"), LEFT_BEHIND, copied=LEFT_BEHIND[0]):
         print(f"The files of an earlier run are kept as {sibling(weights, f'old-{number}')}.*")
 
 

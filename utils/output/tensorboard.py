@@ -31,7 +31,7 @@ def folder_of(logs: str, weights: str, resumed: bool) -> Path:
     NAME.old-1 and so on, unless this run resumes it. Raises UserError if they cannot be."""
     folder = Path(logs, Path(weights).name.removesuffix(".weights.h5"))
     if not resumed:
-        files.set_aside([folder], lambda path, number: path.with_name(f"{path.name}.old-{number}"))
+        files.set_aside(folder)
     return folder
 
 

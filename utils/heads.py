@@ -164,9 +164,10 @@ class Head:
             agrees = xp.logical_and(agrees, xp.equal(recalled[name], chosen[name][..., None]))
         return agrees
 
-    def logits(self, xp: ModuleType, outputs: list[Array], known: Known, *own: Array) -> tuple[Array, Array]:
-        """From what the layers of `outputs` give (..., numbers), in their order, and the `own_weights`: the logits of
-        the classes (..., V) in two parts, of which the second is what they gain by being recalled, 0 for all others."""
+    def logits(self, xp: ModuleType, outputs: list[Array], known: Known) -> tuple[Array, Array]:
+        """From what the layers of `outputs` give (..., numbers), in their order, and behind that the `own_weights`: the
+        logits of the classes (..., V) in two parts, of which the second is what they gain by being recalled, 0 for all
+        others."""
         logits, trust = outputs
         return logits, gains(xp, trust * known.agrees, known.recalled[self.stream], self.classes)
 
@@ -193,7 +194,7 @@ class NoteHead(Head):
         self.needed = {name: self.reach for name, axis in self.outputs.items() if axis is vocabulary.interval_axis}
         self.each -= self.reach.start
 
-    def logits(self, xp: ModuleType, outputs: list[Array], known: Known, *own: Array) -> tuple[Array, Array]:
+    def logits(self, xp: ModuleType, outputs: list[Array], known: Known) -> tuple[Array, Array]:
         pitch, trust, interval, wanted, *spacing = outputs
         gained = gains(xp, trust * known.agrees, known.recalled["interval"], self.vocabulary.intervals)
         gained = gained[:, self.reach] if xp is np else gained
@@ -223,8 +224,8 @@ class NumberHead(Head):
         self.outputs = {f"head_{stream}": (counted("number", 1), counted("end", int(stream == END_STREAM)))}
         self.own_weights = {f"regression_{stream}": [((counted("width", 1),),)]}  # its logarithm
 
-    def logits(self, xp: ModuleType, outputs: list[Array], known: Known, *own: Array) -> tuple[Array, Array]:
-        (number,), (log_width,) = outputs, own
+    def logits(self, xp: ModuleType, outputs: list[Array], known: Known) -> tuple[Array, Array]:
+        number, log_width = outputs
         values = self.vocabulary.quarters(self.stream)[: len(self.vocabulary.values[self.stream])]
         logits = -0.5 * xp.square(xp.subtract(values, number[..., :1]) * xp.exp(-log_width))
         if self.stream != END_STREAM:

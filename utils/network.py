@@ -67,7 +67,7 @@ class Logits(layers.Layer):
         self.own = [self.add_weight(shape_of(axes), "zeros") for axes in own]
 
     def call(self, outputs, known):
-        return sum(self.head.logits(ops, outputs, known, *self.own))
+        return sum(self.head.logits(ops, [*outputs, *self.own], known))
 
     def compute_output_spec(self, outputs, known):
         return keras.KerasTensor((*outputs[0].shape[:-1], self.head.classes), outputs[0].dtype)

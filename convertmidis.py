@@ -158,9 +158,9 @@ def main(args: SimpleNamespace) -> None:
         sweep(out)  # a file that takes too much is ended, and so are all by Ctrl-C
     errors = {path: outcome for path, outcome in outcomes.items() if isinstance(outcome, Exception)}
     done, other = len(outcomes) - len(errors), 0
-    for path in outcomes.keys() - errors.keys():
-        if outcomes[path]:
-            print(f"{path}: {outcomes[path]}", file=sys.stderr)
+    for path, damage in outcomes.items():
+        if damage and path not in errors:
+            print(f"{path}: {damage}", file=sys.stderr)
     for path, error in errors.items():
         sentence = error if isinstance(error, UserError) else f"{path}: {type(error).__name__}: {error}."
         other += isinstance(error, frames.NoFrames)

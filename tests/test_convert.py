@@ -109,6 +109,17 @@ def test_nothing_convertible_is_a_failure(tmp_path: Path):
     assert result.returncode == 1 and "1 failed" in result.stdout
 
 
+def test_damage_is_told_in_the_order_of_the_files(tmp_path: Path):
+    whole = save(random_piece(1), tmp_path / "whole.mid").read_bytes()
+    names = [f"{number}.mid" for number in range(6)]
+    for name in names:
+        (tmp_path / "in" / name).parent.mkdir(exist_ok=True)
+        (tmp_path / "in" / name).write_bytes(whole[:-40])
+    result = run("convertmidis.py", "--source", tmp_path / "in", "--out", tmp_path / "out", "--workers", 1)
+    told = [Path(line.partition(": ")[0]).name for line in result.stderr.splitlines()]
+    assert told == names and "6 converted" in result.stdout
+
+
 def test_a_file_that_crashes_its_reader_spoils_no_other(tmp_path: Path):
     script = tmp_path / "crash.py"  # a script, since its worker processes import it again on some systems
     script.write_text(

@@ -77,13 +77,13 @@ def settle(args: SimpleNamespace) -> bool:
     learnt of each note is left to the music. Raises UserError if there are no such weights to start from, or if they
     write music otherwise."""
     automatic, earlier, path = args.streams == AUTO, None, args.start_from
-    last = sibling(args.weights, "last.weights.h5")
     if args.start_from:
         if not Path(path).exists():
             raise UserError(f"There are no weights at {path} to start from: name others with --start-from.")
         earlier = checkpoint.load(path)
-    elif args.resume and last.exists():
-        path, earlier = last, checkpoint.load(last)
+    elif args.resume:
+        path = sibling(args.weights, "last.weights.h5")
+        earlier = checkpoint.load(path)
         args.start_from = earlier.about["settings"].get("start_from", "")
     if automatic:
         known = earlier.about["settings"]["streams"] if earlier else ALL

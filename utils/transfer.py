@@ -47,9 +47,8 @@ def adopt(args: SimpleNamespace, path: str, earlier: Checkpoint) -> None:
 def heard_as(vocabulary: Vocabulary, known: Vocabulary) -> dict[int, int]:
     """Value of each part of `vocabulary` -> that of the part of `known` whose weights it starts with; drums of which
     there are none there are missing."""
-    means, theirs = ({value: part.mean for value, part in v.players.items()} for v in (vocabulary, known))
-    new = {value: mean for value, mean in means.items() if value not in theirs}
-    return {value: value for value in theirs} | parts.heard_as(new, theirs)
+    new = {value: mean for value, mean in vocabulary.registers.items() if value not in known.players}
+    return {value: value for value in known.players} | parts.heard_as(new, known.registers)
 
 
 def news(vocabulary: Vocabulary, known: Vocabulary) -> str:

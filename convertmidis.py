@@ -109,11 +109,7 @@ def plan(source: str, corpus: str, out: Path) -> dict[Path, Path]:
 
 
 def convert_all(
-    targets: dict[Path, Path],
-    count: int,
-    work: Callable,
-    seconds: float = SECONDS,
-    megabytes: float = MEGABYTES,
+    targets: dict[Path, Path], count: int, work: Callable, seconds: float, megabytes: float
 ) -> dict[Path, str | Exception]:
     """Call `work` for each source and target, in `count` processes; for each source file what it returned, or what went
     wrong. A file may take so many megabytes and, as far as its size is no reason for more, so many seconds. Raises

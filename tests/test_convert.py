@@ -132,7 +132,7 @@ def test_a_file_that_crashes_its_reader_spoils_no_other(tmp_path: Path):
         "    folder = pathlib.Path(__file__).parent\n"
         "    names = ['bad', *map(str, range(60)), 'wrong']\n"
         "    targets = {folder / name: folder / f'{name}.mid' for name in names}\n"
-        "    for path, error in convertmidis.convert_all(targets, 2, work).items():\n"
+        "    for path, error in convertmidis.convert_all(targets, 2, work, 10, 800).items():\n"
         "        if error: print(f'{path.name}: {error}')\n"
     )
     result = run(script)
@@ -158,7 +158,7 @@ def test_ctrl_c_ends_with_the_files_in_hand(tmp_path: Path):
         "folder = pathlib.Path(__file__).parent\n"
         "if __name__ == '__main__':\n"
         "    threading.Thread(target=interrupt).start()\n"
-        "    convertmidis.convert_all({folder / str(n): folder / f'{n}.mid' for n in range(300)}, 2, work)\n"
+        "    convertmidis.convert_all({folder / str(n): folder / f'{n}.mid' for n in range(300)}, 2, work, 10, 800)\n"
     )
     result = run(script)
     assert result.returncode != 0 and "KeyboardInterrupt" in result.stderr

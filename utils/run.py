@@ -150,10 +150,10 @@ class Run:
         print(f"epoch {row['epoch']:3d} {row['seconds']:6.0f} s  {nats('train')}  {held_out}{'  kept' if kept else ''}")
 
 
-def prepared(batches: Iterator[tuple], ahead: int = 2) -> Iterator[tuple]:
-    """The same batches, made `ahead` of their time by a thread while the network learns from those before."""
+def prepared(batches: Iterator[tuple]) -> Iterator[tuple]:
+    """The same batches, made two ahead by a thread while the network learns from those before."""
     with ThreadPoolExecutor(1) as thread:
-        coming = deque(thread.submit(next, batches, None) for _ in range(ahead))
+        coming = deque(thread.submit(next, batches, None) for _ in range(2))
         while batch := coming.popleft().result():
             coming.append(thread.submit(next, batches, None))
             yield batch

@@ -199,7 +199,7 @@ class Stepper:
         hidden = output.hidden[folded.place] + agrees @ folded.of_agrees
         above = np.maximum(hidden, 0, out=hidden) @ folded.above
         above += folded.above_bias
-        outputs = [*(above[part] for part in folded.parts), *folded.own]
+        outputs = [above[part] for part in folded.parts] + folded.own
         known = Known(agrees, output.recalled, chosen.get("origin"), state.voices.here, around)
         new, gained = folded.head.logits(np, outputs, known)
         return new.astype(np.float64) + gained, gained

@@ -9,7 +9,7 @@ import pytest
 from conftest import random_piece, save
 from traced import eagerly, learn
 
-from utils import checkpoint, compose, constraints, dataset, ear, ear_training, sampler
+from utils import checkpoint, compose, constraints, dataset, ear, ear_training, ensemble, sampler
 from utils.measure import copying
 from utils.sampler import Sampling
 from utils.stepper import Stepper
@@ -151,6 +151,48 @@ def test_the_ear_has_a_say_in_which_end_is_best(taught: Path, network: Stepper, 
 
     loud = network.ear
     assert notes(None) == notes(0.0) != notes(10.0)
+
+
+def test_pieces_of_so_many_notes_are_written_by_ear(taught: Path, network: Stepper):
+    begun = compose.openings(checkpoint.load(taught), 2, 1, "none")
+
+    def notes(**wanted) -> list[dict]:
+        return [one.classes for one in compose.new_pieces(network, begun, Sampling(seed=1), compose.Wanted(**wanted))]
+
+    by_ear, by_bars = notes(notes=EVENTS), notes(bars=4, ending=False)
+    assert compose.in_versions(network, compose.Wanted(notes=EVENTS)).versions == compose.VERSIONS
+    long = compose.LONG * compose.BAR
+    assert compose.in_versions(network, compose.Wanted(notes=long)).versions == 1
+    assert compose.in_versions(network, compose.Wanted(notes=long // 2)).versions == 2
+    assert compose.in_versions(network, compose.Wanted(notes=0)).versions == 1  # nobody knows how long it will be
+    whole, network.ear = network.ear, None
+    assert compose.in_versions(network, compose.Wanted(notes=EVENTS)).versions == 1
+    alone, cut_off = notes(notes=EVENTS), notes(bars=4, ending=False)
+    network.ear = whole
+    assert heard(network, by_ear) > heard(network, alone)
+    assert not all(np.array_equal(a["note"], b["note"]) for a, b in zip(by_bars, cut_off, strict=True))
+
+
+def test_a_fragment_goes_on_for_so_many_notes_at_once(network: Stepper):
+    """In one version: an ear would take twice the time."""
+    prior, notes = random_piece(3, 4), compose.Wanted(notes=EVENTS)
+    (with_it,), _, _ = compose.continuations(network, prior, Sampling(seed=1), notes, 1)
+    network.ear = None
+    (without,), _, _ = compose.continuations(network, prior, Sampling(seed=1), notes, 1)
+    assert (with_it.classes["note"] == without.classes["note"]).all()
+
+
+def test_versions_are_dealt_with_what_has_been_heard_of_them():
+    """With parts that nobody hears, each version may have as many notes as were asked for after another time."""
+    weights = checkpoint.load(checkpoint.BUNDLED)
+    network = Stepper(weights)
+    network.ear = 4 * network.ear
+    players, _ = ensemble.asked(weights.vocabulary, "Soprano, Bass")
+    wanted = compose.Wanted(notes=50, players=players)
+    begun = compose.openings(weights, 3, 1, "none", wanted)
+    for one in compose.new_pieces(network, begun, Sampling(seed=1), wanted):
+        heard = np.isin(np.array(list(weights.vocabulary.players))[one.classes["part"]], list(players))
+        assert len(one.piece) == 50 == heard.sum() < len(heard)
 
 
 def test_dealt_by_worth():

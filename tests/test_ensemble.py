@@ -10,7 +10,7 @@ from conftest import TINY, band_piece, call, make_piece, one_line_error, random_
 from traced import eagerly
 
 from utils import checkpoint, compose, dataset, ensemble, events, fragment, midi, parts, sampler
-from utils.constraints import SPARE, Imagined, all_play
+from utils.constraints import SPARE, all_play, room_for_heard
 from utils.errors import UserError
 from utils.events import Representation
 from utils.parts import Class
@@ -339,16 +339,19 @@ def test_those_who_would_hardly_be_heard_play_all_by_themselves(band: Path, voca
 
 def test_imagined_parts_leave_room_for_those_who_are_heard(band: Path, vocabulary: Vocabulary):
     network, count = Stepper(checkpoint.load(band)), vocabulary.parts
-    unheard = np.arange(count)[None] != 1
-    those, logits = Imagined(network, unheard, 10, 1), np.zeros((2, count))
-    rule = those.at_most()
-    state = network.start(1, (4, 4))
-    assert np.isfinite(rule("part", logits[:1], replace(state, length=10 + SPARE - 1), {})).all()
-    assert np.isfinite(rule("part", logits[:1], replace(state, length=10 + SPARE), {})).tolist() == [
-        (~unheard[0]).tolist()
-    ]
-    over = [those.is_over(state, {"part": np.array([part])})[0] for part in (0, 1, 1)]
-    assert over == [False, False, True] and those.heard.tolist() == [1]
+    imagined, logits, rule = np.arange(count + 1)[None] != 1, np.zeros((1, count)), room_for_heard(10)
+    state = replace(network.start(1, (4, 4)), imagined=imagined)
+    assert np.isfinite(rule("part", logits, replace(state, length=10 + SPARE - 1), {})).all()
+    those_left = np.isfinite(rule("part", logits, replace(state, length=10 + SPARE), {}))
+    assert those_left.tolist() == (~imagined[:, :-1]).tolist()
+    heard = []
+    for part in (0, 1, 1):
+        event = {}
+        for stream in network.streams:
+            event |= network.known(stream, np.array([part if stream == "part" else 0]), state, event)
+        state = network.append(state, event)
+        heard.append(int(state.heard[0]))
+    assert heard == [0, 1, 2]
 
 
 def test_who_is_asked_for_is_who_plays_there(vocabulary: Vocabulary):

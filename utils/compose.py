@@ -7,7 +7,7 @@ import numpy as np
 
 from utils import constraints, control, ensemble, events, fragment, parts, sampler, settings, states, styles
 from utils.checkpoint import Checkpoint
-from utils.constraints import SPARE, Imagined, Players
+from utils.constraints import SPARE, Players
 from utils.control import Home
 from utils.ensemble import Ensemble
 from utils.errors import UserError
@@ -18,7 +18,9 @@ from utils.states import Classes, State
 from utils.stepper import Stepper
 
 TEMPERATURE = 0.9  # of continuations: at a lower one music repeats itself, at a higher one it loses its way
-ENDINGS = 16  # pieces of which the one with the best ending is kept
+VERSIONS = 16  # of a piece, of which one is kept
+LONG = 512  # bars that all of them have together, at the most
+BAR = 16  # notes, as in chorales: how many bars so many notes are, about
 NEVER = 1e6  # nats, more than any choice costs
 # How much may be asked for: more would fill any memory or any life.
 LIMITS = {"notes": 1_000_000, "bars": 1000, "seconds": 10_000}
@@ -44,16 +46,16 @@ class Wanted:
     prepend: bool = False  # keep the opening or the fragment in front of the new notes
     least_events: int = 32  # before a piece may end by itself
     most_events: int = 5000  # after which a piece that does not end by itself is cut off
+    versions: int = 1  # of each piece, written side by side, of which one is kept; see `in_versions`
 
     @property
     def by_bars(self) -> bool:
         return bool(self.bars or self.quarters)
 
     @property
-    def tries(self) -> int:
-        """How many pieces are made for each that is wanted: fewer where they are long."""
-        bars = self.bars or self.quarters / 4
-        return int(np.clip(512 // bars, 1, ENDINGS)) if bars and self.ending else 1
+    def ends(self) -> bool:
+        """Whether the last bar brings it to an end."""
+        return self.by_bars and self.ending
 
 
 @dataclass(frozen=True)
@@ -136,23 +138,27 @@ def new_events(
     its pieces, stream -> (E,) classes, the same as values, and the nats of an event.
 
     Bars are counted from `begin` (B,) on, in steps. The network is told of them, so that the piece ends with the last,
-    unless it shall be cut off. Of each `wanted.tries` pieces that follow each other in `state`, which should begin
+    unless it shall be cut off. Of the `wanted.versions` of a piece, which follow each other in `state` and should begin
     alike, the one is kept that the network finds most finished where it ends, and its ear most like music, among those
     that end at home, if any do.
     """
     home = wanted.home and wanted.home.of(len(state.onset))
     if home:
         how, state = replace(how, constraints=(*home.constraints(network), *how.constraints)), home.told(state)
-    most, is_over, ends = (wanted.notes or wanted.most_events), None, wanted.by_bars and wanted.ending
+    most, is_over = (wanted.notes or wanted.most_events), None
     if wanted.notes and unheard.any():
-        those = Imagined(network, unheard, state.length, most)
-        how, is_over, most = how.constrained(those.at_most()), those.is_over, 2 * SPARE * most
+        state = replace(state, imagined=np.pad(unheard, ((0, 0), (0, 1))), heard=np.zeros(len(unheard), int))
+        how, most = how.constrained(constraints.room_for_heard(state.length)), 2 * SPARE * most
+
+        def is_over(state: State, chosen: Classes) -> np.ndarray:
+            return state.heard == wanted.notes
+
     if wanted.by_bars:
         bars = wanted.bars or np.maximum(np.round(wanted.quarters * network.vocabulary.grid / state.bar), 1).astype(int)
         how = how.constrained(constraints.first_onset_before(network, begin + state.bar, state.length))
         end = begin + bars * state.bar
         most = int(end.max()) * 10  # more than anybody would take for music
-        if ends:
+        if wanted.ends:
             how = how.constrained(*constraints.ends_at_bar_line(network))
             state = states.ending(state, end)
         else:
@@ -160,19 +166,17 @@ def new_events(
             def is_over(state: State, chosen: Classes) -> np.ndarray:
                 return state.onset + network.steps(chosen[END_STREAM]) >= end
 
-    least = 0 if ends else most if wanted.notes or wanted.by_bars else wanted.least_events
+    least = 0 if wanted.ends else most if wanted.notes or wanted.by_bars else wanted.least_events
     how = how.constrained(*constraints.usual(network, state.length + least))
-    made, nats, ends_well = sampler.generate(network, state, most, how, is_over, wanted.tries)
+    made, nats, ends_well = sampler.generate(network, state, most, how, is_over, wanted.versions)
     values = [network.vocabulary.decode(classes) for classes in made]
     if wanted.by_bars:  # there may be no duration that is short enough
         for new, rest in zip(values, end - state.onset, strict=True):
             new["duration"] = np.minimum(new["duration"], rest - np.cumsum(new["offset"]))
-    if ends:
-        if home:  # an end elsewhere is kept only where there is no other
-            ends_well = np.where(home.closing(values), ends_well, ends_well - NEVER)
-        best = ends_well.reshape(-1, wanted.tries).argmax(axis=1) + np.arange(0, len(made), wanted.tries)
-        made, values, nats = ([each[i] for i in best] for each in (made, values, nats))
-    return made, values, list(nats)
+    if wanted.ends and home:  # an end elsewhere is kept only where there is no other
+        ends_well = np.where(home.closing(values), ends_well, ends_well - NEVER)
+    best = ends_well.reshape(-1, wanted.versions).argmax(axis=1) + np.arange(0, len(made), wanted.versions)
+    return tuple([each[i] for i in best] for each in (made, values, nats))
 
 
 def first_bar(network: Stepper, state: State) -> np.ndarray:
@@ -182,6 +186,14 @@ def first_bar(network: Stepper, state: State) -> np.ndarray:
     far = network.next_onsets(state) - bar[:, None]  # (B, V) steps after the bar line
     further = ((far >= state.bar[:, None]) & (far < 2 * state.bar[:, None]) & ~network.is_end).any(axis=1)
     return bar + state.bar * (further & (state.length > 0))
+
+
+def in_versions(network: Stepper, wanted: Wanted) -> Wanted:
+    """`wanted` in as many versions of each piece as can be compared, by the network's ear or by how they end; fewer
+    where they are long."""
+    bars = wanted.bars or wanted.quarters / 4 or wanted.notes / BAR
+    compared = wanted.ends or bars and network.ear is not None
+    return replace(wanted, versions=int(np.clip(LONG // bars, 1, VERSIONS)) if compared else 1)
 
 
 def from_nothing(
@@ -199,7 +211,7 @@ def from_nothing(
 
 def new_pieces(network: Stepper, begun: list[dict], how: Sampling, wanted: Wanted) -> list[Made]:
     """A new piece for each of the openings `begun`."""
-    vocabulary = network.vocabulary
+    vocabulary, wanted = network.vocabulary, in_versions(network, wanted)
     masks = [ensemble.mask(vocabulary, opening["players"]) for opening in begun]
     asked = [ensemble.mask(vocabulary, ensemble.not_imagined(opening["players"])) for opening in begun]
     told = [wanted.style or styles.named(vocabulary, opening.get("style", "")) for opening in begun]
@@ -208,15 +220,15 @@ def new_pieces(network: Stepper, begun: list[dict], how: Sampling, wanted: Wante
     state = states.stack([network.read(one, o["classes"], o["phase"]) for one, o in zip(starts, begun, strict=True)])
     # The match model does not see the opening: a piece would repeat it, and so the training music, note for note.
     state = states.forgetful(state)
-    tried = states.take(state, np.repeat(np.arange(len(begun)), wanted.tries))
+    tried = states.take(state, np.repeat(np.arange(len(begun)), wanted.versions))
     begin = first_bar(network, tried)
     if vocabulary.told_form:
         forms = [one.get("form", ()) if wanted.form is None else wanted.form for one in begun]
-        forms = [each for each in forms for _ in range(wanted.tries)]
+        forms = [each for each in forms for _ in range(wanted.versions)]
         tried, how = control.with_forms(tried, forms, begin), how.constrained(control.comes_again(network))
     if wanted.by_bars:
         how = how.constrained(constraints.no_onset_before(network, begin))
-    masks, asked = (np.repeat(each, wanted.tries, axis=0) for each in (masks, asked))
+    masks, asked = (np.repeat(each, wanted.versions, axis=0) for each in (masks, asked))
     how = how.constrained(constraints.all_play(asked, tried.length), *Players(network, masks).constraints())
     made, new, nats = new_events(network, tried, how, wanted, begin, masks & ~asked)
     pieces, home = [], wanted.home
@@ -245,6 +257,8 @@ def continuations(
     without `wanted.prepend` has no notes; and sentences on what the network hears otherwise than it is. Raises
     UserError if it can hear nothing of the fragment."""
     vocabulary, grid = network.vocabulary, network.vocabulary.grid
+    if wanted.by_bars:  # so many notes shall be there at once
+        wanted = in_versions(network, wanted)
     prior = fragment.ready(vocabulary, prior)
     ticks = prior.ticks_per_quarter
     heard, playing, remarks = ensemble.hear(vocabulary, prior)
@@ -271,7 +285,7 @@ def continuations(
     velocity = round(float(prior.velocity.mean()))
     # Without the fragment the new notes begin in bar 1, in the tempo and metre that it ended with.
     before = prior if wanted.prepend else replace(prior.span(int(prior.onset[-1]) + 1), pedals=prior.pedals[:0])
-    state = states.stack([state] * count * wanted.tries)
+    state = states.stack([state] * count * wanted.versions)
     unheard = np.repeat((mask & ~asked)[None], len(state.onset), axis=0)
     made, new, nats = new_events(network, state, how, wanted, np.full(len(state.onset), line), unheard)
     pieces, home = [], wanted.home

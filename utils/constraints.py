@@ -142,28 +142,15 @@ def all_play(those: np.ndarray, length: int) -> Constraint:
     return prefer
 
 
-class Imagined:
-    """Parts that are `unheard` (B, P) from now on, where pieces have `length` events: they play in the mind alone,
-    since without them the others would play what is not theirs. A piece is over when so many `notes` are heard."""
+def room_for_heard(length: int) -> Constraint:
+    """Parts that are only imagined have SPARE notes at the most, after `length` events, for each that is heard: some
+    music might go on without the others."""
 
-    def __init__(self, network: Stepper, unheard: np.ndarray, length: int, notes: int):
-        self.network, self.unheard, self.length, self.notes = network, unheard, length, notes
-        self.heard = np.zeros(len(unheard), int)  # how many notes have been heard since
+    def too_many(state: State, chosen: Classes) -> np.ndarray:
+        unheard = state.length - length - state.heard
+        return state.imagined[:, :-1] & (unheard >= SPARE * (state.heard + 1))[:, None]
 
-    def is_over(self, state: State, chosen: Classes) -> np.ndarray:
-        """(B,) whether the pieces were over before the next event, see `sampler.generate`; counts it if it is heard."""
-        over, part = self.heard == self.notes, self.network.vocabulary.part_of(chosen)
-        self.heard += ~over & ~self.unheard[np.arange(len(part)), part]
-        return over
-
-    def at_most(self) -> Constraint:
-        """They have SPARE notes at the most for each that is heard: some music might go on without the others."""
-
-        def too_many(state: State, chosen: Classes) -> np.ndarray:
-            silent = state.length - self.length - self.heard
-            return self.unheard & (silent >= SPARE * (self.heard + 1))[:, None]
-
-        return forbidding("part", too_many)
+    return forbidding("part", too_many)
 
 
 def no_note_still_held(network: Stepper, until: np.ndarray) -> Constraint:

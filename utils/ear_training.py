@@ -7,6 +7,8 @@ the network is would tell more, but most of all which music it has learnt by hea
 Shapes: P passages, U hidden units of all heads, K powers of them.
 """
 
+from dataclasses import replace
+
 import numpy as np
 from tqdm import tqdm
 
@@ -62,7 +64,7 @@ def learn(path: str, train: Corpus, count: int, seed: int) -> None:
     from sklearn.linear_model import LogisticRegression  # takes a second
     from sklearn.preprocessing import StandardScaler
 
-    weights = checkpoint.load(path)
+    weights = replace(checkpoint.load(path), ear=None)  # what it writes without one
     network = Stepper(weights)
     own = own_music(network, weights, count, size, seed)
     # With chords as classes they have fewer events than notes, and of unisons only one is heard.

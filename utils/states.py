@@ -33,6 +33,8 @@ class State:
     lines: LinePast  # what of them is recalled in the line of each part
     voices: Voices  # where each part is after the last event
     condition: np.ndarray  # (B, C) what is told of the whole piece: 1 for each part that plays, the share of each style
+    imagined: np.ndarray  # (B, P + 1) which parts nobody hears; the start token is one more part
+    heard: np.ndarray  # (B,) notes of the others
     style: np.ndarray  # (B, G) log-probabilities of the styles after each event that was read, summed
     onset: np.ndarray  # (B,) steps from the beginning to the last event
     length: int  # events so far

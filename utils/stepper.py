@@ -148,6 +148,8 @@ class Stepper:
             lines=LinePast.empty(count, vocabulary),
             voices=Voices.silent(count, vocabulary.parts, {name: start[name] for name in vocabulary.last}),
             condition=np.broadcast_to(condition, (count, vocabulary.conditions)).astype(np.float32),
+            imagined=np.zeros((count, vocabulary.parts + 1), bool),
+            heard=np.zeros(count, int),
             style=np.zeros((count, len(vocabulary.styles))),
             onset=np.zeros(count, int),
             length=0,
@@ -256,7 +258,9 @@ class Stepper:
         told = {name: event[source] for name, source in vocabulary.last.items()}
         part, pitch = vocabulary.part_of(event), vocabulary.top.take(event["note"])
         voices = state.voices.after(part, pitch, steps, lasts, told)
-        return changed(state, last=event, onset=state.onset + steps, length=state.length + 1, voices=voices)
+        heard = state.heard + ~state.imagined[np.arange(len(part)), part]
+        moved_on = {"onset": state.onset + steps, "length": state.length + 1, "heard": heard}
+        return changed(state, last=event, voices=voices, **moved_on)
 
     def next_onsets(self, state: State) -> np.ndarray:
         """(B, V) steps from the beginning to the next event, for each class of its offset; the end comes at once."""

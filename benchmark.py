@@ -12,7 +12,6 @@ import gc
 import io
 import json
 import os
-import shlex
 import shutil
 import subprocess
 import sys
@@ -260,7 +259,8 @@ def main(args: SimpleNamespace) -> None:
     for name in ("files", "updates", "ancestor_updates", "ancestor_notes", "repeat"):
         settings.at_least(name, getattr(args, name), 1)
     settings.choice("part", args.part, ("all", *PARTS))
-    vars(TRAIN).update(vars(settings.parse(HERE / "train.py", DEFAULTS + shlex.split(args.train_with))))
+    flags = DEFAULTS + settings.words("train_with", args.train_with)
+    vars(TRAIN).update(vars(settings.parse(HERE / "train.py", flags)))
     if args.quick:
         quick = {"files": 1, "updates": 12, "ancestor_updates": 2, "ancestor_notes": 5, "repeat": 2}
         vars(args).update(quick, large=args.large // 10)

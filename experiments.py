@@ -11,7 +11,6 @@ import functools
 import hashlib
 import json
 import os
-import shlex
 import subprocess
 import sys
 import time
@@ -74,7 +73,7 @@ def learn(args: SimpleNamespace, weights: Path, *more: str) -> None:
     flags, changes = WAYS[args.only]
     given = (f"{flag}={value}" for flag, value in own(args, weights).items())
     # What is asked are nats, in which the ear has no part.
-    flags = ["--ear=0", *given, *shlex.split(f"{args.flags} {flags}"), *more]
+    flags = ["--ear=0", *given, *settings.words("flags", f"{args.flags} {flags}"), *more]
     train.main(settings.parse(HERE / "train.py", flags), Way(**{"clock": time.process_time} | changes()))
 
 
@@ -241,8 +240,8 @@ def main(args) -> None:
             print(f"{name:12s}{'; '.join(ways)}")
         return
     settings.choice("question", args.question, tuple(QUESTIONS))
-    for flag in args.flags.replace("=", " ").split():
-        if flag in own(args):
+    for word in settings.words("flags", args.flags):
+        if (flag := word.partition("=")[0]) in own(args):
             raise UserError(f"--flags has {flag}, which each run is given by experiments.py: leave it out there.")
     # What is wrong with the music or with a way is reported now, not by one run after the other.
     music_files(args.midi_dir)
@@ -251,7 +250,7 @@ def main(args) -> None:
             raise UserError(
                 f"{args.question} of QUESTIONS names {way!r}, which is not in WAYS of utils/measure/ways.py."
             )
-        training.check(settings.parse(HERE / "train.py", shlex.split(f"{args.flags} {WAYS[way][0]}")))
+        training.check(settings.parse(HERE / "train.py", settings.words("flags", f"{args.flags} {WAYS[way][0]}")))
     for name in ("seeds", "jobs"):
         settings.at_least(name, getattr(args, name), 1)
     ways, seeds = QUESTIONS[args.question], range(1, args.seeds + 1)

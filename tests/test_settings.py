@@ -165,6 +165,15 @@ def test_a_setting_as_a_flag():
     assert flags == ["--grid 12", "--no-pedal", "--no-end", "--metre ''", "--streams offset,note", "--max-beats 1.5"]
 
 
+@pytest.mark.parametrize(
+    ("script", "flag"), [("experiments.py", ("--question", "cells", "--flags")), ("benchmark.py", ("--train-with",))]
+)
+def test_flags_in_a_text(script: str, flag: tuple[str, ...]):
+    assert settings.words("flags", "--metre '3/4 2/4' --units=8") == ["--metre", "3/4 2/4", "--units=8"]
+    error = one_line_error(call(script, *flag, "--metre '3/4"))
+    assert f'{flag[-1]} "--metre \'3/4" has a quotation mark that is not closed' in error
+
+
 def test_control_characters_are_shown():
     said: list[str] = []
     settings.write_visibly(said.append, "a\x1b[2J\x9bÄ\u202e\r\n\tb\0")

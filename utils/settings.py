@@ -16,6 +16,7 @@ import io
 import itertools
 import os
 import re
+import shlex
 import sys
 import tokenize
 from collections.abc import Callable
@@ -126,6 +127,15 @@ def parse(script: str | Path, argv: list[str] | None = None) -> SimpleNamespace:
 def flag_of(name: str) -> str:
     """The flag of a setting: midi_dir -> '--midi-dir'."""
     return f"--{name.replace('_', '-')}"
+
+
+def words(name: str, text: str) -> list[str]:
+    """The flags in the text of a setting, as a shell would take them apart. Raises UserError for a quotation mark that
+    is left open."""
+    try:
+        return shlex.split(text)
+    except ValueError:
+        raise UserError(f"{flag_of(name)} {text!r} has a quotation mark that is not closed.") from None
 
 
 def flag(name: str, value: object) -> str:

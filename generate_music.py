@@ -23,7 +23,8 @@ NOTES: int = 400  # notes in each piece, unless BARS or SECONDS says how long it
 BARS: int = 0  # bars in each piece, of which the last brings it to an end (0: as NOTES says)
 SECONDS: float = 0.0  # instead of BARS: about how long each piece shall play, in whole bars
 ENDING: bool = True  # bring a piece of so many bars or seconds to an end; otherwise it is cut off
-COUNT: int = 1  # pieces to write, the likeliest first; made side by side, so several take little longer than one
+COUNT: int = 1  # pieces to write, the likeliest first
+VERSIONS: int = 16  # of each piece, written side by side, of which one is kept; fewer if it is long (1: fastest)
 OPENING: str = "random"  # random: a passage of the training music sets the scene; none: from silence
 STYLE: str = ""  # sub-folder of the training music to play like, or several: haydn:0.7,bach:0.3 ('': as the opening)
 INCLUDE_OPENING: bool = False  # let that passage stand before the new music
@@ -62,7 +63,7 @@ def main(args) -> None:
     if args.include_opening and args.opening == "none":
         raise UserError("--include-opening keeps the passage before the music, and --opening none asks for none.")
     compose.check_length(args, least_notes=0)
-    for name in ("count", "least_events", "most_events"):
+    for name in ("count", "versions", "least_events", "most_events"):
         settings.at_least(name, getattr(args, name), 1)
     programs = instruments.programs(args.instrument)
     tempo = theory.microseconds(args.tempo)
@@ -85,6 +86,7 @@ def main(args) -> None:
         prepend=args.include_opening,
         least_events=args.least_events,
         most_events=args.most_events,
+        versions=args.versions,
     )
     made = compose.from_nothing(weights, Stepper(weights), args, how, wanted)
     beside.write_all(made, weights, args, Path(args.weights).name.removesuffix(".weights.h5"), how)

@@ -18,8 +18,7 @@ from utils.states import Classes, State
 from utils.stepper import Stepper
 
 TEMPERATURE = 0.9  # of continuations: at a lower one music repeats itself, at a higher one it loses its way
-VERSIONS = 16  # of a piece, of which one is kept
-LONG = 512  # bars that all of them have together, at the most
+LONG = 512  # bars that all versions of a piece have together, at the most
 BAR = 16  # notes, as in chorales: how many bars so many notes are, about
 NEVER = 1e6  # nats, more than any choice costs
 # How much may be asked for: more would fill any memory or any life.
@@ -46,7 +45,7 @@ class Wanted:
     prepend: bool = False  # keep the opening or the fragment in front of the new notes
     least_events: int = 32  # before a piece may end by itself
     most_events: int = 5000  # after which a piece that does not end by itself is cut off
-    versions: int = 1  # of each piece, written side by side, of which one is kept; see `in_versions`
+    versions: int = 16  # of each piece, written side by side, of which one is kept; see `in_versions`
 
     @property
     def by_bars(self) -> bool:
@@ -189,11 +188,11 @@ def first_bar(network: Stepper, state: State) -> np.ndarray:
 
 
 def in_versions(network: Stepper, wanted: Wanted) -> Wanted:
-    """`wanted` in as many versions of each piece as can be compared, by the network's ear or by how they end; fewer
-    where they are long."""
+    """`wanted` in fewer versions of each piece where that is long, and in one where they could not be compared, by the
+    network's ear or by how they end."""
     bars = wanted.bars or wanted.quarters / 4 or wanted.notes / BAR
     compared = wanted.ends or bars and network.ear is not None
-    return replace(wanted, versions=int(np.clip(LONG // bars, 1, VERSIONS)) if compared else 1)
+    return replace(wanted, versions=int(np.clip(LONG // bars, 1, wanted.versions)) if compared else 1)
 
 
 def from_nothing(
@@ -257,8 +256,8 @@ def continuations(
     without `wanted.prepend` has no notes; and sentences on what the network hears otherwise than it is. Raises
     UserError if it can hear nothing of the fragment."""
     vocabulary, grid = network.vocabulary, network.vocabulary.grid
-    if wanted.by_bars:  # so many notes shall be there at once
-        wanted = in_versions(network, wanted)
+    # So many notes shall be there at once.
+    wanted = in_versions(network, wanted) if wanted.by_bars else replace(wanted, versions=1)
     prior = fragment.ready(vocabulary, prior)
     ticks = prior.ticks_per_quarter
     heard, playing, remarks = ensemble.hear(vocabulary, prior)

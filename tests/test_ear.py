@@ -174,6 +174,12 @@ def test_pieces_of_so_many_notes_are_written_by_ear(taught: Path, network: Stepp
     assert not all(np.array_equal(a["note"], b["note"]) for a, b in zip(by_bars, cut_off, strict=True))
 
 
+def test_how_likely_the_last_note_is_does_not_choose_where_music_is_cut_off(network: Stepper):
+    network.ear = 0 * network.ear  # it likes all alike
+    *_, ends_well = sampler.generate(network, network.start(16, (4, 4)), 5, Sampling(seed=1), versions=16)
+    assert not ends_well.any()
+
+
 def test_a_fragment_goes_on_for_so_many_notes_at_once(network: Stepper):
     """In one version: an ear would take twice the time."""
     prior, notes = random_piece(3, 4), compose.Wanted(notes=EVENTS)

@@ -138,8 +138,8 @@ def new_events(
 
     Bars are counted from `begin` (B,) on, in steps. The network is told of them, so that the piece ends with the last,
     unless it shall be cut off. Of the `wanted.versions` of a piece, which follow each other in `state` and should begin
-    alike, the one is kept that the network finds most finished where it ends, and its ear most like music, among those
-    that end at home, if any do.
+    alike, the one is kept that its ear finds most like music, and where it shall end the network most finished, among
+    those that end at home, if any do.
     """
     home = wanted.home and wanted.home.of(len(state.onset))
     if home:

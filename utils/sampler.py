@@ -206,8 +206,9 @@ def generate(
     Each piece has its own random numbers, so the first piece of a seed is the same however many are made. Of `versions`
     of a piece, which follow each other in `state`, those that sound like music to the network's ear go on, until one of
     them is over (see `ear.py`). Returns, for each piece, stream -> (E,) classes; (B,) the nats of an event, that of the
-    end counted; and (B,) how well it ends, in nats, beside its other versions: the log-probability of its last event,
-    and what the ear makes of all since they were dealt last. Raises UserError if the network gives no numbers.
+    end counted; and (B,) how well it ends, in nats, beside its other versions: what the ear makes of all since they
+    were dealt last, and where it shall end, the log-probability of its last event. Raises UserError if the network
+    gives no numbers.
     """
     count = len(state.onset)
     rngs = [np.random.default_rng([sampling.seed, i]) for i in range(count)]
@@ -238,7 +239,8 @@ def generate(
                 which = dealt(worth, rngs[::versions], whole)
                 state, worth, made, cost, weighed = states.take((state, worth, made, cost, weighed), which)
     cost = np.array(cost + [*nats_of(network, weighed)] if weighed else cost)  # (E, B)
-    ends_well = worth - cost[np.minimum(length, len(cost) - 1), np.arange(count)]
+    # What is cut off has no end that could be good.
+    ends_well = worth - np.where(state.end > 0, cost[np.minimum(length, len(cost) - 1), np.arange(count)], 0)
     # The end of a piece counts, nothing after it.
     cost = np.add.reduce(cost * (np.arange(len(cost))[:, None] <= length))
     if not np.isfinite(cost).all():  # weights of finite size may still overflow where they meet

@@ -34,7 +34,7 @@ class State:
     voices: Voices  # where each part is after the last event
     condition: np.ndarray  # (B, C) what is told of the whole piece: 1 for each part that plays, the share of each style
     imagined: np.ndarray  # (B, P + 1) which parts nobody hears; the start token is one more part
-    heard: np.ndarray  # (B,) notes of the others
+    heard: np.ndarray  # (B,) notes of the others since the beginning, or since some are imagined
     style: np.ndarray  # (B, G) log-probabilities of the styles after each event that was read, summed
     onset: np.ndarray  # (B,) steps from the beginning to the last event
     length: int  # events so far

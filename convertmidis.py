@@ -1,12 +1,12 @@
-"""Convert a folder of music to MIDI files with a track for each part, from which train.py learns.
+"""Convert a folder of music to MIDI files, with one track for each part, for train.py to learn from.
 
 python convertmidis.py --source downloads        every MIDI, MusicXML, ABC, kern ... file below downloads/
 python convertmidis.py --source downloads --merge
                                                  with one track for all parts
 python convertmidis.py --corpus bach             Bach's chorales, which come with music21
-python convertmidis.py --corpus haydn,mozart     string quartets and more, in a folder for each composer
+python convertmidis.py --corpus haydn,mozart     string quartets and more, one folder for each composer
 python convertmidis.py --source JSB.json --out jsb
-                                                 a benchmark in frames (JSON, MAT): jsb/train, jsb/valid ...
+                                                 a benchmark file of frames (JSON, MAT): jsb/train, jsb/valid ...
 """
 
 import functools
@@ -25,34 +25,34 @@ from utils.formats import SCORE_ENDINGS, frames
 # ---- what to convert
 SOURCE: str = ""  # folder of music (or one file), sub-folders included
 CORPUS: str = ""  # instead of a folder: composers in music21's own corpus, such as bach
-OUT: str = "midis"  # folder for the MIDI files; a file keeps its place below SOURCE
-MERGE: bool = False  # write one track, without the names of the parts, instead of one for each
+OUT: str = "midis"  # folder for the MIDI files, with the same sub-folders as SOURCE
+MERGE: bool = False  # write all parts to one track, without their names, instead of one track each
 FRAME: float = 1.0  # quarter notes in a frame of a benchmark file (JSON, MAT)
-OVERWRITE: bool = False  # replace files that are already there
+OVERWRITE: bool = False  # replace MIDI files that are already there
 
-# ---- how much of the computer
+# ---- how much of the computer to use
 WORKERS: int = 0  # processes (0: one for each core)
-SECONDS: float = 10.0  # a file that takes a processor longer is skipped; a large one may take more, see PACE
-MEGABYTES: int = 800  # a file that takes more memory is skipped
+SECONDS: float = 10.0  # a file that needs more processor time is skipped; large files may take longer, see PACE
+MEGABYTES: int = 800  # a file that needs more memory is skipped
 
-# Bytes of a file for which it may take SECONDS once more: what a slow computer reads in that time, with music21, which
-# takes a minute for a quartet by Beethoven, or without.
-PACE = {True: 25_000, False: 200_000}  # whether it is a score
+# Bytes for which a file gets SECONDS once more: what a slow computer reads in that time, of a score (with music21,
+# which takes a minute for a Beethoven quartet) or of any other file.
+PACE = {True: 25_000, False: 200_000}  # is it a score?
 ENDINGS = (*midi.ENDINGS, *SCORE_ENDINGS, *frames.ENDINGS)
 
 
 def is_there(source: Path, target: Path) -> bool:
-    """Whether an earlier run has converted `source`, and was not stopped while it did."""
+    """Whether an earlier run has converted all of `source`."""
     if frames.is_named(source):
         return any((target / folder / "0000.mid").exists() for folder in ("", *frames.SPLITS))
     return target.exists() or (target.with_name(source.name) / "001.mid").exists()
 
 
 def convert(source: Path, target: Path, frame: float, merge: bool) -> str:
-    """Write the music of `source` to `target`; a tune book to numbered files in a folder with the book's full name,
-    which no other file there can have, and a benchmark file, with frames of so many quarter notes, into the folder
-    `target`. A file has a track for each part, or with `merge` one for all. Returns what is wrong with a MIDI file that
-    cannot be read to its end, or ''. Raises UserError that says why it cannot be converted.
+    """Write the music of `source` to `target`. A tune book becomes numbered files in a folder with the full name of the
+    book, which no other file there can have; a benchmark file, with `frame` quarter notes to a frame, goes into the
+    folder `target`. Each part has its own track, or with `merge` all share one. Returns what is wrong with a damaged or
+    unusual MIDI file, or ''. Raises a UserError that says why `source` cannot be converted.
     """
     if frames.is_named(source):
         pieces = {target / place: piece for place, piece in frames.read(source, frame).items()}
@@ -64,17 +64,17 @@ def convert(source: Path, target: Path, frame: float, merge: bool) -> str:
         tunes, folder = score.read(source), target.with_name(source.name)
         single = len(tunes) == 1
         pieces = {target if single else folder / f"{n:03d}.mid": tune for n, tune in enumerate(tunes, 1)}
-    for path in sorted(pieces, key=lambda path: path.name, reverse=True):  # the first is there when all are
+    for path in sorted(pieces, key=lambda path: path.name, reverse=True):  # so the first exists only if all do
         try:
             midi.save(pieces[path], path, merge)
         except ValueError as error:
-            raise UserError(f"{source} holds what a MIDI file cannot: {error}.") from None
+            raise UserError(f"{source} cannot be stored in a MIDI file: {error}.") from None
     return " ".join(filter(None, (piece.damage for piece in pieces.values())))
 
 
 def plan(source: str, corpus: str, out: Path) -> dict[Path, Path]:
-    """Source file -> target file (of a benchmark file: folder). Two sources never share a target. Raises UserError if
-    there is nothing to do."""
+    """Source file -> target file (for a benchmark file: folder). No two sources share a target. Raises UserError if the
+    settings conflict or there is nothing to convert."""
     composers = list(dict.fromkeys(name.strip() for name in corpus.split(",") if name.strip()))
     if source and composers:
         raise UserError("--source and --corpus both say what to convert: give one of them.")
@@ -90,7 +90,7 @@ def plan(source: str, corpus: str, out: Path) -> dict[Path, Path]:
         places = {Path(source): Path(Path(source).name)}
     else:
         if out.resolve().is_relative_to(Path(source).resolve()):
-            raise UserError(f"--out {out} lies inside --source {source}: converted files would be converted again.")
+            raise UserError(f"--out {out} lies inside --source {source} and would be converted: choose another one.")
         places = {path: path.relative_to(source) for path in midi.find(source, (*ENDINGS, *frames.PICKLES))}
     if not places:
         raise UserError(f"No music in {source}: no file there ends in {' '.join(ENDINGS)}.")
@@ -99,7 +99,7 @@ def plan(source: str, corpus: str, out: Path) -> dict[Path, Path]:
     for path, relative in places.items():
         ending = "" if frames.is_named(path) else ".mid"
         target = relative.with_suffix(ending)
-        while target in taken:  # a benchmark file then keeps its full name, which nothing else can have
+        while target in taken:  # then a benchmark file keeps its full name, which nothing else can have
             target = relative = relative.with_name(relative.name + ending)
         taken.add(target)
         targets[path] = out / target
@@ -111,9 +111,9 @@ def plan(source: str, corpus: str, out: Path) -> dict[Path, Path]:
 def convert_all(
     targets: dict[Path, Path], count: int, work: Callable, seconds: float, megabytes: float
 ) -> dict[Path, str | Exception]:
-    """Call `work` for each source and target, in `count` processes; for each source file what it returned, or what went
-    wrong. A file may take so many megabytes and, as far as its size is no reason for more, so many seconds. Raises
-    DiskFull."""
+    """Call `work` for each source and target in `count` processes. Returns for each source what `work` returned, or the
+    error. A file may take `megabytes` of memory and `seconds` of processor time, or longer if it is large (see PACE).
+    Raises DiskFull."""
 
     def most_seconds(source: Path) -> float:
         size = source.stat().st_size if source.exists() else 0
@@ -130,7 +130,7 @@ def convert_all(
 
 
 def sweep(out: Path) -> None:
-    """Remove what processes that were ended while they wrote have left below a folder."""
+    """Remove the scratch files below `out` that processes left when they were killed while writing."""
     for folder in (out, *(path for path in out.rglob("*") if path.is_dir())):
         files.sweep(folder)
 
@@ -151,19 +151,19 @@ def main(args: SimpleNamespace) -> None:
     try:
         outcomes = convert_all(targets, count, work, args.seconds, args.megabytes)
     finally:
-        sweep(out)  # a file that takes too much is ended, and so are all by Ctrl-C
+        sweep(out)  # processes are killed when a file exceeds its limits, and all of them on Ctrl-C
     errors = {path: outcome for path, outcome in outcomes.items() if isinstance(outcome, Exception)}
-    done, other = len(outcomes) - len(errors), 0
+    done, no_music = len(outcomes) - len(errors), 0
     for path, damage in outcomes.items():
         if damage and path not in errors:
             print(f"{path}: {damage}", file=sys.stderr)
     for path, error in errors.items():
         sentence = error if isinstance(error, UserError) else f"{path}: {type(error).__name__}: {error}."
-        other += isinstance(error, frames.NoFrames)
+        no_music += isinstance(error, frames.NoFrames)
         print(f"{'skipped' if isinstance(error, frames.NoFrames) else 'failed'}: {sentence}", file=sys.stderr)
     print(
-        f"{done} converted, {len(present)} skipped (already there), {len(errors) - other} failed, "
-        f"{other} skipped (no music); the MIDI files are in {out}/"
+        f"{done} converted, {len(present)} skipped (already there), {len(errors) - no_music} failed, "
+        f"{no_music} skipped (no music); the MIDI files are in {out}/"
     )
     if not done and not present or any(isinstance(error, NotWritten) for error in errors.values()):
         raise SystemExit(1)

@@ -1,4 +1,4 @@
-"""The exceptions that a user's input and disk may cause."""
+"""The exceptions that the user's input or disk may cause."""
 
 
 class UserError(Exception):
@@ -10,4 +10,4 @@ class NotWritten(UserError):
 
 
 class DiskFull(NotWritten):
-    """Nor can any other file there."""
+    """The disk is full, so no other file can be written either."""

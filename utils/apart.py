@@ -1,4 +1,4 @@
-"""Work in processes of their own: a parser that crashes takes only its process with it."""
+"""Work in separate processes: a parser that crashes takes down only its own process."""
 
 import os
 import signal
@@ -8,7 +8,7 @@ from typing import TypeVar
 
 CHUNK = 16  # items that a process takes at once
 MOST_PROCESSES = 61  # Windows can wait for no more
-# With these a program has threads, and a fork of it might wait for ever for what one of them holds.
+# Packages that start threads: a forked process might wait for ever for a lock that one of the threads holds.
 THREADED = ("keras", "gradio")
 CRASHED = "it is so damaged that its reader crashed"
 Item, Result = TypeVar("Item"), TypeVar("Result")
@@ -17,13 +17,13 @@ Item, Result = TypeVar("Item"), TypeVar("Result")
 def each(
     work: Callable[[Item], Result], items: Sequence[Item], processes: int = 0, chunk: int = CHUNK
 ) -> Iterator[Result | None]:
-    """What `work`, called in other processes (0: as many as there are cores), makes of each item, in order; None for an
-    item that ends its process."""
-    import multiprocessing  # these take as long as to read a piece, which needs none of them
+    """Call `work` on each item in other processes (0: one for each core) and yield the results in order; None for an
+    item that crashes its process."""
+    import multiprocessing  # these imports take as long as reading one piece, which needs none of them
     from concurrent.futures import ProcessPoolExecutor
     from concurrent.futures.process import BrokenProcessPool
 
-    done, start = 0, None  # as is usual
+    done, start = 0, None  # None: the platform's default start method
     if any(name in sys.modules for name in THREADED):
         start = "forkserver" if "forkserver" in multiprocessing.get_all_start_methods() else "spawn"
     context = multiprocessing.get_context(start)
@@ -32,13 +32,13 @@ def each(
     processes = min(processes or os.cpu_count() or 1, MOST_PROCESSES, -(-len(items) // chunk))
     while done < len(items):
         try:
-            # Ctrl-C reaches these processes too, but it is the main one that ends them.
+            # Ctrl-C reaches these processes too, but the main process ends them.
             with ProcessPoolExecutor(processes, context, signal.signal, (signal.SIGINT, signal.SIG_IGN)) as pool:
                 for result in pool.map(work, items[done:], chunksize=chunk):
                     yield result
                     done += 1
         except BrokenProcessPool:
-            # Whoever crashed is among the items that were in hand: those that come first are tried one by one.
+            # The item that crashed is among those in progress: the first of them are retried one by one.
             alone = processes == chunk == 1
             yield from [None] if alone else each(work, items[done : done + chunk], 1, 1)
             done += chunk

@@ -1,4 +1,4 @@
-"""A piece of a folder of music: read from its file, and what is said of it."""
+"""One piece of a folder of music, read from its file, and remarks on files that cannot be read or are damaged."""
 
 import functools
 import hashlib
@@ -15,13 +15,13 @@ from utils.theory import to_steps
 
 @dataclass
 class Source:
-    """A piece of a folder."""
+    """A piece of a folder of music."""
 
     name: str  # its path in the folder
-    place: float  # 0..1, from a hash of the file's content: decides whether the piece is held out
+    place: float  # 0..1, from a hash of the file's content; decides whether the piece is held out
     events: Events
-    damage: str = ""  # what is wrong with its file, if that could not be read to the end
-    beats: int = 0  # quarter notes of the whole file, see `beats_of`
+    damage: str = ""  # what is wrong with its file, if it could not be read completely or as it stands
+    beats: int = 0  # quarter notes in the whole file, see `beats_of`
 
     @property
     def style(self) -> str:
@@ -30,7 +30,7 @@ class Source:
 
 
 def music_files(folder: str) -> list[Path]:
-    """All MIDI files below `folder`. Raises UserError if it does not exist, or holds none."""
+    """All MIDI files below `folder`. Raises UserError if the folder does not exist or holds none."""
     if paths := midi.find(folder):
         return paths
     missing = f"No MIDI file (.mid, .midi, .kar) in {folder}"
@@ -42,18 +42,18 @@ def music_files(folder: str) -> list[Path]:
 
 
 def unconverted(folder: str) -> str:
-    """How many scores are below `folder`, which are not read, and what to do about it; '' if there are none."""
+    """How many scores are below `folder`, which are not read, and how to convert them; '' if there are none."""
     count = len(midi.find(folder, SCORE_ENDINGS))
     how = f"run 'python convertmidis.py --source {folder} --out converted', and name --midi-dir converted"
     return f"{plural(count, 'score')}, which must be converted first: {how}" if count else ""
 
 
 def beats_of(piece: Piece, grid: int) -> int:
-    """The length of a piece in whole quarter notes, rounded up: from tick 0, so with the silence before its first note,
+    """The length of a piece in quarter notes, rounded up: from tick 0, so including any silence before its first note,
     to the end of its last note on the grid.
 
-    The polyphonic-music benchmark (Boulanger-Lewandowski et al. 2012) is scored in nats a frame. With a quarter note
-    for each frame, nats a beat are nats a frame, but for silent frames at the end, which MIDI does not show: 2 training
+    The polyphonic-music benchmark (Boulanger-Lewandowski et al. 2012) is scored in nats a frame. With one quarter note
+    per frame, nats a beat equal nats a frame, except for silent frames at the end, which MIDI does not show: 2 training
     pieces of Nottingham have 5 in all, 1 of MuseData has 1, no other training or validation piece has any.
     """
     end = to_steps(piece.onset + piece.duration, piece.ticks_per_quarter, grid).max(initial=0)
@@ -74,8 +74,8 @@ def read_source(path: Path, folder: str, how: Representation, salt: int) -> Sour
 
 
 def read_apart(path: Path, name: str) -> Piece:
-    """`midi.read` in a process of its own, for a program that shall outlive whatever it is given. Raises UserError as
-    that does, and if the file makes its reader crash."""
+    """`midi.read` in a separate process, for a program that must survive any file it is given. Raises UserError as
+    `midi.read` does, and also if the file makes its reader crash."""
     [piece] = apart.each(functools.partial(midi.read, name=name), [path])
     if piece is None:
         raise UserError(f"{name} cannot be used: {apart.CRASHED}.")
@@ -83,7 +83,7 @@ def read_apart(path: Path, name: str) -> Piece:
 
 
 def remarks_on(folder: str, sources: list[Source], skipped: list[tuple[str, str]]) -> list[str]:
-    """Sentences on the files of a folder that could not be read, or not to the end."""
+    """Sentences about the files of a folder that could not be read, and about damaged or unusual ones."""
     sentences = [f"skipped: {name}: {reason}" for name, reason in skipped]
     sentences += [f"{source.name}: {source.damage}" for source in sources if source.damage]
     scores = unconverted(folder)

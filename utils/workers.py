@@ -1,4 +1,4 @@
-"""Work in processes of their own: what crashes, hangs or takes all memory costs no more than the job in hand."""
+"""Work in separate processes: a job that crashes, hangs or takes too much memory costs only itself."""
 
 import contextlib
 import multiprocessing
@@ -15,55 +15,55 @@ import psutil
 
 from utils.errors import UserError
 
-LOOK = 0.05  # seconds between two looks at what the workers use
-PATIENCE = 10  # a worker that waits, as for a disk, may take so many times as long as one that computes
+LOOK = 0.05  # seconds between checks of what the workers use
+PATIENCE = 10  # a worker that waits, such as for a disk, may take this many times as long as one that computes
 
 
 def end_with_parent() -> None:
-    """End this process, whatever it does, as soon as the main process is no more, however that ended."""
+    """End this process, whatever it is doing, as soon as the main process has ended in any way."""
     wait([multiprocessing.parent_process().sentinel])
     os._exit(1)
 
 
 def serve(work: Callable, pipe: Connection) -> None:
-    """What a worker does: take the arguments of a job, answer with what came of it or went wrong, and so on."""
+    """The loop of a worker: receive the arguments of a job, send back its result or exception."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the workers too, but the main process ends them
     threading.Thread(target=end_with_parent, daemon=True).start()
-    with contextlib.suppress(EOFError, OSError):  # the main process is no more
+    with contextlib.suppress(EOFError, OSError):  # the main process has ended
         while True:
             job = pipe.recv()
             try:
                 outcome = work(*job)
-            except Exception as error:  # whatever it is, the main process tells the user
+            except Exception as error:  # of any kind: the main process reports it
                 outcome = error
             pipe.send(outcome)
 
 
 class Worker:
-    """A process that does one job after the other, and a new one when a job has ended it."""
+    """A process that does one job after another; if a job ends it, a new process takes its place."""
 
     def __init__(self, work: Callable, megabytes: float):
         self.work, self.megabytes = work, megabytes
         self.process: multiprocessing.Process | None = None
 
     def start(self, source: Path, target: Path, seconds: float) -> None:
-        """Begin a job, which may take so many seconds."""
+        """Begin a job that may take so many seconds."""
         if self.process is None or not self.process.is_alive():
             self.pipe, theirs = multiprocessing.Pipe()
             self.process = multiprocessing.Process(target=serve, args=(self.work, theirs), daemon=True)
             self.process.start()
-            theirs.close()  # so that the pipe ends with the worker
+            theirs.close()  # so that the pipe closes when the worker ends
             self.usage = psutil.Process(self.process.pid)
         self.source, self.seconds, self.began, self.computed = source, seconds, time.monotonic(), self.processor()
         self.pipe.send((source, target))
 
     def processor(self) -> float:
-        """Seconds for which the process has computed."""
+        """Seconds of processor time that the process has used."""
         times = self.usage.cpu_times()
         return times.user + times.system
 
     def answer(self) -> Any:
-        """What came of the worker's job, or that it died of it."""
+        """The outcome of the worker's job, or a UserError if the worker died."""
         try:
             return self.pipe.recv()
         except (EOFError, OSError):
@@ -71,11 +71,11 @@ class Worker:
             return UserError(f"{self.source} made its reader crash: it is damaged.")
 
     def overrun(self) -> UserError | None:
-        """If the job has passed its limits, the worker is ended, and this is what to say."""
+        """If the job has exceeded its limits, end the worker and return the error to report."""
         try:
             used = max(self.processor() - self.computed, (time.monotonic() - self.began) / PATIENCE)
             megabytes = self.usage.memory_info().rss / 1e6
-        except psutil.Error:  # it has died, as its pipe will tell
+        except psutil.Error:  # it has died, as its pipe will show
             return None
         if used > self.seconds:
             what = f"more than {self.seconds:.0f} seconds (--seconds)"
@@ -96,11 +96,10 @@ class Worker:
 def each(
     work: Callable, jobs: dict[Path, Path], count: int, seconds: Callable[[Path], float], megabytes: float
 ) -> Iterator[tuple[Path, Any]]:
-    """Call `work(source, target)` for each of the jobs, in `count` processes of at most so many megabytes, for at most
-    so many `seconds` of each source: of a processor's time, so that it makes no difference how busy the machine is.
-    Gives the source of each job that has ended and what `work` returned, or what went wrong: what it raised, or a
-    UserError if the job has passed its limits or its process died. When the caller stops, as by Ctrl-C, so do the
-    workers, at once."""
+    """Call `work(source, target)` for each of the jobs in `count` processes. Each may take at most so many `megabytes`,
+    and for each source at most so many `seconds` of processor time, so that it does not matter how busy the machine is.
+    Yields the source of each finished job and its outcome: what `work` returned or raised, or a UserError if the job
+    exceeded its limits or its process died. When the caller stops, such as on Ctrl-C, the workers stop at once."""
     waiting = list(reversed(jobs.items()))
     idle, busy, looked = [Worker(work, megabytes) for _ in range(min(count, len(jobs)))], [], 0.0
     try:

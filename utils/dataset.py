@@ -1,7 +1,7 @@
-"""A folder of pieces: read, split by piece, encoded; cut into windows and batches on the fly.
+"""A folder of pieces: reading, splitting into training and held-out pieces, encoding, cutting into windows and batches.
 
-Shapes: B windows, T events a window, P pieces, E events of all pieces, each piece with a start token before its events
-and an end after them; G styles, C conditions: numbers that are told of a whole piece.
+Shapes: B windows, T events in a window, P pieces, E events of all pieces, each piece with a start token before its
+events and an end after them; G styles, C conditions: what the network is told about a whole piece.
 """
 
 import functools
@@ -23,16 +23,16 @@ from utils.vocabulary import REACH, Vocabulary
 
 
 def styles_of(sources: list[Source]) -> tuple[str, ...]:
-    """The styles of some pieces, in alphabetical order; none unless there are two, as one is all music."""
+    """The styles of some pieces, in alphabetical order; none if there are fewer than two to tell apart."""
     styles = {source.style for source in sources} - {""}
     return tuple(sorted(styles)) if len(styles) > 1 else ()
 
 
 def read_folder(folder: str, how: Representation, salt: int = 0) -> tuple[list[Source], list[tuple[str, str]]]:
-    """All pieces below `folder` as events, and what was skipped as (name, reason). With another `salt` others are held
-    out. Raises UserError if the folder does not exist, or holds no file that can be used."""
+    """All pieces below `folder` as events, and what was skipped as (name, reason). Another `salt` holds out other
+    pieces. Raises UserError if the folder does not exist or holds no file that can be used."""
     paths = music_files(folder)
-    import symusic  # noqa: F401  (once, before processes begin, each of which needs it)
+    import symusic  # noqa: F401  (once, before the processes start that all need it)
 
     sources, skipped = [], []
     work = functools.partial(read_source, folder=folder, how=how, salt=salt)
@@ -51,8 +51,8 @@ def read_folder(folder: str, how: Representation, salt: int = 0) -> tuple[list[S
 def hold_out(sources: list[Source], share: float) -> tuple[list[Source], list[Source]]:
     """(training, held-out) pieces: those whose place is below `share` are held out.
 
-    Files of equal content have equal places, so they stand on the same side. With two different pieces or more neither
-    side is empty; a single piece stands on both.
+    Files of equal content have equal places, so they are on the same side. With two or more different pieces neither
+    side is empty, unless `share` is 0; a single piece is on both.
     """
     places = sorted({source.place for source in sources})
     if len(places) == 1:
@@ -64,18 +64,18 @@ def hold_out(sources: list[Source], share: float) -> tuple[list[Source], list[So
 
 @dataclass
 class Corpus:
-    """Encoded pieces one after another in flat arrays, so that millions of notes take a few bytes each."""
+    """Encoded pieces one after another in flat arrays, so that millions of notes take only a few bytes each."""
 
-    inputs: dict[str, np.ndarray]  # what the network reads of events -> (E,) classes, and of 'origin' pitches
+    inputs: dict[str, np.ndarray]  # input of the network -> (E,) classes of the events, or pitches for 'origin'
     first: np.ndarray  # (P + 1,) index of each piece's start token; the last entry is E
-    is_target: np.ndarray  # (E, streams) what is predicted: no start tokens, and ends in END_STREAM alone
-    ranges: np.ndarray  # (E, RANGE) how far the part of each event has ranged before it; see `Lines.ranges`
+    is_target: np.ndarray  # (E, streams) what is predicted: no start tokens, and ends only in END_STREAM
+    ranges: np.ndarray  # (E, RANGE) the range of each event's part before the event; see `Lines.ranges`
     matches: recall.MatchModel  # what is recalled after each event
-    lines: LineModel | None  # and of the line of the part that plays, if the network is told of that
-    room: np.ndarray  # (P, 2) semitones that each piece can be transposed down and up
+    lines: LineModel | None  # what is recalled of the line of the part that plays, if the network is told that
+    room: np.ndarray  # (P, 2) semitones by which each piece can be transposed down and up
     playing: np.ndarray  # (P, parts) whether each part plays in each piece
-    style: np.ndarray  # (P, G) which style each piece is of, if it is one that the vocabulary knows
-    moved: dict[str, int]  # stream -> values that the vocabulary lacked
+    style: np.ndarray  # (P, G) whether each piece is of each style that the vocabulary knows
+    moved: dict[str, int]  # stream -> number of values that the vocabulary lacked
     vocabulary: Vocabulary
 
     @property
@@ -84,19 +84,19 @@ class Corpus:
 
     @property
     def events(self) -> int:
-        """Events without the start and the end of each piece."""
+        """Number of events, without the start and the end of each piece."""
         return int(self.first[-1]) - 2 * self.pieces
 
     @property
     def events_each(self) -> np.ndarray:
-        """(P,) events of each piece, without its start and its end."""
+        """(P,) number of events of each piece, without its start and its end."""
         return np.diff(self.first) - 2
 
     @property
     def notes_each(self) -> np.ndarray:
-        """(P,) notes of each piece: as many as it has events, unless a chord is one event."""
+        """(P,) number of notes of each piece: that of its events, unless a chord is one event."""
         size = np.maximum(self.vocabulary.keys.sum(axis=1, dtype=np.int64), 1)  # a drum has no key
-        size[-1] = 0  # the start token, which also stands beside the end
+        size[-1] = 0  # the start token, which the end has as its note, too
         return np.add.reduceat(size[self.inputs["note"]], self.first[:-1])
 
     @property
@@ -106,8 +106,8 @@ class Corpus:
     def events_at(
         self, index: np.ndarray, told: np.ndarray | bool = False, form: np.ndarray | bool = False
     ) -> dict[str, np.ndarray]:
-        """What the network reads of the events `index` (B, ...), with how much is to come where `told` (B, 1), and
-        whether the bar comes again where `form` (B, 1); and what it recalls of the line of their part."""
+        """The network's inputs for the events `index` (B, ...), with how much is to come where `told` (B, 1), and with
+        whether the bar comes again where `form` (B, 1); and what is recalled of the line of their part."""
         classes = {name: each[index].astype(np.int32) for name, each in self.inputs.items()}
         told = dict.fromkeys(NOT_TOLD, told) | {"form": form}
         told = {name: told[name] for name in told if name in classes}
@@ -115,12 +115,12 @@ class Corpus:
         return classes | (self.lines.recalled(index, form) if self.lines else {})
 
     def targets(self, stream: str) -> np.ndarray:
-        """(E,) mask of what is predicted in a stream."""
+        """(E,) mask of the events that are predicted in a stream."""
         return self.is_target[:, self.vocabulary.streams.index(stream)]
 
 
 def encode(sources: list[Source], vocabulary: Vocabulary, transpose: int = 0) -> Corpus:
-    """The corpus of some pieces. `transpose` is how far, in semitones, they may be moved later."""
+    """The corpus of some pieces. `transpose` is how far, in semitones, they may be transposed later."""
     first = np.cumsum([0, *(len(source.events) + 2 for source in sources)])
     start_token = vocabulary.start_token | dict.fromkeys(outlook(0, 1), 0)
     kinds = {name: np.int16 if size < 2**15 else np.int32 for name, size in vocabulary.inputs.items()}
@@ -143,18 +143,18 @@ def encode(sources: list[Source], vocabulary: Vocabulary, transpose: int = 0) ->
         metres, which = np.unique(events.metres, axis=0, return_inverse=True)
         bar[start:stop] = np.array([bar_steps(metre, vocabulary.grid) for metre in metres.tolist()])[which.ravel()]
     lines, before = lines_of(inputs, first, vocabulary), np.arange(first[-1] - 1)
-    own = np.full(first[-1], NOBODY)  # of each event, the last one of the same part
-    own[1:] = lines.last(lines.part[1:], before)
-    own[first[:-1]] = NOBODY
-    inputs["origin"][1:] = lines.origins(own[1:], before)
+    previous = np.full(first[-1], NOBODY)  # for each event, the last one before it of the same part
+    previous[1:] = lines.last(lines.part[1:], before)
+    previous[first[:-1]] = NOBODY
+    inputs["origin"][1:] = lines.origins(previous[1:], before)
     inputs["origin"][first[:-1]] = NOBODY
     inputs["interval"] = vocabulary.interval(inputs["note"], inputs["origin"]).astype(np.int16)
     if vocabulary.players:
         inputs["spacing"][1:] = vocabulary.interval(inputs["note"][1:], lines.here[:-1])
         inputs["spacing"][first[:-1]] = REACH
         for name, source in vocabulary.last.items():
-            inputs[name][:] = np.where(own == NOBODY, vocabulary.start_token[name], inputs[source][own])
-    # The end of a piece is the class `end` of this stream, the start token the one after it.
+            inputs[name][:] = np.where(previous == NOBODY, vocabulary.start_token[name], inputs[source][previous])
+    # In this stream, the end of a piece is the class `end`, and the start token the one after it.
     is_target = inputs[END_STREAM][:, None] < vocabulary.end + np.equal(vocabulary.streams, END_STREAM)
     rooms = np.array([room(source.events.streams["note"], transpose) for source in sources])
     matches = recall.MatchModel(inputs, first, bar, again, lines, vocabulary)
@@ -163,13 +163,13 @@ def encode(sources: list[Source], vocabulary: Vocabulary, transpose: int = 0) ->
     playing[np.repeat(np.arange(len(sources)), np.diff(first)), lines.part] = True
     style = [[source.style == known for known in vocabulary.styles] for source in sources]
     style = np.array(style, bool).reshape(len(sources), len(vocabulary.styles))
-    told = lines.ranges(inputs["origin"]), matches, line_model
-    return Corpus(inputs, first, is_target, *told, rooms, playing[:, :-1], style, moved, vocabulary)
+    recalled = lines.ranges(inputs["origin"]), matches, line_model
+    return Corpus(inputs, first, is_target, *recalled, rooms, playing[:, :-1], style, moved, vocabulary)
 
 
 def lines_of(inputs: dict[str, np.ndarray], first: np.ndarray, vocabulary: Vocabulary) -> Lines:
     """Where each part was last heard in the pieces of a corpus."""
-    # Onsets are counted through all pieces, the next of which begins a step later, with its start token.
+    # Onsets are counted across all pieces; each piece begins a step after the one before, with its start token.
     piece = np.repeat(np.arange(len(first) - 1), np.diff(first))
     onset = np.cumsum(vocabulary.steps(END_STREAM)[inputs[END_STREAM]], dtype=np.int64) + piece
     end = onset + vocabulary.steps("duration")[inputs["duration"]]
@@ -180,8 +180,8 @@ def lines_of(inputs: dict[str, np.ndarray], first: np.ndarray, vocabulary: Vocab
 def window_starts(corpus: Corpus, length: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
     """(piece, index of the first event) of enough windows to cover each piece about once, in random order.
 
-    A piece's windows lie end to end from a random origin, pushed inside at both ends, so that beginnings and ends are
-    learnt too. A window reads `length` + 1 events and predicts `length`.
+    A piece's windows lie end to end from a random origin. Those that would reach beyond the piece are moved inside, so
+    that beginnings and ends are learnt, too. A window reads `length` + 1 events and predicts `length`.
     """
     targets = np.diff(corpus.first) - 1
     count = -(-targets // length)
@@ -196,17 +196,17 @@ def window_starts(corpus: Corpus, length: int, rng: np.random.Generator) -> tupl
 def cut(
     corpus: Corpus, piece: np.ndarray, start: np.ndarray, length: int, told: np.ndarray | bool = False
 ) -> tuple[dict[str, np.ndarray], np.ndarray]:
-    """Windows of `length` + 1 events of the pieces (B,) from the indices (B,); `told` (B, hints) is whether it is told
-    how much is to come (as for `Corpus.events_at`), who plays in the piece, its form, and, if there are styles, which
-    it is of.
+    """Windows of `length` + 1 events, each from a `piece` (B,) and its first event `start` (B,), an index. `told` (B,
+    hints) says of what the network is told: how much is to come (see `Corpus.events_at`), who plays in the piece, its
+    form and, if there are styles, its style.
 
-    Returns the inputs, name -> (B, T + 1) or, for what is recalled, (B, T + 1, K), and the traces before the window,
-    (B, LEFT, 128), of which only the one that never fades is there; if there are parts, for how many quarter notes each
-    is still to sound, `until` (B, T + 1, P), and the `range` as in `Corpus.ranges`; if there are parts or styles, the
-    `condition` (B, C): 1 for each part that plays, and for the style, where that is told; if there are styles, the
-    `style` (B, G) that is to be recognised: 1 for the one that is not told; and the weight of each target, (B, T,
-    streams): 1, or 0 where it is none (see `Corpus.is_target`) or the piece is over, and with styles, as one column
-    more, that of the style.
+    Returns the inputs, and the weight of each target. Inputs are name -> (B, T + 1) or, for what is recalled, (B, T +
+    1, K); `traces` (B, LEFT, 128) before the window, only the trace that never fades being filled in; with parts,
+    `until` (B, T + 1, parts), for how many quarter notes each still sounds, and `range` as in `Corpus.ranges`; with
+    parts or styles, `condition` (B, C): 1 for each part that plays and for the style, where these are told; with
+    styles, `style` (B, G) to be recognised: 1 for the style where it is not told. Weights are (B, T, streams): 1, or 0
+    where there is no target (see `Corpus.is_target`) or the piece is over; with styles, one more column weights the
+    style.
     """
     vocabulary, told = corpus.vocabulary, np.broadcast_to(told, (len(piece), corpus.vocabulary.hints))
     of_end, of_players, of_form, of_style = np.split(told, (1, 2, 3), axis=1)  # (B, 1) each; without styles (B, 0)
@@ -243,18 +243,18 @@ def batches(
     """One epoch: batches of `size` windows, each transposed at random within its piece's room. See `cut`."""
     piece, start = window_starts(corpus, length, rng)
     table = corpus.vocabulary.transpositions(transpose)
-    # The last batch is filled up with windows from the beginning: a batch of another size would be compiled anew.
+    # The last batch is filled up with the first windows: a batch of another size would have to be compiled again.
     fill = np.arange(batch_count(corpus, length, size) * size) % len(piece)
     for rows in fill.reshape(-1, size):
-        # The network must also do without each thing that it is told of a piece.
+        # The network must also learn to do without each of these hints.
         told = rng.random((size, corpus.vocabulary.hints)) < 0.5
         inputs, weights = cut(corpus, piece[rows], start[rows], length, told)
         low, high = corpus.room[piece[rows]].T
         shift = rng.integers(np.maximum(low, -transpose), np.minimum(high, transpose) + 1)
         inputs["note"] = table[shift[:, None] + transpose, inputs["note"]]
         inputs["origin"] += np.where(inputs["origin"] == NOBODY, 0, shift[:, None])
-        below = (np.arange(128) - shift[:, None]) % 128  # (B, 128) from where each key's traces come
-        inputs["traces"] = np.take_along_axis(inputs["traces"], below[:, None], axis=2)
+        untransposed = (np.arange(128) - shift[:, None]) % 128  # (B, 128) the key whose traces each key gets
+        inputs["traces"] = np.take_along_axis(inputs["traces"], untransposed[:, None], axis=2)
         yield inputs, weights
 
 
@@ -265,17 +265,16 @@ def batch_count(corpus: Corpus, length: int, size: int) -> int:
 
 
 def passages(sources: list[Source], vocabulary: Vocabulary, length: int, count: int, seed: int) -> list[dict]:
-    """`count` real passages of up to `length` events, from different pieces as far as they go and from all styles
-    alike, as openings.
+    """`count` passages of real pieces, of up to `length` events, as openings: evenly from all styles, and from
+    different pieces as long as there are enough.
 
     Each is a dict: classes (stream -> list), phase (list), metre, name (of the piece), event (index of the first),
-    parts (values of the part stream that the whole piece has, as they are heard), its form, and style ('': none that is
-    known).
+    parts (of the whole piece: the values as which they are heard), form, and style ('' if it is unknown).
     """
     rng = np.random.default_rng(seed)
     order, chosen, before = rng.permutation(len(sources)), [], Counter()
     styles = [source.style if source.style in vocabulary.styles else "" for source in sources]
-    turn = []  # of each piece in the order: how many of its style stand before it
+    turn = []  # for each piece in the order: how many of its style come before it
     for i in order:
         turn.append(before[styles[i]])
         before[styles[i]] += 1

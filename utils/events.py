@@ -1,9 +1,9 @@
 """Piece <-> event streams.
 
-An event is a note, or in `chords="class"` the notes that start and end together. Its streams are `offset` (grid steps
+An event is a note, or with `chords="class"` all notes that start and end together. Its streams are `offset` (grid steps
 since the event before it; 0 for notes struck together), `part` (who plays, see `parts`), `note` (a pitch, or a drum),
-`duration` (steps, at least 1) and, if asked for, `velocity`. Without `part` all is one part, and drums are left out.
-Beside the streams stands the `phase`: steps since the bar began. Shapes: N notes, E events, V values.
+`duration` (steps, at least 1) and, if wanted, `velocity`. Without `part`, all notes are one part, and drums are left
+out. Besides its streams, an event has a `phase`: steps since the bar began. Shapes: N notes, E events, V values.
 """
 
 from collections.abc import Iterable
@@ -17,19 +17,18 @@ from utils.piece import Part, Piece
 from utils.theory import Metre, bar_length, metres_from_start, note_name, note_pitch, to_steps
 
 KNOWN_STREAMS = ("offset", "part", "note", "duration", "velocity")
-END_STREAM = "offset"  # the stream in which the end of a piece is a class: it comes instead of a next onset
-# What the network is also told of an event, each known as soon as the stream it follows from is chosen. The interval
-# counts from the last note of the same part, the spacing from the last note of all; LAST is what the part that plays
-# did before. See `derived` for what of it there is.
+END_STREAM = "offset"  # the stream with a class for the end of a piece, which takes the place of a next onset
+# Further inputs for an event, each known as soon as the stream it depends on has been chosen. The interval is counted
+# from the last note of the same part, the spacing from the last note of any part; LAST is what the part that plays did
+# before. See `derived` for those that apply.
 DERIVED = {"phase": "offset", "interval": "note", "spacing": "note", "remaining": "offset", "progress": "offset"}
 DERIVED |= {"form": "offset"}
 LAST = {"last_interval": "interval", "last_duration": "duration", "last_velocity": "velocity"}
 DERIVED |= dict.fromkeys(LAST, "part")
-FIRST_DRUM = 128  # a drum's value of the note stream is this and its key; pitches are below
-LONGEST_BAR = 8  # quarter notes; the phase starts again after so many in a longer bar
-# How much is still to come, if that is told (see `outlook`): the bars after that of an event, in steps that widen, and
-# the share of the piece's bars before it; and whether its bar comes again (see `form`). All have one class more, for
-# what is not told.
+FIRST_DRUM = 128  # in the note stream, a drum is this plus its key; pitches are below
+LONGEST_BAR = 8  # quarter notes; in a longer bar, the phase starts again after this many
+# How much is still to come (see `outlook`): the bars after the event's bar, in steps that widen, and the share of the
+# piece's bars before it; and whether its bar comes again (see `form`). Each has one more class, for 'not told'.
 REMAINING = np.array([0, 1, 2, 3, 4, 6, 8, 12, 16, 24, 32])
 SHARES = 8
 NOT_TOLD = {"remaining": len(REMAINING), "progress": SHARES, "form": KINDS}
@@ -38,14 +37,14 @@ VELOCITY_STEP = 8  # velocities are kept in bins of this width: 16 classes
 
 @dataclass(frozen=True)
 class Representation:
-    """How music is written as events: integers mean the same only where all of this is the same."""
+    """How music is written as events. Integers mean the same only where all of these settings are the same."""
 
     streams: tuple[str, ...] = ("offset", "part", "note", "duration")  # in the order in which they are chosen
     grid: int = 12  # steps to a quarter note
     chords: str = "split"  # or "class": the notes that start and end together are one event
     max_beats: int = 16  # quarter notes; longer offsets and durations are clipped
     pedal: bool = True  # notes last as long as the pedal makes them sound
-    metre: str = ""  # in which the bars of all pieces are counted, '4/4'; '': each in its own
+    metre: str = ""  # the metre in which all pieces are counted, such as '4/4'; '': each in its own
 
     def __post_init__(self):
         if self.chords == "class":  # a chord may have notes of several parts
@@ -53,9 +52,9 @@ class Representation:
 
     @classmethod
     def of(cls, settings: dict) -> "Representation":
-        """From the settings of train.py, or what a weights file says."""
+        """From the settings of train.py, or those in a weights file."""
         names = ("grid", "chords", "max_beats")
-        # Weights files of before parts say nothing of pedals, and those of then nothing of metres.
+        # Weights files older than parts lack the pedal setting, and newer ones may still lack the metre.
         later = settings.get("pedal", False), settings.get("metre", "")
         return cls(tuple(settings["streams"]), *(settings[name] for name in names), *later)
 
@@ -64,12 +63,12 @@ class Representation:
         return "part" in self.streams
 
     def counted(self, piece: Piece) -> Piece:
-        """A piece with its bars as they are counted."""
+        """A piece with its bars counted in `metre`, if that is set."""
         return piece.in_metre(theory.metre(self.metre)) if self.metre else piece
 
     @property
     def drum_length(self) -> int:
-        """Steps that each drum lasts: how long its key is down means nothing."""
+        """The duration of every drum in steps: how long its key is held means nothing."""
         return max(self.grid // 4, 1)
 
 
@@ -83,11 +82,11 @@ class Events:
     streams: dict[str, np.ndarray]
     phase: np.ndarray  # steps since the bar began
     metres: np.ndarray  # (E, 2) numerator and denominator
-    bar: np.ndarray  # number of the bar, from 0 on
-    bars: int  # in the whole piece, to the end of its last note
-    clipped: int = 0  # offsets and durations that were longer than allowed
-    parts: dict[int, Part] = field(default_factory=dict)  # value of the part stream -> who that is
-    left_out: int = 0  # notes of drums, where all is one part
+    bar: np.ndarray  # number of the bar, from 0
+    bars: int  # number of bars in the whole piece, to the end of its last note
+    clipped: int = 0  # number of offsets and durations that were longer than allowed
+    parts: dict[int, Part] = field(default_factory=dict)  # value of the part stream -> part
+    left_out: int = 0  # number of drum notes left out, where all notes are one part
 
     def __len__(self) -> int:
         return len(self.phase)
@@ -111,8 +110,8 @@ class Events:
 
 
 def derived(streams: Iterable[str]) -> dict[str, str]:
-    """What of DERIVED there is with these streams: without parts the spacing would be the interval, and nobody did
-    anything last."""
+    """The entries of DERIVED that apply to these streams. Without parts, the spacing would equal the interval, and no
+    part would have done anything before."""
     known = {*streams, *DERIVED}
     absent = {name for name, source in LAST.items() if source not in known}
     absent |= {"spacing", *LAST} if "part" not in known else set()
@@ -130,19 +129,19 @@ def chord_name(chord: Iterable[int]) -> str:
 
 
 def bar_steps(metre: Metre, grid: int) -> int:
-    """The length of a bar in grid steps, as far as the phase counts."""
+    """The length of a bar in grid steps, at most LONGEST_BAR quarter notes."""
     return min(bar_length(metre, grid), LONGEST_BAR * grid)
 
 
 def outlook(bar: np.ndarray, bars: np.ndarray) -> dict[str, np.ndarray]:
-    """Classes (E,) of 'remaining' and 'progress' in the bars (E,), numbered from 0 on, of pieces of so many `bars`."""
+    """Classes (E,) of 'remaining' and 'progress' in the bars numbered `bar` (E,), from 0, of pieces of `bars` bars."""
     remaining = REMAINING.searchsorted(np.maximum(bars - 1 - bar, 0), "right") - 1
     return {"remaining": remaining, "progress": np.minimum(np.maximum(SHARES * bar // bars, 0), SHARES - 1)}
 
 
 def places(onset: np.ndarray, piece: Piece, grid: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Steps since the bar began (E,), the metre (E, 2) and the number of the bar (E,), from 0 on, at the onsets (E,) in
-    steps, by the piece's own metre."""
+    """Steps since the bar began (E,), the metre (E, 2) and the number of the bar (E,), from 0, at the onsets (E,) in
+    steps, according to the piece's time signatures."""
     changes = metres_from_start(piece.time_signatures)
     begins = to_steps(np.array([tick for tick, *_ in changes]), piece.ticks_per_quarter, grid)
     bars = np.array([bar_steps(metre, grid) for _, *metre in changes])
@@ -153,21 +152,21 @@ def places(onset: np.ndarray, piece: Piece, grid: int) -> tuple[np.ndarray, np.n
 
 
 def new_rows(*columns: np.ndarray) -> np.ndarray:
-    """Indices of the rows in which any of the columns (N,), none of them negative, differs from the row before."""
+    """Indices of the rows in which any of the columns (N,), which must not be negative, differs from the row before."""
     return np.flatnonzero(np.any([np.diff(column, prepend=-1) for column in columns], axis=0))
 
 
 def without_doubles(piece: Piece) -> Piece:
-    """The piece, sorted by onset, part and pitch, with only the longest of the notes that have all three in common."""
+    """The piece sorted by onset, part and pitch; of notes that agree in all three, only the longest is kept."""
     who = piece.part * 2 * FIRST_DRUM + piece.pitch
     order = np.lexsort((-piece.duration, who, piece.onset))
     return piece.take(order[new_rows(piece.onset[order], who[order])])
 
 
 def by_value(piece: Piece, how: Representation, values: np.ndarray) -> Piece:
-    """The piece with the values of the streams `part` and `note` as its parts and pitches, given the `values` of its
-    parts, and with notes as long as they sound. Without parts 0 is the value of all, and there are no drums. Raises
-    ValueError if no note is left."""
+    """The piece with the values of the streams `part` and `note` in place of its parts and pitches, given the `values`
+    of its parts, and with notes as long as they sound. Without parts, all notes have the part 0 and drums are left out.
+    Raises ValueError if no note is left."""
     piece = piece.sounding() if how.pedal else piece
     if how.has_parts:
         return replace(piece, part=values[piece.part], pitch=piece.pitch + FIRST_DRUM * piece.is_drum)
@@ -178,12 +177,12 @@ def by_value(piece: Piece, how: Representation, values: np.ndarray) -> Piece:
 
 
 def from_piece(piece: Piece, how: Representation = DEFAULT) -> Events:
-    """The events of a piece, with the streams that `how` names, by onset, part and pitch.
+    """The events of a piece, with the streams that `how` names, sorted by onset, part and pitch.
 
-    Onsets and ends move to the nearest grid step. Of notes of a part with equal onset and pitch the longest stays.
-    Offsets and durations above `max_beats` are clipped and counted. With `chords="class"` the notes that have the same
-    onset and end are one event, named by their pitches ('C2.G3.E5'). Raises ValueError for a piece of only drums if
-    there are no parts.
+    Onsets and ends move to the nearest grid step. Of notes of a part with equal onset and pitch, only the longest is
+    kept. Offsets and durations above `max_beats` are clipped and counted. With `chords="class"`, notes with the same
+    onset and end are one event, named by their pitches ('C2.G3.E5'). Raises ValueError if there are no parts and the
+    piece has only drums.
     """
     values = parts.values_of(piece)
     valued = by_value(piece, how, values)
@@ -201,7 +200,7 @@ def from_piece(piece: Piece, how: Representation = DEFAULT) -> Events:
     phase, metres, bar = places(np.append(notes.onset, end - 1), how.counted(piece), how.grid)  # and of the last step
     lengths = np.array([np.diff(notes.onset, prepend=0), notes.duration])
     longest = how.max_beats * how.grid
-    # Four bytes a number, also below: seven million notes must fit a laptop.
+    # Four bytes per number, here and below: seven million notes must fit into a laptop's memory.
     offset, duration = np.minimum(lengths, longest).astype(np.int32)
     pitch = notes.pitch if how.chords == "class" else notes.pitch.astype(np.int32)
     velocity = (notes.velocity // VELOCITY_STEP * VELOCITY_STEP + VELOCITY_STEP // 2).astype(np.int32)
@@ -222,9 +221,10 @@ def to_piece(
     velocity: int = 80,
     players: dict[int, Part] | None = None,
 ) -> Piece:
-    """The notes of events (E,) as a Piece. The first event's offset is counted from `start` (steps); `velocity` is that
-    of all notes if there is no such stream. `players` says who each value of the part stream is (None: one that plays
-    its instrument), and in which order they stand; without the stream the first of them plays all."""
+    """The notes of events (E,) as a Piece. The first event's offset is counted from `start` (steps); all notes have
+    this `velocity` if there is no such stream. `players` maps the values of the part stream to the parts of the piece,
+    in their order (None: an unnamed part with the instrument of the value); without that stream, the first part plays
+    all."""
     chord = [pitches(value) for value in streams["note"].tolist()]
     size = np.array([len(notes) for notes in chord], int)
     onset = start + np.cumsum(streams["offset"].astype(np.int64))
@@ -244,8 +244,8 @@ def to_piece(
 
 
 def let_go(piece: Piece) -> Piece:
-    """The piece as its parts can play it: a key struck twice at once is struck once, for the longer of the two, and a
-    note ends where its part strikes its key again."""
+    """The piece as its parts can play it: of notes struck on the same key at once only the longest is kept, and a note
+    ends where its part strikes the same key again."""
     released = without_doubles(piece)
     released = released.take(np.lexsort((released.onset, released.pitch, released.part)))
     same = np.flatnonzero((np.diff(released.pitch) == 0) & (np.diff(released.part) == 0))
@@ -261,6 +261,6 @@ def shifted(values: np.ndarray, semitones: int) -> np.ndarray:
 
 
 def room(values: np.ndarray, semitones: int) -> tuple[int, int]:
-    """How far down and up (at most `semitones`) the note values of a piece can move within 0..127."""
+    """How far down and up (at most `semitones`) the note values of a piece can be moved within 0..127."""
     used = [pitch for value in np.unique(values).tolist() for pitch in pitches(value) if pitch < FIRST_DRUM] or [60]
     return max(-semitones, -min(used)), min(semitones, 127 - max(used))

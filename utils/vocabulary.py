@@ -1,4 +1,4 @@
-"""Event streams <-> integers: the values that each stream may take, and the tables that say what they are.
+"""Event streams <-> integers: the values that each stream may take, and the tables that describe them.
 
 Shapes: E events, V values of a stream.
 """
@@ -24,27 +24,27 @@ from utils.events import (
     shifted,
 )
 
-REACH = 127  # the largest interval between two pitches; class of the interval 0
-# Share of the pieces, and number of them if there are FEW or more, that must have a part for it to have a class.
+REACH = 127  # the largest interval between two pitches; also the class of the interval 0
+# A part has a class if at least a share of RARE of the pieces has it and, with FEW pieces or more, LEAST of them.
 RARE, LEAST, FEW = 0.02, 2, 5
-SELDOM = 0.01  # share of its notes that a part may begin while another of its own sounds, and be called alone; a tenth
-# of it may lie below its range, and as much above
+SELDOM = 0.01  # at most this share of a part's notes may begin while another one sounds if it is to count as `alone`; a
+# tenth of this share may lie below its range, and as much above
 
 
 class Block(NamedTuple):
-    """Places side by side along an axis of a weight, one for each of some values."""
+    """Adjacent places along an axis of a weight array, one for each value."""
 
-    of: str  # what the values are of, such as a stream: a name that no other block of the axis has
+    of: str  # what the values belong to, such as a stream: a name that no other block of the axis has
     values: np.ndarray  # (V,)
-    match: str = "nearest"  # what is like a new value: the nearest, as which a part is heard ('part'), or none ('same')
-    rest: float = 0.0  # what the network reads there as long as a value does not occur
+    match: str = "nearest"  # a new value starts as the nearest, as the part it is heard as ('part'), or anew ('same')
+    rest: float = 0.0  # what the network reads there while a value does not occur
 
 
-Axis = tuple[Block, ...]  # all its places, in order
+Axis = tuple[Block, ...]  # its blocks, in order
 
 
 def counted(of: str, count: int, match: str = "nearest") -> Block:
-    """A block of so many places that stand for nothing but their number."""
+    """A block of `count` places, whose values are just their numbers."""
     return Block(of, np.arange(count), match)
 
 
@@ -75,11 +75,11 @@ class Vocabulary:
 
     values: dict[str, np.ndarray]  # stream -> (V,)
     representation: Representation
-    players: dict[int, parts.Class] = field(default_factory=dict)  # what is known of each value of the part stream
+    players: dict[int, parts.Class] = field(default_factory=dict)  # what is known about each value of the part stream
     styles: tuple[str, ...] = ()  # names of the styles of the training pieces
-    told_form: bool = True  # the network is told of form, of the ranges of parts, and of the harmony around each key
+    told_form: bool = True  # the network is told the form, the ranges of the parts, and the harmony around each key
     told_lines: bool = True  # and, once it knows who plays next and when, what is recalled of the line of that part
-    # Values of parts that play together -> in how many of the pieces that the openings of a weights file are from.
+    # Set of parts (values) that play together -> number of pieces with it, among those of a weights file's openings.
     companies: dict[frozenset[int], int] = field(default_factory=dict)
 
     def __post_init__(self):
@@ -87,33 +87,33 @@ class Vocabulary:
         self.streams, self.grid = self.representation.streams, self.representation.grid
         self.end = len(self.values[END_STREAM])  # the class of the offset stream that ends a piece
         self.parts = max(len(self.players), 1)
-        self.registers = {value: known.mean for value, known in self.players.items()}  # of each part its mean pitch
-        self.told_parts = len(self.players)  # of how many the network is told whether they play, and still sound
-        self.conditions = self.told_parts + len(self.styles)  # numbers that it is told of the whole piece
-        self.told_ranges = parts.RANGE * (self.told_form and self.told_parts > 0)  # numbers
-        self.hints = 3 + bool(self.styles)  # which it gets each half of the time: the end, who plays, form, style
-        # Of each note class, and of the start token behind them: its keys (V + 1, 128), and its highest pitch (V + 1,);
-        # drums have no keys, and NOBODY plays them.
+        self.registers = {value: known.mean for value, known in self.players.items()}  # mean pitch of each part
+        self.told_parts = len(self.players)  # number of parts of which the network is told if they play and still sound
+        self.conditions = self.told_parts + len(self.styles)  # size of what it is told about the whole piece
+        self.told_ranges = parts.RANGE * (self.told_form and self.told_parts > 0)  # size of what it is told of ranges
+        self.hints = 3 + bool(self.styles)  # each given in half of the training: the end, who plays, form, style
+        # For each note class, and the start token after them: its keys (V + 1, 128) and its highest pitch (V + 1,).
+        # Drums have no keys, and NOBODY in place of a pitch.
         self.keys = np.pad(keyboard(notes), ((0, 1), (0, 0))).astype(np.float32)
         self.top = np.append(highest_key(self.keys[:-1]), parts.MIDDLE_C)
         drums = np.flatnonzero(~self.keys[:-1].any(axis=1))
         self.top[drums] = parts.NOBODY
         pitched = self.top[:-1][self.top[:-1] != parts.NOBODY]
         self.lowest, self.highest = int(pitched.min(initial=127)), int(pitched.max(initial=0))
-        self.highest = max(self.lowest, self.highest)  # where all are drums there is still a key
-        # Classes of the intervals: from -REACH to REACH, and then one for each drum, which has none. That of a note is
-        # `steady`, less the pitch from which it counts where it `moves`; (V + 1,) each.
+        self.highest = max(self.lowest, self.highest)  # even if all notes are drums there is one key
+        # Interval classes: from -REACH to REACH, then one for each drum, which has no interval. The class of a note is
+        # `steady`, less the pitch from which the interval is counted where it `moves`; (V + 1,) each.
         self.steady, self.moves = self.top + REACH, np.ones_like(self.top)
         self.steady[drums], self.moves[drums] = 2 * REACH + 1 + np.arange(len(drums)), 0
-        # (128 + 1, V + 1) the same for each pitch from which it may count; the last row is for NOBODY's.
+        # (128 + 1, V + 1) the class for each pitch from which it may be counted; the last row is for NOBODY.
         self.interval_from = self.steady - self.moves * np.arange(129)[:, None]
         self.interval_from[parts.NOBODY] = np.where(self.moves == 1, REACH, self.steady)
         self.interval_axis = (Block("interval", np.append(np.arange(-REACH, REACH + 1), notes[drums].astype(int))),)
         self.intervals = length(self.interval_axis)
-        # What the network reads of an event, the classes of each, and their number.
+        # The network's inputs for an event, the axis of the classes of each, and their number.
         self.axes = {stream: (*self.choices(stream), counted("start", 1)) for stream in self.streams}
         self.axes |= {"phase": (counted("phase", LONGEST_BAR * self.grid),), "interval": self.interval_axis}
-        # Name -> stream, or interval, of the event before of the same part: what is told of that.
+        # What is told about the previous event of the same part: name -> its stream, or interval.
         self.last = {name: LAST[name] for name in derived(self.streams) if name in LAST}
         self.axes |= {"spacing": self.interval_axis} if self.players else {}
         self.axes |= {name: self.axes[source] for name, source in self.last.items()}
@@ -124,15 +124,15 @@ class Vocabulary:
         self.start_token |= {"phase": 0, "interval": REACH, "origin": parts.NOBODY, **not_told}
         self.start_token |= {"spacing": REACH} if self.players else {}
         self.start_token |= {name: self.start_token[source] for name, source in self.last.items()}
-        # What it is told of an event that it recalls: the streams, but the interval instead of the note.
+        # What it is told about an event that it recalls: the streams, with the interval in place of the note.
         self.recalled = tuple("interval" if stream == "note" else stream for stream in self.streams)
 
     def pitch_classes(self) -> np.ndarray:
-        """(V + 1, 12) how many keys of each pitch class, from C up, each note class has, and the start token."""
+        """(V + 1, 12) the number of keys of each pitch class, from C up, in each note class and the start token."""
         return traces.pitch_classes(np, self.keys)
 
     def steps(self, stream: str) -> np.ndarray:
-        """Grid steps that each class of the offset or duration stream lasts; the end and the start token none."""
+        """Length in grid steps of each class of the offset or duration stream; 0 for the end and the start token."""
         return np.pad(self.values[stream].astype(np.int64), (0, 1 + (stream == END_STREAM)))
 
     def quarters(self, stream: str) -> np.ndarray:
@@ -144,37 +144,36 @@ class Vocabulary:
         return length(self.choices(stream))
 
     def choices(self, stream: str) -> Axis:
-        """These classes: the values, and in one stream the end of the piece."""
+        """The classes that the stream's head chooses from: its values and, in END_STREAM, the end of the piece."""
         match = "part" if stream == "part" else "nearest"
         return Block(stream, self.values[stream], match), counted("end", int(stream == END_STREAM))
 
     def told_of_parts(self, of: str, rest: float = 0.0) -> Block:
-        """A place for each part of which the network is told."""
+        """A block with one place for each part that the network is told about."""
         return Block(of, np.array(list(self.players), int), "part", rest)
 
     @property
     def condition(self) -> Axis:
-        """The places of what it is told of the whole piece: whether each part plays, and the share of each style."""
+        """What the network is told about the whole piece: whether each part plays, and the share of each style."""
         return self.told_of_parts("playing"), Block("style", np.array(self.styles, str), "same")
 
     def interval(self, note: np.ndarray, origin: np.ndarray) -> np.ndarray:
-        """Classes of the intervals to the notes `note`, as classes of the note stream, from the pitches `origin`; that
-        of the interval 0 from NOBODY."""
+        """Classes of the intervals from the pitches `origin` to the note classes `note`; 0 semitones from NOBODY."""
         return self.interval_from[origin, note]
 
     def part_of(self, classes: dict[str, np.ndarray]) -> np.ndarray:
-        """The class of the part of some events, given those of their streams: 0 if there is no such stream, but that of
-        the start token is always one of its own."""
+        """The part class of events, given the classes of their streams: 0 if there is no part stream, except that the
+        start token always has a class of its own."""
         if "part" in self.streams:
             return classes["part"]
         return (classes["note"] == self.size("note")).astype(np.int64) if "note" in classes else 0 * classes[END_STREAM]
 
     def heard_as(self, events: Events) -> dict[int, int]:
-        """Value of each part of a piece -> the value as which it is heard."""
+        """Value of each part of a piece -> the known value as which it is heard."""
         return parts.heard_as(means(events.streams), self.registers)
 
     def encode(self, events: Events) -> tuple[dict[str, np.ndarray], dict[str, int]]:
-        """Classes (E,) of each stream, and how many values of each the vocabulary lacked: they become the nearest."""
+        """Classes (E,) of each stream, and how many of its values the vocabulary lacked: these become the nearest."""
         classes, moved = {}, {}
         for stream, values in self.values.items():
             wanted, where = np.unique(events.streams[stream], return_inverse=True)
@@ -192,17 +191,15 @@ class Vocabulary:
         return {stream: values[classes[stream]] for stream, values in self.values.items()}
 
     def transpositions(self, semitones: int) -> np.ndarray:
-        """(2 * semitones + 1, V + 1) table: class of each note class, moved by row - semitones; the start token stays.
-
-        It holds for pieces of the training music moved within their `room`; other entries mean nothing.
-        """
+        """(2 * semitones + 1, V + 1) table: what each note class becomes when moved by row - semitones; the start token
+        stays. It is valid for training pieces moved within their `room`; other entries mean nothing."""
         notes = self.values["note"]
         table = [np.searchsorted(notes, shifted(notes, shift)) for shift in range(-semitones, semitones + 1)]
         return np.pad(np.minimum(table, len(notes) - 1), ((0, 0), (0, 1)), constant_values=len(notes))
 
     def joined(self, other: "Vocabulary") -> "Vocabulary":
-        """The vocabulary of all values of both, which write music alike. Of a part that both know it says what this one
-        does: with new pieces joined to an earlier network new music is made as theirs, and by their names."""
+        """The union of two vocabularies of the same representation. For a part that both know, this one's entry holds:
+        when new pieces are added to an earlier network, new music follows the new pieces and uses their names."""
         players = dict(sorted((other.players | self.players).items()))
         names = parts.names_of(players, {value: known.name for value, known in players.items()})
         players = {value: known._replace(name=names[value]) for value, known in players.items()}
@@ -221,16 +218,16 @@ class Vocabulary:
         values = {stream: np.array(values) for stream, values in data["values"].items()}
         players = {value: parts.Class(*known) for value, known in data.get("players", [])}
         how = Representation.of({**data, "streams": values})
-        told = data.get("told_form", False), data.get("told_lines", False)  # as older files do not say
+        told = data.get("told_form", False), data.get("told_lines", False)  # older files lack these
         return cls(values, how, players, tuple(data.get("styles", ())), *told)
 
 
 def nearest(values: np.ndarray, wanted: np.ndarray, drums: bool = False) -> np.ndarray:
     """Index into the ascending `values` (V,) of the one nearest to each of `wanted` (U,).
 
-    Of two numbers that are equally near it is the lower. Where some are `drums`, from FIRST_DRUM on, a drum is nearer
-    to all drums than to a pitch. The nearest chord is the one with the fewest keys added or missing; of several such
-    chords, the one whose highest pitch is nearest.
+    Of two equally near numbers, it is the lower one. With `drums`, values from FIRST_DRUM on are drums, and a drum is
+    nearer to any drum than to a pitch. The nearest chord is the one with the fewest keys added or missing; of several
+    such chords, the one whose highest pitch is nearest.
     """
     if values.dtype.kind != "U":
         apart = drums & ((wanted[:, None] >= FIRST_DRUM) != (values >= FIRST_DRUM))
@@ -241,7 +238,7 @@ def nearest(values: np.ndarray, wanted: np.ndarray, drums: bool = False) -> np.n
 
 
 def means(streams: dict[str, np.ndarray]) -> dict[int, float]:
-    """Value of each part of some music, by the streams (E,) of its events -> the mean of its pitches."""
+    """Value of each part in the streams (E,) of some events -> its mean pitch."""
     if "part" not in streams:
         return {}
     values, where = np.unique(streams["part"], return_inverse=True)
@@ -250,19 +247,19 @@ def means(streams: dict[str, np.ndarray]) -> dict[int, float]:
 
 
 def overlaps(onset: np.ndarray, end: np.ndarray) -> int:
-    """How many notes of a part begin before those before them are over."""
+    """How many notes of a part begin before all earlier ones are over."""
     return int((onset[1:] < np.maximum.accumulate(end)[:-1]).sum())
 
 
 def describe_parts(pieces: list[Events]) -> dict[int, parts.Class]:
-    """What is known of the parts of the training pieces. Those that are RARE in them are left out, as they are heard as
-    the nearest others; not drums, which no other part can play."""
+    """What is known about the parts of the training pieces. RARE parts are left out and heard as the nearest other
+    part, but not drums, which no other part can play."""
     count = Counter(value for piece in pieces for value in np.unique(piece.streams["part"]).tolist())
     least = max(RARE * len(pieces), LEAST if len(pieces) >= FEW else 1)
     kept = sorted(v for v, times in count.items() if times >= least or v == parts.DRUMS)
     kept = kept if set(kept) - {parts.DRUMS} else sorted(count)
     names, doubled = {value: Counter() for value in kept}, Counter()
-    struck = {value: np.zeros(2 * FIRST_DRUM, np.int64) for value in kept}  # how often each value of the note stream
+    struck = {value: np.zeros(2 * FIRST_DRUM, np.int64) for value in kept}  # how often, by value of the note stream
     for piece in pieces:
         onset, part, note = np.cumsum(piece.streams["offset"]), piece.streams["part"], piece.streams["note"]
         for value in np.intersect1d(part, kept).tolist():
@@ -284,8 +281,8 @@ def describe_parts(pieces: list[Events]) -> dict[int, parts.Class]:
 def build_vocabulary(
     pieces: list[Events], how: Representation, transpose: int, styles: tuple[str, ...] = ()
 ) -> Vocabulary:
-    """The vocabulary of the training pieces, which are of these `styles`, and of all that transposing each by up to
-    `transpose` makes of them."""
+    """The vocabulary of the training pieces, whose styles are `styles`, and of their transpositions by up to
+    `transpose` semitones."""
     seen = {stream: [np.unique(piece.streams[stream]) for piece in pieces] for stream in how.streams}
     for notes in list(seen["note"]):
         low, high = room(notes, transpose)

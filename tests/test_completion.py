@@ -232,7 +232,7 @@ def test_as_a_user_runs_it(band: Path, tmp_path: Path):
         (["--redo", "3-9"], "name some of these, not 3-9"),
         (["--keep", "Flute", "--prior-bars", "4"], "leaves none to write"),
         (["--parts", "Bass"], "--keep"),
-        (["--keep", "Flute", "--parts", "gamelan"], "--parts 'gamelan' is no General MIDI instrument"),
+        (["--keep", "Flute", "--parts", "gamelan"], "--parts 'gamelan' is not a General MIDI instrument"),
         (["--keep", "Flute", "--particles", "0"], "--particles"),
     ],
 )

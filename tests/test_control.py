@@ -79,12 +79,12 @@ def test_scales_are_what_their_key_signatures_say():
 @pytest.mark.parametrize(
     ("flags", "sentence"),
     [
-        (["--key", "H minor"], "--key 'H minor' is no key: .* the scales are major, minor, .* chromatic"),
-        (["--scale", "D doric"], "--scale 'D doric' is no scale: "),
+        (["--key", "H minor"], "--key 'H minor' is not a key: .* the scales are major, minor, .* chromatic"),
+        (["--scale", "D doric"], "--scale 'D doric' is not a scale: "),
         (["--key", "D minor", "--scale", "E dorian"], "name two tonics: give one of them"),
         (["--key-lock"], "--key-lock keeps the music in a key: name that"),
         (["--key", "D", "--key-strength", "-1"], "--key-strength is -1.0; it must be at least 0"),
-        (["--metre", "3/5"], "--metre is '3/5'; it must be such as 3/4"),
+        (["--metre", "3/5"], "--metre is '3/5'; it must be a metre such as 3/4"),
         (["--metre", "waltz"], "--metre is 'waltz'"),
     ],
 )

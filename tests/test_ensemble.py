@@ -76,7 +76,7 @@ def test_sounds_are_set_without_asking_the_network(band: Path, tmp_path: Path):
 @pytest.mark.parametrize(
     ("flags", "sentence"),
     [
-        (("--instruments", "Blockfish"), "--instruments 'Blockfish' is no General MIDI instrument"),
+        (("--instruments", "Blockfish"), "--instruments 'Blockfish' is not a General MIDI instrument"),
         (("--instruments", "drums", "--no-drums"), "leave nobody to play. This network knows .*Flute"),
     ],
 )

@@ -114,7 +114,7 @@ def test_pieces_without_splits_and_the_lowest_and_highest_pitch(tmp_path: Path):
         (json.dumps([[[0] * 88, [0] * 87]]), "has rows of 87 to 88 keys where a table has 88"),
         (json.dumps([[[0, 1] * 64]]), "has rows of 128 to 128 keys where"),
         (json.dumps([[[0, 1, 0]]]), "has rows of 3 to 3 keys where"),
-        (json.dumps([[[0, 2] * 44]]), "is no table of zeros and ones"),
+        (json.dumps([[[0, 2] * 44]]), "is not a table of zeros and ones"),
         ("[[], [[]], [[-1]]]", "none of its pieces has a note"),
         ('{"train": [[[60', "damaged or cut short: copy or download it again"),
         ("[" * 100_000, "damaged or cut short"),
@@ -150,7 +150,9 @@ def test_mat_of_something_else_and_tables_of_another_size(tmp_path: Path):
     for wrong in (np.eye(87), np.full((3, 88), 0.5), "words"):
         cells[0, 0] = wrong
         savemat(tmp_path / "wrong.mat", {"traindata": cells})
-        with pytest.raises(UserError, match="wrong.mat .* piece 0 of train is no table of zeros and ones with 88 keys"):
+        with pytest.raises(
+            UserError, match="wrong.mat .* piece 0 of train is not a table of zeros and ones with 88 keys"
+        ):
             frames.read(tmp_path / "wrong.mat", 1.0)
 
 

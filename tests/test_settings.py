@@ -59,7 +59,7 @@ def test_a_constant_that_cannot_be_so_is_one_line(line: str, tmp_path: Path, mon
     script.write_text(f"{line}  # a value\n")
     monkeypatch.setattr("sys.argv", ["script.py"])
     with pytest.raises(
-        SystemExit, match=rf"^script.py: {line.split(':')[0]} is .*, which (it cannot be|cannot be computed)"
+        SystemExit, match=rf"^script.py: {line.split(':')[0]} is .*, which (is not allowed|cannot be computed)"
     ):
         settings.run(print, script)
 
@@ -79,7 +79,7 @@ def test_a_constant_that_cannot_be_so_is_one_line(line: str, tmp_path: Path, mon
 def test_a_setting_of_a_script_that_cannot_be_so_is_refused(script: str, wrong: str):
     name, value = wrong.split(" = ")
     source = (ROOT / script).read_text(encoding="utf-8")
-    with pytest.raises(UserError, match=f"^{name} is .*, which it cannot be"):
+    with pytest.raises(UserError, match=f"^{name} is .*, which is not allowed"):
         settings.constants(re.sub(rf"^({name}\b.*?) = .*?  #", rf"\1 = {value}  #", source, flags=re.M))
 
 

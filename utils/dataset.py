@@ -196,17 +196,18 @@ def window_starts(corpus: Corpus, length: int, rng: np.random.Generator) -> tupl
 def cut(
     corpus: Corpus, piece: np.ndarray, start: np.ndarray, length: int, told: np.ndarray | bool = False
 ) -> tuple[dict[str, np.ndarray], np.ndarray]:
-    """Windows of `length` + 1 events, each from a `piece` (B,) and its first event `start` (B,), an index. `told` (B,
-    hints) says of what the network is told: how much is to come (see `Corpus.events_at`), who plays in the piece, its
-    form and, if there are styles, its style.
+    """Windows of `length` + 1 events of the pieces `piece` (B,), beginning at the indices `start` (B,). The columns of
+    `told` (B, hints) are whether the network is told how much is to come (as for `Corpus.events_at`), who plays in the
+    piece, its form and, if there are styles, its style.
 
-    Returns the inputs, and the weight of each target. Inputs are name -> (B, T + 1) or, for what is recalled, (B, T +
-    1, K); `traces` (B, LEFT, 128) before the window, only the trace that never fades being filled in; with parts,
-    `until` (B, T + 1, parts), for how many quarter notes each still sounds, and `range` as in `Corpus.ranges`; with
-    parts or styles, `condition` (B, C): 1 for each part that plays and for the style, where these are told; with
-    styles, `style` (B, G) to be recognised: 1 for the style where it is not told. Weights are (B, T, streams): 1, or 0
-    where there is no target (see `Corpus.is_target`) or the piece is over; with styles, one more column weights the
-    style.
+    Returns the inputs and the weights of the targets. The inputs are
+    - name -> (B, T + 1), or (B, T + 1, K) for what is recalled;
+    - `traces` (B, LEFT, 128) before the window, of which only the one that never fades is filled in;
+    - with parts, `until` (B, T + 1, parts), the quarter notes that each still sounds, and `range` (`Corpus.ranges`);
+    - with parts or styles, `condition` (B, C): 1 for each part that plays, and for the style, where these are told;
+    - with styles, `style` (B, G) to be recognised: 1 for the style where it is not told.
+    The weights (B, T, streams) are 1, or 0 where there is no target (see `Corpus.is_target`) or the piece is over; with
+    styles, one more column weights the recognition of the style.
     """
     vocabulary, told = corpus.vocabulary, np.broadcast_to(told, (len(piece), corpus.vocabulary.hints))
     of_end, of_players, of_form, of_style = np.split(told, (1, 2, 3), axis=1)  # (B, 1) each; without styles (B, 0)

@@ -1,4 +1,4 @@
-"""Files that are written whole or not at all, locks, names that nothing else has, and silence on stderr."""
+"""Files that are written whole or not at all, locks, names that are not taken, and silence on stderr."""
 
 import contextlib
 import errno
@@ -18,15 +18,15 @@ if os.name == "nt":
 else:
     import fcntl
 
-SCRATCH = ".{name}.{process}.scratch"  # what a file is called until all of it is on the disk
+SCRATCH = ".{name}.{process}.scratch"  # the name of a file until all of it is on the disk
 
 
 def lock(file: IO) -> None:
-    """Take the lock of an open file, which ends when it is closed, or its process does, however that ends. Raises
-    BlockingIOError if it is taken, and OSError where the file system knows no locks."""
+    """Lock an open file until it is closed or its process ends, however it ends. Raises BlockingIOError if it is locked
+    already, and OSError where the file system has no locks."""
     if os.name == "nt":
         place = file.tell()
-        file.seek(2**30)  # what is locked cannot be read by others, so it is a byte that is not there
+        file.seek(2**30)  # others cannot read a locked byte, so this is one beyond the end
         try:
             msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)
         except OSError as error:
@@ -38,8 +38,8 @@ def lock(file: IO) -> None:
 
 @contextlib.contextmanager
 def alone(path: Path, refusal: str) -> Iterator[None]:
-    """While it is open, no other process has it open for the same `path`, an empty file that stays. Raises UserError
-    with the `refusal` if one has, or says that there can be no such file."""
+    """A context that only one process at a time can enter for the same `path`, an empty file that stays. Raises a
+    UserError with the `refusal` if another process is in it, or one that says that the file cannot be written."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         file = path.open("ab")
@@ -51,17 +51,17 @@ def alone(path: Path, refusal: str) -> Iterator[None]:
         except BlockingIOError:
             raise UserError(refusal) from None
         except OSError:
-            pass  # a network drive without locks: nobody can know
+            pass  # on a network drive without locks, nobody can know
         yield
 
 
 def renamed(scratch: Path, path: Path) -> None:
-    """Let a file take the place of another."""
+    """Rename a file, replacing any file that has the new name."""
     for seconds in (0.02, 0.1, 0.5, 2.0):
         try:
             os.replace(scratch, path)
             return
-        except PermissionError:  # on Windows also while somebody reads the other one, which takes a moment
+        except PermissionError:  # on Windows, also while another program reads the old file, which takes a moment
             if os.name != "nt":
                 raise
             time.sleep(seconds)
@@ -74,13 +74,13 @@ def linked(scratch: Path, path: Path) -> None:
         os.link(scratch, path)  # unlike os.rename it never replaces another
     except FileExistsError:
         raise
-    except OSError:  # a disk without links
+    except OSError:  # a disk without hard links
         os.rename(scratch, path)
 
 
 def check_writable(path: str | Path, flag: str) -> None:
-    """Raises UserError that names the `flag` if a file cannot be made at `path`, which is better said before hours of
-    work than after."""
+    """Raises a UserError that names the `flag` if a file cannot be created at `path`: better before hours of work than
+    after."""
     try:
         if Path(path).is_dir():
             raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
@@ -91,16 +91,16 @@ def check_writable(path: str | Path, flag: str) -> None:
 
 
 def write(path: str | Path, data: bytes | Iterator[bytes], place: Callable[[Path, Path], None] = renamed) -> None:
-    """Write a file, and its folder if need be. `data`, which may come in chunks, is flushed to the disk under a scratch
-    name; then `place` gives it its own. So a kill or a full disk at any moment leaves the old file or the new one,
-    whole. Raises UserError if it cannot be written; nothing new is left then."""
+    """Write a file, and create its folder if need be. `data`, which may come in chunks, is flushed to the disk under a
+    scratch name; then `place` gives the file its own name. So a kill or a full disk at any moment leaves either the old
+    file or the new one, complete. Raises UserError if it cannot be written, and then leaves nothing new behind."""
     path = Path(path)
-    # Of a long name only its end, as names must not be longer than 255 bytes.
+    # Only the end of a long name, since names must not be longer than 255 bytes.
     scratch = path.with_name(SCRATCH.format(name=path.name[-50:], process=os.getpid()))
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with scratch.open("wb") as file:
-            with contextlib.suppress(OSError):  # where there are no locks, the scratch files of the dead stay
+            with contextlib.suppress(OSError):  # without locks, the scratch files of killed processes stay
                 lock(file)
             file.writelines(data if isinstance(data, Iterator) else [data])
             file.flush()
@@ -112,13 +112,13 @@ def write(path: str | Path, data: bytes | Iterator[bytes], place: Callable[[Path
         kind = DiskFull if error.errno in (errno.ENOSPC, errno.EDQUOT) else NotWritten
         raise kind(f"{path} cannot be written: {error.strerror or error}.") from None
     finally:
-        with contextlib.suppress(OSError):  # it has got its name, or a folder of the path is a file
+        with contextlib.suppress(OSError):  # it has been renamed, or a folder of the path is a file
             scratch.unlink()
 
 
 def write_new(names: Callable[[int], list[Path]], data: bytes) -> Path:
-    """Write a file under the first of the `names` for a number, the first one from 1 on of whose names none is taken;
-    returns the path. Raises UserError as `write`."""
+    """Write a file under the first of the `names` for a number: the first number from 1 on for which no name is taken.
+    Returns the path. Raises UserError as `write` does."""
     while True:
         path = names(first_free(names))[0]
         try:
@@ -126,11 +126,11 @@ def write_new(names: Callable[[int], list[Path]], data: bytes) -> Path:
             return path
         except UserError:
             if not path.exists():
-                raise  # otherwise another process has just taken the name: the next number, then
+                raise  # otherwise another process has just taken the name: try the next number
 
 
 def sweep(folder: str | Path) -> None:
-    """Remove the scratch files in a folder that processes which were killed have left: nobody has their locks."""
+    """Remove the scratch files that killed processes left in a folder: nobody holds their locks any more."""
     for scratch in Path(folder).glob(SCRATCH.format(name="*", process="*")):
         with contextlib.suppress(OSError):
             with scratch.open("ab") as file:
@@ -140,7 +140,7 @@ def sweep(folder: str | Path) -> None:
 
 @contextlib.contextmanager
 def nothing_on_stderr() -> Iterator[None]:
-    """Send to nowhere what is written to stderr, by code in any language."""
+    """Discard what is written to stderr, by code in any language."""
     kept = os.dup(2)
     with open(os.devnull, "wb") as nowhere:
         os.dup2(nowhere.fileno(), 2)
@@ -152,15 +152,15 @@ def nothing_on_stderr() -> Iterator[None]:
 
 
 def first_free(names: Callable[[int], Iterable[Path]]) -> int:
-    """The first number from 1 on under which nothing is there: none of the paths that `names` gives for it."""
+    """The first number from 1 on for which none of the paths that `names` gives exists."""
     return next(number for number in itertools.count(1) if not any(os.path.lexists(path) for path in names(number)))
 
 
 def set_aside(stem: str | Path, endings: Sequence[str] = ("",), copied: str | None = None) -> int:
-    """Rename what an earlier run left: of the paths STEM + ENDING each that exists to STEM.old-1 + ENDING, or with the
-    first number that is free for all of them. What has the ending `copied` stays and gets a copy of that name instead,
-    unless nothing else is there and its last copy is the same. Returns the number, or 0 if there was nothing. Raises
-    UserError that names what cannot be renamed."""
+    """Rename what an earlier run left: each existing path STEM + ENDING becomes STEM.old-1 + ENDING, or gets the first
+    number that is free for all endings. The file with the ending `copied` stays and is copied to that name instead,
+    unless it is the only one and its last copy is the same. Returns the number, or 0 if there was nothing to do. Raises
+    a UserError that names what cannot be renamed."""
 
     def aside(ending: str, number: int) -> Path:
         return Path(f"{stem}.old-{number}{ending}")

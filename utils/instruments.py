@@ -7,7 +7,7 @@ from utils.errors import UserError
 
 
 def listed(names: str) -> list[str]:
-    """The names in a text, with commas between them."""
+    """The comma-separated names in a text."""
     return [name.strip() for name in names.split(",") if name.strip()]
 
 
@@ -32,20 +32,20 @@ Guitar Fret Noise, Breath Noise, Seashore, Bird Tweet, Telephone Ring, Helicopte
 
 
 def words(name: str) -> set[str]:
-    """The words of a name, in small letters and without the s of a plural."""
+    """The words of a name, in lower case and without the s of a plural."""
     return {word.removesuffix("s") for word in re.findall(r"[\w-]+", name.lower())}
 
 
 def program(instrument: str, flag: str = "--instrument") -> int:
-    """The program number of an instrument: its General MIDI name in any case, a number 0..127, or an inexact name, of
-    which it is printed what is played and what else fits. Raises UserError that names the `flag` and near names."""
+    """The program number of an instrument: its General MIDI name in any case, a number 0..127, or an inexact name; then
+    it prints what is played and what else fits. Raises a UserError that names the `flag` and similar instruments."""
     name, lower, asked = instrument.strip(), instrument.strip().lower(), words(instrument)
     numbers = {known.lower(): number for number, known in enumerate(INSTRUMENTS)}
     if name.isdecimal() and int(name) < len(numbers):
         return int(name)
     if lower in numbers:
         return numbers[lower]
-    # Those that have all its words, before the brackets or else anywhere; or that begin with it; or that contain it.
+    # Names with all its words, before the brackets or else anywhere; or that begin with it; or that contain it.
     fitting = [known for known in INSTRUMENTS if asked and asked <= words(known)]
     fitting.sort(key=lambda known: not asked <= words(known.split("(")[0]))
     fitting = fitting or [known for known in INSTRUMENTS if lower and known.lower().startswith(lower)]
@@ -53,7 +53,7 @@ def program(instrument: str, flag: str = "--instrument") -> int:
     if not fitting:
         near = difflib.get_close_matches(lower, numbers, 3, 0.5) or ["violin", "church organ", "flute"]
         raise UserError(
-            f"{flag} {instrument!r} is no General MIDI instrument: give a number from 0 to 127 or a name such as "
+            f"{flag} {instrument!r} is not a General MIDI instrument: give a number from 0 to 127 or a name such as "
             f"{', '.join(INSTRUMENTS[numbers[known]] for known in near)}."
         )
     also = f"; others that fit are {', '.join(fitting[1:])}" if fitting[1:] else ""
@@ -65,8 +65,8 @@ FAMILIES = listed("""
 Piano, Chromatic percussion, Organ, Guitar, Bass, Strings, Ensemble, Brass, Reed, Pipe, Synth lead, Synth pad,
 Synth effects, Ethnic, Percussive, Sound effects
 """)  # of eight programs each
-KIN = {47: 14, 110: 5}  # timpani are no strings, but a fiddle is
-# The middle of what instruments that have a register usually play, by program (sounding ranges as in S. Adler, The
+KIN = {47: 14, 110: 5}  # exceptions: timpani are not strings, but a fiddle is
+# The middle of the usual range, by program, of instruments that have a register (sounding ranges as in S. Adler, The
 # Study of Orchestration, 2002): basses, bowed strings, timpani, brass, reeds, flutes, and a few bells.
 MIDDLE = {**dict.fromkeys(range(32, 40), 40), 40: 75, 41: 63, 42: 51, 43: 39, 47: 46, 56: 70, 57: 55, 58: 42, 59: 70,
           60: 60, 64: 73, 65: 66, 66: 60, 67: 52, 68: 74, 69: 67, 70: 52, 71: 68, 72: 89, 73: 78, 74: 79, 75: 76,
@@ -83,7 +83,7 @@ DRUMS = dict(enumerate(DRUM_NAMES, 35))
 
 
 def family(number: int) -> int:
-    """The index in FAMILIES of an instrument's."""
+    """The index in FAMILIES of an instrument's family."""
     return KIN.get(number, number // 8)
 
 
@@ -93,10 +93,10 @@ def drum(key: int) -> str:
 
 
 def numbered(names: list[str]) -> list[str]:
-    """The names, those that are alike with the numbers 1, 2, ..."""
+    """The names, with the numbers 1, 2, ... added to those that are equal."""
     return [f"{name} {names[: i + 1].count(name)}" if names.count(name) > 1 else name for i, name in enumerate(names)]
 
 
 def programs(names: str) -> tuple[int, ...]:
-    """The program numbers of several instruments with commas between them; see `program`."""
+    """The program numbers of several comma-separated instruments; see `program`."""
     return tuple(program(name) for name in listed(names))

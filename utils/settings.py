@@ -1,10 +1,10 @@
 """Constants at the top of a script -> its command line.
 
 Every top-level `UPPER_CASE: type = value  # comment` of a script is a setting: `MIDI_DIR` is also the flag
-`--midi-dir`, the comment is its help, the value, which may be computed from the settings above it, is its default, and
-a line `# ---- title` opens a group. One that may be absent is `int | None`, and `none` on the command line. A text is a
-path, FILE or FOLDER in the help, if its comment begins with that word or with a kind of file: `PNG file`, `.x or .y
-file`.
+`--midi-dir`, the comment is its help, and the value, which may be computed from the settings above it, is its default.
+A line `# ---- title` begins a group. An optional setting has a type like `int | None`, and `none` on the command line
+leaves it out. A text is a path, shown as FILE or FOLDER in the help, if its comment begins with that word or with a
+kind of file: `PNG file`, `.x or .y file`.
 """
 
 import argparse
@@ -29,7 +29,7 @@ from utils.errors import UserError
 METAVARS = {int: "N", float: "X", str: "TEXT", tuple: "A,B,C"}
 KINDS = {kind.__name__: kind for kind in (bool, *METAVARS)}
 GROUP = re.compile(r"# -{3,}\s*(.+?)\s*-*$")
-CONTROL = re.compile("[\0-\b\v\f\x0e-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")  # and of the direction of writing
+CONTROL = re.compile("[\0-\b\v\f\x0e-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")  # also of the writing direction
 PATH = re.compile(r"(?:\S+ (?:or \S+ )?)?(file|folder)s?\b")
 
 
@@ -45,7 +45,7 @@ class Setting(NamedTuple):
 
     @property
     def path(self) -> str:
-        """What is at the path that it is: file or folder; '' if it is none."""
+        """'file' or 'folder' if the setting is a path to one, else ''."""
         match = PATH.match(self.comment) if self.kind is str else None
         return match[1] if match else ""
 
@@ -58,8 +58,8 @@ class OneLineParser(argparse.ArgumentParser):
 
 
 def converter(setting: Setting) -> Callable[[str], object]:
-    """The function from the text of a flag to its value, by which argparse also sends a default that is a text. A tuple
-    is given as values with commas between them, and a path may begin with ~."""
+    """The function that turns the text of a flag into its value; argparse also applies it to a default that is a text.
+    A tuple is given as comma-separated values, and a path may begin with ~."""
 
     def convert(text: str) -> object:
         if setting.optional and text.lower() == "none":
@@ -86,7 +86,7 @@ def constants(source: str) -> list[Setting]:
         if not name.isupper() or annotation not in KINDS:
             continue
         kind, value = KINDS[annotation], ast.unparse(node.value)
-        says = "it is True or False" if kind is bool else "the comment beside it says what it may be"
+        says = "it must be True or False" if kind is bool else "the comment beside it says what it can be"
         says += ", a text in quotes" * (kind is str)
         try:
             default = eval(value, {}, {one.name: one.default for one in settings})
@@ -96,7 +96,7 @@ def constants(source: str) -> list[Setting]:
         if (type(default), kind) in ((int, float), (list, tuple)) or (kind is int and is_whole):
             default = kind(default)
         if not (optional if default is None else type(default) is kind and default != ()):
-            raise UserError(f"{name} is {default!r}, which it cannot be: {says}.")
+            raise UserError(f"{name} is {default!r}, which is not allowed: {says}.")
         group = [title for line, title in titles if line < node.lineno] or ["settings"]
         comment = comments.get(node.end_lineno, "").lstrip("# ")
         settings.append(Setting(group[-1], name, default, kind, bool(optional), comment))
@@ -104,8 +104,8 @@ def constants(source: str) -> list[Setting]:
 
 
 def parse(script: str | Path, argv: list[str] | None = None) -> SimpleNamespace:
-    """The settings of `script` with the flags of `argv` (default: the command line) laid over them: a lower-case
-    attribute for each constant, MIDI_DIR -> settings.midi_dir."""
+    """The settings of `script`, overridden by the flags of `argv` (default: the command line): a lower-case attribute
+    for each constant, MIDI_DIR -> settings.midi_dir."""
     source, how = Path(script).read_text(encoding="utf-8"), argparse.RawDescriptionHelpFormatter
     about = ast.get_docstring(ast.parse(source))
     parser = OneLineParser(Path(script).name, description=about, formatter_class=how, allow_abbrev=False)
@@ -130,8 +130,7 @@ def flag_of(name: str) -> str:
 
 
 def words(name: str, text: str) -> list[str]:
-    """The flags in the text of a setting, as a shell would take them apart. Raises UserError for a quotation mark that
-    is left open."""
+    """The flags in the text of a setting, split as by a shell. Raises UserError if a quotation mark is not closed."""
     try:
         return shlex.split(text)
     except ValueError:
@@ -139,41 +138,41 @@ def words(name: str, text: str) -> list[str]:
 
 
 def flag(name: str, value: object) -> str:
-    """What sets a setting to a value on the command line: '--no-pedal', '--grid 12', "--metre ''"."""
+    """The flag that sets a setting to a value on the command line: '--no-pedal', '--grid 12', "--metre ''"."""
     if isinstance(value, bool):
         return flag_of(name if value else f"no-{name}")
     return f"{flag_of(name)} {','.join(value) if isinstance(value, list | tuple) else value}" + "''" * (value == "")
 
 
 def choice(name: str, value: str, allowed: tuple[str, ...]) -> None:
-    """Raises UserError that names the setting and the choices if `value` is none of `allowed`."""
+    """Raises a UserError that names the setting and the choices if `value` is not one of `allowed`."""
     if value not in allowed:
         raise UserError(f"{flag_of(name)} is {value!r}; choose one of: {', '.join(allowed)}.")
 
 
 def at_least(name: str, value: float, least: float) -> None:
-    """Raises UserError that names the setting if `value` is below `least` or not a number."""
+    """Raises a UserError that names the setting if `value` is below `least` or not a number."""
     if not value >= least:
         raise UserError(f"{flag_of(name)} is {value}; it must be at least {least}.")
 
 
 def at_most(name: str, value: float, most: float) -> None:
-    """Raises UserError that names the setting if `value` is above `most` or not a number."""
+    """Raises a UserError that names the setting if `value` is above `most` or not a number."""
     if not value <= most:
         raise UserError(f"{flag_of(name)} is {value}; it must be at most {most}.")
 
 
 def write_visibly(write: Callable[[str], int], text: str) -> int:
-    """Write a text with its control characters as escapes: a name in it may come from anywhere, and hold what would
-    move the cursor of a terminal or worse."""
+    """Write a text with its control characters escaped: a name in it may come from anywhere, and contain some that
+    would move the cursor of a terminal or worse."""
     return write(CONTROL.sub(lambda found: ascii(found[0])[1:-1], text))
 
 
 def run(main: Callable[[SimpleNamespace], None], script: str) -> None:
     """Call `main` with the settings of `script`; a user's error becomes one line on stderr and exit status 1."""
-    atexit.register(gc.freeze)  # otherwise Python looks through all that is there for garbage before it ends
-    # Each line is shown as soon as it is printed, in a log file too; and a file name that a console cannot show is no
-    # reason to fail.
+    atexit.register(gc.freeze)  # otherwise Python searches all objects for garbage before it exits
+    # Each line appears as soon as it is printed, also in a log file; and a file name that a console cannot show must
+    # not make the script fail.
     sys.stdout.reconfigure(line_buffering=True, errors="replace")
     sys.stderr.reconfigure(errors="replace")
     for stream in (sys.stdout, sys.stderr):

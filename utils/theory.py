@@ -1,4 +1,4 @@
-"""Names of notes and keys, the key of some notes, and bars: what is known of music before anything is learnt."""
+"""Music theory, known before anything is learnt: note names, the key of some notes, metres and bars."""
 
 import re
 from collections.abc import Iterable, Sequence
@@ -19,8 +19,8 @@ KEY_PROFILES = (
 # (24, 12) the same for the pitch classes from C up: the twelve major keys from C up, then the minor ones.
 KEYS = np.array([np.roll(profile, tonic) for profile in KEY_PROFILES for tonic in range(12)])
 TRIADS = {(0, 3), (0, 4), (0, 3, 6), (0, 3, 7), (0, 4, 7)}  # semitones above the root; the fifth may be missing
-GRID = 12  # steps to a quarter note on paper: enough for sixteenths and for triplets of them
-MOST_BEATS = 1020  # of a bar: of 255/1, the longest that a MIDI file can name, in quarter notes
+GRID = 12  # steps to a quarter note in notation: enough for sixteenths and for triplets of them
+MOST_BEATS = 1020  # of a bar: the quarter notes of 255/1, the longest metre that a MIDI file can name
 Metre = tuple[int, int]  # numerator and denominator
 Change = tuple[int, int, int]  # of metre: tick, numerator and denominator
 
@@ -39,7 +39,7 @@ def note_pitch(name: str) -> int:
 def key_fits(pitch: np.ndarray, duration: np.ndarray) -> np.ndarray:
     """(24,) how well each key fits some notes (N,), the twelve major keys from C up, then the minor ones: the
     correlation of the time that each pitch class sounds with the key's profile (Krumhansl and Schmuckler, in Krumhansl
-    1990). All 0 if all twelve classes sound alike, or nothing sounds."""
+    1990). All 0 if all twelve classes sound equally long, or nothing sounds."""
     sounding = np.bincount(pitch % 12, duration, 12)
     if np.ptp(sounding) == 0:
         return np.zeros(24)
@@ -47,7 +47,7 @@ def key_fits(pitch: np.ndarray, duration: np.ndarray) -> np.ndarray:
 
 
 def key_of(pitch: np.ndarray, duration: np.ndarray) -> tuple[int, int]:
-    """(sharps from -5 to 6, 1 if minor) of the key that fits some notes (N,) best, C major if all fit alike."""
+    """(sharps from -5 to 6, 1 if minor) of the key that fits some notes (N,) best; C major if all fit equally well."""
     minor, tonic = divmod(int(key_fits(pitch, duration).argmax()), 12)
     return (7 * (tonic + 3 * minor) + 5) % 12 - 5, minor
 
@@ -60,43 +60,43 @@ def triad_root(pitch: Iterable[int]) -> int | None:
 
 
 def metre(text: str) -> Metre:
-    """'3/4' -> (3, 4). Raises UserError for what is no metre, or one that nobody writes."""
+    """'3/4' -> (3, 4). Raises UserError if the text is not a metre, or not one in practical use."""
     found = re.fullmatch(r"(\d+)/(\d+)", text.strip(), re.ASCII)
     numerator, denominator = map(int, found.groups()) if found else (0, 0)
     if not 1 <= numerator <= 32 or denominator not in (1, 2, 4, 8, 16, 32):
         raise UserError(
-            f"--metre is {text!r}; it must be such as 3/4 or 6/8: 1 to 32, and below it 1, 2, 4, 8, 16 or 32."
+            f"--metre is {text!r}; it must be a metre such as 3/4 or 6/8: 1 to 32 over 1, 2, 4, 8, 16 or 32."
         )
     return numerator, denominator
 
 
 def bar_length(metre: Metre, per_quarter: int) -> int:
-    """The length of a bar in a unit that divides a quarter note into `per_quarter`; at least 1."""
+    """The length of a bar, at least 1, in units of which a quarter note has `per_quarter`."""
     numerator, denominator = metre
     return max(round(4 * per_quarter * numerator / denominator), 1)
 
 
 def metres_from_start(changes: Sequence[Change]) -> list[Change]:
-    """The changes of metre of a piece, of which the last at a tick holds. Where none stands at its beginning the metre
-    there is 4/4, as MIDI has it."""
+    """The changes of metre of a piece, of which the last one at a tick holds. Without one at its beginning it starts in
+    4/4, as MIDI specifies."""
     return [(0, 4, 4), *changes]
 
 
 def microseconds(tempo: float) -> int:
-    """Quarter notes a minute -> microseconds a quarter, as MIDI files have it. Raises UserError outside 4..1000."""
+    """Quarter notes a minute -> microseconds per quarter note, as in MIDI files. Raises UserError outside 4..1000."""
     if not 4 <= tempo <= 1000:
         raise UserError(f"--tempo is {tempo}; it must be from 4 to 1000 quarter notes a minute.")
     return round(60e6 / tempo)
 
 
 def to_steps(ticks: np.ndarray, ticks_per_quarter: int, grid: int) -> np.ndarray:
-    """Ticks to the nearest of `grid` steps a quarter note, in whole numbers, so that nothing drifts."""
+    """Ticks to the nearest of `grid` steps per quarter note, in integer arithmetic, so that nothing drifts."""
     return (2 * ticks * grid + ticks_per_quarter) // (2 * ticks_per_quarter)
 
 
 @dataclass(frozen=True)
 class Bar:
-    """A bar on paper, in steps since the beginning of the piece, GRID to a quarter note."""
+    """A bar in notation, in steps since the beginning of the piece, GRID to a quarter note."""
 
     number: int  # from 1 on; a pickup is bar 0
     start: int
@@ -106,14 +106,14 @@ class Bar:
 
     @property
     def beat(self) -> int:
-        """Steps in a beat: three eighths or sixteenths where they come in threes, else at most a quarter note."""
+        """Steps in a beat: three units where eighths or shorter ones come in threes, else at most a quarter note."""
         numerator, denominator = self.metre
         unit = max(4 * GRID // denominator, 1)
         return 3 * unit if denominator >= 8 and numerator % 3 == 0 else min(unit, GRID)
 
     def beats(self) -> list[int]:
-        """Where the beats begin, and the end of the bar. In a bar of more than MOST_BEATS, which nobody could count,
-        they are longer; in a pickup they are counted back from its end."""
+        """Where the beats begin, and the end of the bar. In a bar of more than MOST_BEATS beats, which nobody could
+        count, they are longer; in a pickup they are counted back from its end."""
         step = max(self.beat, (self.end - self.start) // MOST_BEATS)
         if self.number == 0:
             return sorted({self.start, *range(self.end, self.start, -step)})
@@ -124,9 +124,9 @@ def bars(lines: Sequence[Change], onset: np.ndarray, per_quarter: int) -> list[B
     """The bars that begin at `lines`, as `Piece.bars` gives them, without those shorter than a step; the onsets (N,)
     are in ticks.
 
-    The first bar is a pickup if notes begin in it and after it, and at least half of it is silent before them, since a
-    piece is stored from a bar line on; or if it is shorter than a bar of the metre after it, which is then its own, as
-    notation programs write pickups to MIDI files; but not if its metre comes again.
+    The first bar is a pickup if notes begin both in it and after it, and either at least half of it is silent before
+    them, since pieces are stored from a bar line on; or it is shorter than a bar of the next metre, and its own metre
+    does not come again, as notation programs write pickups to MIDI files: then it takes the next metre.
     """
     last, *metre = lines[-1]
     ticks = [*(tick for tick, *_ in lines), last + bar_length(metre, per_quarter), onset.min(), onset.max()]

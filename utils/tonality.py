@@ -1,4 +1,4 @@
-"""Keys and scales: what they are called, which notes belong to them, and in which key some music is.
+"""Keys and scales: their names, the notes that belong to them, and the key of some music.
 
 Shapes: N notes.
 """
@@ -13,22 +13,22 @@ from utils import theory
 from utils.errors import UserError
 from utils.piece import Piece
 
-SURE = 0.7  # correlation with the profile of a key from which on a fragment is said to be in it
-NEARLY = 0.1  # by so much less may the key that is written in a fragment fit than the one that fits best
+SURE = 0.7  # a fragment is in a key only if its correlation with the key's profile is above this
+NEARLY = 0.1  # a key signature holds if its key fits at most this much worse than the key that fits best
 
 
 class Scale(NamedTuple):
-    """What a scale is, wherever it begins."""
+    """A scale on any tonic."""
 
     steps: tuple[int, ...]  # semitones above its tonic
-    sharps: int  # in its key signature, more than in that of the major key on the same tonic
-    aside: tuple[int, ...] = ()  # steps of it with which music leaves it for another key
+    sharps: int  # in its key signature, beyond those of the major key on the same tonic
+    aside: tuple[int, ...] = ()  # those of its steps by which music leaves it for another key
 
 
 SCALES = {
     "major": Scale((0, 2, 4, 5, 7, 9, 11), 0),
     # In real pieces in minor the sixth and seventh degrees may be raised or not, so both forms belong to the key; but
-    # what has no more than the natural seventh is soon in the relative major (EXPERIMENTS.md, 'Key').
+    # music with only the natural seventh is soon in the relative major (EXPERIMENTS.md, 'Key').
     "minor": Scale((0, 2, 3, 5, 7, 8, 9, 10, 11), -3, (10,)),
     "natural minor": Scale((0, 2, 3, 5, 7, 8, 10), -3),
     "harmonic minor": Scale((0, 2, 3, 5, 7, 8, 11), -3),
@@ -46,7 +46,7 @@ SCALES = {
     "whole tone": Scale((0, 2, 4, 6, 8, 10), 0),
     "chromatic": Scale(tuple(range(12)), 0),
 }
-LETTERS = "FCGDAEB"  # in fifths
+LETTERS = "FCGDAEB"  # in order of fifths
 TONIC = re.compile(r"([A-G])(#|b|[ -]sharp|[ -]flat)?(m?)(?: +(.*))?", re.IGNORECASE)
 
 
@@ -54,7 +54,7 @@ TONIC = re.compile(r"([A-G])(#|b|[ -]sharp|[ -]flat)?(m?)(?: +(.*))?", re.IGNORE
 class Tonality:
     """A key, or a scale on a tonic."""
 
-    tonic: int | None  # in fifths above C: 1 is G, -1 F, -3 Eb; None: that of the music before
+    tonic: int | None  # in fifths above C: 1 is G, -1 F, -3 Eb; None: the tonic of the music before
     scale: str  # one of SCALES
 
     @property
@@ -67,7 +67,7 @@ class Tonality:
 
     @property
     def signature(self) -> tuple[int, int]:
-        """(sharps from -7 to 7, 1 if minor), as MIDI files have it."""
+        """(sharps from -7 to 7, 1 if minor), as in MIDI files."""
         sharps = self.tonic + SCALES[self.scale].sharps
         return sharps - 12 * (sharps > 7) + 12 * (sharps < -7), int(SCALES[self.scale].sharps == -3)
 
@@ -83,31 +83,31 @@ class Tonality:
 
     @property
     def leading_away(self) -> np.ndarray:
-        """(12,) which pitch classes lead away from it: those outside, and those with which music leaves it."""
+        """(12,) which pitch classes lead away from it: those outside it, and those by which music leaves it."""
         return ~self.pitch_classes | np.isin((np.arange(12) - self.root) % 12, SCALES[self.scale].aside)
 
     @property
     def profile(self) -> np.ndarray:
-        """(12,) how often each pitch class is heard in it, as shares: as in the major or minor key on its tonic, as far
-        as they belong to it."""
+        """(12,) the share of each pitch class in it: as in the major or minor key on its tonic, but only of the pitch
+        classes that belong to it."""
         heard = theory.KEYS[self.root + 12 * (self.mode == "minor")] * self.pitch_classes
         return heard / heard.sum()
 
     @property
     def mode(self) -> str:
-        """major or minor, by the third above the tonic; '' if the scale has both thirds."""
+        """'major' or 'minor', by the third above the tonic; '' if the scale has both thirds."""
         thirds = [name for name, third in {"minor": 3, "major": 4}.items() if third in SCALES[self.scale].steps]
         return thirds[0] if len(thirds) == 1 else ""
 
     def after(self, heard: "Tonality | None") -> "Tonality | None":
-        """The same on the tonic of what was `heard` before, unless it has one; None if neither has."""
+        """Itself if it has a tonic, else its scale on the tonic of what was `heard` before; None if neither has one."""
         if self.tonic is not None:
             return self
         return heard and replace(self, tonic=heard.tonic)
 
 
 def parsed(text: str, flag: str) -> Tonality:
-    """'D minor', 'Eb', 'F#m', 'dorian', 'D dorian' -> Tonality; its scale is '' if the text has only a tonic. Raises
+    """'D minor', 'Eb', 'F#m', 'dorian', 'D dorian' -> Tonality; its scale is '' if the text has only a tonic. Raises a
     UserError that names the `flag` and the scales."""
     words = " ".join(text.split())
     found = TONIC.fullmatch(words)
@@ -115,7 +115,7 @@ def parsed(text: str, flag: str) -> Tonality:
     scale = f"{'minor ' * bool(minor)}{rest}".lower().strip()
     if not words or (scale and scale not in SCALES):
         raise UserError(
-            f"--{flag} {text!r} is no {flag}: name a tonic (A to G, with # or b), a scale, or both, as in 'D minor'; "
+            f"--{flag} {text!r} is not a {flag}: name a tonic (A to G, with # or b), a scale or both, as in 'D minor'; "
             f"the scales are {', '.join(SCALES)}."
         )
     sharps = {"": 0, "#": 1, "sharp": 1, "b": -1, "flat": -1}[accidental.lower().lstrip(" -")]
@@ -131,16 +131,16 @@ def of_notes(pitch: np.ndarray, duration: np.ndarray, least: float = 0) -> Tonal
 
 
 def as_written(sharps: int, fits: np.ndarray) -> Tonality | None:
-    """The key with so many sharps that fits better, major or minor, if it does so nearly as well as any of the 24,
-    whose `fits` are those of `theory.key_fits`."""
+    """The major or minor key with `sharps`, whichever fits better, if it fits nearly as well as the best of all 24
+    keys; else None. `fits` (24,) is from `theory.key_fits`."""
     written = [Tonality(sharps, "major"), Tonality(sharps + 3, "minor")]
     fit, which = max((fits[each.root + 12 * minor], minor) for minor, each in enumerate(written))
     return written[which] if fit >= fits.max() - NEARLY else None
 
 
 def of_fragment(prior: Piece) -> Tonality | None:
-    """The key of a fragment: the one that its key signature says at its end, major or minor, if that fits nearly as
-    well as any other; else the one that fits best. None if none fits, as with drums, or a note or two."""
+    """The key of a fragment: major or minor according to the key signature in force at its end, if that fits nearly as
+    well as any other key; else the key that fits best. None if no key fits, as with drums, or a note or two."""
     pitched = prior.take(~prior.is_drum)
     best = of_notes(pitched.pitch, pitched.duration, SURE)
     if best is None or not prior.key_signatures:
@@ -150,14 +150,14 @@ def of_fragment(prior: Piece) -> Tonality | None:
 
 
 def signatures(piece: Piece) -> list[tuple[int, int, int]]:
-    """(tick, sharps, 1 if minor) of the keys in which a piece is to be written, the first from its beginning on: its
-    own, but for one without sharps and flats that fits badly, since many programs write that whatever the key is.
-    There, and before the first, it is the key that fits the notes best."""
-    own, written = {tick: key for tick, *key in piece.key_signatures}, []
-    begins, pitched = sorted({0, *own}), piece.take(~piece.is_drum)
+    """(tick, sharps, 1 if minor) of the key signatures in which to notate a piece, from its beginning on: its own,
+    except for those without sharps and flats that fit badly, since many programs write them whatever the key is. In
+    their place, and before the first one, stands the key that fits the notes best."""
+    given, written = {tick: key for tick, *key in piece.key_signatures}, []
+    begins, pitched = sorted({0, *given}), piece.take(~piece.is_drum)
     edges = [*np.searchsorted(pitched.onset, begins).tolist(), len(pitched)]
     for begin, here in zip(begins, map(slice, edges, edges[1:]), strict=True):
-        key, notes = own.get(begin), (pitched.pitch[here], pitched.duration[here])
+        key, notes = given.get(begin), (pitched.pitch[here], pitched.duration[here])
         if not key or not (key[0] or as_written(0, theory.key_fits(*notes))):
             key = theory.key_of(*notes)
         written.append((begin, *key))

@@ -1,8 +1,8 @@
 """The polyphonic-music benchmark (Boulanger-Lewandowski et al., ICML 2012), as it is published -> Pieces.
 
 Its four sets (JSB Chorales, Nottingham, Piano-midi.de, MuseData) are lists of frames: the keys that sound at a moment.
-Each key becomes a note as long as the frame, struck anew if it goes on, so that the notes hold all that the literature
-scores: with a quarter note to a frame, nats a beat are nats a frame. Shapes: F frames.
+Each key becomes a note as long as the frame, struck again in each frame in which it goes on, so that the notes hold all
+that the literature scores: with one quarter note per frame, nats a beat equal nats a frame. Shapes: F frames.
 
 JSON: {"train": pieces, "valid": pieces, "test": pieces}, or the pieces alone. A piece is a list of frames. A frame is
 a list of MIDI pitches, in which -1, null and NaN are voices that rest, or of 88 zeros and ones, the keys of a piano.
@@ -22,18 +22,18 @@ from utils.errors import UserError
 from utils.piece import Piece
 
 ENDINGS = (".json", ".mat")
-PICKLES = (".pkl", ".pickle", ".p")  # the sets are published in these too, which are refused
+PICKLES = (".pkl", ".pickle", ".p")  # the sets are also published as pickles, which are refused
 SPLITS = ("train", "valid", "test")
 HDF5 = b"\x89HDF\r\n\x1a\n"  # MAT files of version 7.3 are HDF5, behind a header of their own
 KEYS = 88  # in a row of a table
 LOWEST = 21  # MIDI pitch of the first key
-LARGEST = 10_000_000  # numbers in an array; the longest piece of the benchmark has not a tenth of it
+LARGEST = 10_000_000  # numbers in an array; the longest piece of the benchmark has less than a tenth of that
 TICKS_PER_QUARTER = 480
 VELOCITY = 80  # frames do not say how loud a note is
 
 
 class NoFrames(UserError):
-    """A JSON or MAT file about something else, as most are."""
+    """A JSON or MAT file with other content, as most of them have."""
 
 
 def is_named(path: Path) -> bool:
@@ -46,15 +46,15 @@ def keys_of_table(table: np.ndarray) -> np.ndarray:
     if not table.size:
         return np.zeros((0, 128), bool)
     if table.ndim != 2 or table.shape[1] != KEYS or not np.isin(table, (0, 1)).all():
-        raise ValueError(f"is no table of zeros and ones with {KEYS} keys in each row")
+        raise ValueError(f"is not a table of zeros and ones with {KEYS} keys in each row")
     return np.pad(table == 1, ((0, 0), (LOWEST, 128 - LOWEST - KEYS)))
 
 
 def keys_of_lists(frames: list[list]) -> np.ndarray:
-    """A piece of a JSON file -> the pitches that sound, (F, 128) bool. Raises ValueError that says what is wrong."""
+    """A piece of a JSON file -> the pitches that sound, (F, 128) bool. Raises a ValueError that says what is wrong."""
     widths = {len(frame) for frame in frames}
     sounding = [[value for value in frame if value not in (None, -1) and value == value] for frame in frames]
-    # Rows of 88 keys, or of many without a value above 1, are meant as a table, even if there is a mistake in it.
+    # Rows of 88 keys, or longer than 2 without a value above 1, are meant as a table, even if it contains a mistake.
     highest = max((value for frame in sounding for value in frame), default=-1)
     if max(widths, default=0) >= KEYS or (max(widths, default=0) > 2 and highest in (0, 1)):
         if widths != {KEYS}:
@@ -70,7 +70,7 @@ def keys_of_lists(frames: list[list]) -> np.ndarray:
 
 
 def from_json(data: bytes) -> dict[str, list[list[list]]]:
-    """Split ('' if there is none) -> pieces; {} if the file is about something else. Raises ValueError if damaged."""
+    """Split ('' if there is none) -> pieces; {} if the file has other content. Raises ValueError if it is damaged."""
     content = json.loads(data)
     if isinstance(content, dict):
         splits = {split: content[split] for split in SPLITS if split in content}
@@ -85,14 +85,14 @@ def from_json(data: bytes) -> dict[str, list[list[list]]]:
 
 
 def check_size(size: int) -> None:
-    """Raises ValueError if a file declares an array larger than any of the benchmark's. It may have a few bytes, or
-    none, to fill it with, and be allocated nevertheless."""
+    """Raises ValueError if a file declares an array larger than any of the benchmark's. It would be allocated even if
+    the file has only a few bytes, or none, to fill it with."""
     if not 0 <= size <= LARGEST:
         raise ValueError(f"it declares an array of {size} numbers")
 
 
 def from_hdf5(data: bytes, names: dict[str, str]) -> dict[str, list[np.ndarray]]:
-    """`from_mat` for a file of version 7.3, whose variables are called `names`."""
+    """`from_mat` for a file of version 7.3; `names` maps the names of its variables to splits."""
     import h5py
 
     splits = {}
@@ -109,14 +109,14 @@ def from_hdf5(data: bytes, names: dict[str, str]) -> dict[str, list[np.ndarray]]
                 cells = file[name]
                 if isinstance(cells, h5py.Dataset) and h5py.check_ref_dtype(cells.dtype):
                     tables = [file[cell] for cell in array(cells).ravel()]
-                    # MATLAB transposes its arrays for HDF5, and writes the shape of an empty one in its place.
+                    # MATLAB transposes its arrays for HDF5, and in place of an empty one it writes its shape.
                     splits[split] = [np.zeros(0) if "MATLAB_empty" in t.attrs else array(t).T for t in tables]
     return splits
 
 
 def from_mat(data: bytes) -> dict[str, list[np.ndarray]]:
-    """Split -> tables; {} if the file is about something else. On a damaged file the libraries that read it raise
-    errors of any kind, or crash."""
+    """Split -> tables; {} if the file has other content. On a damaged file the libraries that read it raise errors of
+    any kind, or crash."""
     names = {f"{split}data": split for split in SPLITS}
     if HDF5 in data[:520]:
         return from_hdf5(data, names)
@@ -136,7 +136,7 @@ def from_mat(data: bytes) -> dict[str, list[np.ndarray]]:
 
 
 def to_piece(keys: np.ndarray, quarters: float) -> Piece:
-    """The pitches that sound, (F, 128) bool -> notes, each as long as a frame, which is given in quarter notes."""
+    """The pitches that sound, (F, 128) bool -> notes, each as long as a frame of `quarters` quarter notes."""
     length = round(quarters * TICKS_PER_QUARTER)
     frame, pitch = np.argwhere(keys).T
     return Piece(
@@ -152,23 +152,23 @@ def to_piece(keys: np.ndarray, quarters: float) -> Piece:
 
 
 def read(path: Path, quarters: float) -> dict[Path, Piece]:
-    """The pieces of a benchmark file by the paths where they belong: train/0007.mid, or 0007.mid without splits.
+    """The pieces of a benchmark file by their relative paths: train/0007.mid, or 0007.mid without splits.
 
-    A frame lasts so many `quarters`. A piece without a note is left out and keeps its number. Raises UserError that
-    names the file, NoFrames if it is about something else.
+    A frame lasts `quarters` quarter notes. A piece without a note is left out, but still counted in the numbering.
+    Raises a UserError that names the file, NoFrames if it has other content.
     """
     data = midi.read_bytes(path)
     name = path.name.lower()
     if name.endswith(PICKLES) or data[:1] == b"\x80":
         raise UserError(
-            f"{path} is a pickle, and reading one runs code from it: take the JSON or MAT of the same data."
+            f"{path} is a pickle, and reading one runs code from it: take the JSON or MAT file of the same data."
         )
     try:
         splits = from_json(data) if name.endswith(".json") else from_mat(data)
     except Exception:  # of whatever kind
         raise UserError(f"{path} is damaged or cut short: copy or download it again.") from None
     if not any(splits.values()):
-        raise NoFrames(f"{path} holds no pieces in frames, so there is nothing to convert in it.")
+        raise NoFrames(f"{path} holds no pieces in frames, so there is nothing to convert.")
     placed = {}
     for split, pieces in splits.items():
         for number, piece in enumerate(pieces):

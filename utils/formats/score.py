@@ -1,6 +1,6 @@
 """Score formats that music21 reads (MusicXML, ABC, Humdrum kern, MEI, ...) -> Piece.
 
-Repeats are not played out, grace notes and chord symbols are left out, and transposing instruments sound as they do.
+Repeats are not expanded, grace notes and chord symbols are left out, and transposing instruments are at sounding pitch.
 """
 
 import contextlib
@@ -22,11 +22,11 @@ from utils.formats import SCORE_ENDINGS
 from utils.piece import Part, Piece
 
 TICKS_PER_QUARTER = 3360  # 2^5 * 3 * 5 * 7: triplets, quintuplets and septuplets fall on whole ticks
-LARGEST = 100e6  # bytes of an archive, unpacked: ten times a symphony
+LARGEST = 100e6  # bytes of an unpacked archive: ten times a symphony
 VELOCITY = 80  # of notes for which the score gives no dynamics
 CHOIR = 52  # the program of every singer
-# Programs that scores of music21's corpus give to other instruments: none, piano, strings, ... Where the name of the
-# part says what plays, it is right.
+# Programs that scores in music21's corpus also give to other instruments: none, piano, strings, ... If the name of such
+# a part says what plays, the name is right.
 CARELESS = (None, 0, 6, 24, 40, 41, 42, 43, 48, 54, 68)
 # Names of voices that music21 does not know.
 VOICES = "cantus superius discantus altus bassus contratenor quintus quinto triplum motetus vocal gesang".split()
@@ -41,8 +41,8 @@ music21s_note = xmlToM21.MeasureParser.xmlToSimpleNote
 
 
 def note_with_key(reader: xmlToM21.MeasureParser, element: Element, *args, **kwargs) -> note.NotRest:
-    """What music21 reads of a MusicXML note, and which key a drum is. By itself it knows one instrument of each part,
-    but a drum kit has many, and each note names one by its id."""
+    """A MusicXML note as music21 reads it, with the key of the drum added. By itself music21 knows one instrument per
+    part, but a drum kit has many, and each note names one by its id."""
     result, drum = music21s_note(reader, element, *args, **kwargs), element.find("instrument")
     if isinstance(result, note.Unpitched) and drum is not None:
         result.storedInstrument = instrument.UnpitchedPercussion()
@@ -56,8 +56,8 @@ xmlToM21.MeasureParser.xmlToSimpleNote = note_with_key
 
 
 def program(player: instrument.Instrument, names: list[str]) -> int:
-    """The program of a part's instrument, or of what its names say where that says little. Singers are a choir; what
-    nobody knows is a piano."""
+    """The program of a part's instrument, or of the instrument in its `names` if that program is CARELESS. Singers are
+    a choir; an unknown instrument is a piano."""
     if player.midiProgram in CARELESS:
         for name in names:
             with contextlib.suppress(instrument.InstrumentException):
@@ -69,19 +69,19 @@ def program(player: instrument.Instrument, names: list[str]) -> int:
 
 
 def key(element: note.NotRest, player: instrument.Instrument) -> tuple[int | None, bool]:
-    """The MIDI pitch of a note, or the key that a drum is (None if the file does not say), and whether it is a drum."""
+    """The MIDI pitch of a note or the key of a drum (None if the file does not say), and whether it is a drum."""
     if isinstance(element, note.Note) and not isinstance(player, instrument.UnpitchedPercussion):
         return element.pitch.midi, False
     return getattr(element.storedInstrument or player, "percMapPitch", None), True
 
 
 def read_part(part: stream.Stream, number: int) -> tuple[list[Part], list[tuple[int, int, int, int, int]]]:
-    """Two parts, of what has a pitch and of drums, numbered 2 * `number` and 2 * `number` + 1; and their notes as
-    (onset, pitch, duration, velocity, part), ties joined, in the part, too."""
+    """Two parts, of pitched notes and of drums, numbered 2 * `number` and 2 * `number` + 1; and their notes as (onset,
+    pitch, duration, velocity, part), with ties joined, which also changes `part`."""
     player = part.getInstrument(returnDefault=True)
     names = [name for name in (getattr(part, "partName", ""), player.partName, player.instrumentName) if name] or [""]
     name, rows = midi.readable(names[0]), []
-    # In place: to copy a part takes twice as long as to read it.
+    # In place: copying a part takes twice as long as reading it.
     part.toSoundingPitch(inPlace=True)
     part.stripTies(inPlace=True)
     for element in part.flatten().notes:
@@ -103,10 +103,10 @@ def to_piece(score: stream.Stream) -> Piece:
     columns = np.array(list(itertools.chain(*rows))).T
     if not columns.size:
         raise ValueError("it has no notes")
-    # With an upbeat the first measure lacks its beginning: all is moved later by that, so that bar lines stay in place.
+    # With an upbeat the first measure lacks its beginning: all is moved later by that much, to keep bar lines in place.
     first = next(iter(parts[0].getElementsByClass(stream.Measure)), None)
     upbeat = ticks(first.paddingLeft) if first is not None else 0
-    flat = parts[0].flatten()  # at sounding pitch: keys of transposing instruments, too
+    flat = parts[0].flatten()  # at sounding pitch, including the keys of transposing instruments
 
     def moved(quarters: float) -> int:
         return ticks(quarters) + upbeat if quarters else 0
@@ -134,22 +134,22 @@ def to_piece(score: stream.Stream) -> Piece:
 
 
 def check_archive(path: Path) -> None:
-    """Raises ValueError if a file is a ZIP archive, as some formats are, that says it unpacks to more than `LARGEST`;
-    more than it says is never unpacked."""
+    """Raises ValueError if a file is a ZIP archive, as in some formats, that declares an unpacked size above `LARGEST`;
+    more than it declares is never unpacked."""
     if zipfile.is_zipfile(path):
         with zipfile.ZipFile(path) as archive:
             size = sum(member.file_size for member in archive.infolist())
         if size > LARGEST:
-            raise ValueError(f"it would unpack to {size / 1e6:.0f} MB, where {LARGEST / 1e6:.0f} are the most")
+            raise ValueError(f"it would unpack to {size / 1e6:.0f} MB; the limit is {LARGEST / 1e6:.0f} MB")
 
 
 def read(path: Path) -> list[Piece]:
-    """The pieces in a file, usually one; an ABC tune book has many. Raises UserError that names the file."""
+    """The pieces in a file, usually one; an ABC tune book has many. Raises a UserError that names the file."""
     try:
         check_archive(path)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", MusicXMLWarning)  # of drums that music21 has no name for
-            # forceSource: or else music21 reads a pickle of the file that an earlier run left in a temporary folder.
+            # forceSource: otherwise music21 reads a pickle of the file that an earlier run left in a temporary folder.
             parsed = converter.parse(path, forceSource=True)
         scores = list(parsed.scores) if isinstance(parsed, stream.Opus) else [parsed]
         # A tune book may have an empty tune; a file of nothing else is an error.
@@ -172,8 +172,8 @@ def corpus_files(composer: str) -> list[Path]:
 
 
 def corpus_places(composers: list[str]) -> dict[Path, Path]:
-    """Path of each of the composers' scores -> its place in their folder: several composers have one each, and so does
-    a work in several movements. Raises UserError."""
+    """Path of each of the composers' scores -> its path in the output folder. Several composers have a folder each, and
+    so does a work in several movements. Raises UserError as `corpus_files` does."""
     places = {}
     for composer in composers:
         paths, folder = corpus_files(composer), composer if len(composers) > 1 else ""

@@ -32,7 +32,7 @@ def read_folder(folder: str, how: Representation, salt: int = 0) -> tuple[list[S
     """All pieces below `folder` as events, and what was skipped as (name, reason). Another `salt` holds out other
     pieces. Raises UserError if the folder does not exist or holds no file that can be used."""
     paths = music_files(folder)
-    import symusic  # noqa: F401  (once, before the processes start that all need it)
+    import symusic  # noqa: F401  (once, before the processes start: each needs it)
 
     sources, skipped = [], []
     work = functools.partial(read_source, folder=folder, how=how, salt=salt)
@@ -74,7 +74,7 @@ class Corpus:
     lines: LineModel | None  # what is recalled of the line of the part that plays, if the network is told that
     room: np.ndarray  # (P, 2) semitones by which each piece can be transposed down and up
     playing: np.ndarray  # (P, parts) whether each part plays in each piece
-    style: np.ndarray  # (P, G) whether each piece is of each style that the vocabulary knows
+    style: np.ndarray  # (P, G) which of the styles in the vocabulary each piece is of, if any
     moved: dict[str, int]  # stream -> number of values that the vocabulary lacked
     vocabulary: Vocabulary
 

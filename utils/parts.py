@@ -22,11 +22,11 @@ from utils.instruments import numbered
 from utils.piece import Part, Piece
 
 DRUMS = 0  # the value of all drums
-ALIKE = 16  # parts of one instrument that are told apart; of more, the lowest share one value
+ALIKE = 16  # parts of one instrument that are told apart; if there are more, the lowest share a value
 MOST = 129 * ALIKE  # number of values of the part stream
 EQUAL = 1e-9  # semitones; costs that differ by less count as equal
 NOBODY = -1  # in place of a pitch or an event: the pitch of a drum, or nothing heard yet
-MIDDLE_C = 60  # the pitch from which intervals are counted then
+MIDDLE_C = 60  # the pitch from which intervals are counted if none has been heard
 # The range of a part so far: mean, lowest and highest pitch, in half precision, as there may be millions of them.
 RANGE, HALF = 3, np.float16
 SIGNS = np.array([1.0, -1.0, 1.0])  # their signs in `Voices`, where the lowest is negated to be a maximum, too

@@ -3,7 +3,7 @@
 Every top-level `UPPER_CASE: type = value  # comment` of a script is a setting: `MIDI_DIR` is also the flag
 `--midi-dir`, the comment is its help, and the value, which may be computed from the settings above it, is its default.
 A line `# ---- title` begins a group. An optional setting has a type like `int | None`, and `none` on the command line
-leaves it out. A text is a path, shown as FILE or FOLDER in the help, if its comment begins with that word or with a
+sets it to None. A text is a path, shown as FILE or FOLDER in the help, if its comment begins with that word or with a
 kind of file: `PNG file`, `.x or .y file`.
 """
 

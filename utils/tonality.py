@@ -14,7 +14,7 @@ from utils.errors import UserError
 from utils.piece import Piece
 
 SURE = 0.7  # a fragment is in a key only if its correlation with the key's profile is above this
-NEARLY = 0.1  # a key signature holds if its key fits at most this much worse than the key that fits best
+NEARLY = 0.1  # a key signature is believed if its key fits at most this much worse than the best key
 
 
 class Scale(NamedTuple):
@@ -131,8 +131,8 @@ def of_notes(pitch: np.ndarray, duration: np.ndarray, least: float = 0) -> Tonal
 
 
 def as_written(sharps: int, fits: np.ndarray) -> Tonality | None:
-    """The major or minor key with `sharps`, whichever fits better, if it fits nearly as well as the best of all 24
-    keys; else None. `fits` (24,) is from `theory.key_fits`."""
+    """The major or minor key with this number of `sharps`, whichever fits better, if it fits nearly as well as the best
+    of all 24 keys; else None. `fits` (24,) is from `theory.key_fits`."""
     written = [Tonality(sharps, "major"), Tonality(sharps + 3, "minor")]
     fit, which = max((fits[each.root + 12 * minor], minor) for minor, each in enumerate(written))
     return written[which] if fit >= fits.max() - NEARLY else None

@@ -88,7 +88,7 @@ class Vocabulary:
         self.end = len(self.values[END_STREAM])  # the class of the offset stream that ends a piece
         self.parts = max(len(self.players), 1)
         self.registers = {value: known.mean for value, known in self.players.items()}  # mean pitch of each part
-        self.told_parts = len(self.players)  # number of parts of which the network is told if they play and still sound
+        self.told_parts = len(self.players)  # parts for which the network is told whether they play and still sound
         self.conditions = self.told_parts + len(self.styles)  # size of what it is told about the whole piece
         self.told_ranges = parts.RANGE * (self.told_form and self.told_parts > 0)  # size of what it is told of ranges
         self.hints = 3 + bool(self.styles)  # each given in half of the training: the end, who plays, form, style
@@ -158,7 +158,7 @@ class Vocabulary:
         return self.told_of_parts("playing"), Block("style", np.array(self.styles, str), "same")
 
     def interval(self, note: np.ndarray, origin: np.ndarray) -> np.ndarray:
-        """Classes of the intervals from the pitches `origin` to the note classes `note`; 0 semitones from NOBODY."""
+        """Classes of the intervals from the pitches `origin` to the note classes `note`; from NOBODY it is 0."""
         return self.interval_from[origin, note]
 
     def part_of(self, classes: dict[str, np.ndarray]) -> np.ndarray:

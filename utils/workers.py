@@ -47,7 +47,7 @@ class Worker:
         self.process: multiprocessing.Process | None = None
 
     def start(self, source: Path, target: Path, seconds: float) -> None:
-        """Begin a job that may take so many seconds."""
+        """Begin a job that may take `seconds` of processor time."""
         if self.process is None or not self.process.is_alive():
             self.pipe, theirs = multiprocessing.Pipe()
             self.process = multiprocessing.Process(target=serve, args=(self.work, theirs), daemon=True)
@@ -96,10 +96,10 @@ class Worker:
 def each(
     work: Callable, jobs: dict[Path, Path], count: int, seconds: Callable[[Path], float], megabytes: float
 ) -> Iterator[tuple[Path, Any]]:
-    """Call `work(source, target)` for each of the jobs in `count` processes. Each may take at most so many `megabytes`,
-    and for each source at most so many `seconds` of processor time, so that it does not matter how busy the machine is.
-    Yields the source of each finished job and its outcome: what `work` returned or raised, or a UserError if the job
-    exceeded its limits or its process died. When the caller stops, such as on Ctrl-C, the workers stop at once."""
+    """Call `work(source, target)` for each of the jobs in `count` processes. Each job may take `megabytes` of memory
+    and `seconds(source)` of processor time, which does not depend on how busy the machine is. Yields the source of each
+    finished job and its outcome: what `work` returned or raised, or a UserError if the job exceeded its limits or its
+    process died. When the caller stops, such as on Ctrl-C, the workers stop at once."""
     waiting = list(reversed(jobs.items()))
     idle, busy, looked = [Worker(work, megabytes) for _ in range(min(count, len(jobs)))], [], 0.0
     try:

@@ -1,7 +1,7 @@
-"""Make music on a page in the browser.
+"""Make music on a web page.
 
-python app.py                          for this computer alone
-python app.py --host 0.0.0.0           for everybody in the local network
+python app.py                          for this computer only
+python app.py --host 0.0.0.0           for everybody on the local network
 """
 
 import errno
@@ -17,26 +17,26 @@ from utils import settings
 from utils.errors import UserError
 
 # ---- the page
-HOST: str = "127.0.0.1"  # address to listen at: 127.0.0.1 serves this computer alone, 0.0.0.0 the whole local network
-PORT: int = 7860  # port of that address
-NAMES: str = ""  # other names under which it is reached, such as music.example.org, with commas between them
+HOST: str = "127.0.0.1"  # address to listen on: 127.0.0.1 serves this computer only, 0.0.0.0 the whole local network
+PORT: int = 7860  # port to listen on
+NAMES: str = ""  # other host names of the page, such as music.example.org, separated by commas
 BROWSER: bool = True  # open the page in the browser
 # ---- what it offers
 WEIGHTS_DIR: str = "weights"  # folder of the weights files to choose from
-PRIOR_DIR: str = "samples"  # folder of the fragments to choose from: its MIDI files whose names begin with prior
+PRIOR_DIR: str = "samples"  # folder of the fragments to choose from: MIDI files whose names begin with prior
 SOUNDFONT: str = ""  # .sf2 or .sf3 file that plays the sound ('': the one that comes with pretty_midi)
 # ---- how much a visitor may ask for
-UPLOAD: float = 2.0  # megabytes of a MIDI file
-NOTES: int = 2000  # new notes in a piece, and notes of one that is written around
+UPLOAD: float = 2.0  # megabytes in an uploaded MIDI file
+NOTES: int = 2000  # new notes in a piece, and notes in a fragment of which parts are kept or bars are written anew
 BARS: int = 64  # new bars in a piece
 COUNT: int = 4  # pieces at once
-MINUTES: float = 10.0  # minutes of sound of a piece or a fragment
-AWAY: float = 10.0  # minutes for which those who have left may come back to their music
+MINUTES: float = 10.0  # minutes of sound for a piece or a fragment
+AWAY: float = 10.0  # minutes for which the music of a visitor who has left is kept
 
 
 def check_address(host: str, port: int) -> None:
     """Raises UserError if the page cannot be opened at a host and port."""
-    for address in (host.strip("[]"), "127.0.0.1"):  # Gradio wants the port of the latter in any case
+    for address in (host.strip("[]"), "127.0.0.1"):  # Gradio always needs the port on 127.0.0.1, too
         try:
             family = socket.AF_INET6 if ":" in address else socket.AF_INET
             socket.create_server((address, port), family=family).close()
@@ -57,21 +57,21 @@ def main(args) -> None:
     if importlib.util.find_spec("gradio") is None:
         raise UserError("The page needs Gradio: pip install -r requirements-app.txt")
     check_address(args.host, args.port)
-    # Leave through the `with` below when killed too, so that what visitors made is deleted.
+    # On SIGTERM, too, leave through the `with` below, so that what visitors made is deleted.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit())
     with tempfile.TemporaryDirectory(prefix="music-", ignore_cleanup_errors=True) as folder:
-        # Gradio reads these on import: it reports nothing to anybody, and serves from a folder of this run.
+        # Gradio reads these on import: send no analytics, and serve files from a folder of this run.
         os.environ.update(GRADIO_ANALYTICS_ENABLED="False", GRADIO_TEMP_DIR=folder)
         from starlette.middleware import Middleware
 
         from utils.output import page
         from utils.output.door import Door
 
-        one = page.Page(args, folder)
-        threading.Thread(target=one.visitors.sweep_always, daemon=True).start()
-        music = one.blocks.queue(max_size=page.QUEUE)
-        music.launch(
-            app_kwargs={"middleware": [Middleware(Door, args, one.visitors)]},
+        music_page = page.Page(args, folder)
+        threading.Thread(target=music_page.visitors.sweep_always, daemon=True).start()
+        blocks = music_page.blocks.queue(max_size=page.QUEUE)
+        blocks.launch(
+            app_kwargs={"middleware": [Middleware(Door, args, music_page.visitors)]},
             server_name=args.host,
             server_port=args.port,
             inbrowser=args.browser,
@@ -83,8 +83,8 @@ def main(args) -> None:
             prevent_thread_lock=True,
             **dict.fromkeys(("share", "run_history", "enable_monitoring", "ssr_mode"), False),
         )
-        print(f"The page is at {music.local_url} until this program is ended with Ctrl-C.")
-        music.block_thread()
+        print(f"The page is at {blocks.local_url}; press Ctrl-C to stop it.")
+        blocks.block_thread()
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""How good is it? Scores weights on music that they have not seen, beside baselines, or beside other weights.
+"""Score trained weights on music that they have not seen, against baselines or against other weights.
 
 python evaluate.py                                 the pieces that train.py held out
 python evaluate.py --midi-dir my-music             every piece of a folder
@@ -18,28 +18,28 @@ from utils.measure import evaluation, judge, statistics
 from utils.piece import plural
 
 # ---- what is scored
-WEIGHTS: str = "weights/music.weights.h5"  # file that train.py wrote; several, with commas between them, are compared
-MIDI_DIR: str = ""  # folder of which every piece is scored ('': the pieces that train.py held out)
-TRAINING_DIR: str = ""  # folder of the music that the weights learnt from ('': where it was then)
-BASELINES: bool = True  # score guessing, counting and a 5-gram on the same pieces
-JSON: str = ""  # file for all numbers as JSON (-: on the last line)
+WEIGHTS: str = "weights/music.weights.h5"  # file that train.py wrote; several, separated by commas, are compared
+MIDI_DIR: str = ""  # folder whose pieces are all scored ('': the pieces that train.py held out)
+TRAINING_DIR: str = ""  # folder of the training music ('': where it was during training)
+BASELINES: bool = True  # also score guessing, counting and a 5-gram on the same pieces
+JSON: str = ""  # file for all numbers as JSON (-: print them as the last line)
 # ---- new pieces
 SAMPLES: int = 0  # new pieces to compare with the training music (0: none)
-NOTES: int = 400  # notes in each of them (0: until they end by themselves; then the first 150 of each are compared)
-BARS: int = 0  # instead of NOTES: bars in each of them, of which the last brings it to an end
-OPENING: str = "random"  # random: a passage of the training music sets the scene; none: from silence
-TEMPERATURE: float | None = None  # of new pieces (none: as the scripts that write music have it)
+NOTES: int = 400  # notes in each of them (0: until it ends by itself; then the first 150 notes of each are compared)
+BARS: int = 0  # bars in each of them, instead of NOTES; the last bar brings the piece to an end
+OPENING: str = "random"  # random: begin after a passage of the training music; none: from silence
+TEMPERATURE: float | None = None  # of new pieces (none: the default of the scripts that write music)
 TOP_P: float = 1.0  # choose only among the likeliest notes that together have this share of the probability
 SEED: int = 1  # the same seed makes the same pieces
-PICTURE: str = ""  # PNG file of the comparison ('': NAME.samples.png beside the weights, in place of an earlier one)
-PASSAGES: int = 100  # passages of the training music that they are compared with, at the most
+PICTURE: str = ""  # PNG file of the comparison ('': NAME.samples.png beside the weights, replacing an earlier one)
+PASSAGES: int = 100  # compare them with at most so many passages of the training music
 # ---- given parts
-KEEP: str = ""  # part that is kept of each held-out piece, such as Soprano, while others are written ('': none)
-PARTICLES: int = 256  # versions of each that are made side by side, as in predict_with_prior.py
+KEEP: str = ""  # part to keep in each held-out piece, such as Soprano, while the others are written anew ('': none)
+PARTICLES: int = 256  # versions of each piece to make side by side, as in predict_with_prior.py
 
 
 def table(rows: dict[str, dict], columns: dict[str, str], *above: str) -> None:
-    """Print the lines `above`, and for each name of `rows` some numbers (key -> heading) and its nats by stream."""
+    """Print the lines `above`, then for each of `rows` its `columns` (key -> heading) and its nats in each stream."""
     width, streams = max(16, *(len(name) + 1 for name in rows)), list(next(iter(rows.values()))["heads"])
     headings = "".join(f"{title:>12s}" for title in columns.values()) + "".join(f"{stream:>10s}" for stream in streams)
     print(*above, " " * width + headings, sep="\n")
@@ -49,24 +49,24 @@ def table(rows: dict[str, dict], columns: dict[str, str], *above: str) -> None:
 
 
 def changed(moved: dict[str, int]) -> str:
-    """How many values of each stream a vocabulary lacked."""
+    """In words, how many values of each stream a vocabulary lacked."""
     return ", ".join(f"{count} of {stream}" for stream, count in moved.items() if count)
 
 
 def show_network(weights: str, result: dict, picture: Path) -> None:
-    """Print the likelihoods, the baselines, what was measured in new pieces, and at last all in one sentence."""
+    """Print the likelihoods, the baselines, the measurements of new pieces, and finally a summary in one sentence."""
     columns = {"nats_per_note": "nats a note", "nats_per_beat": "nats a beat"}
     table({"network": result, **result["baselines"]}, columns, *result["remarks"])
-    print(f"{'likeliest right':40s}" + "".join(f"{share:10.1%}" for share in result["accuracy"].values()))
+    print(f"{'accuracy':40s}" + "".join(f"{share:10.1%}" for share in result["accuracy"].values()))
     count, known = result["pieces"], result["trained_on"]
     pieces, size = plural(count, "piece"), f"{plural(result['notes'], 'note')}, {plural(result['beats'], 'beat')}"
     print(f"{pieces}, {size}; pieces that it was trained on: {known}")
-    print(f"values that the vocabulary lacks, scored as the nearest: {changed(result['moved']) or 'none'}")
+    print(f"values missing from the vocabulary, scored as the nearest one: {changed(result['moved']) or 'none'}")
     for name, row in sorted(result["parts"].items(), key=lambda item: -item[1]["notes"])[: evaluation.SHOWN]:
         print(f"{name:40s}{row['nats_per_note']:12.3f} nats a note, {plural(row['notes'], 'note')}")
     if styles := result["styles"]:
         for name, row in {**styles["each"], "all pieces of known style": styles}.items():
-            told = f"{row['nats_per_note_told']:.3f} if told the style"
+            told = f"{row['nats_per_note_told']:.3f} when told the style"
             print(f"{name:40.40s}{row['nats_per_note']:12.3f} nats a note, {told}; ", end="")
             print(f"recognised in {row['recognised']:.0%} of {plural(row['pieces'], 'piece')}")
     ranked = sorted(result["per_piece"], key=lambda row: row["nats_per_note"])
@@ -84,14 +84,14 @@ def show_network(weights: str, result: dict, picture: Path) -> None:
 
 
 def show_samples(result: dict, picture: Path) -> None:
-    """Print what was measured in new pieces, and draw it."""
+    """Print and plot the measurements of new pieces."""
     from utils.measure import plots  # matplotlib takes as long as all the rest
 
     samples, features = result["samples"], result["samples"].pop("features")
     titles = {"generated": "new", "real": "training", "held_out": "held out"}
     titles = {name: title for name, title in titles.items() if name in samples["pieces"]}
     counts = ", ".join(f"{count} {titles[name]}" for name, count in samples["pieces"].items())
-    print(f"\npieces: {counts}; {samples['notes']} notes of each")
+    print(f"\npieces: {counts}; compared by {samples['notes']} notes of each")
 
     def row(name: str, values: Iterable[float | None], shown: str) -> None:
         cells = ("-" if value is None else format(value, shown) for value in values)
@@ -106,7 +106,7 @@ def show_samples(result: dict, picture: Path) -> None:
     for name in beyond["real"]:
         row(name, (beyond[each][name] for each in titles), ".0%")
     whole = [f"{each['pieces']} {titles[name]}" for name, each in ending.items() if each["pieces"]]
-    print(f"share of the whole pieces ({', '.join(whole)}) that end on, or with")
+    print(f"endings of the whole pieces ({', '.join(whole)}), as a share of them")
     for name in list(ending["real"])[1:]:
         row(name, (ending.get(each, {}).get(name) for each in titles), ".0%")
     show_parts(samples["parts"], titles)
@@ -122,38 +122,38 @@ def show_samples(result: dict, picture: Path) -> None:
 
 
 def show_parts(parts: dict[str, dict], titles: dict[str, str]) -> None:
-    """Print what the parts play in new pieces and in others."""
+    """Print what each part plays in new pieces and in real ones."""
     names = {
         "share": "share of the notes",
         "pitch": "mean pitch",
-        "together": "begins while another sounds",
-        "kept": "pieces within its range, one note at once if that is its way",
+        "together": "notes that begin while another of the part sounds",
+        "kept": "pieces within its range, one note at a time if that is its rule",
     }
-    there = sorted((name for name in parts if "real" in parts[name]), key=lambda name: -parts[name]["real"]["share"])
-    for name in there[: evaluation.SHOWN]:
+    ranked = sorted((name for name in parts if "real" in parts[name]), key=lambda name: -parts[name]["real"]["share"])
+    for name in ranked[: evaluation.SHOWN]:
         for key, title in names.items():
             cells = [format(parts[name].get(kind, {}).get(key, float("nan")), ".2f") for kind in titles]
             print(f"{name + ': ' + title:84.84s}" + "".join(f"{cell:>10s}" for cell in cells))
 
 
 def show_judge(verdicts: dict[str, dict | None]) -> None:
-    """Print whether the judge can tell new pieces from training pieces, beside what that is for real ones, and how."""
+    """Print how well the judge tells new pieces from training pieces, how well it tells real ones, and by what."""
     if not (verdict := verdicts["generated"]):
-        print(f"A judge of new pieces learns from {judge.LEAST} pieces of each kind or more; see --samples.")
+        print(f"The judge needs at least {judge.LEAST} pieces of each kind: ask for more new ones with --samples.")
         return
-    print("a judge that learnt to tell pieces from training pieces is right about a pair of them (by guessing: 50%)")
+    print("how often a trained judge is right about which piece of a pair is not a training piece (guessing: 50%)")
     print(f"  new pieces              {verdict['auc']:.0%}")
-    print(f"  half the training pieces{verdict['floor']:5.0%} +- {verdict['spread']:.0%}: that much is chance")
+    print(f"  half the training pieces{verdict['floor']:5.0%} +- {verdict['spread']:.0%}: what chance alone gives")
     if held_out := verdicts["held_out"]:
         print(f"  held-out pieces         {held_out['auc']:.0%}")
     print("what gives new pieces away, in semitones and beats:", *verdict["giveaways"], sep="\n  ")
 
 
 def show_given(result: dict) -> None:
-    """Print how likely what was written around a part is, and whether a judge can tell it from the training music."""
-    titles = {"real": "as the composer wrote them", "naive": "notes of the part forced", "weighed": "versions weighed"}
-    pieces = plural(result["pieces"], "piece")
-    print(f"of {pieces} a part was kept{'nats a note':>17s}{'told from training pieces':>27s}")
+    """Print how likely the music around a kept part is, and whether a judge can tell it from the training music."""
+    titles = {"real": "as the composer wrote them", "naive": "kept notes forced", "weighed": "weighted versions"}
+    heading = f"one part kept in {plural(result['pieces'], 'piece')}"
+    print(f"{heading:32s}{'nats a note':>12s}{'told from training pieces':>27s}")
     for way, title in titles.items():
         verdict = result["judge"][way]
         right = "too few to judge" if verdict is None else f"{verdict['auc']:.0%}"
@@ -167,7 +167,7 @@ def show_comparison(result: dict) -> None:
     table(result["networks"], {"nats_per_note": "nats a note"}, *result["remarks"], size)
     for path, row in result["networks"].items():
         if lacking := changed(row["moved"]):
-            print(f"values that {path} lacks, scored as the nearest: {lacking}")
+            print(f"values missing from {path}, scored as the nearest one: {lacking}")
     print(*result["verdict"], sep="\n")
 
 
@@ -185,15 +185,15 @@ def main(args) -> None:
     args.notes *= not args.bars
     if args.picture and not args.picture.endswith(".png"):
         raise UserError(f"--picture {args.picture} must end in .png.")
-    alone = Path(args.weights).exists()  # a comma may be part of a name
-    paths = [args.weights] if alone else [os.path.expanduser(path) for path in listed(args.weights)]
+    is_one_file = Path(args.weights).exists()  # a comma may be part of a file name
+    paths = [args.weights] if is_one_file else [os.path.expanduser(path) for path in listed(args.weights)]
     if not paths:
         raise UserError(f"--weights {args.weights} names no file.")
     if len(paths) > 1:
         for name in ("samples", "keep"):
             if getattr(args, name):
-                raise UserError(f"{settings.flag_of(name)} looks at the music of one network: name one with --weights.")
-        args.baselines = False  # networks are compared with each other alone
+                raise UserError(f"{settings.flag_of(name)} works with a single network: name one with --weights.")
+        args.baselines = False  # networks are compared only with each other
         result = evaluation.compare(paths, args)
         show_comparison(result)
     else:

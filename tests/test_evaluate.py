@@ -93,7 +93,7 @@ def test_held_out_pieces_baselines_and_samples(weights: Path, music: Path, tmp_p
     assert measured["pieces"] == {"generated": 2, "real": 5, "held_out": len(held_out)}
     assert set(measured["beyond"]["real"]) == {"stuck over 0.5", "stuck over 0.8", "drift over 12", "not home"}
     assert measured["ending"]["generated"] == {"pieces": 0} and measured["ending"]["real"]["pieces"] == 5
-    assert measured["judge"] == {"generated": None, "held_out": None} and "A judge of new pieces learns from" in text
+    assert measured["judge"] == {"generated": None, "held_out": None} and "The judge needs at least 8 pieces" in text
     assert found["remarks"] == []
     assert "longest run shared with the training music" in text and f"Wrote {picture}" in text
     nats, counted = found["nats_per_note"], baselines["5-gram"]["nats_per_note"]
@@ -142,7 +142,7 @@ def test_a_folder_and_what_of_it_was_trained_on(weights: Path, music: Path, tmp_
     found, text = evaluate("--weights", weights, "--midi-dir", tmp_path, *flags)
     assert set(found["baselines"]) == {"uniform"} and found["trained_on"] == 1
     assert "samples" not in found and "cannot be compared" in text
-    assert "guessing is the only baseline" in text and "by their names" in text and "skipped: broken.mid" in text
+    assert "guessing is the only baseline" in text and "by name only" in text and "skipped: broken.mid" in text
     assert "(guessing" in text.splitlines()[-1]
     assert [remark.split(":")[0] for remark in found["remarks"]][1:] == ["skipped"]
 
@@ -165,7 +165,7 @@ def test_numbers_go_into_a_file_and_no_training_piece_that_is_lost_counts_as_new
     [
         (["--weights", "none.weights.h5"], "run 'python train.py' first"),
         (["--weights", ","], "--weights , names no file"),
-        (["--weights", "a,b", "--keep", "Soprano"], "--keep looks at the music of one network"),
+        (["--weights", "a,b", "--keep", "Soprano"], "--keep works with a single network"),
         (["--midi-dir", "none"], "none does not exist"),
         (["--training-dir", "none"], "see --training-dir"),
         (["--training-dir", "samples"], "No piece that"),
@@ -195,7 +195,7 @@ def test_a_new_piece_that_is_too_short_is_not_left_out_silently(weights: Path, m
     monkeypatch.setattr(compose, "new_pieces", one_short)
     result = evaluation.evaluate(weights, asked("--samples=4", "--notes=40", "--no-baselines"))
     assert result["samples"]["pieces"]["generated"] == 3
-    assert result["remarks"] == ["too short to be compared, and left out: 1 of 4 new pieces"]
+    assert result["remarks"] == ["too short to be compared, so left out: 1 of 4 new pieces"]
 
 
 # ---- several networks ----
@@ -242,7 +242,7 @@ def test_two_networks_are_compared_on_what_neither_learnt_from(weights: Path, mu
     assert result.stdout.splitlines()[-1].endswith("too few pieces to tell whether that is more than chance.")
     other = another(weights, tmp_path / "other.weights.h5", [theirs])
     error = one_line_error(call("evaluate.py", "--weights", f"{weights},{other}"))
-    assert f"nothing but 2 pieces that {weights} or {other} learnt from: name a folder of other music" in error
+    assert f"Every piece found (2 pieces) was learnt by {weights} or {other}: name a folder of other music" in error
 
 
 def test_networks_that_say_other_things_are_not_compared(weights: Path):
@@ -264,7 +264,7 @@ def test_networks_that_say_other_things_are_not_compared(weights: Path):
     evaluation.check_comparable({"a": kept, "b": writing(streams=form.streams[::-1])})  # the same in another order
     for flags, sentence in (
         (["--weights", f"{weights},{weights}"], "name two networks"),
-        (["--weights", f"{weights},other.weights.h5", "--samples", 1], "of one network"),
+        (["--weights", f"{weights},other.weights.h5", "--samples", 1], "a single network"),
         (["--weights", f"{weights},none.weights.h5"], "no weights at none.weights.h5"),
     ):
         assert sentence in one_line_error(call("evaluate.py", *flags))
@@ -449,7 +449,7 @@ def test_the_playing_scripts_say_what_they_copied(weights: Path, music: Path, tm
     copying.report(replace(kept, about=about), [Path("a.mid")], made)
     assert capsys.readouterr().out == ""
     copying.report(kept, [Path("a.mid")], made)  # the file may come from anywhere, and name any folder
-    assert "name it with --training-dir" in capsys.readouterr().out
+    assert "name its folder with --training-dir" in capsys.readouterr().out
     for script in ("generate_music.py", "predict_with_prior.py"):
         flags = ["--weights", weights, "--out", tmp_path, "--notes", 20, "--count", 2, "--no-wav", "--no-picture"]
         result = call(script, *flags, "--training-dir", music)

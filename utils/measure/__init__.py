@@ -1,1 +1,1 @@
-"""How good is it: likelihood and its baselines, statistics, copying, the network of the ancestors, plots."""
+"""Evaluation: likelihood and its baselines, statistics, copying, the judge, the ancestors' network, plots."""

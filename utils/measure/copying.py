@@ -1,6 +1,6 @@
-"""What of a piece stands in the training music, note for note, in any key.
+"""Finds what a piece copies from the training music, note for note, in any key.
 
-Pieces are in steps of one grid: `events.to_piece(streams, grid, grid)`. Shapes: N notes of all pieces, P pieces.
+All pieces are in steps of one grid: `events.to_piece(streams, grid, grid)`. Shapes: N notes of all pieces, P pieces.
 """
 
 from pathlib import Path
@@ -16,45 +16,45 @@ from utils.piece import Piece, plural
 
 
 def mix(hashes: np.ndarray, values: np.ndarray) -> np.ndarray:
-    """Hashes (N,) of sequences of small numbers -> hashes of the same sequences, each with one more of `values` (N,) at
-    its end. Of ten million different sequences hardly ever two have the same hash: a multiplication and a shift, as in
-    the finaliser of SplitMix64 (Steele et al. 2014)."""
+    """Hashes (N,) of sequences of small numbers -> hashes of the same sequences, each extended by its one of `values`
+    (N,). Even ten million different sequences hardly ever collide: a multiplication and a shift, as in the finaliser of
+    SplitMix64 (Steele et al. 2014)."""
     added = values.astype(np.uint64) + np.uint64(0x9E3779B97F4A7C15)
     hashes = (hashes ^ added) * np.uint64(0xBF58476D1CE4E5B9)
     return hashes ^ (hashes >> np.uint64(29))
 
 
 def longest_shared(training: dict[str, Piece], made: list[Piece]) -> dict:
-    """The longest run of successive notes of a part that each piece of `made` shares, with the same intervals, offsets
-    and durations, with a piece of `training`, name -> piece.
+    """For each piece of `made`, the longest run of successive notes of a part that also occurs, with the same
+    intervals, offsets and durations, in a piece of `training`, name -> piece.
 
-    Returns the median and the max of their lengths in notes, and per_piece: notes; name, '' if no note is shared; and
-    beat, where the run begins in the piece of that name, in quarter notes since its start. Empty if `made` is.
-    Runs grow by a note at a time, on both sides only where they still match, so seven million notes take seconds.
+    Returns the median and the max of the lengths in notes, and per_piece: notes; name of the training piece, '' if no
+    note is shared; and beat, where the run begins in that piece, in quarter notes from its start. Empty if `made` is.
+    Runs grow note by note, and only those that still match are kept, so seven million notes take seconds.
     """
     pieces, names = [*training.values(), *made], list(training)
     lines = [piece.take(piece.part == part) for piece in pieces for part in range(len(piece.parts))]
     columns = zip(*((line.onset, line.pitch, line.duration) for line in lines), strict=True)
     onset, pitch, duration = map(np.concatenate, columns)  # (N,)
-    line = np.append(np.repeat(np.arange(len(lines)), list(map(len, lines))), -1)  # (N + 1,) number; -1 is the end
+    line = np.append(np.repeat(np.arange(len(lines)), list(map(len, lines))), -1)  # (N + 1,) of each note; -1: the end
     piece = np.repeat(np.arange(len(pieces)), [len(piece.parts) for piece in pieces])[line]  # (N + 1,) of each note
     empty = np.zeros(len(onset), np.uint64)
     move = mix(mix(mix(empty, np.diff(onset, prepend=0)), np.diff(pitch, prepend=0)), duration)
     rows, length = [{"notes": 0, "name": "", "beat": 0.0} for _ in made], 1
-    at, hashes = np.arange(len(onset)), mix(empty, duration)  # where figures of `length` notes begin
+    at, hashes = np.arange(len(onset)), mix(empty, duration)  # where runs of `length` notes begin
     while (new := piece[at] >= len(training)).any():
         known = np.unique(hashes[new])
         which = np.minimum(np.searchsorted(known, hashes), len(known) - 1)
         same = known[which] == hashes
-        there = np.flatnonzero(same & ~new)[::-1]
+        in_training = np.flatnonzero(same & ~new)[::-1]
         example = np.full(len(known), -1)
-        example[which[there]] = at[there]  # the first of equal ones stays
+        example[which[in_training]] = at[in_training]  # of equal runs the first wins, as it is written last
         shared = same & (example[which] >= 0)
         number, first = np.unique(piece[at[shared & new]], return_index=True)
         for i, place in zip(number - len(training), example[which[shared & new][first]], strict=True):
             beat = float(onset[place] / pieces[0].ticks_per_quarter)
             rows[i] = {"notes": length, "name": names[piece[place]], "beat": beat}
-        longer = shared & (line[at + length] == line[at])  # the next note is of the same part
+        longer = shared & (line[at + length] == line[at])  # the next note belongs to the same part
         at = at[longer]
         hashes, length = mix(hashes[longer], move[at + length]), length + 1
     lengths = [row["notes"] for row in rows]
@@ -62,43 +62,43 @@ def longest_shared(training: dict[str, Piece], made: list[Piece]) -> dict:
 
 
 def read_as_trained(about: dict, folder: str) -> tuple[list[Source], list[tuple[str, str]]]:
-    """`dataset.read_folder` as it was for the training of a weights file."""
+    """`dataset.read_folder` with the settings that the weights were trained with."""
     then = about["settings"]
     return dataset.read_folder(folder, events.Representation.of(then), then["split"])
 
 
 def read_split(about: dict, folder: str = "") -> tuple[list[Source], list[Source]]:
-    """The (training, held-out) pieces that a weights file names, as far as they are below `folder` ('': where they were
-    when it was trained). Raises UserError if there is no such folder or no piece in it."""
+    """The (training, held-out) pieces that a weights file names and that are still in `folder` ('': the one it was
+    trained on). Raises UserError if there is no such folder or no piece in it."""
     sources, _ = read_as_trained(about, folder or about["settings"]["midi_dir"])
     train, held_out = (set(about["split"][side]) for side in ("train", "held_out"))
     return [s for s in sources if s.name in train], [s for s in sources if s.name in held_out]
 
 
 def content(source: Source) -> tuple[bytes, ...]:
-    """What is equal where two pieces have the same events, whatever their files are called."""
+    """A key that is equal for two pieces with the same events, whatever their files are called."""
     return tuple(source.events.streams[name].tobytes() for name in sorted(source.events.streams))
 
 
 def trained_on(about: dict, train: list[Source], others: list[Source]) -> np.ndarray:
-    """(P,) mask of the pieces that a weights file was trained on: by their events, or by their names as far as the
-    training pieces are not in `train`, or those of the weights that it started from."""
+    """(P,) mask of the pieces in `others` that a weights file was trained on. They are recognised by their events; by
+    name where a training piece is missing from `train`, or was learnt by the weights that training started from."""
     learnt, lost = set(map(content, train)), set(about["split"]["train"]) - {source.name for source in train}
     lost |= set(about.get("learnt_before", ()))
     return np.array([content(source) in learnt or source.name in lost for source in others], bool)
 
 
 def is_here(folder: str) -> bool:
-    """Whether a folder is below the current one or that of this program: where a weights file may have one searched."""
+    """Whether a folder is inside the current one or the program's: a weights file may have no other folder searched."""
     here = Path.cwd(), Path(__file__).resolve().parents[2]
     return any(Path(folder).resolve().is_relative_to(known) for known in here)
 
 
 def report(weights: Checkpoint, paths: list[Path], made: list[Made], folder: str = "") -> None:
-    """Print what of the new events of some files is in the training music, if that is there: in `folder` ('': where the
-    weights file says, if that `is_here`)."""
+    """Print the longest run that the new events of some files share with the training music, if that is found in
+    `folder` ('': where the weights file says, if that `is_here`)."""
     if not folder and not is_here(weights.about["settings"]["midi_dir"]):
-        print("The training music is not below this folder: to be told what is copied, name it with --training-dir.")
+        print("The training music is not inside this folder: name its folder with --training-dir to check for copies.")
         return
     try:
         train, _ = read_split(weights.about, folder)

@@ -1,6 +1,6 @@
-"""How well networks predict pieces that they have not learnt from, and which of several predicts them best.
+"""How well networks predict pieces that they have not learnt from, and which of several networks predicts them best.
 
-Nothing here prints: evaluate.py shows the numbers, experiments.py collects them. What is `asked` are the settings of
+Nothing here prints: evaluate.py shows the numbers, experiments.py collects them. `asked` holds the settings of
 evaluate.py. Shapes: P pieces, S streams.
 """
 
@@ -21,36 +21,36 @@ from utils.sampler import Sampling
 from utils.source import remarks_on
 from utils.stepper import Stepper
 
-LEVEL = 0.05  # a difference that chance makes less often than this counts as more than chance, as is usual
-UNEVEN = 0.02  # of the notes: by so many may differ how many values of a stream two networks lack
-SHOWN = 8  # parts of which something is said
-SHUFFLES = 10_000  # random signs of the differences that are tried: p is then exact to a few thousandths near LEVEL
+LEVEL = 0.05  # the usual level of significance
+UNEVEN = 0.02  # share of the notes by which the numbers of values that two networks lack in a stream may differ
+SHOWN = 8  # parts that are listed
+SHUFFLES = 10_000  # random signs of the differences to try: p is then exact to a few thousandths near LEVEL
 
 
 def read_music(
     weights: str | Path, about: dict, asked: SimpleNamespace
 ) -> tuple[list[Source], list[Source], list[str]]:
-    """The pieces that a network learnt from, as far as they are still there; those to score, in `asked.midi_dir` or
-    held out; and sentences on what one may not expect. Raises UserError if there is nothing to score."""
+    """The pieces that a network learnt from, as far as they still exist; the pieces to score, from `asked.midi_dir` or
+    held out; and remarks on anything unexpected. Raises UserError if there is nothing to score."""
     folder, names = asked.training_dir or about["settings"]["midi_dir"], about["split"]
     train, scored, remarks = [], [], []
     try:
         train, scored = copying.read_split(about, folder)
     except UserError as error:
         if not asked.midi_dir:
-            raise UserError(f"{error} It is where the held-out pieces were: see --training-dir.") from None
+            raise UserError(f"{error} The held-out pieces were there: see --training-dir.") from None
     if not scored and not asked.midi_dir:
         raise UserError(
-            f"No piece that {weights} held out is in {folder}: name their folder with --training-dir, or another "
-            "folder to score with --midi-dir."
+            f"No piece that was held out from {weights} is in {folder}: name the folder of those pieces with "
+            "--training-dir, or another folder to score with --midi-dir."
         )
     for what, named, there in (("training", names["train"], train), ("held-out", names["held_out"], scored)):
         if 0 < len(there) < len(named):
             remarks.append(f"{len(named) - len(there)} of {len(named)} {what} pieces are no longer in {folder}")
     if not train:
-        without = "the pieces that were trained on are known by their names alone"
+        without = "training pieces are recognised by name only"
         without += ", and guessing is the only baseline" if asked.baselines else ""
-        without += "; new pieces cannot be compared with it" if asked.samples else ""
+        without += "; new pieces cannot be compared with training pieces" if asked.samples else ""
         remarks.append(f"The training music of {weights} is not in {folder} (see --training-dir): {without}.")
     if asked.midi_dir:
         scored, skipped = copying.read_as_trained(about, asked.midi_dir)
@@ -59,13 +59,13 @@ def read_music(
 
 
 def evaluate(weights: str | Path, asked: SimpleNamespace) -> dict:
-    """All that evaluate.py says of one network, as JSON.
+    """All that evaluate.py reports on one network, as JSON.
 
-    nats_total, nats_per_note, nats_per_beat, heads (nats a note of each stream); baselines: the same for each of them;
+    nats_total, nats_per_note, nats_per_beat, heads (nats a note in each stream); baselines: the same for each of them;
     accuracy: the share of each stream's targets whose class was the likeliest; notes, events, beats, pieces;
     trained_on: pieces that the network learnt from; moved: values that the vocabulary lacked, scored as the nearest;
-    per_piece; parts: name -> notes and nats_per_note; styles: see `likelihood.of_styles`; remarks: sentences; and with
-    `asked.samples` what `new_music` returns, if there is training music; with `asked.keep` given, see `given.around`.
+    per_piece; parts: name -> notes and nats_per_note; styles: see `likelihood.of_styles`; remarks: sentences; with
+    `asked.samples` and training music, what `new_music` returns; with `asked.keep`, given: see `given.around`.
     """
     loaded = checkpoint.load(weights)
     network, vocabulary, about = Stepper(loaded), loaded.vocabulary, loaded.about
@@ -96,7 +96,7 @@ def evaluate(weights: str | Path, asked: SimpleNamespace) -> dict:
         new = new_music(loaded, network, train, unseen, asked)
         short = asked.samples - (new["samples"]["pieces"]["generated"] if new else 0)
         if short:
-            remarks.append(f"too short to be compared, and left out: {short} of {plural(asked.samples, 'new piece')}")
+            remarks.append(f"too short to be compared, so left out: {short} of {plural(asked.samples, 'new piece')}")
         result |= new
     if asked.keep:
         folder = asked.midi_dir or asked.training_dir or about["settings"]["midi_dir"]
@@ -105,18 +105,18 @@ def evaluate(weights: str | Path, asked: SimpleNamespace) -> dict:
 
 
 def nats_by_part(score: likelihood.Score) -> dict[str, dict]:
-    """What the notes of each part cost; the end of a piece is nobody's."""
+    """How many notes each part has, and nats a note; the end of a piece belongs to no part."""
     inputs, vocabulary = score.corpus.inputs, score.corpus.vocabulary
-    told, nats = {}, score.events.sum(axis=1)
+    by_part, nats = {}, score.events.sum(axis=1)
     for i, known in enumerate(vocabulary.players.values()):
         mine = (inputs["part"] == i) & score.corpus.targets("part")
         if mine.any():
-            told[known.name] = {"notes": int(mine.sum()), "nats_per_note": float(nats[mine].mean())}
-    return told
+            by_part[known.name] = {"notes": int(mine.sum()), "nats_per_note": float(nats[mine].mean())}
+    return by_part
 
 
 def summary(nats: np.ndarray, corpus: Corpus, beats: int) -> dict:
-    """Nats of each stream (S,), summed over the pieces of a corpus, as they are reported."""
+    """The reported figures for the nats of each stream (S,), summed over the pieces of a corpus."""
     heads = dict(zip(corpus.vocabulary.streams, (nats / corpus.notes).tolist(), strict=True))
     total = float(nats.sum())
     return {"nats_total": total, "nats_per_note": total / corpus.notes, "nats_per_beat": total / beats, "heads": heads}
@@ -125,11 +125,11 @@ def summary(nats: np.ndarray, corpus: Corpus, beats: int) -> dict:
 def new_music(
     weights: Checkpoint, network: Stepper, train: list[Source], unseen: list[Source], asked: SimpleNamespace
 ) -> dict:
-    """New pieces, made as generate_music.py makes them, beside the training music and pieces that are `unseen`.
+    """Compare new pieces, made as generate_music.py makes them, with the training pieces and with `unseen` pieces.
 
-    samples: see `beside_real`; ending, the shares of whole pieces that end so (`statistics.ending`); and parts, name ->
-    'generated' or other music -> what it plays (`statistics.of_parts`); copying: what of the new and the unseen pieces
-    is in the training music. Nothing where all new pieces are too short to be compared.
+    samples: see `beside_real`, with ending, the shares of whole pieces with each property of `statistics.ending`, and
+    parts, name -> 'generated', 'real' or 'held_out' -> what it plays (`statistics.of_parts`); copying: what the new and
+    the unseen pieces share with the training pieces. Empty if all new pieces are too short to be compared.
     """
     grid = weights.vocabulary.grid
     begun = compose.openings(weights, asked.samples, asked.seed, asked.opening)
@@ -152,7 +152,7 @@ def new_music(
     players = weights.vocabulary.players
     played = {name: statistics.of_parts(some, players) for name, some in music.items()}
     samples["parts"] = {
-        known.name: {name: told[value] for name, told in played.items() if value in told}
+        known.name: {name: by_value[value] for name, by_value in played.items() if value in by_value}
         for value, known in players.items()
     }
     pieces = {name: [events.to_piece(streams, grid, grid) for streams in some] for name, some in music.items()}
@@ -163,18 +163,18 @@ def new_music(
 
 
 def shares(rows: list[dict[str, bool]]) -> dict[str, float]:
-    """Of how many of the rows each entry is true."""
+    """The share of the rows in which each entry is true."""
     return {name: float(np.mean([row[name] for row in rows])) for name in rows[0]} if rows else {}
 
 
 def beside_real(made: list[Events], music: dict[str, list[Events]], asked: SimpleNamespace, grid: int) -> dict:
-    """What is counted in new music and in passages of other music that are as long: from random places, or from the
-    beginning where whole pieces were made, of which only so much counts as the judge can hear.
+    """Measure new music and passages of other `music` of equal length. These come from random places, or from the
+    beginnings where whole pieces were made, of which at most `judge.JUDGED` notes are compared.
 
-    pieces: name -> how many; notes of each; statistics; beyond: shares of the pieces beyond `statistics.BOUNDS`; judge:
-    what `judge.judge` returns; features: what all of that sums up, name -> a list.
+    pieces: name -> how many; notes: of each; statistics; beyond: shares of the pieces beyond `statistics.BOUNDS`;
+    judge: what `judge.judge` returns; features: name -> the features of each piece, which the rest sums up.
     """
-    # Where pieces are shorter, less of each is compared: nearly all new ones, and half of the others, shall be there.
+    # Where pieces are shorter, less of each is compared, so that nearly all new ones and half of the others suffice.
     shortest, real = np.quantile(list(map(len, made)), 0.1), np.median(list(map(len, music["real"])))
     length = int(min(asked.notes or judge.JUDGED, max(shortest, statistics.FIGURE), real))
     passages = {"generated": [statistics.cut(new, 0, length, grid) for new in made if len(new) >= length]}
@@ -197,31 +197,31 @@ def beside_real(made: list[Events], music: dict[str, list[Events]], asked: Simpl
 
 
 def compare(paths: list[str], asked: SimpleNamespace) -> dict:
-    """Score networks on the pieces that none of them learnt from: those of `asked.midi_dir`, or those that any of them
-    held out. Nats a note can be compared then, as all say the same notes of the same pieces. (Ways of training cannot:
-    that takes several networks of each, as in experiments.py.)
+    """Score networks on pieces that none of them learnt from, out of `asked.midi_dir` or out of all their held-out
+    pieces. Nats a note are then comparable, as all networks predict the same notes of the same pieces. (This does not
+    compare ways of training: that takes several networks of each, as in experiments.py.)
 
     Returns networks (path -> nats_per_note, heads, moved), pieces, notes, per_piece (name, notes, nats_per_note: path
-    -> nats), verdict (sentences on the best network beside each other one) and remarks. Raises UserError if the
-    networks write music in different ways or there is no such piece.
+    -> nats), verdict (sentences that compare the best network with each other one) and remarks. Raises UserError if
+    the networks represent music differently or there is no such piece.
     """
     loaded = {path: checkpoint.load(path) for path in paths}
     if len(loaded) < 2:
-        raise UserError(f"--weights names {paths[0]} alone, twice: name two networks to compare.")
+        raise UserError(f"--weights names only {paths[0]}, more than once: name two networks to compare.")
     check_comparable(loaded)
     music = {path: read_music(path, weights.about, asked) for path, weights in loaded.items()}
     different = {}
     for source in (source for _, scored, _ in music.values() for source in scored):
-        different.setdefault(copying.content(source), source)  # a piece that comes twice counts under its first name
+        different.setdefault(copying.content(source), source)  # a piece that occurs twice counts under its first name
     different = list(different.values())
     learnt = [copying.trained_on(loaded[path].about, train, different) for path, (train, *_) in music.items()]
     pieces = [source for source, known in zip(different, np.any(learnt, axis=0), strict=True) if not known]
     if not pieces:
         raise UserError(
-            f"There is nothing but {plural(len(different), 'piece')} that {' or '.join(loaded)} learnt from: name a "
-            "folder of other music with --midi-dir."
+            f"Every piece found ({plural(len(different), 'piece')}) was learnt by {' or '.join(loaded)}: name a folder "
+            "of other music with --midi-dir."
         )
-    # Counted in the music, not in what a vocabulary makes of it.
+    # Counted in the music itself, not as a vocabulary encodes it.
     notes = np.array([len(events.to_piece(source.events.streams)) for source in pieces])
     networks, nats = {}, {}
     for path, weights in loaded.items():
@@ -235,8 +235,8 @@ def compare(paths: list[str], asked: SimpleNamespace) -> dict:
     moved = {stream: [row["moved"][stream] for row in networks.values()] for stream in networks[best]["moved"]}
     if uneven := [stream for stream, counts in moved.items() if np.ptp(counts) > UNEVEN * notes.sum()]:
         verdict = [
-            f"No verdict: one network lacks far more values of {', '.join(uneven)} than another, and what is scored as "
-            "the nearest of few costs little."
+            f"No verdict: one network lacks far more values of {', '.join(uneven)} than another, and such values, "
+            "scored as the nearest of few known ones, cost it little."
         ]
     per_piece = [
         {"name": source.name, "notes": count, "nats_per_note": {path: nats[path][i] / count for path in nats}}
@@ -248,7 +248,7 @@ def compare(paths: list[str], asked: SimpleNamespace) -> dict:
 
 
 def check_comparable(loaded: dict[str, Checkpoint]) -> None:
-    """Raises UserError if networks do not write the same music as the same events."""
+    """Raises UserError if networks do not represent the same music by the same events."""
     (first, one), *others = ((path, asdict(weights.vocabulary.representation)) for path, weights in loaded.items())
     for path, other in others:
         for (name, this), that in zip(one.items(), other.values(), strict=True):
@@ -256,14 +256,14 @@ def check_comparable(loaded: dict[str, Checkpoint]) -> None:
                 shown = [",".join(value) if name == "streams" else value for value in (this, that)]
                 shown = ["''" if value == "" else value for value in shown]
                 raise UserError(
-                    f"Nats a note of {first} and {path} cannot be compared, since they do not say the same of the "
-                    f"music: {settings.flag_of(name)} was {shown[0]} for one and {shown[1]} for the other."
+                    f"Nats a note of {first} and {path} cannot be compared, since they represent music differently: "
+                    f"{settings.flag_of(name)} was {shown[0]} for the first and {shown[1]} for the second."
                 )
 
 
 def chance(difference: np.ndarray) -> float:
     """How often chance alone makes the sum of paired differences (P,) as large as it is, in either direction: the share
-    of random signs that do (Fisher's randomisation test; for comparing systems, Noreen 1989)."""
+    of random sign flips that do so (Fisher's randomisation test; for comparing systems, Noreen 1989)."""
     rng = np.random.default_rng(0)
     sums = np.array([rng.choice((-1.0, 1.0), len(difference)) @ difference for _ in range(SHUFFLES)])
     as_large = np.abs(sums) >= np.abs(difference.sum()) - 1e-9  # sums in another order differ a little
@@ -271,16 +271,16 @@ def chance(difference: np.ndarray) -> float:
 
 
 def in_words(best: str, other: str, saved: np.ndarray, notes: np.ndarray, level: float) -> str:
-    """Whether the network `best` is better than `other`, given the nats (P,) that it saves on pieces of so many notes
-    (P,), and whether chance, at this level, can explain it."""
+    """A sentence on whether the network `best` beats `other`, given the nats (P,) that it saves on pieces of so many
+    `notes` (P,), and on whether chance, at this level of significance, explains that."""
     pieces, less = len(saved), saved.sum() / notes.sum()
     by = f"{less:.3f}" if less >= 0.0005 else "less than 0.001"
     if not saved.any():
         return f"{best} and {other} are equally good on each of {plural(pieces, 'piece')}."
     sentence = f"{best} is better than {other} by {by} nats a note, on {(saved > 0).sum()} of {plural(pieces, 'piece')}"
-    if 2 * 0.5**pieces > level:  # what chance gives a network that is better on all of them
+    if 2 * 0.5**pieces > level:  # the p of a network that is better on all of them, the smallest possible
         return f"{sentence}: too few pieces to tell whether that is more than chance."
     p = chance(saved)
     if p > level:
-        return f"{sentence}: that may be chance (p = {p:.2f}), so neither has shown that it is better."
+        return f"{sentence}: that may be chance (p = {p:.2f}), so neither is shown to be better."
     return f"{sentence}: more than chance (p {'< 0.001' if p < 0.001 else f'= {p:.3f}'})."

@@ -1,4 +1,4 @@
-"""What is written around a part of real pieces: how likely the network finds the whole, and what a judge says of it."""
+"""Music written around one part of real pieces: how likely the network finds it, and whether a judge can tell it."""
 
 from pathlib import Path
 from types import SimpleNamespace
@@ -15,29 +15,29 @@ from utils.stepper import Stepper
 
 
 def with_part(sources: list[Source], name: str) -> list[Source]:
-    """The pieces that have a part of that name, and others beside it."""
+    """The pieces that have a part of that name and at least one other part."""
     names = [[part.called().casefold() for part in source.events.parts.values()] for source in sources]
     return [source for source, each in zip(sources, names, strict=True) if name.casefold() in each and len(each) > 1]
 
 
 def nats_a_note(network: Stepper, pieces: list[Source]) -> float:
-    """The mean over the pieces of what a note of the whole costs."""
+    """Nats a note, over all parts, as a mean over the pieces."""
     corpus = dataset.encode(pieces, network.vocabulary)
     return float((likelihood.score(network, corpus).nats.sum(axis=1) / corpus.notes_each).mean())
 
 
 def around(network: Stepper, train: list[Source], held_out: list[Source], folder: str, asked: SimpleNamespace) -> dict:
-    """The training and the held-out pieces that have the part `asked.keep`, of which it is kept while everything else
-    is written, for the held-out ones, which are in `folder`; `asked` are the settings of evaluate.py.
+    """Keep the part `asked.keep` of the held-out pieces in `folder` that have it, write everything else anew, and
+    compare the result with the training pieces that have it; `asked` holds the settings of evaluate.py.
 
-    pieces; nats, of a note of the whole, a mean over pieces, and judge, what `judge.judge` returns, each for the pieces
-    as they are ('real'), for one version ('naive': what is given is forced), and for `asked.particles` that are weighed
-    ('weighed'). Raises UserError if no held-out piece has such a part.
+    Returns pieces, how many there are; nats, see `nats_a_note`, and judge, see `judge.judge`, both for the pieces as
+    they are ('real'), written in one version with the given notes forced ('naive'), and written in `asked.particles`
+    weighted versions ('weighed'). Raises UserError if no held-out piece has such a part.
     """
     train, held_out = (with_part(sources, asked.keep) for sources in (train, held_out))
     if not held_out:
         raise UserError(
-            f"None of the held-out pieces has a part {asked.keep!r} beside others: name another with --keep."
+            f"No held-out piece has a part {asked.keep!r} and other parts beside it: name another part with --keep."
         )
     ways, form = {"naive": 1, "weighed": asked.particles}, network.vocabulary.representation
     how = Sampling.of(asked, completion.TEMPERATURE)

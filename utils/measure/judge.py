@@ -1,7 +1,7 @@
-"""A judge that learns to tell new pieces from real ones, and says by what. It never helps to choose what is played.
+"""A classifier that learns to tell new pieces from real ones, and by what. It never helps to choose what is played.
 
 `judge([statistics.cut(events.from_piece(midi.read(path)), 0, 150) for path in midi.find(folder)], ...)` judges files.
-All that it counts stays the same in another key. Shapes: N notes, O onsets, M passages of both kinds.
+All features are the same in every key. Shapes: N notes, O onsets, M passages of both kinds.
 """
 
 from collections import Counter
@@ -15,15 +15,15 @@ from utils import events
 from utils.measure import statistics
 from utils.piece import Piece
 
-LEAST = 8  # passages of each kind, and as many different real pieces: with fewer there is nothing to learn from
-JUDGED = 150  # notes at the beginning of pieces of any length that are compared
-RARE = 3  # passages in which a feature must occur: what is in fewer says little of others
+LEAST = 8  # passages of each kind, and different real pieces: fewer are too few to learn from
+JUDGED = 150  # notes at the beginning that are compared in pieces of any length
+RARE = 3  # passages in which a feature must occur: a rarer one says little about other passages
 FOLDS = 5
-SHOWN, COMMON = 10, 0.25  # giveaways, and the share of the new or of the real passages in which each is
-HALVES = 20  # times that the real pieces are dealt into two halves, to see what chance does
-# Tried on damaged music, too: C from 1 to 100, which changes little; NUMBERS from 0 to 0.4, of which a higher one does
-# the same in piano music; shares that do not vary alike, which find bars out of order better, single wrong notes worse.
-NUMBERS = 0.05  # share of the variance that the numbers of `statistics.describe` have
+SHOWN, COMMON = 10, 0.25  # giveaways to list, and the share of the new or the real passages in which each must occur
+HALVES = 20  # random splits of the real pieces into halves, to measure the effect of chance
+# Also tried, on damaged music, too: C from 1 to 100 changes little; NUMBERS from 0 to 0.4: higher values change little
+# in piano music; shares of unequal variance, which detect bars out of order better, but single wrong notes worse.
+NUMBERS = 0.05  # share of the variance that is given to the numbers of `statistics.describe`
 C = 10.0  # inverse weight of the L2 penalty
 
 
@@ -35,19 +35,19 @@ def leap(interval: int) -> str:
 
 
 def beats(steps: int, per_quarter: int) -> str:
-    """18, of which 12 are a quarter note -> '3/2'."""
+    """18 steps, with 12 steps per quarter note -> '3/2'."""
     return str(Fraction(int(steps), per_quarter))
 
 
 def runs(words: Sequence[str], longest: int = 3) -> Counter:
-    """How often each run of 1 to `longest` of the words occurs."""
+    """How often each run of 1 to `longest` successive words occurs."""
     every = (zip(*(words[i:] for i in range(n)), strict=False) for n in range(1, longest + 1))
     return Counter(", then ".join(run) for each in every for run in each)
 
 
 def sonorities(piece: Piece, onset: np.ndarray) -> tuple[list[str], list[str], list[int]]:
-    """What sounds at each of the onsets (O,): the intervals above the lowest note within an octave; the same with how
-    the lowest note came there; and the number of notes."""
+    """What sounds at each of the onsets (O,): the pitch classes as intervals above the lowest note; each pair of
+    successive chords with the motion of their lowest notes; and the number of notes at each onset."""
     ends, chords, sizes, basses = piece.onset + piece.duration, [], [], []
     for at, reached in zip(onset, np.searchsorted(piece.onset, onset, side="right"), strict=True):
         pitch = piece.pitch[:reached][ends[:reached] > at]
@@ -59,8 +59,8 @@ def sonorities(piece: Piece, onset: np.ndarray) -> tuple[list[str], list[str], l
 
 
 def features(piece: Piece) -> dict[str, float]:
-    """What the judge counts in a passage, by name in words: square roots of shares (of all runs of notes' intervals,
-    and so on for each kind of thing that is counted), and the numbers of `statistics.describe`."""
+    """The features of a passage, named in words: for everything counted the square root of its share among all of its
+    kind (such as all runs of intervals), and the numbers of `statistics.describe`."""
     quarter, made = piece.ticks_per_quarter, statistics.moves(piece)[1:].tolist()
     rise, gap = [leap(interval) for interval, *_ in made], [beats(offset, quarter) for _, offset, _ in made]
     onset, first = np.unique(piece.onset, return_index=True)
@@ -91,8 +91,8 @@ def features(piece: Piece) -> dict[str, float]:
 
 
 def table(passages: list[dict[str, float]]) -> tuple[object, np.ndarray, np.ndarray]:
-    """The features of passages (M,) as a sparse matrix, a row each; and of each column the standard deviation and
-    the name. All shares vary alike, and so do all numbers, which weigh `NUMBERS`. Nothing here knows what is new."""
+    """The features of passages (M,) as a sparse matrix, a row each, and the standard deviation and name of each column.
+    Shares have equal variances, and so have numbers, with `NUMBERS` of the total. This does not know what is new."""
     from sklearn.feature_extraction import DictVectorizer
     from sklearn.preprocessing import StandardScaler
 
@@ -107,28 +107,28 @@ def table(passages: list[dict[str, float]]) -> tuple[object, np.ndarray, np.ndar
 
 
 def area(matrix, new: np.ndarray, groups: np.ndarray) -> float:
-    """The area under the ROC curve of passages, of which the mask `new` (M,) marks one kind, each judged by a logistic
-    regression that learnt from other groups (M,) of passages: the mean over the folds. (One curve for the passages of
-    all folds would be below 0.5 by chance: where a fold holds more of one kind, its regression learnt from fewer.)"""
+    """The area under the ROC curve of a logistic regression that tells the passages in the mask `new` (M,) from the
+    others, cross-validated: the mean over the folds, which keep the `groups` (M,) whole. (One curve over all folds
+    would be below 0.5 by chance: where a fold holds more of one kind, its regression has learnt from fewer of it.)"""
     from sklearn.linear_model import LogisticRegression
     from sklearn.model_selection import StratifiedGroupKFold, cross_val_score
 
     folds = min(FOLDS, *(len(np.unique(groups[side])) for side in (new, ~new)))
-    deal = StratifiedGroupKFold(folds, shuffle=True, random_state=0)
+    splitter = StratifiedGroupKFold(folds, shuffle=True, random_state=0)
     areas = cross_val_score(
-        LogisticRegression(C=C, max_iter=1000), matrix, new, groups=groups, scoring="roc_auc", cv=deal
+        LogisticRegression(C=C, max_iter=1000), matrix, new, groups=groups, scoring="roc_auc", cv=splitter
     )
-    return float(np.nanmean(areas))  # not a number: a fold of several passages of a piece, all of one kind
+    return float(np.nanmean(areas))  # NaN: a fold of passages of one kind only, such as several of one piece
 
 
 def judge(made: list[Piece], real: list[Piece], groups: Sequence[Hashable] | None = None) -> dict | None:
-    """Whether new passages can be told from real ones; None if there are too few. All should have equally many notes;
-    see `statistics.cut`. `groups` names the piece that each real passage is from: none stands on both sides of a fold.
+    """How well new passages can be told from real ones; None if there are too few. All should have equally many notes;
+    see `statistics.cut`. `groups` names the piece of each real passage, so that no piece is on both sides of a fold.
 
-    auc: area under the ROC curve, the chance that of a new and a real passage the judge takes the right one for new
-    (0.5: it cannot tell them apart, 1: it always can); floor: the same for two random halves of the real passages, on
-    average; spread: standard deviation of that from one deal to another, which is what chance does to such a number;
-    giveaways: in words, where the means are farthest apart by the standard deviation.
+    auc: area under the ROC curve, the probability that of a new and a real passage the judge picks the right one as new
+    (0.5: it cannot tell them apart, 1: it always can); floor: the same for two halves of the real passages, the mean
+    over random splits; spread: its standard deviation over these splits, a measure of the effect of chance; giveaways:
+    in words, the features whose means differ most, in standard deviations.
     """
     _, group = np.unique(list(map(str, groups or range(len(real)))), return_inverse=True)
     if min(len(made), group.max(initial=-1) + 1) < LEAST:
@@ -148,6 +148,6 @@ def judge(made: list[Piece], real: list[Piece], groups: Sequence[Hashable] | Non
 
 
 def in_words(name: str, more: bool) -> str:
-    """A feature, and on which side of real pieces the new ones are."""
+    """A feature, and in which direction new pieces differ from real ones in it."""
     how = ("less often", "more often") if ": " in name else ("lower", "higher")
     return f"{name} ({how[more]} in new pieces)"

@@ -1,8 +1,8 @@
 """How surprised a network is by each event of whole pieces, in nats.
 
-Every event is predicted once, from all events of its piece before it: for training by the Keras network
-(`held_out_nats`), for everything else by the same network in NumPy (`score`). Shapes: P pieces, E events of all pieces,
-S streams, G styles.
+Every event is predicted once, from all earlier events of its piece: during training by the Keras network
+(`held_out_nats`), elsewhere by the same network in NumPy (`score`). Shapes: P pieces, E events of all pieces, S
+streams, G styles.
 """
 
 from collections.abc import Iterator
@@ -21,12 +21,12 @@ from utils.stepper import Output, Stepper
 if TYPE_CHECKING:
     import keras
 
-MOST = 128  # pieces that are scored side by side: beyond that the products of a step gain nothing
+MOST = 128  # pieces that are scored side by side: larger matrix products would save no more time
 CHUNK = 256  # events that Keras scores at once; the state is carried from one chunk to the next
 
 
 def groups(corpus: Corpus, most: int) -> list[np.ndarray]:
-    """The pieces of a corpus in groups of `most`, the longest first, so that those of a group are about as long."""
+    """The pieces of a corpus in groups of `most`, the longest first, so that a group has pieces of similar length."""
     longest_first = np.argsort(-np.diff(corpus.first), kind="stable")
     return np.split(longest_first, range(most, corpus.pieces, most))
 
@@ -37,7 +37,7 @@ def held_out_nats(scorer: "keras.Model", corpus: Corpus, shape: Shape, most: int
     streams, chunk = len(corpus.vocabulary.streams), int(min(CHUNK, size.max()))
     total = np.zeros(streams)
     for group in groups(corpus, most):
-        piece = np.resize(group, min(most, corpus.pieces))  # the last group is filled up: every batch has one shape
+        piece = np.resize(group, min(most, corpus.pieces))  # the last group is filled up, so all batches have one shape
         before = shape.silence(len(piece))
         for start in range(0, size[group[0]], chunk):
             inputs, weights = dataset.cut(corpus, piece, corpus.first[piece] + start, chunk)
@@ -48,16 +48,16 @@ def held_out_nats(scorer: "keras.Model", corpus: Corpus, shape: Shape, most: int
 
 @dataclass
 class Score:
-    """What each event of a corpus costs; 0 where it is no target."""
+    """The cost of each event of a corpus; 0 where it is not a target."""
 
     events: np.ndarray  # (E, S) nats
     right: np.ndarray  # (E, S) whether the class was the likeliest
-    style: np.ndarray  # (P, G) how likely each style is that of a piece, as far as it is not told
+    style: np.ndarray  # (P, G) the probability of each style, given a piece whose style is not told
     corpus: Corpus
 
     @property
     def nats(self) -> np.ndarray:
-        """(P, S) what each piece costs from its start token to its end."""
+        """(P, S) nats of each piece from its start token to its end."""
         return np.add.reduceat(self.events, self.corpus.first[:-1])
 
     @property
@@ -69,9 +69,9 @@ class Score:
 def walk(
     network: Stepper, corpus: Corpus, piece: np.ndarray, size: np.ndarray, condition: np.ndarray | float = 0.0
 ) -> Iterator[tuple[np.ndarray, Output, State, Classes]]:
-    """Go through the first `size` (B,) events of pieces (B,) of a corpus side by side, the longest first; a piece that
-    is over leaves the others. Yields, at each event, its places in the corpus, the output of the network, to which
-    nothing of it is told yet, the state before it, and the event."""
+    """Go side by side through the first `size` (B,) events of pieces (B,) of a corpus, sorted from the longest; pieces
+    drop out when they are over. Yields for each event its places in the corpus, the output of the network, which has
+    not been told any of the event yet, the state before it, and the event."""
     state = network.start(len(piece), (4, 4), condition)
     for t in range(size[0]):
         place = corpus.first[piece[size > t]] + t
@@ -84,29 +84,29 @@ def walk(
 
 
 def score(network: Stepper, corpus: Corpus, told: bool = False) -> Score:
-    """Score all pieces of a corpus, the state carried through each; their styles may be `told`."""
+    """Score all pieces of a corpus, carrying the state through each; with `told` the network is told their styles."""
     size, shape = np.diff(corpus.first) - 1, corpus.is_target.shape
     result = Score(np.zeros(shape), np.zeros(shape, bool), np.zeros(corpus.style.shape), corpus)
     condition = np.pad(corpus.style & told, ((0, 0), (corpus.vocabulary.told_parts, 0)))  # (P, C)
     walks = [(piece, walk(network, corpus, piece, size[piece], condition[piece])) for piece in groups(corpus, MOST)]
-    events = ((piece, *each) for piece, those in walks for each in those)
+    events = ((piece, *step) for piece, steps in walks for step in steps)
     total = sum(size[piece[0]] for piece, _ in walks)
     for piece, place, output, state, event in tqdm(events, "scoring", total, unit="event", delay=2, leave=False):
         if corpus.vocabulary.styles:
             result.style[piece[: len(place)]] = styles.recognised(state)
         for k, stream in enumerate(network.streams):
-            those = np.flatnonzero(corpus.is_target[place, k])
-            logits, true = network.logits(stream, output, state, event)[0][those], event[stream][those]
-            result.events[place[those], k] -= log_softmax(np, logits)[np.arange(len(those)), true]
-            result.right[place[those], k] = logits.argmax(axis=1) == true
+            target = np.flatnonzero(corpus.is_target[place, k])
+            logits, true = network.logits(stream, output, state, event)[0][target], event[stream][target]
+            result.events[place[target], k] -= log_softmax(np, logits)[np.arange(len(target)), true]
+            result.right[place[target], k] = logits.argmax(axis=1) == true
             network.tell(stream, output, state, event)
     return result
 
 
 def of_styles(network: Stepper, untold: Score) -> dict:
-    """What the style is worth in the pieces of which it is known, if there are any: pieces; recognised, the share of
-    them whose style the network finds likeliest; nats_per_note, and nats_per_note_told if it is told the style; and
-    each, name of a style -> the same for its pieces. `untold` are the scores of all pieces without it."""
+    """What it is worth to tell the network the style; {} if no piece has a known one. Over the pieces that do: pieces,
+    their number; recognised, the share whose style the network finds likeliest; nats_per_note, and nats_per_note_told
+    with the style; and each, name of a style -> the same for its pieces. `untold`: all pieces scored without styles."""
     corpus = untold.corpus
     if not corpus.style.any():
         return {}

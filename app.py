@@ -42,7 +42,7 @@ def check_address(host: str, port: int) -> None:
             socket.create_server((address, port), family=family).close()
         except OSError as error:
             reason = f"The page cannot be opened at {address}:{port}: {error}"
-            if error.errno in (errno.EADDRNOTAVAIL, socket.EAI_NONAME, socket.EAI_AGAIN):  # the last without a network
+            if error.errno in (errno.EADDRNOTAVAIL, socket.EAI_NONAME, socket.EAI_AGAIN):  # the last: no network
                 reason = f"This computer has no address {address}: name another with --host."
             if error.errno == errno.EADDRINUSE:
                 reason = f"Port {port} is taken: choose another with --port."

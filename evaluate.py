@@ -32,7 +32,7 @@ TEMPERATURE: float | None = None  # of new pieces (none: the default of the scri
 TOP_P: float = 1.0  # choose only among the likeliest notes that together have this share of the probability
 SEED: int = 1  # the same seed makes the same pieces
 PICTURE: str = ""  # PNG file of the comparison ('': NAME.samples.png beside the weights, replacing an earlier one)
-PASSAGES: int = 100  # compare them with at most so many passages of the training music
+PASSAGES: int = 100  # compare them with at most this many passages of the training music
 # ---- given parts
 KEEP: str = ""  # part to keep in each held-out piece, such as Soprano, while the others are written anew ('': none)
 PARTICLES: int = 256  # versions of each piece to make side by side, as in predict_with_prior.py
@@ -85,13 +85,13 @@ def show_network(weights: str, result: dict, picture: Path) -> None:
 
 def show_samples(result: dict, picture: Path) -> None:
     """Print and plot the measurements of new pieces."""
-    from utils.measure import plots  # matplotlib takes as long as all the rest
+    from utils.measure import plots  # importing matplotlib takes as long as all the rest
 
     samples, features = result["samples"], result["samples"].pop("features")
     titles = {"generated": "new", "real": "training", "held_out": "held out"}
     titles = {name: title for name, title in titles.items() if name in samples["pieces"]}
     counts = ", ".join(f"{count} {titles[name]}" for name, count in samples["pieces"].items())
-    print(f"\npieces: {counts}; compared by {samples['notes']} notes of each")
+    print(f"\npieces: {counts}; {samples['notes']} notes of each are compared")
 
     def row(name: str, values: Iterable[float | None], shown: str) -> None:
         cells = ("-" if value is None else format(value, shown) for value in values)
@@ -137,7 +137,7 @@ def show_parts(parts: dict[str, dict], titles: dict[str, str]) -> None:
 
 
 def show_judge(verdicts: dict[str, dict | None]) -> None:
-    """Print how well the judge tells new pieces from training pieces, how well it tells real ones, and by what."""
+    """Print how well the judge tells new pieces and, for comparison, real ones from training pieces, and by what."""
     if not (verdict := verdicts["generated"]):
         print(f"The judge needs at least {judge.LEAST} pieces of each kind: ask for more new ones with --samples.")
         return

@@ -16,8 +16,8 @@ from utils.piece import Piece, plural
 
 
 def mix(hashes: np.ndarray, values: np.ndarray) -> np.ndarray:
-    """Hashes (N,) of sequences of small numbers -> hashes of the same sequences, each extended by its one of `values`
-    (N,). Even ten million different sequences hardly ever collide: a multiplication and a shift, as in the finaliser of
+    """Hashes (N,) of sequences of small numbers -> hashes of the same sequences, each extended by one of `values` (N,).
+    Even ten million different sequences hardly ever collide: a multiplication and a shift, as in the finaliser of
     SplitMix64 (Steele et al. 2014)."""
     added = values.astype(np.uint64) + np.uint64(0x9E3779B97F4A7C15)
     hashes = (hashes ^ added) * np.uint64(0xBF58476D1CE4E5B9)
@@ -89,7 +89,7 @@ def trained_on(about: dict, train: list[Source], others: list[Source]) -> np.nda
 
 
 def is_here(folder: str) -> bool:
-    """Whether a folder is inside the current one or the program's: a weights file may have no other folder searched."""
+    """Whether a folder is inside the current one or the program's: the only ones searched on a weights file's word."""
     here = Path.cwd(), Path(__file__).resolve().parents[2]
     return any(Path(folder).resolve().is_relative_to(known) for known in here)
 

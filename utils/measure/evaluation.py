@@ -168,8 +168,8 @@ def shares(rows: list[dict[str, bool]]) -> dict[str, float]:
 
 
 def beside_real(made: list[Events], music: dict[str, list[Events]], asked: SimpleNamespace, grid: int) -> dict:
-    """Measure new music and passages of other `music` of equal length. These come from random places, or from the
-    beginnings where whole pieces were made, of which at most `judge.JUDGED` notes are compared.
+    """Compare new music with passages of equal length from other `music`. These come from random places or, if whole
+    pieces were made, from the beginning; of whole pieces at most `judge.JUDGED` notes are compared.
 
     pieces: name -> how many; notes: of each; statistics; beyond: shares of the pieces beyond `statistics.BOUNDS`;
     judge: what `judge.judge` returns; features: name -> the features of each piece, which the rest sums up.

@@ -1,4 +1,4 @@
-"""A classifier that learns to tell new pieces from real ones, and by what. It never helps to choose what is played.
+"""A classifier that learns to tell new pieces from real ones, and says by what. It is never used to choose music.
 
 `judge([statistics.cut(events.from_piece(midi.read(path)), 0, 150) for path in midi.find(folder)], ...)` judges files.
 All features are the same in every key. Shapes: N notes, O onsets, M passages of both kinds.
@@ -59,8 +59,8 @@ def sonorities(piece: Piece, onset: np.ndarray) -> tuple[list[str], list[str], l
 
 
 def features(piece: Piece) -> dict[str, float]:
-    """The features of a passage, named in words: for everything counted the square root of its share among all of its
-    kind (such as all runs of intervals), and the numbers of `statistics.describe`."""
+    """The features of a passage, named in words: square roots of shares, each among all that is counted of its kind
+    (such as all runs of intervals), and the numbers of `statistics.describe`."""
     quarter, made = piece.ticks_per_quarter, statistics.moves(piece)[1:].tolist()
     rise, gap = [leap(interval) for interval, *_ in made], [beats(offset, quarter) for _, offset, _ in made]
     onset, first = np.unique(piece.onset, return_index=True)
@@ -92,7 +92,7 @@ def features(piece: Piece) -> dict[str, float]:
 
 def table(passages: list[dict[str, float]]) -> tuple[object, np.ndarray, np.ndarray]:
     """The features of passages (M,) as a sparse matrix, a row each, and the standard deviation and name of each column.
-    Shares have equal variances, and so have numbers, with `NUMBERS` of the total. This does not know what is new."""
+    All shares have the same variance, and so have all numbers, in total `NUMBERS`. Nothing here knows what is new."""
     from sklearn.feature_extraction import DictVectorizer
     from sklearn.preprocessing import StandardScaler
 

@@ -104,9 +104,9 @@ def score(network: Stepper, corpus: Corpus, told: bool = False) -> Score:
 
 
 def of_styles(network: Stepper, untold: Score) -> dict:
-    """What it is worth to tell the network the style; {} if no piece has a known one. Over the pieces that do: pieces,
-    their number; recognised, the share whose style the network finds likeliest; nats_per_note, and nats_per_note_told
-    with the style; and each, name of a style -> the same for its pieces. `untold`: all pieces scored without styles."""
+    """What it is worth to tell the network the style, over the pieces whose style is known; {} if there are none.
+    pieces: how many; recognised: the share whose style the network finds likeliest; nats_per_note, and with the style
+    nats_per_note_told; each: name of a style -> the same for its pieces. `untold`: all pieces scored without styles."""
     corpus = untold.corpus
     if not corpus.style.any():
         return {}

@@ -1,4 +1,4 @@
-"""Pictures: the learning curve, the diagram of the network, and new music beside real music."""
+"""Pictures: the learning curve, the diagram of the network, and new music compared with real music."""
 
 import io
 import textwrap
@@ -18,16 +18,16 @@ from utils.vocabulary import Vocabulary
 
 COLORS = ("tab:blue", "tab:orange", "tab:green")
 SETS = {"real": "training pieces", "generated": "new pieces", "held_out": "held-out pieces"}
-# What `statistics.describe` counts: titles that say more than the names, and units.
+# Features of `statistics.describe`: titles that say more than the names, and units.
 TITLES = {"notes_per_beat": "notes a beat", "polyphony": "notes sounding together", "on_beat": "onsets on a beat"}
-TITLES |= {"stuck": "stuck in a loop", "home": "key at the end as at first", "drift": "mean pitch moved"}
+TITLES |= {"stuck": "stuck in a loop", "home": "ends in the first key", "drift": "drift of the mean pitch"}
 UNITS = {"range": "semitones", "note_lengths": "quarter notes", "key_clarity": "correlation"}
 UNITS |= {"repeated_figures": "share", "on_beat": "share", "stuck": "share", "home": "1: yes", "drift": "semitones"}
 UNITS |= dict.fromkeys(REPEATED, "share")
 
 
 def save(figure: Figure, path: Path) -> bool:
-    """Write a picture; returns whether it could be. If not (it may be open elsewhere), that is printed and no error."""
+    """Write a picture; returns whether that worked. A failure (it may be open elsewhere) is printed, not raised."""
     picture = io.BytesIO()
     figure.savefig(picture, dpi=110)
     try:
@@ -39,13 +39,13 @@ def save(figure: Figure, path: Path) -> bool:
 
 
 def kept_row(history: list[dict]) -> dict:
-    """The row of the epoch whose weights were kept: the last that is said to be, as earlier scores may be of other
-    pieces; of a run of before that was said the one with the best score."""
+    """The row of the epoch whose weights were kept: the last one marked so, as earlier scores may be of other pieces;
+    the one with the best score if the run is older than these marks."""
     return next((row for row in reversed(history) if row.get("kept")), min(history, key=lambda row: row["score"]))
 
 
 def learning_curve(history: list[dict], path: Path, unit: str = "note") -> None:
-    """A PNG of nats a `unit`, which is what an event is, against epochs, for the training and the held-out pieces; see
+    """Plot nats a `unit` (what an event is) against epochs, for the training and the held-out pieces, as a PNG; see
     train.py for the rows."""
     figure = Figure(figsize=(9, 4.5), layout="constrained")
     axes = figure.add_subplot()
@@ -69,8 +69,8 @@ def learning_curve(history: list[dict], path: Path, unit: str = "note") -> None:
 
 
 def network_diagram(vocabulary: Vocabulary, shape: Shape, path: Path) -> None:
-    """A PNG of the network: what it reads of an event above, the match model on the right, the heads below, shapes of
-    arrays at the arrows."""
+    """Draw the network as a PNG: what it reads of an event at the top, the match model on the right, the heads at the
+    bottom, shapes of arrays beside the arrows."""
     heads, parts, styles, last = shape.sees, vocabulary.told_parts, len(vocabulary.styles), -1 - shape.layers
     columns = len(vocabulary.inputs) + 1 + (parts > 0) + (styles > 0)
     figure = Figure(figsize=(2.1 * (columns + 1), 5.5 + 0.9 * shape.layers), layout="constrained")
@@ -89,7 +89,7 @@ def network_diagram(vocabulary: Vocabulary, shape: Shape, path: Path) -> None:
     middle, wide = (columns - 1) / 2, 0.62 * columns
     traces, becomes = len(FADING), f"Embedding\n{shape.embedding}"
     read = [(f"{name}\n{size} classes", "(B, T)", becomes) for name, size in vocabulary.inputs.items()]
-    read.append(("keys struck so far\nlately, and at all", f"(B, T, {traces}, 128)", f"heard; home\n{HEARD} numbers"))
+    read.append(("keys struck so far,\nlately and ever", f"(B, T, {traces}, 128)", f"heard; home\n{HEARD} numbers"))
     if parts:
         read.append(("the parts that play,\nand for how long", f"(B, T, 2, {parts})", f"who plays\n{parts} numbers"))
     if styles:
@@ -131,8 +131,8 @@ def network_diagram(vocabulary: Vocabulary, shape: Shape, path: Path) -> None:
 
 
 def comparison(features: dict[str, list[Features]], path: Path) -> bool:
-    """A PNG of what `statistics.describe` counts, in new pieces beside real ones: a bar for each share of a histogram,
-    and for every other number how the pieces are spread over its range. Returns whether it was written."""
+    """Plot the features of `statistics.describe` for new pieces beside real ones, as a PNG: a bar for each share of a
+    histogram, and for every other feature its distribution over the pieces. Returns whether it was written."""
     ticks = {"pitch_classes": theory.NOTES, "note_lengths": [str(Fraction(x).limit_denominator(12)) for x in LENGTHS]}
     figure = Figure(figsize=(17, 9.6), layout="constrained")
     grid = figure.add_gridspec(3, 6)
@@ -164,5 +164,5 @@ def comparison(features: dict[str, list[Features]], path: Path) -> bool:
     handles = figure.axes[0].get_legend_handles_labels()
     figure.legend(*handles, loc="outside lower center", ncols=len(sets), frameon=False)
     counts = ", ".join(f"{len(some)} {what}" for what, some in sets.items())
-    figure.suptitle(f"Passages of equally many notes: {counts}")
+    figure.suptitle(f"Passages with equal numbers of notes: {counts}")
     return save(figure, path)

@@ -1,4 +1,4 @@
-"""Generated pieces against real ones: what can be counted in them, and how far the two sets are apart."""
+"""Features of generated and of real pieces, and how far apart the two sets are."""
 
 from dataclasses import replace
 
@@ -9,27 +9,27 @@ from utils.events import Events
 from utils.piece import Part, Piece
 from utils.vocabulary import overlaps
 
-LENGTHS = (1 / 12, 1 / 6, 1 / 4, 1 / 3, 1 / 2, 2 / 3, 3 / 4, 1, 3 / 2, 2, 3, 4)  # quarter notes; others are the nearest
-FIGURE = 8  # notes in a figure that may come again
-FARTHEST = 64  # events back, up to which a loop is looked for
+LENGTHS = (1 / 12, 1 / 6, 1 / 4, 1 / 3, 1 / 2, 2 / 3, 3 / 4, 1, 3 / 2, 2, 3, 4)  # quarter notes; others: the nearest
+FIGURE = 8  # notes in a figure that may recur
+FARTHEST = 64  # how many events back a loop is looked for
 REPEATED = {f"repeated_{bars}_bar{'s' * (bars > 1)}": bars for bars in (1, 2, 4, 8, 16)}  # feature -> bars back
-BOUNDS = {"stuck": (0.5, 0.8), "drift": (12,)}  # of features; hardly any real music is beyond the higher ones
-HELD = 1.5  # quarter notes
+BOUNDS = {"stuck": (0.5, 0.8), "drift": (12,)}  # of features; hardly any real music exceeds the highest ones
+HELD = 1.5  # quarter notes that a held ending lasts at least
 
 Features = dict[str, float | list[float]]
 
 
 def as_one(piece: Piece) -> Piece:
-    """The piece as if one part played all of it but the drums, or these if there is nothing else: what is counted, and
-    what the judge hears, shall not depend on whether the parts are known."""
+    """The piece as if one part played all of it but the drums, or the drums if there is nothing else, so that neither
+    the features nor the judge depend on whether the parts are known."""
     heard = piece if piece.is_drum.all() else piece.take(~piece.is_drum)
     return replace(heard, part=np.zeros_like(heard.part), parts=[Part()])
 
 
 def cut(whole: Events, begin: int = 0, notes: int | None = None, grid: int = theory.GRID) -> Piece:
-    """`notes` notes of events from the event `begin` on, in steps since the bar line before them, with their metres;
-    all if it is None, and fewer if there are no more. Keys are let go before they are struck again, as in the files
-    that we write."""
+    """`notes` notes of some events from the event `begin` on, in steps from the bar line before them, with their
+    metres; all notes if it is None, and fewer if there are no more. Keys are released before they are struck again, as
+    in the files that we write."""
     part = whole[begin : None if notes is None else begin + notes]
     start = int(part.phase[0] - part.streams["offset"][0])
     piece = events.let_go(as_one(events.to_piece(part.streams, grid, grid, start))).take(slice(notes))
@@ -46,17 +46,17 @@ def moves(piece: Piece) -> np.ndarray:
 
 
 def stuck(piece: Piece) -> float:
-    """How much of the last half of a piece repeats itself: the share of its notes that move (see above) as the note k
-    before, for the k up to `FARTHEST` for which that is most. Music that has fallen into a loop comes near 1."""
-    made = moves(piece)
-    half = len(made) // 2
-    same = [(made[half:] == made[half - k : len(made) - k]).all(axis=1).mean() for k in range(1, min(half, FARTHEST))]
+    """How much of the second half of a piece is a loop: the share of its notes with the same `moves` as the note k
+    events earlier, for the k below `FARTHEST` that makes it greatest. Music that is stuck in a loop comes near 1."""
+    moved = moves(piece)
+    half = len(moved) // 2
+    same = [(moved[half:] == moved[half - k : -k]).all(axis=1).mean() for k in range(1, min(half, FARTHEST))]
     return float(max(same, default=0))
 
 
 def repeated(piece: Piece, bars: int) -> float:
-    """The share of notes that were struck, at the same pitch, exactly so many bars of their metre earlier, among those
-    that begin at least so long after the first note; NaN if there is none."""
+    """The share of notes whose pitch was also struck exactly so many bars (of their metre) earlier, among those that
+    begin at least that long after the first note; NaN if there are none."""
     changes = theory.metres_from_start(piece.time_signatures)
     which = np.searchsorted([tick for tick, *_ in changes], piece.onset, side="right") - 1
     lengths = np.array([theory.bar_length(metre, piece.ticks_per_quarter) for _, *metre in changes])
@@ -66,8 +66,8 @@ def repeated(piece: Piece, bars: int) -> float:
 
 
 def home(piece: Piece) -> tuple[bool, float]:
-    """Whether the last quarter of the notes has the key signature of the first quarter, as far as their sound tells
-    (relative major and minor have the same), and the semitones by which the mean pitch moved from one to the other."""
+    """Whether the last quarter of the notes suggests the same key signature as the first quarter (relative major and
+    minor share one), and by how many semitones the mean pitch differs between the two."""
     quarter = max(len(piece) // 4, 1)
     first, last = piece.take(slice(quarter)), piece.take(slice(-quarter, None))
     sharps = [theory.key_of(part.pitch, part.duration)[0] for part in (first, last)]
@@ -79,7 +79,7 @@ def ending(piece: Piece) -> dict[str, bool]:
 
     triad: what sounds at its last onset is a major, minor or diminished triad, or the root and third of one, in any
     octaves. tonic: its root is the tonic of the key that fits the whole piece. held: it sounds for `HELD` quarter notes
-    or more after that onset. bar_line: it ends on a bar line (the last bar of music with a pickup may be short of it).
+    or more after that onset. bar_line: it ends on a bar line (which music with a pickup may stop short of).
     """
     ends = piece.onset + piece.duration
     end, last = int(ends.max()), piece.onset[-1]
@@ -94,20 +94,20 @@ def ending(piece: Piece) -> dict[str, bool]:
 
 
 def describe(piece: Piece) -> Features:
-    """What is counted in a piece of one note or more.
+    """The features of a piece of at least one note.
 
     pitch_classes (12,): share of each, from C. range: semitones from the lowest to the highest note. notes_per_beat: a
     beat is a quarter note. polyphony: notes sounding together on average, while any sounds. note_lengths: shares of
-    `LENGTHS`. repeated_figures: share of the runs of `FIGURE` notes whose intervals, offsets and durations came before.
-    key_clarity: how well the best of the 24 keys fits, by Aarden's profiles (`theory.key_fits`), so a little other than
-    by those of Krumhansl & Kessler 1982. on_beat: share of the onsets (a chord has one) on a quarter of the bar.
-    The others: see `stuck`, `repeated` (NaN if a piece is too short for it), and `home` for home and drift.
+    `LENGTHS`. repeated_figures: share of the runs of `FIGURE` notes whose intervals, offsets and durations occurred
+    before. key_clarity: how well the best of the 24 keys fits, by Aarden's profiles (`theory.key_fits`), which differ a
+    little from those of Krumhansl & Kessler 1982. on_beat: share of the onsets (a chord has one) on a quarter of the
+    bar. The others: see `stuck`, `repeated` (NaN if a piece is too short for it), and `home` for home and drift.
     """
     quarter, reached = piece.ticks_per_quarter, np.maximum.accumulate(piece.onset + piece.duration)
     sounding = reached - np.maximum(piece.onset, np.append(0, reached[:-1]))  # ticks that each note adds
     length = np.abs(np.log(piece.duration[:, None] / quarter) - np.log(LENGTHS)).argmin(axis=1)
-    made, (stays, drift) = moves(piece), home(piece)
-    figures = [(made[i, 2], made[i + 1 : i + FIGURE].tobytes()) for i in range(len(piece) - FIGURE + 1)]
+    moved, (stays, drift) = moves(piece), home(piece)
+    figures = [(moved[i, 2], moved[i + 1 : i + FIGURE].tobytes()) for i in range(len(piece) - FIGURE + 1)]
     phase, *_ = events.places(np.unique(piece.onset), piece, quarter)
     return {
         "pitch_classes": (np.bincount(piece.pitch % 12, minlength=12) / len(piece)).tolist(),
@@ -126,14 +126,14 @@ def describe(piece: Piece) -> Features:
 
 
 def beyond(features: Features) -> dict[str, bool]:
-    """Which of `BOUNDS` a piece is beyond, and whether it does not come home."""
+    """Which of `BOUNDS` a piece exceeds, and whether it does not return home."""
     over = {f"{name} over {bound}": features[name] > bound for name, bounds in BOUNDS.items() for bound in bounds}
     return {**over, "not home": not features["home"]}
 
 
 def overlap_and_divergence(one: np.ndarray, other: np.ndarray) -> tuple[float, float] | None:
-    """The area that the densities of two sets of distances have in common (1: they are the same), and the
-    Kullback-Leibler divergence of the first from the second in nats (0: the same).
+    """The overlapping area of the densities of two sets of distances (1: they are the same), and the Kullback-Leibler
+    divergence of the first from the second in nats (0: the same).
 
     The densities are estimated with Gaussian kernels of Scott's width; None if all distances of a set are equal.
     """
@@ -151,9 +151,9 @@ def overlap_and_divergence(one: np.ndarray, other: np.ndarray) -> tuple[float, f
 
 
 def compare(features: dict[str, list[Features]]) -> dict[str, dict]:
-    """For each feature its mean in every set of pieces, and for the sets 'generated' and 'real' the overlap and
-    divergence (see above; None where there is none) of the Euclidean distances within the real set from those between
-    the sets (Yang & Lerch 2018, 'On the evaluation of generative models in music')."""
+    """For each feature its mean in every set of pieces, and the overlap and divergence (see above; None where they are
+    undefined) of the Euclidean distances within the set 'real' and those between the sets 'generated' and 'real' (Yang
+    & Lerch 2018, 'On the evaluation of generative models in music')."""
     from scipy.spatial.distance import cdist, pdist
 
     table = {}
@@ -169,17 +169,16 @@ def compare(features: dict[str, list[Features]]) -> dict[str, dict]:
 
 
 def defined(some: list[Features], name: str) -> np.ndarray:
-    """A feature of the P pieces that are long enough to have it, a row each."""
+    """The values of a feature in the pieces that are long enough to have it, a row each."""
     values = np.array([features[name] for features in some], float).reshape(len(some), -1)
     return values[~np.isnan(values).any(axis=1)]
 
 
 def of_parts(pieces: list[dict[str, np.ndarray]], players: dict[int, parts.Class]) -> dict[int, dict[str, float]]:
-    """What each part that is known plays in some pieces, stream -> (E,), by its value: `share` of all notes; `pitch`,
-    their mean, but of drums; `together`, the share of them that begin while another of the part sounds; and `kept`, the
-    share of the pieces with the part in which it keeps to its range and, if it is alone as a rule, to one note at once.
-    """
-    told: dict[int, dict[str, float]] = {}
+    """What each known part plays in some pieces, stream -> (E,), by its value: its `share` of all notes; their mean
+    `pitch`, except for drums; `together`, the share of them that begin while another of the part sounds; and `kept`,
+    the share of its pieces in which it keeps to its range and, if it is usually monophonic, to one note at a time."""
+    by_value: dict[int, dict[str, float]] = {}
     total = sum(len(streams["offset"]) for streams in pieces)
     for value, known in players.items():
         notes, pitch, doubled, kept = 0, 0.0, 0, []
@@ -192,6 +191,6 @@ def of_parts(pieces: list[dict[str, np.ndarray]], players: dict[int, parts.Class
             notes, pitch, doubled = notes + len(note), pitch + float(note.sum()), doubled + more
             kept.append(known.low <= note.min() and note.max() <= known.high and not (known.alone and more))
         if notes:
-            told[value] = {"share": notes / total, "together": doubled / notes, "kept": float(np.mean(kept))}
-            told[value] |= {} if value == parts.DRUMS else {"pitch": pitch / notes}
-    return told
+            by_value[value] = {"share": notes / total, "together": doubled / notes, "kept": float(np.mean(kept))}
+            by_value[value] |= {} if value == parts.DRUMS else {"pitch": pitch / notes}
+    return by_value

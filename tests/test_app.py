@@ -246,9 +246,9 @@ def test_a_part_is_kept_and_bars_are_made_anew(visitor: Visitor, tmp_path: Path)
     visitor.choose("Begin with", "a MIDI file of mine")
     visitor.upload(tmp_path / "tune.mid")
     wait_for(lambda: len(visitor.all("audio")) == 1, "the fragment")
-    assert visitor.named("label", "New notes") and not visitor.all("input[aria-label='Parts that are kept']")
+    assert visitor.named("label", "New notes") and not visitor.all("input[aria-label='Parts to keep']")
     wait_for(lambda: [label.click() for label in visitor.named("label", AROUND)[:1]], "the choice")
-    visitor.choose("Parts that are kept", "Flute")
+    visitor.choose("Parts to keep", "Flute")
     assert not visitor.named("label", "New notes") and not visitor.all("input[aria-label='Length in']")
     visitor.seed(7)
     visitor.generate("band-seed-7-001")
@@ -387,10 +387,10 @@ def test_other_versions_are_of_the_piece_beside_the_button(tmp_path: Path, weigh
 @pytest.mark.parametrize(
     ("source", "mode", "shown"),
     [
-        ("nothing", "bars anew", {"unit", "notes", "players"}),
-        ("prior", "go on after it", {"unit", "notes"}),
-        ("prior", "other parts around those kept", {"keep", "players"}),
-        ("prior", "bars anew", {"keep", "fill"}),
+        ("nothing", "some bars anew", {"unit", "notes", "players"}),
+        ("prior", "a continuation", {"unit", "notes"}),
+        ("prior", "new parts around those kept", {"keep", "players"}),
+        ("prior", "some bars anew", {"keep", "fill"}),
     ],
 )
 def test_only_what_means_something_is_shown(tmp_path: Path, source: str, mode: str, shown: set[str]):
@@ -578,8 +578,8 @@ def test_on_a_network_it_answers_to_addresses_and_the_names_that_were_given(tmp_
         ("Weights", {"path": "https://example.org/a.mid", "meta": {"_type": "gradio.FileData"}}),
         ("Key", "D" * 10**5),
         ("Parts", [["Flute"]]),
-        ("What shall be written", {}),
-        ("No note outside of the key", "yes"),
+        ("What to write", {}),
+        ("No note outside the key", "yes"),
         ("MIDI file", "/etc/passwd"),
         ("MIDI file", {"path": "https://example.org/a.mid", "meta": {"_type": "gradio.FileData"}}),
         *(
@@ -676,7 +676,7 @@ def test_what_lasts_too_long_has_no_sound_and_is_no_fragment(tmp_path: Path):
     visitor.prior = slow
     asked = {one.session: "me", one.start: 0, one.length: len(slow), one.source: "mine"}
     assert "lasts 6:24 minutes" in one.trim(asked)[one.trouble]
-    with pytest.raises(Exception, match="; 50 are the most here"):
+    with pytest.raises(Exception, match="; at most 50 are allowed here"):
         order.Order(tmp_path, slow, most=10)
 
 
@@ -686,9 +686,9 @@ def test_what_lasts_too_long_has_no_sound_and_is_no_fragment(tmp_path: Path):
     [
         ("--tempo is 2000", "“Tempo” is 2000"),
         ("name that with --key or --scale.", "name that with “Key”."),
-        ("--key-lock keeps", "“No note outside of the key” keeps"),
+        ("--key-lock keeps", "“No note outside the key” keeps"),
         ("lower --prior-start.", "lower “From”."),
-        ("--parts says: name these with --keep.", "“Parts” says: name these with “Parts that are kept”."),
+        ("--parts says: name these with --keep.", "“Parts” says: name these with “Parts to keep”."),
         ("an unknown --flag", "an unknown --flag"),
         ("{folder}/a/x.mid cannot be written", "a&#47;x&#46;mid cannot be written"),
         ("<b>*a* ![x](y) `$z$`", "&#60;b&#62;&#42;a&#42; &#33;&#91;x&#93;&#40;y&#41; &#96;&#36;z&#36;&#96;"),

@@ -67,10 +67,10 @@ def test_sounds_are_set_without_asking_the_network(band: Path, tmp_path: Path):
     pitched = [part.program for part in other.parts if not part.drums]
     assert set(pitched[:2]) <= {19, 58} and [p.drums for p in other.parts] == [p.drums for p in plain.parts]
     more = call("generate_music.py", *flags, "--instruments", "Flute, drums", "--instrument", "Church Organ, Tuba")
-    assert "--instrument names 2 sounds for 1 part: the last are not used" in more.stdout
+    assert "--instrument names 2 sounds for 1 part: the last ones are not used" in more.stdout
     mine = ("--prior", save(band_piece(3), tmp_path / "mine.mid"), "--instrument", "1, 2, 3, 4, 5")
     more = call("predict_with_prior.py", *flags, *mine)
-    assert "--instrument names 5 sounds for 4 parts: the last are not used" in more.stdout
+    assert "--instrument names 5 sounds for 4 parts: the last ones are not used" in more.stdout
 
 
 @pytest.mark.parametrize(

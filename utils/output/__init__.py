@@ -1,1 +1,1 @@
-"""What stands beside a MIDI file: sound, piano roll, score; the page; what TensorBoard shows."""
+"""Output beside a MIDI file (sound, piano roll, score), the web page, and the logs for TensorBoard."""

@@ -1,5 +1,5 @@
-"""What stands beside the MIDI file of a piece: sound, a picture, notation; each made by a package that is imported only
-when it is wanted."""
+"""The files beside the MIDI file of a piece: sound, a picture, notation; each made by a package that is imported only
+when it is needed."""
 
 import sys
 from collections.abc import Callable
@@ -16,7 +16,7 @@ from utils.sampler import Sampling
 
 
 def about(weights: str | Path, how: Sampling, key: str) -> str:
-    """How a piece was made, in a line: by which weights, seed, temperature and top-p, and in which `key`, a phrase."""
+    """One line on how a piece was made: the weights, seed, temperature and top-p, and the `key`, a phrase."""
     name = Path(weights).name.removesuffix(".weights.h5")
     nucleus = f" · top-p {how.top_p:g}" if how.top_p < 1 else ""
     return f"weights {name} · seed {how.seed} · temperature {how.temperature:g}{nucleus}{key and f' · {key}'}"
@@ -29,16 +29,16 @@ def to_stderr(warning: str) -> None:
 def write_beside(
     path: Path, piece: Piece, args: SimpleNamespace, line: str, prior: Piece | None = None, warn: Callable = to_stderr
 ) -> str:
-    """Write beside the MIDI file `path` what `args` (wav, picture, notation, soundfont) ask for; returns '; also .wav,
-    .png' for the message that says what was written. `line` and `prior` are for the picture, see `pianoroll.write`.
+    """Write the files that `args` (wav, picture, notation, soundfont) ask for beside the MIDI file `path`; returns
+    '; also .wav, .png' for the message about it. `line` and `prior` are for the picture, see `pianoroll.write`.
 
-    A failure is told to `warn` in a line, a str, and costs that file only, of which nothing is left, not even an older
-    one; the MIDI file is there already.
+    If a file fails, `warn` gets one line about it, and nothing is left of it, not even an older version; the other
+    files are still written, and the MIDI file exists already.
     """
     kinds = zip(midi.BESIDE, (args.wav, args.picture, args.notation), strict=True)
     wanted, written = [ending for ending, is_wanted in kinds if is_wanted], []
     if wanted and not len(piece):
-        warn(f"{path.name} has no notes, so nothing stands beside it: try another seed, or train for longer.")
+        warn(f"{path.name} has no notes, so it gets no sound, picture or score: try another seed, or train for longer.")
         return ""
     for ending in wanted:
         target = path.with_suffix(ending)
@@ -66,9 +66,9 @@ def write_beside(
 def write_all(
     made: list[Made], weights: Checkpoint, args: SimpleNamespace, stem: str, how: Sampling, before: Piece | None = None
 ) -> None:
-    """Write new pieces, after or around the notes `before` of a fragment if there is one, as MIDI files with numbered
-    names that begin with `stem`, and what the settings `args` want beside each; say so, and what of them is copied.
-    Raises UserError where something was not written, as the last thing, when all else is there."""
+    """Write new pieces, after or around the notes `before` of a fragment if there is one, as MIDI files whose numbered
+    names begin with `stem`, with the files that the settings `args` ask for beside each. Print what was written and
+    what is copied. Raises UserError for what could not be written, after everything else has been."""
     paths, problems = [], []
     for one in made:
         path, notes = midi.save_new(one.piece, args.out, stem), plural(len(one.piece), "note")
@@ -82,7 +82,7 @@ def write_all(
     sounds = len(instruments.listed(args.instrument))
     most = max(sum(not part.drums for part in ensemble.not_imagined(one.players).values()) for one in made)
     if sounds > most:
-        print(f"--instrument names {plural(sounds, 'sound')} for {plural(most, 'part')}: the last are not used")
+        print(f"--instrument names {plural(sounds, 'sound')} for {plural(most, 'part')}: the last ones are not used")
     if args.copying:
         copying.report(weights, paths, made, args.training_dir)
     if problems:

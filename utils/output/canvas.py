@@ -1,5 +1,5 @@
-"""A picture of nothing but level and upright lines and words, painted in NumPy. matplotlib can do
-more, but to import it takes longer than all of this.
+"""A picture of horizontal and vertical lines and words only, painted with NumPy. matplotlib can do more, but importing
+it takes longer than all of this.
 
 Lengths are in inches from the upper left corner, widths of lines and sizes of letters in points. Shapes: N lines, H x W
 pixels.
@@ -14,12 +14,12 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-DPI, POINTS = 150, 72  # pixels and points of an inch
+DPI, POINTS = 150, 72  # pixels and points in an inch
 POINT = DPI / POINTS  # pixels
 TEXT, TITLE = "#5f6672", "#1d2129"  # colours of words
-MIDDLE, CAPITAL = 0.26, 0.38  # where a line of words is, below the middle of 'lp' or of 'l', in sizes of its letters
-GREYS = 15  # of the edges of letters, which make them smooth
-LEVEL = 3  # of compression, of 9: the next takes twice as long to save a third
+MIDDLE, CAPITAL = 0.26, 0.38  # distance of the baseline below the middle of 'lp' or of 'l', as a share of the font size
+GREYS = 15  # grey levels that smooth the edges of letters
+LEVEL = 3  # of compression, out of 9: the next level takes twice as long to save a third
 Places, Colours = np.ndarray | float, np.ndarray | str
 
 
@@ -32,60 +32,60 @@ def rgb(colours: Colours) -> np.ndarray:
 
 @functools.cache
 def font(size: float, bold: bool) -> ImageFont.FreeTypeFont:
-    """DejaVu Sans, which comes with matplotlib; that is not imported for it."""
+    """DejaVu Sans, taken from matplotlib without importing it."""
     folder = Path(importlib.util.find_spec("matplotlib").origin).with_name("mpl-data") / "fonts" / "ttf"
     file = folder / ("DejaVuSans-Bold.ttf" if bold else "DejaVuSans.ttf")
     return ImageFont.truetype(file, size * POINT, layout_engine=ImageFont.Layout.BASIC)
 
 
 def can_write(words: str) -> bool:
-    """Whether the font has all letters of some words; for others it draws an empty box."""
+    """Whether the font has all characters of some words; for those that it lacks it draws an empty box."""
     letters = font(10, False)
     missing = bytes(letters.getmask("\uffff"))
     return all(bytes(letters.getmask(letter)) != missing for letter in set(words))
 
 
 def edges(places: Places) -> np.ndarray:
-    """The edges between pixels that are the nearest to some places."""
+    """The pixel edges that are nearest to some places."""
     return np.rint(np.multiply(places, DPI)).astype(int)
 
 
 def sides(middle: Places, width: float) -> tuple[np.ndarray, np.ndarray]:
-    """The edges between which lines lie. Those of one width have the same number of pixels."""
+    """The pixel edges on both sides of lines. Lines of one width have the same number of pixels."""
     wide = max(round(width * POINT), 1)
     first = np.rint(np.multiply(middle, DPI) - wide / 2).astype(int)
     return first, first + wide
 
 
 class Canvas:
-    """A white page of at most 256 colours, so that a pixel is a byte: the number of its colour. Colours are given as
+    """A white page of at most 256 colours, so that a pixel is one byte: the index of its colour. Colours are given as
     '#rrggbb', or as numbers from 0 to 1, (3,) or (N, 3)."""
 
     def __init__(self, width: float, height: float):
         self.pixels = np.zeros((edges(height), edges(width)), np.uint8)
-        self.palette = {(255, 255, 255): 0}  # bytes of red, green and blue -> number
+        self.palette = {(255, 255, 255): 0}  # bytes of red, green and blue -> index
 
     def numbers(self, colours: np.ndarray) -> np.ndarray:
-        """(...) of colours (..., 3), bytes."""
+        """(...) the indices of colours (..., 3), bytes, in the palette; new colours are added to it."""
         flat = [self.palette.setdefault(tuple(c), len(self.palette)) for c in colours.reshape(-1, 3).tolist()]
         return np.array(flat, np.uint8).reshape(colours.shape[:-1])
 
     def level(self, y: Places, x0: Places, x1: Places, width: float, colours: Colours) -> None:
-        """Draw level lines."""
+        """Draw horizontal lines."""
         self.fill(*sides(y, width), edges(x0), edges(x1), colours)
 
     def upright(self, x: Places, y0: Places, y1: Places, width: float, colours: Colours) -> None:
-        """Draw upright lines."""
+        """Draw vertical lines."""
         self.fill(edges(y0), edges(y1), *sides(x, width), colours)
 
     def fill(self, y0: Places, y1: Places, x0: Places, x1: Places, colours: Colours) -> None:
-        """Fill boxes between edges of pixels, numbers or (N,)."""
+        """Fill boxes between pixel edges, each a number or (N,)."""
         boxes = np.broadcast_arrays(*np.atleast_1d(y0, y1, x0, x1, self.numbers(rgb(colours))))
-        for top, bottom, left, right, number in zip(*(box.tolist() for box in boxes), strict=True):
-            self.pixels[top:bottom, left:right] = number
+        for top, bottom, left, right, index in zip(*(box.tolist() for box in boxes), strict=True):
+            self.pixels[top:bottom, left:right] = index
 
     def glaze(self, x0: Places, y0: Places, x1: Places, y1: Places, colour: str) -> None:
-        """Colour all that is drawn so far in some boxes, as with ink that one can see through."""
+        """Tint all that has been drawn so far in some boxes, as with transparent ink."""
         known = np.array(list(self.palette), np.uint16)
         for top, bottom, left, right in zip(*map(edges, (y0, y1, x0, x1)), strict=True):
             area = self.pixels[top:bottom, left:right]
@@ -95,18 +95,18 @@ class Canvas:
             area[:] = table[area]
 
     def text(self, x: float, y: float, words: str, size: float, room: float = np.inf, title: bool = False) -> None:
-        """Write `words` from x on, with y in their middle, in letters of `size` points, smaller if they would be wider
-        than `room`."""
+        """Write `words` from x on, centred vertically on y, in letters of `size` points, or smaller ones if they would
+        be wider than `room`."""
         while font(size, title).getlength(words) > room * DPI and size > 1:
             size *= 0.95  # step by step: widths of letters are whole pixels
         self.write(x, y + MIDDLE * size / POINTS, words, "ls", font(size, title), TITLE if title else TEXT)
 
     def label(self, x: float, y: float, words: str, size: float) -> None:
-        """Write `words` that end at x, with y in the middle of their capital letters."""
+        """Write `words` so that they end at x, with their capital letters centred vertically on y."""
         self.write(x, y + CAPITAL * size / POINTS, words, "rs", font(size, False), TEXT)
 
     def write(self, x: float, y: float, words: str, anchor: str, letters: ImageFont.FreeTypeFont, colour: str) -> None:
-        """Write words on a line at y. What is beyond the page is cut off."""
+        """Write words on a baseline at y; what extends beyond the page is cut off."""
         left, top, right, bottom = map(round, letters.getbbox(words, anchor=anchor))
         image = Image.new("L", (max(right - left, 1), max(bottom - top, 1)))
         ImageDraw.Draw(image).text((-left, -top), words, 255, letters, anchor)

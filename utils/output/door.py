@@ -1,4 +1,4 @@
-"""What the page of app.py takes from whom: only what it could have sent itself, under its own name."""
+"""Guards the page of app.py: only requests that the page itself could have sent, to its own host names, get through."""
 
 import contextlib
 import ipaddress
@@ -15,22 +15,22 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from utils.output.visitors import Visitors
 
-EVERYWHERE = ("0.0.0.0", "::")  # addresses that stand for all that this computer has
-HOST = re.compile(r"(?:\[([\da-f:.]+)\]|([^:\[\]]+))(?::\d+)?")  # of a header: an address of IPv6, or another; the port
+EVERYWHERE = ("0.0.0.0", "::")  # addresses that stand for all addresses of this computer
+HOST = re.compile(r"(?:\[([\da-f:.]+)\]|([^:\[\]]+))(?::\d+)?")  # in a header: an IPv6 address or other host, the port
 API = "/gradio_api/"
-# What Gradio serves, without all that the page has no use for: its own interface for programs and for coding agents,
-# and fetching what is elsewhere. Paths of files are checked in `refusal`.
+# What Gradio serves, but for what the page does not use: the interfaces for programs and for coding agents, and
+# fetching from elsewhere. Paths of files are checked in `refusal`.
 OPEN = re.compile(
     r"/(config|theme\.css|manifest\.json|favicon\.ico|(static|assets|svelte)/.*)?|"
     rf"{API}(startup-events|info|app_id|upload|upload_progress|queue/join|cancel|reset)"
 )
 CONNECTIONS = re.compile(rf"{API}(?:heartbeat/(\w+)|queue/data)")  # these stay open while a visitor is there
-LONGEST_TEXT = 200  # characters of what a visitor enters or chooses
-SPARE = 2**16  # bytes of a request beside the file that it sends
+LONGEST_TEXT = 200  # characters that a visitor enters or chooses
+SPARE = 2**16  # bytes of a request in addition to the file that it uploads
 
 
 class Door:
-    """An ASGI application in front of Gradio's, which refuses what `refusal` says."""
+    """An ASGI application in front of Gradio's, which rejects the requests that `refusal` objects to."""
 
     def __init__(self, app: ASGIApp, args: SimpleNamespace, visitors: Visitors):
         """`args`: the settings of app.py."""
@@ -40,37 +40,37 @@ class Door:
         self.given = {name.strip().lower() for name in args.names.split(",")} - {""}
         self.names = {"localhost", "127.0.0.1", "::1", args.host.lower()} | self.given
         if self.everywhere:
-            own = socket.gethostname().lower()
-            self.names |= {own, f"{own}.local"}
+            hostname = socket.gethostname().lower()
+            self.names |= {hostname, f"{hostname}.local"}
 
     def knows(self, host: str) -> bool:
-        """Whether a Host header names this page. A name that anybody may have registered for this computer's address
-        (DNS rebinding) does not; an address cannot be forged so."""
+        """Whether a Host header names this page. A name that somebody else registered for this computer's address (DNS
+        rebinding) does not; an address cannot be forged in this way."""
         match = HOST.fullmatch(host.lower())
         name = (match[1] or match[2]) if match else ""
         return name in self.names or (self.everywhere and is_address(name))
 
     def refusal(self, scope: Scope) -> tuple[int, str] | None:
-        """The status and the sentence for a request that is refused."""
+        """The status and the sentence with which a request is refused, or None."""
         headers, path = Headers(scope=scope), scope["path"]
         host, origin = headers.get("host", ""), headers.get("origin")
         if not self.knows(host):
-            return 403, "This page does not answer to that name: whoever runs it can allow it with --names."
+            return 403, "This page is not available under that name: whoever runs it can allow the name with --names."
         if origin is not None and origin.partition("://")[2] not in {host, *self.given}:
-            return 403, "Only the page itself may ask this."
+            return 403, "Only the page itself may send this request."
         if not (OPEN.fullmatch(path) or CONNECTIONS.fullmatch(path) or path.startswith(self.files)):
             return 404, "There is nothing here."
         length = headers.get("content-length", "")
         if scope["method"] == "POST" and not (length.isascii() and length.isdigit() and int(length[:18]) <= self.most):
-            return 413, "This is more than the page takes."
+            return 413, "This is larger than the page accepts."
         return None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":
             return await self.app(scope, receive, send)
-        refused = self.refusal(scope) if scope["type"] == "http" else (403, "The page has no use for this.")
+        refused = self.refusal(scope) if scope["type"] == "http" else (403, "The page accepts only HTTP requests.")
         if refused:
-            while (await receive()).get("more_body"):  # else the other side does not listen to the answer
+            while (await receive()).get("more_body"):  # until it has sent everything, the client ignores the answer
                 pass
             return await PlainTextResponse(refused[1], refused[0])(scope, receive, send)
         session = session_of(scope)
@@ -79,7 +79,7 @@ class Door:
 
 
 def session_of(scope: Scope) -> str:
-    """What Gradio calls the session of a visitor, for a connection that stays open while they are there; else ''."""
+    """Gradio's name for the session of a visitor if this connection stays open while they are there; else ''."""
     match = CONNECTIONS.fullmatch(scope["path"])
     return (match[1] or QueryParams(scope["query_string"]).get("session_hash", "")) if match else ""
 
@@ -93,15 +93,15 @@ def is_address(name: str) -> bool:
 
 
 def could_be_entered(part: Component, value: object) -> bool:
-    """Whether a part of the page can have sent a value. What Gradio then checks is not said here: choices, and how
-    large a number may be."""
+    """Whether a part of the page can have sent a value. What Gradio itself checks later, choices and the range of
+    numbers, is not checked here."""
     if isinstance(part, gr.State):  # what is sent for it is ignored
         return True
     if isinstance(part, gr.Checkbox):
         return isinstance(value, bool)
     if isinstance(part, gr.Slider) or (isinstance(part, gr.Number) and value is not None):
         return type(value) in (int, float) and abs(value) < 1e9
-    if isinstance(part, gr.File) and value is not None:  # from an address elsewhere Gradio would fetch it
+    if isinstance(part, gr.File) and value is not None:  # given an address elsewhere, Gradio would fetch the file
         known = isinstance(value, dict) and value.get("meta") == {"_type": "gradio.FileData"}
         path = Path(value["path"]) if known and isinstance(value.get("path"), str) else Path()
         return path.is_relative_to(part.GRADIO_CACHE) and ".." not in path.parts and path.is_file()
@@ -110,13 +110,13 @@ def could_be_entered(part: Component, value: object) -> bool:
 
 
 class Blocks(gr.Blocks):
-    """Gradio's blocks, which take nothing that their parts could not have sent, whatever a program sends."""
+    """Gradio's blocks, but they accept nothing that their parts could not have sent, whatever a program sends."""
 
     async def preprocess_data(self, block_fn, inputs, state, explicit_call=False):
         if not all(map(could_be_entered, block_fn.inputs, inputs)):
             raise gr.Error("The page could not have sent this: reload it.", print_exception=False)
         try:
             return await super().preprocess_data(block_fn, inputs, state, explicit_call)
-        except gr.Error as error:  # another choice, or a larger number, than the page offers
+        except gr.Error as error:  # a choice that the page does not offer, or a number out of range
             error.print_exception = False
             raise

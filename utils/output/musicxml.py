@@ -1,6 +1,6 @@
 """Piece -> MusicXML, for notation programs (layout: MusicXML 4.0, score-partwise).
 
-A score part for each player of `notation`. Drums sound as each program's percussion does: by an instrument for each.
+A score part for each player of `notation`. Each drum is an instrument, so that programs play it with their percussion.
 """
 
 import re
@@ -25,9 +25,9 @@ from utils.theory import GRID, Bar, Metre, to_steps
 from utils.tonality import LETTERS
 
 Key = tuple[int, int]  # sharps, 1 if minor
-LONGEST = 2**14  # quarter notes, and bars: hours of music; a file may have more than memory can hold as XML
-CLEARLY = 0.1  # a tempo that differs by this share from the one before is written down; less is rubato
-# Where a drum stands in its staff, and the shape of its head where it is not round (as in MuseScore's drum set).
+LONGEST = 2**14  # quarter notes, and bars: hours of music; a MIDI file may have more than fits into memory as XML
+CLEARLY = 0.1  # a tempo that differs by this share from the one before is written down; a smaller change is rubato
+# The staff position of each drum, and the shape of its note head if that is not round (as in MuseScore's drum set).
 PLACES = {35: "E4", 36: "F4", 37: "C5 x", 38: "C5", 39: "D5 x", 40: "C5", 41: "G4", 42: "G5 x", 43: "A4", 44: "D4 x",
           45: "B4", 46: "G5 circle-x", 47: "D5", 48: "E5", 49: "A5 x", 50: "F5", 51: "F5 x", 52: "C6 x",
           53: "F5 diamond", 54: "D5 diamond", 55: "C6 diamond", 56: "E5 triangle", 57: "B5 x", 59: "E5 x"}  # fmt: skip
@@ -35,7 +35,7 @@ OTHER_PLACES = ("B4 diamond", "D5 triangle", "E5 diamond", "A4 triangle", "G4 di
 
 
 class Head(NamedTuple):
-    """What tells a note from others of its length."""
+    """What distinguishes a note from others of its length."""
 
     pitch: Element
     instrument: Element | None = None
@@ -43,7 +43,7 @@ class Head(NamedTuple):
 
 
 def tag(name: str, *content: object, **attributes: object) -> Element:
-    """An element; content and attributes that are None are left out, and content that is no element is its text."""
+    """An element; content and attributes that are None are left out, and content that is not an element is its text."""
     element = Element(name, {key: str(value) for key, value in attributes.items() if value is not None})
     for part in content:
         if isinstance(part, Element):
@@ -54,8 +54,8 @@ def tag(name: str, *content: object, **attributes: object) -> Element:
 
 
 def spelling(pitch: int, sharps: int, minor: int) -> tuple[str, int, int]:
-    """(step, alteration, octave) of a pitch in a key: of the names of its pitch class the one among twelve neighbours
-    on the line of fifths (... Bb F C G D ...), which reach from Eb to G# in C major and from Bb to D# in A minor."""
+    """(step, alteration, octave) of a pitch in a key. Of the names of its pitch class this is the one among twelve
+    neighbours on the line of fifths (... Bb F C G D ...), from Eb to G# in C major and from Bb to D# in A minor."""
     lowest = sharps - 3 + minor
     fifths = (7 * pitch - lowest) % 12 + lowest
     alteration, letter = divmod(fifths + 1, 7)
@@ -63,8 +63,8 @@ def spelling(pitch: int, sharps: int, minor: int) -> tuple[str, int, int]:
 
 
 def head(pitch: int, key: Key | None, name: str) -> Head:
-    """What is written for a pitch in a key; of drums, which have none, `name` is the player's in the file and begins
-    that of each drum."""
+    """What is written for a pitch in a `key` (None for drums); the id of each drum begins with `name`, the id of its
+    player."""
     if key is None:
         place, *shape = PLACES.get(pitch, OTHER_PLACES[pitch % len(OTHER_PLACES)]).split()
         where = tag("unpitched", tag("display-step", place[0]), tag("display-octave", place[1]))
@@ -75,8 +75,8 @@ def head(pitch: int, key: Key | None, name: str) -> Head:
 
 
 def note_tag(head: Head, length: int, place: tuple[int, int], ties: list[str], tuplet: str, chord: bool) -> Element:
-    """A note or rest of one of LENGTHS; `place` is its voice and staff. `ties` are 'stop' and 'start' as far as there
-    are any; `tuplet` is 'start' or 'stop' where a bracket begins or ends, else ''; `chord`: it sounds with the last."""
+    """A note or rest of one of LENGTHS; `place` is its voice and staff. `ties` holds 'stop', 'start', both or neither;
+    `tuplet` is 'start' or 'stop' where a bracket begins or ends, else ''; `chord`: it sounds with the note before."""
     value, dots = VALUES[length]
     ratio = tag("time-modification", tag("actual-notes", 3), tag("normal-notes", 2)) if length in TRIPLET else None
     notations = [tag("tied", type=tie) for tie in ties] + [tag("tuplet", type=tuplet)] * (tuplet != "")
@@ -87,9 +87,9 @@ def note_tag(head: Head, length: int, place: tuple[int, int], ties: list[str], t
 
 
 def voice_tags(bar: Bar, chords: list[Chord], place: tuple[int, int], key: Key | None, name: str) -> Iterator[Element]:
-    """The notes and rests of a voice in a bar; `place` is its voice and staff, `key` and `name` are as for `head`. In
-    all voices but the first of a staff rests are left blank."""
-    if not chords and bar.number:  # programs would take such a rest for a whole bar in a pickup, too
+    """The notes and rests of a voice in a bar; `place` is its voice and staff, `key` and `name` are as for `head`.
+    Rests are left blank in all voices but the first of a staff."""
+    if not chords and bar.number:  # not in a pickup, since programs would make such a rest as long as a whole bar
         length = tag("duration", bar.end - bar.begin)
         yield tag("note", tag("rest", measure="yes"), length, tag("voice", place[0]), tag("staff", place[1]))
         return
@@ -116,7 +116,7 @@ def voice_tags(bar: Bar, chords: list[Chord], place: tuple[int, int], key: Key |
 
 
 def attributes_tag(first: bool, key: Key | None, metre: Metre | None, clefs: list[Clef]) -> Element:
-    """What stands at the beginning of a part, and where `key` or `metre` change (None: they do not)."""
+    """The attributes at the beginning of a part, or where `key` or `metre` changes (None: it does not)."""
     time = tag("time", tag("beats", metre[0]), tag("beat-type", metre[1])) if metre else None
     signature = tag("key", tag("fifths", key[0]), tag("mode", "minor" if key[1] else "major")) if key else None
     if not first:
@@ -130,19 +130,19 @@ def attributes_tag(first: bool, key: Key | None, metre: Metre | None, clefs: lis
 
 
 def tempo_tags(piece: Piece, bars: list[Bar]) -> dict[int, list[Element]]:
-    """Index of a bar -> its tempos. A rubato has hundreds: a metronome mark shows the first, and one that differs
-    clearly from the one that was shown last and then holds for a bar; the others are only heard."""
+    """Index of a bar -> its tempos. A rubato has hundreds: a metronome mark shows the first tempo, and each one that
+    differs clearly from the last one shown and then holds for a bar; the others are only for playback."""
     tags, shown, starts = defaultdict(list), 0.0, [bar.start for bar in bars]
     ticks, lengths = np.array(piece.tempos, dtype=int).reshape(-1, 2).T
     changes = to_steps(ticks, piece.ticks_per_quarter, GRID)
-    steps, last = np.unique(changes[::-1], return_index=True)  # of several at one time the last holds
+    steps, last = np.unique(changes[::-1], return_index=True)  # of several at the same time the last one counts
     tempos = 60e6 / lengths[::-1][last]
     for n, (step, tempo) in enumerate(zip(steps.tolist(), tempos.tolist(), strict=True)):
         i = max(int(np.searchsorted(starts, step, "right")) - 1, 0)
         until = step + bars[i].end - bars[i].start
         bar = tempos[n : np.searchsorted(steps, until)]
         steady = until <= bars[-1].end and np.ptp(bar) <= CLEARLY * tempo
-        mark = tag("words", "\u00a0")  # to be heard only: without any words MuseScore would show the number
+        mark = tag("words", "\u00a0")  # for playback only: without any words MuseScore would show the number
         if not shown or (steady and abs(tempo - shown) > CLEARLY * shown):
             shown = tempo
             mark = tag("metronome", tag("beat-unit", "quarter"), tag("per-minute", round(tempo)))
@@ -154,8 +154,8 @@ def tempo_tags(piece: Piece, bars: list[Bar]) -> dict[int, list[Element]]:
 def measures(
     player: Player, name: str, bars: list[Bar], keys: list[Key | None], tempos: dict[int, list]
 ) -> Iterator[Element]:
-    """The measures of a player, who is called `name` in the file, each in its key (drums have none), with the
-    `tempo_tags` in some of them."""
+    """The measures of a player with the id `name`, each in its key (None for drums), with `tempos` as `tempo_tags`
+    returns them."""
     before, lines = (None, None), {}
     for s, (_, staff) in enumerate(player.staves):
         lines |= {(VOICES * s + v + 1, s + 1): line for v, line in enumerate(staff)}
@@ -176,12 +176,12 @@ def measures(
 
 
 def printable(words: str) -> str:
-    """Words without control characters, which XML does not have."""
+    """Words without control characters, which XML does not allow."""
     return "".join(filter(str.isprintable, words))
 
 
 def score_part(player: Player, name: str) -> Element:
-    """What the list of parts says of a player, who is called `name` in the file: its name, and how it sounds."""
+    """The entry of a player with the id `name` in the list of parts: what it is called, and how it sounds."""
     program, called = tag("midi-program", player.part.program + 1), printable(player.name)
     word, number = re.fullmatch(r"(.*?)( \d+)?", called).groups("")
     short = word if len(word) < 7 else f"{word[:4].rstrip(' -.,:(')}."
@@ -212,7 +212,7 @@ def write(piece: Piece, path: Path, title: str) -> None:
         keys = [None] * len(bars) if player.part.drums else written
         listed.append(score_part(player, name))
         parts.append(tag("part", *measures(player, name, bars, keys, tempos), id=name))
-        tempos = {}  # they stand over the first part and hold for all
+        tempos = {}  # they stand over the first part and apply to all
     work = tag("work", tag("work-title", printable(title)))
     root = tag("score-partwise", work, tag("part-list", *listed), *parts, version="4.0")
     ElementTree.indent(root)

@@ -1,7 +1,7 @@
-"""Piece -> what stands on paper: who plays, on which staves and in which voices, and with which note values.
+"""Piece -> its notation: who plays, on which staves, in which voices, and with which note values.
 
-Times are in steps, GRID to a quarter note, which gives sixteenths and triplets of eighths, sixteenths and
-thirty-seconds; other lengths are tied from these. Shapes: N notes.
+Times are in steps, GRID to a quarter note, which allows sixteenths and triplets of eighths, sixteenths and
+thirty-seconds; other lengths are made of these with ties. Shapes: N notes.
 """
 
 import re
@@ -21,43 +21,43 @@ PLAIN = {3: ("16th", 0), 6: ("eighth", 0), 9: ("eighth", 1), 12: ("quarter", 0),
 TRIPLET = {1: ("32nd", 0), 2: ("16th", 0), 4: ("eighth", 0), 8: ("quarter", 0)}
 VALUES = PLAIN | TRIPLET
 LENGTHS = sorted(VALUES, reverse=True)
-ODD, ENOUGH = 0.25, 50  # with so large a share of odd times, among so many, a piece was played rather than written
-LONGEST_NAME = 24  # characters of a player's name without its number, which stands left of the music
-VOICES = 4  # at most in a staff: as many as notation programs have
+ODD, ENOUGH = 0.25, 50  # above this share of odd times, among at least so many, a piece was performed, not notated
+LONGEST_NAME = 24  # characters of a player's name, which stands left of the music, without its number
+VOICES = 4  # at most in a staff: as many as notation programs allow
 SPLITS = np.arange(52, 69)  # lowest keys that the right hand may have: from E3 to G#4, around middle C
-KEYBOARDS = {*range(8), *range(16, 24), 46}  # programs that are written for two hands: pianos, organs, harp
+KEYBOARDS = {*range(8), *range(16, 24), 46}  # programs that are notated for two hands: pianos, organs, harp
 HAND = re.compile(r"\b(right|left|rechts?e?|links?e?|droite|gauche|upper|lower|hand|[rl]\.?h)\b\.?", re.I)
 FEET = (35, 36, 44)  # the drums that are played with the feet
-Chord = tuple[int, int, list[int]]  # notes of a staff that begin and end together: when, in steps, and their pitches
+Chord = tuple[int, int, list[int]]  # notes of a staff that begin and end together: begin, end (in steps), pitches
 Line = dict[int, list[Chord]]  # a voice: index of a bar -> chords that sound in it
 
 
 class Clef(NamedTuple):
     sign: str
-    line: int  # on which it stands, from below
-    octaves: int = 0  # by which the notes sound higher than they are written
+    line: int  # on which it stands, counted from below
+    octaves: int = 0  # by which the notes sound higher than written
 
     def ledgers(self, pitch: np.ndarray) -> float:
-        """How many ledger lines a note has, in the mean over pitches (N,)."""
-        middle = {"G": 71, "F": 50, "C": 60}[self.sign] + 12 * self.octaves  # of the five lines
+        """The mean number of ledger lines of pitches (N,)."""
+        middle = {"G": 71, "F": 50, "C": 60}[self.sign] + 12 * self.octaves  # the pitch on the middle line
         return float(np.maximum(np.abs(pitch - middle) - 9, 0).mean()) / 3.5
 
 
 G, F, ALTO, DRUMS = Clef("G", 2), Clef("F", 4), Clef("C", 3), Clef("percussion", 3)
 TENOR, BASS, HIGH = Clef("G", 2, -1), Clef("F", 4, -1), Clef("G", 2, 1)
-ALTOS = (41, 44, 45, 48, 49, 50, 51)  # programs that read an alto clef where others have a tenor's: viola, strings
+ALTOS = (41, 44, 45, 48, 49, 50, 51)  # programs that read ALTO where others read TENOR: viola, strings
 # Program -> the clef that is usual for it, where that is neither G nor F: viola, guitars, basses, bells and piccolo.
 USUAL = {41: ALTO, **dict.fromkeys(range(24, 32), TENOR), **dict.fromkeys((*range(32, 40), 43), BASS),
          **dict.fromkeys((8, 9, 10, 13, 72, 78), HIGH)}  # fmt: skip
-# Programs that read nothing but G: violin and fiddle, trumpets, high reeds and flutes.
+# Programs that read only G: violin and fiddle, trumpets, high reeds and flutes.
 TREBLE = (40, 110, 56, 59, 64, 65, 68, 69, 71, *range(73, 78))
-LOWEST = 49  # pitch that these can play; where there is a lower one, somebody else plays
-RARE = 0.6  # ledger lines that readers would rather have than a clef that is not usual for their instrument
-TOO_MANY = 1.5  # ledger lines of a note, in the mean, with which a part is easier to read on two staves
+LOWEST = 49  # pitch that these can play; a part with a lower one is played by another instrument
+RARE = 0.6  # mean ledger lines that readers accept to avoid a clef that is unusual for their instrument
+TOO_MANY = 1.5  # mean ledger lines from which on a part is easier to read on two staves
 
 
 class Player(NamedTuple):
-    """Who has a name in the score, and one or more staves: each with its clef and its voices."""
+    """A named player in the score, with one or more staves, each with its clef and its voices."""
 
     name: str
     part: Part
@@ -68,7 +68,7 @@ class Player(NamedTuple):
 
 
 def cells(start: int, end: int, points: list[int]) -> list[int]:
-    """Where a beat is cut, so that between two cuts the `points` at which notes begin and end make either sixteenths or
+    """Where to cut a beat so that between two cuts the `points` at which notes begin and end form either sixteenths or
     one triplet; `start` is among the cuts, `end` is not."""
     length = end - start
     inside = [point - start for point in points if start < point < end]
@@ -80,11 +80,11 @@ def cells(start: int, end: int, points: list[int]) -> list[int]:
 
 
 def values(start: int, end: int, cuts: list[int], bar: Bar) -> list[int]:
-    """Lengths of the tied notes as which a note from `start` to `end` within a bar is written."""
+    """The lengths of the tied notes that represent a note from `start` to `end` within a bar."""
     spans: list[tuple[int, int]] = []
     beats = bar.beats()
     for begin, until in pairwise([start, *(cut for cut in cuts if start < cut < end), end]):
-        # From a beat on a note may last over the next ones, in a compound metre over whole ones.
+        # A note that begins on a beat may extend over the next beats; in a compound metre, over whole beats only.
         whole = until - spans[-1][0] if spans else 0
         if whole in PLAIN and spans[-1][0] in beats and (bar.beat != 18 or whole % 18 == 0 or whole < 18):
             begin, _ = spans.pop()
@@ -98,15 +98,15 @@ def values(start: int, end: int, cuts: list[int], bar: Bar) -> list[int]:
 
 
 def odd(times: np.ndarray) -> bool:
-    """Whether many of the times (N,), in steps, are neither those of sixteenths nor of triplets of eighths."""
+    """Whether many of the times (N,), in steps, fit neither sixteenths nor triplets of eighths."""
     return len(times) >= ENOUGH and ((times % 3 > 0) & (times % 4 > 0)).mean() > ODD
 
 
 def as_meant(start: np.ndarray, end: np.ndarray, part: np.ndarray, drums: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """When notes begin (N,) and end (N,) on paper, in steps; `drums` (N,): which are strokes.
+    """When notes begin (N,) and end (N,) in the score, in steps; `drums` (N,): which are drum strokes.
 
-    A piece that was played rather than written tells little by its times: a note then lasts until the next of its part,
-    if that is near, and should many begin off the beat, those of each quarter note move to sixteenths, or to triplets
+    The exact times of a performance say little about its notation. There a note lasts until the next one of its part,
+    if that is near; and if many notes begin at odd times, those of each quarter note move to sixteenths, or to triplets
     if these are much nearer.
     """
     if not (odd(start) or odd(end[~drums])):
@@ -121,12 +121,12 @@ def as_meant(start: np.ndarray, end: np.ndarray, part: np.ndarray, drums: np.nda
     start = nearest(start) if odd(start) else start
     until = np.maximum(nearest(end), start + unit[start // GRID])
     for number in np.unique(part):
-        own = part == number
-        begin = np.unique(start[own])
-        after = np.searchsorted(begin, end[own]).clip(1, max(len(begin) - 1, 1)) % len(begin)
-        near = np.where(end[own] - begin[after - 1] <= begin[after] - end[own], begin[after - 1], begin[after])
-        legato = (np.abs(near - end[own]) <= GRID // 4) & (near > start[own])
-        until[own] = np.where(legato, near, until[own])
+        mine = part == number
+        begin = np.unique(start[mine])
+        after = np.searchsorted(begin, end[mine]).clip(1, max(len(begin) - 1, 1)) % len(begin)
+        near = np.where(end[mine] - begin[after - 1] <= begin[after] - end[mine], begin[after - 1], begin[after])
+        legato = (np.abs(near - end[mine]) <= GRID // 4) & (near > start[mine])
+        until[mine] = np.where(legato, near, until[mine])
     return start, until
 
 
@@ -136,8 +136,8 @@ def as_meant(start: np.ndarray, end: np.ndarray, part: np.ndarray, drums: np.nda
 def splits(onset: np.ndarray, pitch: np.ndarray, bar: np.ndarray) -> np.ndarray:
     """The lowest key of the right hand for each note (N,), the same throughout a `bar` (N,).
 
-    Of all ways to choose one for each bar, the cheapest (by dynamic programming): a ledger line costs 1, and so does
-    each semitone that a hand stretches beyond an octave or that the split moves from one bar to the next.
+    Dynamic programming finds the cheapest choice for all bars: a ledger line costs 1, and so does each semitone that a
+    hand stretches beyond an octave or that the split moves from one bar to the next.
     """
     which, bar = np.unique(bar, return_inverse=True)
     costs = np.zeros((len(which), len(SPLITS)))
@@ -162,11 +162,8 @@ def splits(onset: np.ndarray, pitch: np.ndarray, bar: np.ndarray) -> np.ndarray:
 
 
 def voices(notes: np.ndarray, starts: np.ndarray) -> list[Line]:
-    """The notes of a staff, rows (start, end, pitch), as voices in which nothing overlaps, upper notes first; `starts`
-    are where the bars begin.
-
-    Only in the last of VOICES may chords overlap, where so much is held that there is no other way.
-    """
+    """The notes of a staff, rows (start, end, pitch), as voices in which nothing overlaps, upper notes first; `starts`:
+    where the bars begin. Chords may overlap only in the last of VOICES, where too much is held for so few voices."""
     together = groupby(sorted(notes.tolist()), key=lambda note: note[:2])
     chords = [(start, end, [pitch for *_, pitch in group]) for (start, end), group in together]
     lines: list[Line] = []
@@ -183,8 +180,8 @@ def voices(notes: np.ndarray, starts: np.ndarray) -> list[Line]:
 
 
 def clef_of(pitch: np.ndarray, part: Part) -> Clef:
-    """The clef in which a part with these pitches (N,) has the fewest ledger lines, rather a usual one, and none that
-    nobody reads who plays its instrument."""
+    """The clef in which a part with these pitches (N,) has the fewest ledger lines, with a preference for usual clefs,
+    and among those that players of its instrument can read."""
     usual = TENOR if "tenor" in part.name.lower() else USUAL.get(part.program)
     known = [usual or G, G, F]
     if part.program not in KEYBOARDS:
@@ -193,13 +190,13 @@ def clef_of(pitch: np.ndarray, part: Part) -> Clef:
 
 
 def staves(notes: np.ndarray, part: Part, starts: np.ndarray) -> dict[Clef, np.ndarray]:
-    """Clef -> the notes of its staff: one for most parts, one for each hand at a keyboard, or where a part with the
-    notes (N, 3), rows (start, end, pitch) in order, would need too many ledger lines."""
+    """Clef -> the notes of its staff. Most parts have one staff; there are two for the hands at a keyboard, and where
+    there would be too many ledger lines. `notes` (N, 3): rows (start, end, pitch) in order."""
     start, end, pitch = notes.T
     if part.program in TREBLE and pitch.min() >= LOWEST:
         return {G: notes}
     clef = clef_of(pitch, part)
-    chords = (start[1:] < end[:-1]).any()  # else it is a voice, whatever plays it
+    chords = (start[1:] < end[:-1]).any()  # else it is a single voice, whatever plays it
     if clef.ledgers(pitch) < TOO_MANY and not (part.program in KEYBOARDS and chords):
         return {clef: notes}
     if pitch.min() >= 55 or pitch.max() <= 64:
@@ -209,8 +206,8 @@ def staves(notes: np.ndarray, part: Part, starts: np.ndarray) -> dict[Clef, np.n
 
 
 def strokes(notes: np.ndarray, bars: list[Bar]) -> list[np.ndarray]:
-    """The notes (N, 3) of drums, of the hands and of the feet, each until the next or the end of its beat: how long a
-    drum sounds is no business of its player."""
+    """The notes (N, 3) of drums, those of the hands and those of the feet. Each lasts until the next or the end of its
+    beat, since a drummer does not decide how long a drum sounds."""
     beats, foot, limbs = np.unique(np.concatenate([bar.beats() for bar in bars])), np.isin(notes[:, 2], FEET), []
     for limb in (notes[~foot], notes[foot]):
         limits = np.union1d(limb[:, 0], beats)
@@ -223,8 +220,8 @@ def strokes(notes: np.ndarray, bars: list[Bar]) -> list[np.ndarray]:
 
 
 def by_player(parts: list[Part]) -> list[list[int]]:
-    """The parts that each player has: the two of one keyboard whose names tell nothing but the hands apart, or one. A
-    part without a name, but for a hand, has that of the one before if either names a hand, or that the keyboard."""
+    """The parts of each player: two of one keyboard whose names differ only in the hand, or a single part. A part with
+    no name beyond a hand takes that of the part before it, if either names a hand or that one names the keyboard."""
     groups, before = defaultdict(list), {}  # program -> name of the part before
     for i, part in enumerate(parts):
         if part.drums or part.program not in KEYBOARDS:
@@ -239,8 +236,8 @@ def by_player(parts: list[Part]) -> list[list[int]]:
 
 
 def on_paper(piece: Piece, bars: list[Bar]) -> list[np.ndarray]:
-    """The notes of each part, rows (start, end, pitch) in steps and in order, each at least a step long. Of notes on
-    one key at one time the longest is written."""
+    """The notes of each part, rows (start, end, pitch) in steps and in order, each at least a step long. Of notes that
+    begin on one key at the same time, only the longest is written."""
     start, end = (to_steps(a, piece.ticks_per_quarter, GRID) for a in (piece.onset, piece.onset + piece.duration))
     start, end = as_meant(start, end, piece.part, piece.is_drum)
     start = np.minimum(start, bars[-1].end - 1)
@@ -252,13 +249,13 @@ def on_paper(piece: Piece, bars: list[Bar]) -> list[np.ndarray]:
 
 
 def short(name: str) -> str:
-    """The name of a player without what is beyond LONGEST_NAME, but with the number at its end."""
+    """The name of a player, cut off after LONGEST_NAME characters, but with the number at its end."""
     rest, number = re.fullmatch(r"(.*?)( \d{1,3})?", name, re.DOTALL).groups("")
     return name if len(rest) <= LONGEST_NAME else f"{rest[: LONGEST_NAME - 1].rstrip()}…{number}"
 
 
 def players(piece: Piece, bars: list[Bar]) -> list[Player]:
-    """Who plays a piece: each part, or both hands at a keyboard."""
+    """The players of a piece: one for each part, or for both hands at a keyboard."""
     piece = piece.played()
     notes, starts, found = on_paper(piece, bars), np.array([bar.start for bar in bars]), []
     for group in by_player(piece.parts):

@@ -1,4 +1,4 @@
-"""What a visitor of the page may choose from, and enter."""
+"""What a visitor of the page may choose and enter."""
 
 import functools
 import re
@@ -12,8 +12,8 @@ LONGEST_NUMBER = 18  # characters of a number that a visitor enters
 
 
 def networks(folder: str) -> dict[str, Path]:
-    """Name -> path of the weights files to choose from, the last trained first; after them, the one that comes with the
-    repository. Left out: hidden files, which are still being written, and those from which training resumes."""
+    """Name -> path of the weights files to choose from, the newest first and the one that comes with the repository
+    last. Left out are hidden files, which are still being written, and those from which training resumes."""
     paths = list(Path(folder).glob("[!.]*.weights.h5"))
     paths.sort(key=lambda path: (path.resolve() == checkpoint.BUNDLED, -path.stat().st_mtime, path.name))
     names = {path.name.removesuffix(".weights.h5"): path for path in paths}
@@ -28,16 +28,16 @@ def fragments(folder: str) -> dict[str, Path]:
 
 @functools.lru_cache(maxsize=2)
 def network(path: Path, changed: float) -> tuple[checkpoint.Checkpoint, Stepper]:
-    """A weights file, ready to play. It is kept, and read again once its time of modification is not `changed`."""
+    """A weights file, ready to play. It is cached, and read again if its modification time `changed` is another."""
     weights = checkpoint.load(path)
     return weights, Stepper(weights)
 
 
 def number(text: str, name: str, kind: type) -> float | None:
-    """The number that a visitor entered, or None. Raises UserError, which says what its `name` is, if it is none of
-    that `kind`, or longer than the page takes."""
+    """The number that a visitor entered, or None for an empty text. Raises UserError, with the `name` of the number, if
+    it is not of that `kind` or has too many characters."""
     if len(text) > LONGEST_NUMBER:
-        raise UserError(f"The {name} has {len(text)} characters: enter {LONGEST_NUMBER} at the most.")
+        raise UserError(f"The {name} has {len(text)} characters: enter at most {LONGEST_NUMBER}.")
     try:
         return kind(text) if text.strip() else None
     except ValueError:

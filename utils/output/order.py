@@ -1,4 +1,4 @@
-"""From what a visitor of the page asks for to music. Nothing here knows how the page looks."""
+"""Makes the music that a visitor of the page asks for. Nothing here depends on how the page looks."""
 
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -14,9 +14,9 @@ from utils.sampler import Sampling
 from utils.stepper import Stepper
 from utils.tonality import Tonality
 
-AFTER, AROUND, ANEW = "go on after it", "other parts around those kept", "bars anew"  # what is written
-HEARD = 5  # times as many notes may a fragment have that is only continued: it is read one note after the other
-# As composers spell them: with six sharps or flats at most in their signatures.
+AFTER, AROUND, ANEW = "a continuation", "new parts around those kept", "some bars anew"  # what is written
+HEARD = 5  # times as many notes are allowed in a fragment that is only continued: it is simply read, note by note
+# As composers spell them: with at most six sharps or flats in the key signature.
 KEYS = sorted(
     [Tonality(fifths, "major").name for fifths in range(-5, 7)]
     + [Tonality(fifths, "minor").name for fifths in range(-3, 9)]
@@ -25,15 +25,15 @@ KEYS = sorted(
 
 @dataclass(frozen=True)
 class Order:
-    """What a visitor asks for. What is a setting of the scripts, too, is called as it is there."""
+    """What a visitor asks for. Fields that are also settings of the scripts have the same names as there."""
 
     weights: Path
-    prior: Piece | None = None  # the fragment, as it was trimmed, or a piece; None: new music from nothing
+    prior: Piece | None = None  # the trimmed fragment, or a piece; None: new music from nothing
     name: str = "The fragment"  # what it is called at the beginning of sentences
     mode: str = AFTER  # AFTER, AROUND or ANEW; with a fragment
-    keep: tuple[str, ...] = ()  # names of parts that stay; unless AFTER
-    fill: str = ""  # bars that are to be new; if ANEW
-    most: int = 2000  # notes of a piece that is not only continued, which takes long
+    keep: tuple[str, ...] = ()  # names of parts to keep; unless AFTER
+    fill: str = ""  # bars to write anew; if ANEW
+    most: int = 2000  # largest number of notes in a piece that is not only continued, which takes long
     count: int = 1
     notes: int = 200
     bars: int = 0  # instead of notes, with an ending
@@ -44,7 +44,7 @@ class Order:
     key_lock: bool = False
     players: tuple[str, ...] = ()  # names of parts of the network; if AROUND, those that are written
     instrument: str = ""
-    temperature: float | None = None  # None: what suits that which is written
+    temperature: float | None = None  # None: the default for what is written
     top_p: float = 1.0
     seed: int | None = None
     tempo: float = 0
@@ -56,12 +56,12 @@ class Order:
         if self.mode == AROUND and not self.keep:
             raise UserError("Choose the parts to keep: the others are written around them.")
         if self.mode == ANEW and not self.fill.strip():
-            raise UserError("Say which bars shall be new, such as 5-8.")
-        most, but = self.most, f"with more than {self.most} it can only be continued"
+            raise UserError("Say which bars to write anew, such as 5-8.")
+        most, limit = self.most, f"with more than {self.most} it can only be continued"
         if self.mode == AFTER:
-            most, but = HEARD * most, f"{HEARD * most} are the most here"
+            most, limit = HEARD * most, f"at most {HEARD * most} are allowed here"
         if len(self.prior) > most:
-            raise UserError(f"{self.name} has {len(self.prior)} notes; {but}: begin with less of it.")
+            raise UserError(f"{self.name} has {len(self.prior)} notes; {limit}: begin with less of it.")
 
     @property
     def key_strength(self) -> float:
@@ -70,16 +70,16 @@ class Order:
 
 @dataclass(frozen=True)
 class Filled:
-    """What came of an order."""
+    """The result of an order."""
 
     how: Sampling
     made: list[Made]  # the likeliest first
     before: Piece | None = None  # what is given in each: the fragment, or what is kept of it
-    remarks: list[str] = field(default_factory=list)  # on what was heard or done otherwise than one might expect
+    remarks: list[str] = field(default_factory=list)  # on what was heard or done differently from what one might expect
 
 
 def filled(order: Order, weights: Checkpoint, network: Stepper, *also: Constraint) -> Filled:
-    """Make what is asked for, under constraints that are `also` to hold. Raises UserError if that cannot be done."""
+    """Make the music of an order; `also` are further constraints. Raises UserError if that cannot be done."""
     around = order.prior is not None and order.mode != AFTER
     how = Sampling.of(order, completion.TEMPERATURE if around else compose.TEMPERATURE).constrained(*also)
     vocabulary, programs = weights.vocabulary, instruments.programs(order.instrument)

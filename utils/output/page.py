@@ -1,4 +1,4 @@
-"""The page of app.py, in Gradio: what stands in it, and what happens when a visitor uses it."""
+"""The page of app.py, in Gradio: its parts, and what happens when a visitor uses them."""
 
 import contextlib
 import functools
@@ -22,16 +22,16 @@ from utils.piece import Piece
 from utils.source import read_apart
 
 NOTHING, UPLOADED = "nothing", "a MIDI file of mine"
-NOTES, BARS = "notes", "bars"  # what new music is measured in
+NOTES, BARS = "notes", "bars"  # units for the length of new music
 HEADING = "# Music generator\nNew music from a network that you trained, from nothing or from a fragment."
 WELCOME = "Your music will appear here."
-AS_BEFORE, OWN_KEY, ANY_KEY = ("each part its own", ""), ("its own", ""), ("as it comes", "none")
-# The fields of an order that a visitor enters as they are, and the parts of the page of the same names.
+AS_BEFORE, OWN_KEY, ANY_KEY = ("each part's own", ""), ("its own", ""), ("no fixed key", "none")
+# The fields of an order that come unchanged from the parts of the page with the same names.
 CHOICES = ["mode", "keep", "fill", "notes", "bars", "count", "style", "key", "players", "instrument"]
 CHOICES += ["top_p", "tempo", "at_bar", "key_lock"]
 QUEUE = 100  # requests that may wait
-PRIOR_NOTES = 100  # of a longer fragment, until the visitor asks for more: some bars, which the network reads at once
-PRIVATE = {"api_visibility": "private"}  # the page is for people: programs have the scripts
+PRIOR_NOTES = 100  # of a longer fragment, until the visitor asks for more: some bars, which the network reads instantly
+PRIVATE = {"api_visibility": "private"}  # the page is for people: programs can use the scripts
 # With the fonts of the visitor's system: nothing is fetched from elsewhere.
 THEME = gr.themes.Default(primary_hue="blue", font=["system-ui", "sans-serif"], font_mono=["ui-monospace", "monospace"])
 CSS = """
@@ -44,15 +44,15 @@ CSS = """
 
 
 class Page:
-    """The page. Its attributes are the parts that it consists of. A method that answers a visitor gets the values of
-    some parts, in `asked`, and returns the parts that change: all that is the visitor's own is in `visitors`."""
+    """The page. Its attributes are its parts, components of Gradio. A method that answers a visitor gets the values of
+    some parts in `asked` and returns the parts that change; all that belongs to one visitor is in `visitors`."""
 
     def __init__(self, args: SimpleNamespace, folder: str):
-        """`args`: the settings of app.py. What is made goes into `folder`, which Gradio serves, for each visitor into
-        one of their own."""
+        """`args`: the settings of app.py. New files go into `folder`, which Gradio serves, in a sub-folder for each
+        visitor."""
         self.args, self.bundled = args, fragments(args.prior_dir)
         with Blocks(title="Music generator", analytics_enabled=False) as self.blocks:
-            self.session = gr.State()  # what Gradio calls it
+            self.session = gr.State()  # Gradio's name for it
             gr.Markdown(HEADING)
             with gr.Row():
                 with gr.Column(scale=2, min_width=340):
@@ -66,11 +66,11 @@ class Page:
         self.visitors = Visitors(Path(folder), 60 * args.away, self.forget)
 
     def forget(self, session: str) -> None:
-        """Let Gradio forget what a session has changed on the page, too; it would keep that of 10,000 of them."""
+        """Let Gradio, too, forget what a session has changed on the page; it would remember 10,000 sessions."""
         self.blocks.state_holder.session_data.pop(session, None)
 
     def place_beginning(self) -> None:
-        """The network, and what its music begins with."""
+        """Place the parts for the network, and for what its music begins with."""
         about = f"what train.py wrote into {self.args.weights_dir}/, newest first"
         self.weights = gr.Dropdown([], label="Weights", info=about)
         self.source = gr.Dropdown(self.beginnings({}), value=NOTHING, label="Begin with")
@@ -80,40 +80,40 @@ class Page:
             self.start = gr.Slider(0, 1, 0, step=1, label="From", info="quarter notes after its beginning")
             self.length = gr.Slider(1, 2, 1, step=1, label="Length", info="notes")
             self.prior_sound, self.prior_roll = player_and_picture("fragment")
-            self.mode = gr.Radio([AFTER, AROUND, ANEW], value=AFTER, label="What shall be written")
-            about = {"label": "Bars that shall be new", "info": "such as 5-8 or 3,7-8; all others stay as they are"}
+            self.mode = gr.Radio([AFTER, AROUND, ANEW], value=AFTER, label="What to write")
+            about = {"label": "Bars to write anew", "info": "such as 5-8 or 3,7-8; all others stay as they are"}
             self.fill = gr.Textbox(**about, max_length=40, visible=False)
-            self.keep = gr.Dropdown([], multiselect=True, label="Parts that are kept", visible=False)
+            self.keep = gr.Dropdown([], multiselect=True, label="Parts to keep", visible=False)
 
     def place_choices(self) -> None:
-        """How much new music, and of what kind."""
+        """Place the parts for how much new music to make, and of what kind."""
         most = self.args
         self.unit = gr.Radio([NOTES, BARS], value=NOTES, label="Length in")
         self.notes = gr.Slider(10, most.notes, min(200, most.notes), step=10, label="New notes")
-        about = "of which the last brings it to an end"
+        about = "the last one brings the piece to an end"
         self.bars = gr.Slider(1, most.bars, min(16, most.bars), step=1, label="New bars", info=about, visible=False)
         self.count = gr.Slider(1, max(most.count, 2), 1, step=1, label="Pieces", visible=most.count > 1)
-        about = "none: as in a passage of the training music, or as the fragment sounds; several are mixed"
+        about = "none: that of a passage of the training music, or of the fragment; several are mixed"
         self.style = gr.Dropdown([], multiselect=True, label="Style", info=about, visible=False)
-        about = "a scale may be typed, such as D dorian; its own is that of the passage or the fragment"
+        about = "you may also type a scale, such as D dorian; its own is that of the passage or the fragment"
         self.key = gr.Dropdown([OWN_KEY, ANY_KEY, *KEYS], value="", label="Key", info=about, allow_custom_value=True)
-        about = "none: as in a passage of the training music, or as in the fragment"
+        about = "none: those of a passage of the training music, or of the fragment"
         self.players = gr.Dropdown([], multiselect=True, label="Parts", info=about, elem_id="players")
         self.instrument = gr.Dropdown([AS_BEFORE, *instruments.INSTRUMENTS], value="", label="Sound")
         with gr.Accordion("More", open=False, elem_id="more"):
             usual = f"empty: {compose.TEMPERATURE}, or {completion.TEMPERATURE} around what is kept"
             about = f"lower is safer, higher is bolder; {usual}"
             self.temperature = gr.Textbox("", label="Temperature", info=about, max_length=LONGEST_NUMBER)
-            self.top_p = gr.Slider(0.05, 1, 1, step=0.05, label="Top-p", info="lower leaves out the unlikely notes")
+            self.top_p = gr.Slider(0.05, 1, 1, step=0.05, label="Top-p", info="lower leaves out unlikely notes")
             with gr.Row():
                 about = {"info": "empty: a new one", "max_length": LONGEST_NUMBER, "elem_id": "seed"}
                 self.seed = gr.Textbox("", label="Seed", **about)
                 self.tempo = gr.Number(0, label="Tempo", info="0: as in the fragment, or 120")
-            self.at_bar = gr.Checkbox(label="Go on after a fragment at its next bar line")
-            self.key_lock = gr.Checkbox(label="No note outside of the key")
+            self.at_bar = gr.Checkbox(label="Continue a fragment from its next bar line")
+            self.key_lock = gr.Checkbox(label="No note outside the key")
 
     def connect(self) -> None:
-        """Which method answers to which parts, what it is told, and what it may change."""
+        """Connect parts with the methods that answer them, the values these get, and the parts they may change."""
         self.blocks.load(self.arrive, None, [self.session, self.weights, self.message], **PRIVATE)
         self.weights.change(self.know, {self.weights}, [self.players, self.style], **PRIVATE)
         trimming = [self.start, self.length]
@@ -134,7 +134,7 @@ class Page:
         told = {self.session, self.weights, self.source, *trimming, self.unit, self.seed, self.temperature}
         told |= {getattr(self, name) for name in CHOICES}
         changed = [self.message, self.source, *(part for slot in self.slots for part in slot.parts)]
-        how = {"show_progress_on": self.message, "concurrency_id": "music", **PRIVATE}  # one after the other
+        how = {"show_progress_on": self.message, "concurrency_id": "music", **PRIVATE}  # one request at a time
         self.button.click(self.generate, told, changed, **how)
         for slot in self.slots:
             slot.more.click(lambda name: name, slot.name, self.source, **PRIVATE)
@@ -142,7 +142,7 @@ class Page:
             slot.again.click(anew, told | {slot.name, slot.bars}, changed, **how)
 
     def arrive(self, request: gr.Request) -> dict:
-        """What a new visitor gets: a name, and the weights that are there now."""
+        """What a new visitor gets: a session, and the weights that exist now."""
         self.visitors.arrive(request.session_hash)
         names = list(networks(self.args.weights_dir))
         missing = f"There are no weights in {self.args.weights_dir}/: run python train.py first, then reload."
@@ -165,7 +165,7 @@ class Page:
         }
 
     def arrange(self, source: str, mode: str, unit: str) -> list:
-        """Show only those choices that mean something for what shall be written."""
+        """Show only the choices that matter for what is to be written."""
         mode = AFTER if source == NOTHING else mode
         unit = unit if mode == AFTER else ""
         length = gr.Radio(visible=bool(unit)), gr.Slider(visible=unit == NOTES), gr.Slider(visible=unit == BARS)
@@ -173,7 +173,7 @@ class Page:
         return [gr.Textbox(visible=mode == ANEW), gr.Dropdown(visible=mode != AFTER), *length, players]
 
     def pick(self, asked: dict) -> dict:
-        """Read what the music shall begin with."""
+        """Read what the music is to begin with."""
         source, made, piece, problem = asked[self.source], {}, None, ""
         try:
             visitor = self.visitors[asked[self.session]]
@@ -184,14 +184,14 @@ class Page:
                 path = asked[self.upload] if source == UPLOADED else self.bundled[source]
                 if path is None:
                     raise UserError("Choose a MIDI file (.mid, .midi or .kar) to begin with.")
-                path = Path(path)  # not Gradio's text, for which the process that reads it would start Gradio
+                path = Path(path)  # not Gradio's kind of str, for which the process that reads it would start Gradio
                 visitor.upload = path if source == UPLOADED else visitor.upload
-                piece = read_apart(path, path.name)  # the visitor knows no folder of it
+                piece = read_apart(path, path.name)  # the visitor does not know its folder
             visitor.prior = piece
         except UserError as error:
             problem = self.said(str(error))
         beats, notes = (int(piece.onset[-1] // piece.ticks_per_quarter), len(piece)) if piece else (0, 1)
-        # Without their numbers, which may be others in the part of the music that is chosen next.
+        # Without their numbers, which may differ in the section that is chosen next.
         parts = list(dict.fromkeys(part.called() for part in piece.played().parts)) if piece else []
         return {
             self.upload: gr.File(visible=source == UPLOADED),
@@ -203,7 +203,7 @@ class Page:
         }
 
     def trimmed(self, asked: dict) -> Piece:
-        """The part of the fragment that was chosen. Raises UserError."""
+        """The chosen section of the fragment. Raises UserError if there is none or it is too long."""
         prior = self.visitors[asked[self.session]].prior
         if prior is None:
             raise UserError("There is nothing to begin with: choose another fragment or file.")
@@ -213,12 +213,12 @@ class Page:
         return piece
 
     def too_long(self, piece: Piece) -> str:
-        """What to say of a piece that lasts longer than there is sound for."""
+        """What to say of a piece that is too long for sound; '' if it is not."""
         most = self.args.minutes
         return f"lasts {piece.clock()} minutes, and the most here is {most:g}" * (piece.seconds() > 60 * most)
 
     def trim(self, asked: dict) -> dict:
-        """Picture and sound of the part that was chosen."""
+        """Picture and sound of the chosen section."""
         nothing, problems = {self.prior_roll: None, self.prior_sound: None}, []
         files = SimpleNamespace(wav=True, picture=True, notation=False, soundfont=self.args.soundfont)
         try:
@@ -235,7 +235,7 @@ class Page:
         return {self.trouble: self.said(*problems), **shown}
 
     def ordered(self, asked: dict, slot: Slot | None) -> Order:
-        """What the visitor asks for; with a `slot`, another version of bars of its piece. Raises UserError."""
+        """What the visitor asks for; with a `slot`, another version of some bars of its piece. May raise UserError."""
         path = networks(self.args.weights_dir).get(asked[self.weights])
         if path is None:
             raise UserError(f"Choose weights: those in {self.args.weights_dir}/ are listed when the page loads.")
@@ -248,7 +248,7 @@ class Page:
         if slot:
             name, fill, made = asked[slot.name], asked[slot.bars] or "", self.visitors[asked[self.session]].made
             if name not in made:
-                raise UserError("This piece is not there any more: generate another.")
+                raise UserError("This piece no longer exists: generate another.")
             choices |= {"name": name, "mode": ANEW, "keep": [], "fill": fill, "count": 1, "seed": None}
             return Order(path, made[name], **choices)
         return Order(path, None if asked[self.source] == NOTHING else self.trimmed(asked), **choices)
@@ -259,7 +259,7 @@ class Page:
         progress: gr.Progress = gr.Progress(track_tqdm=True),  # noqa: B008
         slot: Slot | None = None,
     ) -> Iterator[dict]:
-        """Compose what is asked for, see `ordered`; then write and show one piece after the other."""
+        """Compose what is asked for, see `ordered`, then write and show one piece after another."""
         yield {self.message: ""}
         try:
             visitor, wanted = self.visitors[asked[self.session]], self.ordered(asked, slot)
@@ -276,12 +276,12 @@ class Page:
             yield {self.message: self.said(repeatable, *music.remarks, *problems)}
         except UserError as error:
             yield {self.message: self.said(str(error))}
-        except Left:  # and nobody is told
+        except Left:  # there is nobody to tell
             return
 
     def write(self, visitor: Visitor, one: Made, weights: str, music: order.Filled, warn: Callable) -> Path:
-        """Write a piece and all that is beside it; returns the path of the MIDI file. A failure is told to `warn`.
-        Raises Left if nobody waits for it."""
+        """Write a piece and the files beside it; returns the path of the MIDI file. Failures are reported to `warn`.
+        Raises Left if the visitor has left."""
         visitor.check_here()
         file = midi.save_new(one.piece, visitor.folder, f"{weights}-seed-{music.how.seed}")
         visitor.made[file.stem] = one.piece
@@ -292,9 +292,9 @@ class Page:
         return file
 
     def said(self, *sentences: str) -> str:
-        """Sentences as the page says them: with its own names for the settings of the scripts, and without folders."""
+        """Sentences as the page shows them: with its own names for the settings of the scripts, without its folder."""
         return plain(labelled("  \n".join(sentences).replace(f"{self.visitors.folder}/", ""), self))
 
     def beginnings(self, made: dict[str, Piece]) -> list[str]:
-        """What music may begin with, for a visitor who has made some."""
+        """What music may begin with, for a visitor who has `made` some pieces."""
         return [NOTHING, *self.bundled, UPLOADED, *made]

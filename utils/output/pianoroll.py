@@ -1,4 +1,4 @@
-"""The piano roll of a piece: a picture of its notes against bars and beats, in systems as a score has. Each part has a
+"""The piano roll of a piece: a picture of its notes against bars and beats, in systems as in a score. Each part has a
 colour; drums have a strip of their own. Shapes: N notes, S systems."""
 
 from collections import Counter
@@ -15,31 +15,31 @@ from utils.output.canvas import Canvas, can_write, rgb
 from utils.output.systems import COLUMNS, LEFT, LEGEND, RIGHT, SHADE, TOP, WIDTH, Page
 from utils.piece import Piece, plural
 
-LONGEST, MOST_NOTES = 4096, 100_000  # quarters and notes that are shown: a file may have more than memory can draw
-SHADES = 16  # of a colour: with twelve parts and drums 208, and a picture has at most 256 colours
+LONGEST, MOST_NOTES = 4096, 100_000  # quarters and notes that are drawn: a file may have too many for memory
+SHADES = 16  # of each colour: 208 for twelve parts and drums, and a picture has at most 256 colours
 MOST_DRUMS = 10  # rows in a strip
 SEAM = "#c1121f"  # between a prior and its continuation
 # The colours of soft notes and of the loudest (2, 3).
 PAIRS = ("#93b5e8", "#174a9c"), ("#f0ae72", "#b84a00"), ("#a9aeb6", "#30353d")
 NEW, PRIOR, DRUMS = np.array([[rgb(colour) for colour in pair] for pair in PAIRS]) / 255
-# Those of the parts (12, 2, 3), the ones that differ most first. They were searched for so that to everybody, with any
-# of the three kinds of colour-blindness, two of the loudest differ by at least 25 in CIELAB; ten is seen at a glance.
+# Those of the parts (12, 2, 3), the most different first. A search chose them so that to everybody, also with any of
+# the three kinds of colour-blindness, any two of the loudest differ by 25 or more in CIELAB; ten is seen at a glance.
 PARTS = "#174a9c #9d1400 #ffc414 #9dc4ff #4e274e #9d769d #d84eff #3beb89 #7600eb #c47600 #620014 #009d62".split()
 PARTS = np.array([rgb(colour) for colour in PARTS]) / 255
 PARTS = np.stack([1 - 0.75 * (1 - PARTS), PARTS], axis=1)
 
 
 def shades(velocity: np.ndarray, loudest: int, tones: np.ndarray) -> np.ndarray:
-    """Colours (N, 3) of notes by their velocities (N,); `tones`: of soft notes and of the loudest, for all of them
-    (2, 3) or for each (N, 2, 3)."""
+    """Colours (N, 3) of notes by their velocities (N,); `tones`: the colours of soft notes and of the loudest ones, the
+    same for all notes (2, 3) or one pair for each (N, 2, 3)."""
     soft, loud = tones[..., 0, :], tones[..., 1, :]
     share = (1.5 * velocity[:, None] / loudest - 0.5).clip(0, 1)
     return soft + np.rint(share * (SHADES - 1)) / (SHADES - 1) * (loud - soft)
 
 
 def fewer(names: list[str], coarse: list[str], which: np.ndarray, most: int) -> list[str]:
-    """The names of groups for things with `names`: these, if there are not more than `most`, else those in `coarse`;
-    should there be too many of them, too, the rarest are one group. `which` (N,): whose each note is."""
+    """Names of at most `most` groups for things with `names`: these names if they are few enough, else the `coarse`
+    ones; if even these are too many, the rarest become one group. `which` (N,): the thing that each note belongs to."""
     if len(names) > most:
         names = coarse
     often = Counter(names[i] for i in which.tolist()).most_common()
@@ -48,15 +48,15 @@ def fewer(names: list[str], coarse: list[str], which: np.ndarray, most: int) -> 
 
 
 def names_of(piece: Piece) -> list[str]:
-    """What the parts of a piece are called, as everywhere; by its instrument one whose name has letters that the
-    picture has not."""
+    """The usual names of the parts of a piece; a part whose name the picture cannot show is called by its
+    instrument."""
     parts = [part if can_write(part.name) else part._replace(name="") for part in piece.parts]
     return ensemble.names_of(replace(piece, parts=parts))
 
 
 def colours_of(piece: Piece) -> tuple[dict[str, np.ndarray], np.ndarray]:
-    """What the legend tells of a piece without drums, if it has several parts: name -> tones (2, 3), of a part or, if
-    there are more of them than colours, of a family of instruments; and the tones of each note (N, 2, 3)."""
+    """The legend of a piece without drums, name -> tones (2, 3), empty for a single part; and the tones of each note
+    (N, 2, 3). If there are more parts than colours, the legend has families of instruments instead."""
     families = [FAMILIES[family(part.program)] for part in piece.parts]
     names = fewer(names_of(piece), families, piece.part, len(PARTS))
     tones = dict(zip(dict.fromkeys(names), PARTS, strict=False))
@@ -66,7 +66,7 @@ def colours_of(piece: Piece) -> tuple[dict[str, np.ndarray], np.ndarray]:
 
 
 def rows_of(drums: Piece) -> tuple[list[str], np.ndarray]:
-    """The names of the rows in a strip of drums, from below, and the row of each key (128,)."""
+    """The names of the rows in a strip of drums, from the bottom, and the row of each key (128,)."""
     used, which = np.unique(drums.pitch, return_inverse=True)
     names = [drum(key) for key in used.tolist()]
     # 'Low floor tom' and 'High tom' are toms.
@@ -82,7 +82,7 @@ def pitched_and_drums(piece: Piece) -> tuple[Piece, Piece]:
 
 
 def beginning(piece: Piece) -> Piece:
-    """As much of a piece as is shown; at least its first note."""
+    """As much of a piece as is drawn; at least its first note."""
     end = max(LONGEST * piece.ticks_per_quarter, int(piece.onset.min()) + 1)
     if len(piece) > MOST_NOTES:
         end = min(end, max(int(np.sort(piece.onset)[MOST_NOTES]), 1))
@@ -91,7 +91,7 @@ def beginning(piece: Piece) -> Piece:
 
 
 def is_new(piece: Piece, prior: Piece) -> np.ndarray:
-    """(N,) which notes of a piece are not of `prior`."""
+    """(N,) which notes of a piece are not in `prior`."""
 
     def rows(some: Piece) -> Iterator[tuple]:
         return zip(some.onset.tolist(), some.pitch.tolist(), (some.parts[i] for i in some.part), strict=True)
@@ -101,7 +101,7 @@ def is_new(piece: Piece, prior: Piece) -> np.ndarray:
 
 
 def without(piece: Piece, new: np.ndarray) -> list[tuple[int, int]]:
-    """Where the bars of a piece without a note that is `new` (N,) begin and end, in ticks."""
+    """(begin, end) in ticks of each bar of a piece that has no onset of a `new` (N,) note."""
     bars, onset = piece.bars(), piece.onset[new]
     last, *metre = bars[-1]
     lines = [tick for tick, *_ in bars] + [last + theory.bar_length(metre, piece.ticks_per_quarter)]
@@ -109,8 +109,8 @@ def without(piece: Piece, new: np.ndarray) -> list[tuple[int, int]]:
 
 
 def seam_of(piece: Piece, prior: Piece) -> np.ndarray:
-    """(1,) where the first notes begin that come after all of `prior`, in ticks, or the next tick if none does: new
-    notes may join its last chord."""
+    """(1,) the tick at which the first notes after all those of `prior` begin, or the tick after its last onset if
+    there are none: new notes may join its last chord."""
     last = prior.onset.max()
     return np.append(np.sort(piece.onset[piece.onset > last]), last + 1)[:1]
 
@@ -163,9 +163,9 @@ def draw(piece: Piece, title: str, about: str, prior: Piece | None) -> Canvas:
 
 
 def write(piece: Piece, path: Path, about: str, prior: Piece | None = None) -> None:
-    """A PNG of the notes of a piece against its bars and beats, in systems as a score has, each with the keys that it
-    needs; `about` is the line under the title, the file's name. The notes of `prior`, which are also in `piece`, have
-    another colour, or another ground if there are several parts, and a line stands where they end; where new ones stand
-    between them, the bars without new ones have another ground, and the names of parts say that all of them is given.
-    Raises UserError if it cannot be written."""
+    """Draw the notes of a piece against its bars and beats as a PNG, in systems as in a score, each with the keys that
+    it needs. The title is the name of the file; `about` is the line under it. The notes of `prior`, which are also in
+    `piece`, have another colour, or another background if there are several parts, and a line marks their end. If new
+    notes come between them, the bars without new notes have another background, and the legend marks the parts that are
+    given entirely. Raises UserError if it cannot be written."""
     files.write(path, draw(piece, path.stem, about, prior).png())

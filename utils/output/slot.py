@@ -1,4 +1,4 @@
-"""Where the page shows a piece."""
+"""The place where the page shows a piece."""
 
 from pathlib import Path
 
@@ -12,13 +12,13 @@ DOWNLOADS = {".mid": "MIDI", ".wav": "WAV", ".musicxml": "MusicXML"}
 
 
 def sibling(path: Path, ending: str) -> str | None:
-    """The file beside `path` that has the other ending, or None if it could not be written."""
+    """The file beside `path` with another ending, or None if it could not be written."""
     file = path.with_suffix(ending)
     return str(file) if file.exists() else None
 
 
 def player_and_picture(name: str) -> tuple[gr.Audio, gr.Image]:
-    """Where the sound and the piano roll of a piece are shown."""
+    """The parts that show the sound and the piano roll of a piece."""
     wave, shown = gr.WaveformOptions(show_recording_waveform=False), {"interactive": False, "show_label": False}
     sound = gr.Audio(label=f"Sound of the {name}", buttons=[], waveform_options=wave, **shown)
     how = {"type": "filepath", "buttons": ["fullscreen"], "elem_classes": "roll"}
@@ -45,7 +45,7 @@ class Slot:
         self.parts = [self.name, self.box, self.title, self.sound, self.roll, *self.files.values()]
 
     def show(self, one: Made, path: Path) -> dict:
-        """The changes to the page that show a piece, its MIDI file `path` and what is beside that."""
+        """The changes to the page that show a piece, its MIDI file `path` and the files beside it."""
         names = shortened([part.called() for part in one.piece.parts])
         return {
             self.name: path.stem,

@@ -1,4 +1,4 @@
-"""Piece -> WAV file, by the synthesizer of symusic and a soundfont."""
+"""Piece -> WAV file, with the synthesizer of symusic and a soundfont."""
 
 import importlib.util
 import mmap
@@ -13,16 +13,16 @@ from utils.errors import UserError
 from utils.piece import Piece
 
 RATE = 44_100  # samples a second
-RING = 2.0  # seconds in which the last notes fade: about as long as a piano's
-PEAK = 0.89  # of the loudest sample: 1 dB below the most that 16 bits hold
+RING = 2.0  # seconds in which the last notes fade out: about as long as a piano's
+PEAK = 0.89  # of the loudest sample: 1 dB below the maximum of 16 bits
 LONGEST = 3600  # seconds of sound: an hour takes two and a half gigabytes of memory
-CHUNK = 2**16  # samples that become whole numbers at once
+CHUNK = 2**16  # samples that are converted to integers at once
 
 
 def soundfont_file(name: str) -> Path:
     """The path of a soundfont; '' is the General MIDI soundfont (TimGM6mb) that comes with pretty_midi, which is not
-    imported for it. Raises UserError if there is none, or for what is no soundfont (layout: SoundFont 2.04, a RIFF file
-    of the form 'sfbk'), of which the synthesizer would make silence."""
+    imported. Raises UserError if there is none, or if the file is not a soundfont (layout: SoundFont 2.04, a RIFF file
+    of the form 'sfbk'), from which the synthesizer would make silence."""
     package = None if name else importlib.util.find_spec("pretty_midi")
     if not name and (package is None or package.origin is None):
         raise UserError("There is no soundfont: pip install pretty_midi, or name a .sf2 file with --soundfont.")
@@ -33,13 +33,13 @@ def soundfont_file(name: str) -> Path:
     except OSError as error:
         raise UserError(f"The soundfont {path} cannot be read: {error.strerror}.") from None
     if head[:4] != b"RIFF" or head[8:] != b"sfbk":
-        raise UserError(f"{path} is no soundfont: name a .sf2 or .sf3 file with --soundfont.")
+        raise UserError(f"{path} is not a soundfont: name a .sf2 or .sf3 file with --soundfont.")
     return path
 
 
 def kits(font: Path) -> set[int]:
-    """The drum kits of a soundfont: the presets of bank 128 among its headers (SoundFont 2.04, 7.2), which stand at its
-    end."""
+    """The drum kits of a soundfont: the presets of bank 128 in its preset headers (SoundFont 2.04, 7.2), at the end of
+    the file."""
     with font.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
         begin = data.rfind(b"phdr") + 8
         headers = data[begin : begin + int.from_bytes(data[begin - 4 : begin], "little")]
@@ -57,7 +57,7 @@ def rendered(piece: Piece, soundfont: str = "") -> np.ndarray:
     piece = piece.sounding()
     length = piece.seconds()
     if length > LONGEST:
-        raise UserError(f"The piece lasts {length / 60:.0f} minutes; for sound, make it {LONGEST // 60} at the most.")
+        raise UserError(f"The piece lasts {length / 60:.0f} minutes; for sound, make it at most {LONGEST // 60}.")
     font = soundfont_file(soundfont)
     score = symusic.Score(piece.ticks_per_quarter)
     score.tempos.extend(symusic.Tempo(tick, mspq=tempo) for tick, tempo in piece.tempos)
@@ -66,7 +66,7 @@ def rendered(piece: Piece, soundfont: str = "") -> np.ndarray:
         played = piece.take(piece.part == number)
         times = (a.astype(np.int32) for a in (played.onset, played.duration))
         notes = symusic.Note.from_numpy(*times, played.pitch.astype(np.int8), played.velocity.astype(np.int8))
-        program = 0 if part.drums and part.program not in known else part.program  # else such a kit would be silent
+        program = 0 if part.drums and part.program not in known else part.program  # an unknown kit would be silent
         score.tracks.append(symusic.Track(program=program, is_drum=part.drums, notes=notes))
     score = score.to("second")
     # The synthesizer cuts every note off at its end. Those that end the piece go on, and are faded out below.
@@ -82,10 +82,10 @@ def rendered(piece: Piece, soundfont: str = "") -> np.ndarray:
 
 def wav(sound: np.ndarray) -> Iterator[bytes]:
     """The content of a stereo WAV file of 16 bits (layout: RIFF/WAVE, Microsoft and IBM 1991) with the samples (2, S),
-    in chunks: of a long piece there is no memory for a copy.
+    in chunks, since memory might not hold a copy of a long piece.
 
     The loudest sample is always PEAK: how loud a soundfont plays an instrument says nothing about the music, and nobody
-    should have to turn the volume between two pieces.
+    should have to adjust the volume between two pieces.
     """
     frame = 4  # bytes of two samples
     size = frame * sound.shape[1]

@@ -1,5 +1,5 @@
-"""The page of a piano roll: where ticks, keys and drums stand in its systems, and how they are drawn. Shapes: N notes,
-S systems."""
+"""The page of a piano roll: where its systems show ticks, keys and drums, and how these are drawn. Shapes: N notes, S
+systems."""
 
 import numpy as np
 
@@ -15,21 +15,21 @@ KEYBOARD = 0.3  # length of the keys drawn left of a system
 KEY = 0.065  # height of a key
 ROW, STROKE = 0.13, 0.04  # height of a drum's row, and width of a stroke in it
 STRIP = 0.08  # between the keys and the drums
-LEGEND, COLUMNS = 0.24, 6  # height of a line of the legend; names in it
+LEGEND, COLUMNS = 0.24, 6  # height of a line of the legend, and names in a line
 TALLEST = 75.0  # of a picture without drums: with all 128 keys in each of MOST_SYSTEMS a note is still 4 pixels high
-NEAR = 0.02  # three pixels, between lines that can be told apart
+NEAR = 0.02  # three pixels: lines that are nearer to each other cannot be told apart
 # ---- in music
 QUARTERS = 32  # in a system: eight bars of 4/4
-MOST_LINES = 10_000  # upright ones, such as the beats of hours of music, that are drawn wherever they are
-MOST_SYSTEMS = 16  # a longer piece has more bars in each of them
+MOST_LINES = 10_000  # vertical lines; of more, such as the beats of hours of music, those closer than NEAR are left out
+MOST_SYSTEMS = 16  # a longer piece has more bars in each system
 FEWEST_KEYS = 24  # in a system
 BLACK_KEYS = (1, 3, 6, 8, 10)  # pitch classes
-SHADE = "#fdeddc"  # behind the prior of a piece of several parts
+SHADE = "#fdeddc"  # background of the prior in a piece of several parts
 
 
 def systems(bars: np.ndarray, least: float) -> np.ndarray:
-    """The bar lines (S + 1,) between which the systems stand: of all `bars` (ticks, the last is the end), so many to a
-    system as `least` ticks allow, or more in a piece that would need more than MOST_SYSTEMS."""
+    """The bar lines (S + 1,) at which systems begin and end, out of all `bars` (ticks, the last is the end). A system
+    has the bars that fit into `least` ticks, or more of them in a piece that would need more than MOST_SYSTEMS."""
     longest = max(least, bars[-1] / MOST_SYSTEMS)
     edges = [0]
     while edges[-1] < len(bars) - 1:
@@ -44,7 +44,7 @@ def sounding(piece: Piece, edges: np.ndarray) -> np.ndarray:
 
 
 def keys(pitch: np.ndarray) -> tuple[int, int]:
-    """The lowest key of a system and the key above its highest: those that its notes need and a margin."""
+    """The lowest key of a system and the key above its highest: what its notes need, and a margin."""
     low, high = (pitch.min() - 2, pitch.max() + 3) if len(pitch) else (60, 60)  # around middle C if nothing sounds
     more = max(FEWEST_KEYS - (high - low), 0)
     low = min(max(low - more // 2, 0), 128 - FEWEST_KEYS)
@@ -52,14 +52,14 @@ def keys(pitch: np.ndarray) -> tuple[int, int]:
 
 
 class Page:
-    """Where ticks and pitches stand on the picture, in inches from its upper left corner."""
+    """Where ticks and pitches are on the picture, in inches from its upper left corner."""
 
     def __init__(self, pitched: Piece, drums: Piece, bars: list[Bar], rows: int, head: float):
-        """A page for the notes of a piece that have a pitch and those of its drums, which have so many `rows` in all;
-        `head`: inches above the first system."""
+        """A page for the pitched notes of a piece and for those of its drums, which need so many `rows`; `head`: inches
+        above the first system."""
         self.step = pitched.ticks_per_quarter / theory.GRID  # ticks
         least, lines = QUARTERS * pitched.ticks_per_quarter, [bar.start for bar in bars] + [bars[-1].end]
-        self.edges = systems(np.array(lines) * self.step, least)  # (S + 1,) ticks between which the systems stand
+        self.edges = systems(np.array(lines) * self.step, least)  # (S + 1,) ticks at which systems begin and end
         self.widest = max(np.diff(self.edges).max(), least / 2)  # ticks that fill the width
         needed = [keys(pitched.pitch[heard]) for heard in sounding(pitched, self.edges)]
         # (S,) the lowest key of each system, and the key above its highest
@@ -86,8 +86,8 @@ class Page:
         return self.bottom[system] - (pitch - self.low[system]) * self.key
 
     def upright(self, tick: np.ndarray, system: np.ndarray, width: float, colour: str) -> None:
-        """Draw a line from top to bottom of a system at each of the ticks (N,); of very many, those in different places
-        by NEAR."""
+        """Draw a line from top to bottom of a system at each of the ticks (N,); of very many, only one within each
+        NEAR."""
         x = self.x(tick, system)
         if len(x) > MOST_LINES:
             _, which = np.unique(np.stack([system, x // NEAR]), axis=1, return_index=True)
@@ -95,11 +95,11 @@ class Page:
         self.canvas.upright(x, self.top[system], self.foot[system], width, colour)
 
     def along(self, pitch: np.ndarray, system: np.ndarray, x0: Places, x1: np.ndarray, colours: Colours) -> None:
-        """Draw bars that fill a key each, almost."""
+        """Draw bars, each of which almost fills the height of a key."""
         self.canvas.level(self.y(pitch + 0.5, system), x0, x1, 0.88 * self.key * POINTS, colours)
 
     def keyboard(self) -> None:
-        """Draw the keys left of each system. Black ones go on behind the notes as stripes, and C as a line."""
+        """Draw the keys left of each system. Black keys continue behind the notes as stripes, and C as a line."""
         pitch = np.concatenate([np.arange(low, high) for low, high in zip(self.low, self.high, strict=True)])
         system, left = np.repeat(self.systems, self.high - self.low), LEFT - KEYBOARD
         right = self.x(self.edges[system + 1], system)
@@ -116,15 +116,15 @@ class Page:
             self.canvas.label(left - 0.06, middle, theory.note_name(key), 8)
 
     def bars(self, bars: list[Bar]) -> None:
-        """Draw bars and their beats. A number stands at the first bar of a system and where there is room, and above it
-        the metre where it changes, as far to the right as the one before needs."""
+        """Draw bars and their beats. Bars are numbered at the beginning of a system and where there is room. Above the
+        numbers stands the metre where it changes, moved to the right if the one before needs the room."""
         line = np.array([bar.start for bar in bars]) * self.step
         beat = np.concatenate([bar.beats() for bar in bars]) * self.step
         system, shown = self.system(line), None
         self.upright(beat, self.system(beat), 0.7, "#e1e4e9")
         edges = np.append(line, self.edges[1:]), np.append(system, self.systems)
         self.upright(*edges, 1, "#9aa0ab")
-        free = {}  # (system, row of text) -> from where on there is room
+        free = {}  # (system, row of text) -> x from which on there is room
         ends = self.x(np.append(line[1:], bars[-1].end * self.step), system)
         for bar, s, x, end in zip(bars, system, self.x(line, system), ends, strict=True):
             for row, words in enumerate((str(bar.number), "{}/{}".format(*bar.metre))):
@@ -135,7 +135,7 @@ class Page:
                     shown = words if row else shown
 
     def notes(self, piece: Piece, colours: np.ndarray) -> None:
-        """Draw notes in their colours (N, 3); one that is held beyond its system goes on in the next."""
+        """Draw notes in their colours (N, 3); one that is held beyond its system continues in the next."""
         system, note = sounding(piece, self.edges).nonzero()
         x0 = self.x(np.maximum(piece.onset[note], self.edges[system]), system)
         x1 = self.x(np.minimum((piece.onset + piece.duration)[note], self.edges[system + 1]), system)
@@ -143,7 +143,7 @@ class Page:
         self.along(piece.pitch[note], system, x0, x1, colours[note])
 
     def strip(self, names: list[str]) -> None:
-        """Draw the rows of the drums, from below, with their names."""
+        """Draw the rows of the drums, from the bottom, with their names."""
         for s in np.flatnonzero(self.rows):
             y = self.foot[s] - ROW * np.arange(len(names) + 1)
             self.canvas.level(y, LEFT, self.x(self.edges[s + 1], s), 0.7, "#e1e4e9")
@@ -151,7 +151,7 @@ class Page:
                 self.canvas.label(LEFT - 0.06, middle, name, 7)
 
     def strokes(self, piece: Piece, row: np.ndarray, colours: np.ndarray) -> None:
-        """Draw notes of drums, each in its `row` (N,): all alike, since their lengths mean nothing."""
+        """Draw notes of drums, each in its `row` (N,), all equally long, since their lengths mean nothing."""
         system = self.system(piece.onset)
         x, y = self.x(piece.onset, system), self.foot[system] - ROW * (row + 0.5)
         self.canvas.level(y, x, x + STROKE, 0.8 * ROW * POINTS, colours)
@@ -162,6 +162,6 @@ class Page:
         self.canvas.text(x + 0.26, y, name, 10.5, room - 0.35)
 
     def shade(self, begin: int, end: int) -> None:
-        """Colour the ground under the notes between two ticks, which are drawn after it."""
+        """Colour the background between two ticks; the notes are drawn over it later."""
         left, right = (self.x(np.clip(tick, self.edges[:-1], self.edges[1:]), self.systems) for tick in (begin, end))
         self.canvas.glaze(left, self.top, right, self.foot, SHADE)

@@ -1,4 +1,4 @@
-"""What TensorBoard shows of a training run: losses, speed, and now and then a new piece, to be heard and seen.
+"""The logs of a training run for TensorBoard: losses, speed, and now and then a new piece, as sound and picture.
 
 The event files are made with the tensorboard package alone, without TensorFlow, so every backend of Keras logs the
 same. Layout: tensorboard/compat/proto/event.proto and summary.proto.
@@ -21,14 +21,14 @@ from utils.sampler import Sampling
 from utils.stepper import Stepper
 
 EVERY = 10  # updates from one point of the training losses to the next: a curve in the first epoch, yet small files
-SEED = 1  # of every sample, so that what differs from one to the next is the network
+SEED = 1  # of every sample, so that samples differ only because the network does
 NOTES = 200  # in a sample: about half a minute
-SHOWN = SimpleNamespace(wav=True, picture=True, notation=False, soundfont="")  # of a sample
+SHOWN = SimpleNamespace(wav=True, picture=True, notation=False, soundfont="")  # the files of a sample
 
 
 def folder_of(logs: str, weights: str, resumed: bool) -> Path:
     """The folder for the logs of a run. The logs of an earlier run with weights of that name are set aside, as
-    NAME.old-1 and so on, unless this run resumes it. Raises UserError if they cannot be."""
+    NAME.old-1 and so on, unless this run resumes that one. Raises UserError if that fails."""
     folder = Path(logs, Path(weights).name.removesuffix(".weights.h5"))
     if not resumed:
         files.set_aside(folder)
@@ -36,8 +36,8 @@ def folder_of(logs: str, weights: str, resumed: bool) -> Path:
 
 
 def message_of(path: Path) -> dict:
-    """The field of a summary that shows a WAV or PNG file: its name and content. A browser plays the sound as it is,
-    but the picture's size must be told: it stands in the file from byte 16 on (PNG specification, 11.2.2)."""
+    """The field of a summary, name -> content, that shows a WAV or PNG file. A browser plays the sound as it is, but a
+    picture needs its size, which is in the file from byte 16 on (PNG specification, 11.2.2)."""
     data = path.read_bytes()
     if path.suffix == ".wav":
         return {"audio": {"encoded_audio_string": data, "content_type": "audio/wav"}}
@@ -60,7 +60,7 @@ class Board:
             self.event, self.summary = event_pb2.Event, summary_pb2.Summary
             folder = folder_of(logs, weights, resumed)
             folder.mkdir(parents=True, exist_ok=True)
-            # Not tensorboard's EventFileWriter: its thread dies loudly where a disk is full.
+            # Not tensorboard's EventFileWriter: its thread crashes loudly when the disk is full.
             name = f"events.out.tfevents.{int(time.time()):010d}.{socket.gethostname()}.{os.getpid()}"
             self.writer = RecordWriter((folder / name).open("ab"))
             self.write(file_version="brain.Event:2")
@@ -90,7 +90,7 @@ class Board:
             self.writer = None
 
     def update(self, number: int, losses: dict[str, float]) -> None:
-        """Take in the losses of an update; their mean is written every EVERY updates and at the end of an epoch."""
+        """Add the losses of an update; their mean is written after every EVERY updates and at the end of an epoch."""
         self.sums.update(losses)
         self.count += 1
         if self.count == EVERY:
@@ -102,7 +102,7 @@ class Board:
         self.sums, self.count = Counter(), 0
 
     def epoch(self, row: dict) -> None:
-        """Write what the history says of an epoch."""
+        """Write the numbers of an epoch, given its `row` in the history."""
         self.write_mean(row["updates"])
         tags = {name: f"held_out/{name[len('held_out_') :] or 'loss'}" for name in row if name.startswith("held_out")}
         tags |= {name: name for name in ("learning_rate", "notes_per_second")}
@@ -123,6 +123,6 @@ class Board:
             print(f"the sample of epoch {row['epoch']} is not logged: {error.strerror}")
 
     def close(self) -> None:
-        """End the file."""
+        """Close the file."""
         if self.writer:
             self.writer.close()

@@ -1,4 +1,4 @@
-"""Who is on the page of app.py: what each visitor has there, and what becomes of it when they leave."""
+"""The visitors of the page of app.py: what each of them has there, and what happens to it when they leave."""
 
 import contextlib
 import ctypes
@@ -19,28 +19,28 @@ from utils.midi import BESIDE
 from utils.piece import Piece
 from utils.states import Classes, State
 
-PATIENCE = 3  # seconds without a connection after which somebody has left: less may be a bad network
-UNCLAIMED = 60  # seconds after which a file is deleted that somebody sent and nobody begins with
+PATIENCE = 3  # seconds without a connection after which a visitor has left: a shorter gap may be a bad network
+UNCLAIMED = 60  # seconds after which an uploaded file that nobody begins with is deleted
 
 
 class Left(Exception):
-    """The visitor for whom something is made is not there any more."""
+    """The visitor for whom something is being made has left."""
 
 
 @dataclass(eq=False)
 class Visitor:
-    """A visitor, by what is theirs alone."""
+    """What belongs to a single visitor."""
 
     folder: Path  # where their files are, which nobody else can guess
-    fragment: Path | None = None  # the one of these files that they begin with, as it was trimmed; others are beside it
-    upload: Path | None = None  # what they sent; several visitors may have sent the same
+    fragment: Path | None = None  # the path of the trimmed fragment that they begin with; its files are beside it
+    upload: Path | None = None  # what they uploaded; several visitors may have uploaded the same file
     prior: Piece | None = None  # the piece to begin with, before it is trimmed
-    made: dict[str, Piece] = field(default_factory=dict)  # name -> piece, of all that they have made
-    connections: int = 0  # that they have open: at least one while the page stands in their browser
-    seen: float = field(default_factory=time.monotonic)  # when they came, or closed the last connection
+    made: dict[str, Piece] = field(default_factory=dict)  # name -> piece, all that were made for them
+    connections: int = 0  # open ones: at least one while the page is open in their browser
+    seen: float = field(default_factory=time.monotonic)  # when they came, or last closed a connection
 
     def away(self) -> float:
-        """For how many seconds they have not been there."""
+        """For how many seconds they have been away."""
         return 0 if self.connections else time.monotonic() - self.seen
 
     def check_here(self) -> None:
@@ -49,27 +49,27 @@ class Visitor:
             raise Left
 
     def stays(self, stream: str, logits: np.ndarray, state: State, chosen: Classes) -> np.ndarray:
-        """A constraint on new music that forbids nothing, but is as `check_here`."""
+        """A constraint on new music that forbids no note, but raises Left once the visitor has left."""
         self.check_here()
         return logits
 
     def new_fragment(self) -> Path:
-        """A path for the next fragment instead of the last one, of which the browser may still have the picture."""
+        """Another path for the next fragment, since the browser may have cached the picture of the last one."""
         if self.fragment:
             shutil.rmtree(self.fragment.parent, ignore_errors=True)
         self.fragment = self.folder / secrets.token_hex(4) / "fragment.mid"
         return self.fragment
 
     def clear(self) -> None:
-        """Delete all that stands beside the pieces that were made: it is not shown any more."""
+        """Delete the files beside the pieces made so far, which are no longer shown."""
         for path in self.folder.glob("*"):
             if path.suffix in BESIDE:
                 path.unlink()
 
 
 def give_back_memory() -> None:
-    """Give the system what is free between the pieces of memory in use. The C library of Linux does not by itself, for
-    fear that it is soon needed again; others have no such function."""
+    """Give free memory between blocks in use back to the system. The C library of Linux keeps it unless told to, in
+    case it is soon needed again; others have no such function."""
     gc.collect()
     if sys.platform == "linux":
         with contextlib.suppress(AttributeError, OSError):
@@ -80,8 +80,8 @@ class Visitors:
     """All visitors, by the names that Gradio gives to their sessions."""
 
     def __init__(self, folder: Path, keep: float, forget: Callable[[str], object]):
-        """`folder`: the one that the page serves, which is empty. Who has left is forgotten after `keep` seconds;
-        `forget` is told so."""
+        """`folder`: the empty one that the page serves. Visitors who have left are forgotten after `keep` seconds, and
+        `forget` is called with their session."""
         self.folder, self.keep, self.forget = folder, max(keep, PATIENCE), forget
         self.there: dict[str, Visitor] = {}
 
@@ -89,14 +89,14 @@ class Visitors:
         return self.there.setdefault(session, Visitor(self.folder / secrets.token_hex(16)))
 
     def __getitem__(self, session: str) -> Visitor:
-        """Raises UserError for one who is unknown, or has been forgotten."""
+        """Raises UserError for a visitor who is unknown, or has been forgotten."""
         if session not in self.there:
             raise UserError("You were away for so long that your music has been deleted: reload the page.")
         return self.there[session]
 
     @contextlib.contextmanager
     def connected(self, session: str) -> Iterator[None]:
-        """While it is open, somebody is there."""
+        """While this context is open, the visitor is there."""
         visitor = self.arrive(session)
         visitor.connections += 1
         try:
@@ -106,7 +106,7 @@ class Visitors:
             visitor.seen = time.monotonic()
 
     def sweep(self) -> None:
-        """Forget who has left, and delete what nobody owns."""
+        """Forget visitors who have left, and delete files that nobody owns."""
         for session, visitor in list(self.there.items()):
             if visitor.away() > self.keep:
                 del self.there[session]
@@ -120,7 +120,7 @@ class Visitors:
                     shutil.rmtree(path) if path.is_dir() else path.unlink()
 
     def sweep_always(self) -> None:
-        """Sweep each second, and once a minute give back the memory of what has been made."""
+        """Sweep every second, and once a minute give back the memory that making music has used."""
         for second in itertools.count(1):
             time.sleep(1)
             self.sweep()

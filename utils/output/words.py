@@ -1,9 +1,9 @@
-"""How the page says what the scripts say."""
+"""Turns the sentences of the scripts into those of the page."""
 
 import re
 
-MARKUP = re.compile(r"[!#$&()*+/<=>@\[\\\]^_`{|}~]|(?<=\w)\.(?=\w)")  # with the dots of addresses
-# Settings of the scripts that the page calls otherwise.
+MARKUP = re.compile(r"[!#$&()*+/<=>@\[\\\]^_`{|}~]|(?<=\w)\.(?=\w)")  # with the dots of web addresses
+# Settings of the scripts whose parts of the page have other names.
 OTHERWISE = {
     "scale": "key",
     "instruments": "players",
@@ -14,12 +14,12 @@ OTHERWISE = {
 
 
 def plain(text: str) -> str:
-    """A text in Markdown in which nothing is markup, since it may come from anybody's file."""
+    """Markdown that shows a text as it is: all markup is escaped, since the text may come from anybody's file."""
     return MARKUP.sub(lambda mark: f"&#{ord(mark[0])};", text)
 
 
 def labelled(sentence: str, page: object) -> str:
-    """A sentence with the labels of the page's parts for the flags of the scripts: --tempo -> “Tempo”."""
+    """A sentence in which the page's labels replace the flags of the scripts: --tempo -> “Tempo”."""
 
     def label(flag: re.Match) -> str:
         name = flag[1].replace("-", "_")

@@ -61,7 +61,7 @@ def show_network(weights: str, result: dict, picture: Path) -> None:
     count, known = result["pieces"], result["trained_on"]
     pieces, size = plural(count, "piece"), f"{plural(result['notes'], 'note')}, {plural(result['beats'], 'beat')}"
     print(f"{pieces}, {size}; pieces that it was trained on: {known}")
-    print(f"values missing from the vocabulary, scored as the nearest one: {changed(result['moved']) or 'none'}")
+    print(f"values missing from the vocabulary, scored as the nearest known one: {changed(result['moved']) or 'none'}")
     for name, row in sorted(result["parts"].items(), key=lambda item: -item[1]["notes"])[: evaluation.SHOWN]:
         print(f"{name:40s}{row['nats_per_note']:12.3f} nats a note, {plural(row['notes'], 'note')}")
     if styles := result["styles"]:
@@ -127,7 +127,7 @@ def show_parts(parts: dict[str, dict], titles: dict[str, str]) -> None:
         "share": "share of the notes",
         "pitch": "mean pitch",
         "together": "notes that begin while another of the part sounds",
-        "kept": "pieces within its range, one note at a time if that is its rule",
+        "kept": "pieces within its range, and monophonic if it usually is",
     }
     ranked = sorted((name for name in parts if "real" in parts[name]), key=lambda name: -parts[name]["real"]["share"])
     for name in ranked[: evaluation.SHOWN]:
@@ -167,7 +167,7 @@ def show_comparison(result: dict) -> None:
     table(result["networks"], {"nats_per_note": "nats a note"}, *result["remarks"], size)
     for path, row in result["networks"].items():
         if lacking := changed(row["moved"]):
-            print(f"values missing from {path}, scored as the nearest one: {lacking}")
+            print(f"values missing from {path}, scored as the nearest known one: {lacking}")
     print(*result["verdict"], sep="\n")
 
 

@@ -32,7 +32,7 @@ OVERWRITE: bool = False  # replace MIDI files that are already there
 
 # ---- how much of the computer to use
 WORKERS: int = 0  # processes (0: one for each core)
-SECONDS: float = 10.0  # a file that needs more processor time is skipped; large files may take longer, see PACE
+SECONDS: float = 10.0  # a file that needs more processor time is skipped; large files may take longer
 MEGABYTES: int = 800  # a file that needs more memory is skipped
 
 # Bytes for which a file gets SECONDS once more: what a slow computer reads in that time, of a score (with music21,

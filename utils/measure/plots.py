@@ -89,7 +89,7 @@ def network_diagram(vocabulary: Vocabulary, shape: Shape, path: Path) -> None:
     middle, wide = (columns - 1) / 2, 0.62 * columns
     traces, becomes = len(FADING), f"Embedding\n{shape.embedding}"
     read = [(f"{name}\n{size} classes", "(B, T)", becomes) for name, size in vocabulary.inputs.items()]
-    read.append(("keys struck so far,\nlately and ever", f"(B, T, {traces}, 128)", f"heard; home\n{HEARD} numbers"))
+    read.append(("keys struck so far,\nlately and overall", f"(B, T, {traces}, 128)", f"heard; home\n{HEARD} numbers"))
     if parts:
         read.append(("the parts that play,\nand for how long", f"(B, T, 2, {parts})", f"who plays\n{parts} numbers"))
     if styles:

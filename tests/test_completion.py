@@ -228,7 +228,7 @@ def test_as_a_user_runs_it(band: Path, tmp_path: Path):
         (["--fill", "2", "--prior-bars", "1"], "leave out --prior-bars"),
         (["--fill", "2", "--prior-start", "4"], "leave out --prior-start"),
         (["--fill", "2", "--redo", "3"], "both say which bars"),
-        (["--fill", "2", "--no-prepend"], "--no-prepend is for what follows"),
+        (["--fill", "2", "--no-prepend"], "--no-prepend is for music that follows"),
         (["--redo", "3-9"], "name some of these, not 3-9"),
         (["--keep", "Flute", "--prior-bars", "4"], "leaves none to write"),
         (["--parts", "Bass"], "--keep"),

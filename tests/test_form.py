@@ -124,9 +124,9 @@ def test_forms_that_cannot_be_had_are_one_sentence(weights: Path, tmp_path: Path
     flags = ("--weights", weights, "--bars", 4, "--out", tmp_path, *QUIET)
     assert f"No bar of {once} comes again" in one_line_error(call("generate_music.py", *flags, "--form-of", once))
     around = call("predict_with_prior.py", *flags, "--form-of", once, "--fill", "2")
-    assert "--form-of is for what follows a fragment" in one_line_error(around)
+    assert "--form-of is for music that follows a fragment" in one_line_error(around)
     around = call("predict_with_prior.py", *flags, "--prior", once, "--fill", "2")
-    assert "--bars is for what follows a fragment" in one_line_error(around)
+    assert "--bars is for music that follows a fragment" in one_line_error(around)
     missing = one_line_error(call("generate_music.py", *flags, "--form-of", tmp_path / "no.mid"))
     assert "no.mid" in missing
     older = replace(checkpoint.load(weights).vocabulary, told_form=False)

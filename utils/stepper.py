@@ -1,9 +1,9 @@
-"""The network of a weights file in NumPy, one event at a time: the same distributions as Keras gives, without Keras.
+"""The network of a weights file in NumPy, one event at a time: the same distributions as in Keras, without Keras.
 
-The heads are those of `heads.py`, the recurrent step that of `cells.py`; written anew are the traces (`hearing`), which
-Keras computes for all events of a window at once. A test holds both to the same distributions within 1e-4. Shapes: B
-pieces side by side, H units of a hidden layer, V classes, K contexts of the match model, G styles, C numbers that are
-told of the whole piece.
+The heads (`heads.py`) and the recurrent step (`cells.py`) share their code with Keras; only the traces (`hearing.py`)
+are written separately, since Keras computes them for all events of a window at once. A test checks that both give the
+same distributions within 1e-4. Shapes: B pieces side by side, H units of a hidden layer, V classes, K contexts of the
+match model, G styles, C conditioning inputs, which describe the whole piece.
 """
 
 from collections.abc import Sequence
@@ -29,69 +29,69 @@ Arrays = dict[str, list[np.ndarray]]  # layer -> its weights
 
 
 def by_block(kernel: np.ndarray, axis: Axis) -> dict[str, np.ndarray]:
-    """The rows of a kernel for each block of places along its first axis."""
+    """Block name -> the rows of a kernel that belong to that block of its input axis."""
     ends = accumulate((len(block.values) for block in axis), initial=0)
     return {block.of: kernel[begin:end] for block, (begin, end) in zip(axis, pairwise(ends), strict=True)}
 
 
 def add(total: np.ndarray, addend: np.ndarray) -> None:
-    """Add in place: `total` is a view of some columns."""
+    """Add in place, since `total` is a view of some columns."""
     total += addend
 
 
 class Output(NamedTuple):
-    """What the network makes of the events so far, and of what is chosen of the next one."""
+    """The network's output after the events so far and the streams of the next event chosen so far."""
 
-    hidden: np.ndarray  # (B, heads * H) the hidden layers of all heads before their activation, as far as it is known
+    hidden: np.ndarray  # (B, heads * H) pre-activations of all heads' hidden layers, summed over what is known so far
     audible: np.ndarray  # (B, numbers) see `Hearing.audible`
-    recalled: dict[str, np.ndarray]  # (B, K) classes of recalled events, as far as the next head is told of them
+    recalled: dict[str, np.ndarray]  # (B, K) classes of the recalled events that the next head sees
 
 
 class Hidden:
-    """The hidden layers of all heads, side by side: sums over what each head sees, of which each addend is added to all
-    heads that see it at once, as soon as it is known."""
+    """The hidden layers of all heads, side by side. Each is a sum over what its head sees; as soon as an addend is
+    known, it is added for all heads that see it at once."""
 
     def __init__(self, heads: list[Head], arrays: Arrays, tables: dict[str, np.ndarray]):
         names = [f"hidden_{head.stream}" for head in heads]
         rows = [by_block(arrays[n][0], h.weights()[n][0][0]) for n, h in zip(names, heads, strict=True)]
         size = heads[0].shape.hidden
 
-        def joined(block: str, those: list[bool]) -> tuple[slice, np.ndarray]:
-            """From the first to the last of `those` heads their columns, and the rows of a block side by side."""
-            first, last = those.index(True), len(those) - those[::-1].index(True)
+        def joined(block: str, reads: list[bool]) -> tuple[slice, np.ndarray]:
+            """The columns from the first to the last head that `reads` a block, and its kernels, 0 if not read."""
+            first, last = reads.index(True), len(reads) - reads[::-1].index(True)
             none = np.zeros_like(rows[first][block])
-            kernels = [own[block] if reads else none for own, reads in zip(rows, those, strict=True)]
+            kernels = [of_head[block] if sees else none for of_head, sees in zip(rows, reads, strict=True)]
             return np.s_[:, first * size : last * size], np.concatenate(kernels[first:last], axis=1)
 
         always = [joined(block, [True] * len(heads))[1] for block in ("output", "confidence", "playing", "style")]
         self.kernel, self.bias = np.concatenate(always), np.concatenate([arrays[name][1] for name in names])
-        # A head that knows when the next event comes knows for how long the parts still sound then; one that knows who
-        # plays hears everything from where that part is.
+        # `step` adds `now`, `tell` adds `later`: a head that sees the offset is told how long each part sounds beyond
+        # the next onset, and one that sees the part hears everything relative to where that part is.
         self.now, self.later, self.tables = {}, {}, {}
         for block, stream in {"sounding": END_STREAM, "heard": "part"}.items():
             knows = [stream in head.sees for head in heads]
             self.now[block] = joined(block, [not each for each in knows])
             if any(knows) and len(rows[0][block]):
                 self.later[stream] = joined(block, knows)
-        self.line = None  # and what is told of its line a head that knows both
+        self.line = None  # a head that sees both is also told what is recalled in the line of that part
         if any(knows_line := [head.knows_line for head in heads]):
             self.line, self.line_head = joined("line confidence", knows_line), heads[knows_line.index(True)]
-        if "part" in self.later:  # and how far that has ranged so far
+        if "part" in self.later:  # one that sees the part is also told the range of that part so far
             columns, kernel = self.later["part"]
             self.later["part"] = columns, np.concatenate([kernel, joined("range", knows)[1]])
         for name, table in tables.items():
-            if any(those := [name in head.sees for head in heads]):
-                columns, kernel = joined(f"embedded {name}", those)
+            if any(sees := [name in head.sees for head in heads]):
+                columns, kernel = joined(f"embedded {name}", sees)
                 self.tables[name] = columns, table @ kernel
-        # What becomes known with the class of a stream.
+        # Stream -> the names that become known once its class is chosen.
         self.known = {name: [n for n in self.tables if DERIVED.get(n, n) == name] for name in KNOWN_STREAMS}
 
 
 class FoldedHead:
-    """What a head adds to its part of the hidden layers, and the layers above these joined."""
+    """A head's slice of the hidden layers, and its output layers joined into one."""
 
     def __init__(self, head: Head, arrays: Arrays, place: int):
-        """`place`: which of the heads it is, counted from 0."""
+        """`place` is the index of the head among the heads."""
         self.head, size, name = head, head.shape.hidden, f"hidden_{head.stream}"
         self.place = np.s_[:, place * size : (place + 1) * size]
         self.of_agrees = by_block(arrays[name][0], head.weights()[name][0][0])["agrees"]
@@ -105,8 +105,8 @@ class FoldedHead:
 class Stepper:
     """The network of a weights file, stepped event by event.
 
-    Embeddings meet only linear maps, so each table is multiplied by its map once, here: an event then costs a row of
-    each table, one recurrent product for a layer, and the heads.
+    Embeddings only feed linear maps, so each table is multiplied by its map once, here: an event then costs one row of
+    each table, one recurrent product per layer, and the heads.
     """
 
     def __init__(self, checkpoint: Checkpoint):
@@ -125,15 +125,15 @@ class Stepper:
         self.heads = {head.stream: FoldedHead(head, arrays, k) for k, head in enumerate(heads)}
         self.recognised = arrays.get("recognised_style")  # kernel and bias; None if there are no styles
         self.hearing = Hearing(self.vocabulary, arrays)
-        # With the choice in this stream it is known when the next event comes, and in the line of which part.
+        # Once this stream is chosen, the time of the next event and the part that plays it are known.
         self.line_stream = "part" if "part" in self.streams else END_STREAM
         self.gaps, self.lasts = self.vocabulary.steps(END_STREAM), self.vocabulary.steps("duration")
-        self.is_end = np.arange(self.vocabulary.end + 1) == self.vocabulary.end  # (V,) of the classes of that stream
+        self.is_end = np.arange(self.vocabulary.end + 1) == self.vocabulary.end  # (V,) of the offset classes
         self.quarters, self.grid = self.vocabulary.quarters("offset"), np.array(self.vocabulary.grid)
 
     def start(self, count: int, metre: Metre, condition: np.ndarray | float = 0.0) -> State:
-        """`count` pieces before their first event, of which the `condition` is told, (B, C) or (C,): 1 for each part
-        that plays and the share of each style, or 0."""
+        """`count` pieces before their first event, with the `condition` (B, C) or (C,): 1 for each part that plays and
+        the share of each style, else 0."""
         zeros, vocabulary = np.zeros((count, self.shape.units), np.float32), self.vocabulary
         past, start = recall.Past.empty(count, vocabulary), vocabulary.start_token
         last = {name: np.full(count, value) for name, value in start.items()}
@@ -156,7 +156,7 @@ class Stepper:
         )
 
     def step(self, state: State) -> tuple[Output, State]:
-        """Read the last event: what the heads make of it, and the state with everything moved on."""
+        """Read the last event. Returns the output before anything is chosen of the next one, and the new state."""
         keys = self.hearing.move_on(state)
         audible = self.hearing.audible(keys["traces"])
         heard = self.hearing.heard(audible, state.voices.here)
@@ -187,15 +187,15 @@ class Stepper:
         return Output(hidden, audible, dict(past.recalled)), state
 
     def logits(self, stream: str, output: Output, state: State, chosen: Classes) -> tuple[np.ndarray, np.ndarray]:
-        """(B, V) unnormalised log-probabilities of the next event's class in `stream`, given the output of `step` (as
-        `tell` has added the choices by then), the state before the event, and what was chosen of it so far (see
-        `known`); and how much each class has gained of that by repeating something that agrees with what was chosen."""
+        """(B, V) logits of the next event's class in `stream`, given the output of `step` (to which `tell` has added
+        the choices so far), the state before the event, and those choices (see `known`); and (B, V) the part of each
+        logit that the class gains by repeating recalled events that agree with the choices."""
         if stream not in self.heads:
             return np.zeros((len(state.onset), 1)), np.zeros((len(state.onset), 1))
         folded = self.heads[stream]
         agrees, around = folded.head.agrees(np, output.recalled, chosen).astype(np.float32), None
         if stream == "note":
-            ahead = END_STREAM in folded.head.sees  # it knows when this note is struck
+            ahead = END_STREAM in folded.head.sees  # the head knows when this note is struck
             beats = self.quarters.take(chosen[END_STREAM]) if ahead else np.zeros(len(state.onset))
             around = self.hearing.around(output.audible, state, beats[:, None])
         hidden = output.hidden[folded.place] + agrees @ folded.of_agrees
@@ -207,8 +207,8 @@ class Stepper:
         return new.astype(np.float64) + gained, gained
 
     def known(self, stream: str, classes: np.ndarray, state: State, chosen: Classes) -> Classes:
-        """What choosing the classes (B,) of `stream`, after what was `chosen` so far, tells of the next event: them,
-        and what follows from them."""
+        """What is known of the next event once the classes (B,) of `stream` are chosen after those `chosen` so far:
+        these classes, and all that is derived from them."""
         told = {stream: classes}
         if stream == END_STREAM:
             steps = self.steps(classes)
@@ -227,8 +227,8 @@ class Stepper:
         return told
 
     def tell(self, stream: str, output: Output, state: State, chosen: Classes) -> None:
-        """Add to the output of `step` what is known now that the class of `stream` has just been chosen: that class and
-        what follows from it, for the heads after that stream which see it."""
+        """Add the class of `stream`, which has just been chosen, and all that is derived from it to the output of
+        `step`, for the later heads that see it."""
         for name in self.hidden.known[stream]:
             columns, table = self.hidden.tables[name]
             add(output.hidden[columns], table.take(chosen[name], axis=0))
@@ -247,12 +247,12 @@ class Stepper:
             add(output.hidden[columns], confidence(np, *(chosen[f"line_{name}"] for name in TOLD)) @ kernel)
 
     def sounding(self, state: State, quarters: np.ndarray) -> np.ndarray:
-        """(B, parts) for how long each part still sounds, so many `quarters` (B,) after the last event."""
+        """(B, parts) for how long each part still sounds `quarters` (B,) quarter notes after the last event."""
         left = state.voices.left[:, : self.vocabulary.told_parts] / self.grid
         return sounding(np, left, quarters).astype(np.float32)
 
     def append(self, state: State, event: Classes) -> State:
-        """The state with an event, all that is `known` of it, after it; not yet read."""
+        """The state after one more event, given all that is `known` of it; `step` has yet to read it."""
         steps = self.steps(event[END_STREAM])
         vocabulary, lasts = self.vocabulary, self.lasts.take(event["duration"])
         told = {name: event[source] for name, source in vocabulary.last.items()}
@@ -263,7 +263,7 @@ class Stepper:
         return changed(state, last=event, voices=voices, **moved_on)
 
     def next_onsets(self, state: State) -> np.ndarray:
-        """(B, V) steps from the beginning to the next event, for each class of its offset; the end comes at once."""
+        """(B, V) steps from the beginning to the next event for each class of its offset; the end counts as 0 steps."""
         return state.onset[:, None] + self.gaps[:-1]
 
     def steps(self, offset: np.ndarray) -> np.ndarray:
@@ -271,14 +271,14 @@ class Stepper:
         return self.gaps.take(offset)
 
     def read(self, state: State, classes: dict[str, Sequence[int]], phase: Sequence[int]) -> State:
-        """The state after the events (E,) with their phases (E,), of which the last is not yet read: `step` does that.
-        All pieces of the batch read the same events."""
+        """The state after the events (E,) with their phases (E,), the same for all pieces of the batch. `step` has yet
+        to read the last one."""
         for i in range(len(classes[END_STREAM])):
             _, before = self.step(state)
             event = {}
             for stream in self.streams:
                 event |= self.known(stream, np.full(len(before.onset), classes[stream][i]), before, event)
-            # The metre may have changed on the way, so the phase is not always what follows from the offset.
+            # The metre may change on the way, so the phase does not always follow from the offset.
             event["phase"] = np.full(len(before.onset), phase[i])
             state = self.append(before, event)
         return state

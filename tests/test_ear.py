@@ -102,7 +102,7 @@ def test_versions_that_sound_like_music_go_on(network: Stepper):
         for stream in mine
     )
     beginnings = [
-        {tuple(piece["note"][: sampler.DEALT]) for piece in some} for some in (without[:VERSIONS], with_it[:VERSIONS])
+        {tuple(piece["note"][: sampler.RESAMPLE_EVERY]) for piece in some[:VERSIONS]} for some in (without, with_it)
     ]
     assert beginnings[1] < beginnings[0]
 
@@ -111,7 +111,7 @@ def test_versions_of_which_one_is_over_stay_as_they_are(network: Stepper):
     """And those of other pieces are dealt on."""
 
     def is_over(state, chosen):
-        return (np.arange(2 * VERSIONS) == VERSIONS - 1) & (state.length == sampler.DEALT - 2)
+        return (np.arange(2 * VERSIONS) == VERSIONS - 1) & (state.length == sampler.RESAMPLE_EVERY - 2)
 
     some, _ = made(network, VERSIONS, is_over=is_over)
     all_dealt, _ = made(network, VERSIONS)
@@ -121,7 +121,7 @@ def test_versions_of_which_one_is_over_stay_as_they_are(network: Stepper):
     def same(those: list[dict], others: list[dict]) -> list[bool]:
         return [np.array_equal(one["note"], other["note"]) for one, other in zip(those, others, strict=True)]
 
-    assert len(some[VERSIONS - 1]["note"]) == sampler.DEALT - 2
+    assert len(some[VERSIONS - 1]["note"]) == sampler.RESAMPLE_EVERY - 2
     assert all(same(some[:VERSIONS], none_dealt[:VERSIONS])) and not all(same(some, none_dealt))
     assert all(same(some[VERSIONS:], all_dealt[VERSIONS:])) and not all(same(some, all_dealt))
 
@@ -141,7 +141,7 @@ def test_what_is_dealt_is_whole(network: Stepper):
 
 def test_the_ear_has_a_say_in_which_end_is_best(taught: Path, network: Stepper, monkeypatch):
     """Also in pieces that are over before any are dealt."""
-    monkeypatch.setattr(sampler, "DEALT", 1000)
+    monkeypatch.setattr(sampler, "RESAMPLE_EVERY", 1000)
     begun = compose.openings(checkpoint.load(taught), 8, 1, "none")
 
     def notes(loudness: float | None) -> list[list[int]]:

@@ -1,4 +1,4 @@
-"""What must not be chosen: constraints on the logits of the next event.
+"""Constraints on the next event: what must not be chosen, and what is made likelier, by changes to its logits.
 
 Shapes: B pieces side by side, V classes of a stream, P parts.
 """
@@ -12,20 +12,20 @@ from utils.parts import Voices
 from utils.states import Classes, State
 from utils.stepper import Stepper
 
-# Notes that each part might have played, see `all_play`. With half or twice as many, too, all play who were
-# asked for (EXPERIMENTS.md, 'Those who do not play').
+# Notes per part after which a part that has not played gains a nat, see `all_play`. With half or twice as many, all the
+# parts asked for play as well (EXPERIMENTS.md, 'Those who do not play').
 PATIENCE = 4
-SPARE = 8  # notes of parts that are only imagined, for each that is heard; a dozen parts have about as many
-LOWEST, TINY = -1e300, np.finfo(np.float64).tiny  # below all logits, also divided by a temperature; the least above 0
+SPARE = 8  # notes of imagined parts for each note that is heard; in music of a dozen parts there are about as many
+LOWEST, TINY = -1e300, np.finfo(np.float64).tiny  # below all logits, even over a temperature; the least above 0
 
 # A constraint takes the stream, its logits (B, V), the state after the last event and what was chosen for the next one,
-# and gives the logits back with what must not be chosen at minus infinity.
+# and returns the logits with whatever must not be chosen at minus infinity.
 Constraint = Callable[[str, np.ndarray, State, Classes], np.ndarray]
 
 
 def log_sum(logits: np.ndarray) -> np.ndarray:
-    """(...) the logarithm of the sum of the exponentials of each row of the logits (..., V), also where all are minus
-    infinity. `np.logaddexp.reduce` says the same, and for many pieces takes six times as long."""
+    """(...) the logarithm of the sum of the exponentials of each row of the logits (..., V), even if all are minus
+    infinity. `np.logaddexp.reduce` computes the same, but takes six times as long for many pieces."""
     top = np.maximum(logits.max(axis=-1), LOWEST)
     return top + np.log(np.exp(logits - top[..., None]).sum(axis=-1) + TINY)
 
@@ -41,7 +41,7 @@ def forbid(logits: np.ndarray, forbidden: np.ndarray) -> np.ndarray:
 
 
 def forbidding(where: str, rule: Callable[[State, Classes], np.ndarray]) -> Constraint:
-    """The constraint that forbids in the stream `where` the classes of a mask that `rule` gives, (B, V) or (1, V)."""
+    """The constraint that forbids, in the stream `where`, the classes in the mask (B, V) or (1, V) from `rule`."""
 
     def constrain(stream: str, logits: np.ndarray, state: State, chosen: Classes) -> np.ndarray:
         return forbid(logits, rule(state, chosen)) if stream == where else logits
@@ -55,10 +55,10 @@ def no_end_before(network: Stepper, length: int) -> Constraint:
 
 
 def no_note_below_previous_in_chord(network: Stepper) -> list[Constraint]:
-    """Notes of a part struck together come from the lowest up, as in the training music, so none comes twice."""
+    """Notes that a part strikes together come from the lowest up, as in the training music, so none comes twice."""
     vocabulary, notes = network.vocabulary, np.arange(network.vocabulary.size("note"))
     together = np.append(vocabulary.values[END_STREAM] == 0, False)  # (V,) offsets; the last is the end
-    # (V + 1, V) what is not above each note; all is above the start token, the last note before a piece.
+    # (V + 1, V) the notes that are not above each note; the last row is for the start token, which is below all notes.
     not_above = np.append(notes <= notes[:, None], np.zeros_like(notes[None], bool), axis=0)
 
     def nothing_above(state: State, chosen: Classes) -> np.ndarray:
@@ -74,29 +74,29 @@ def no_note_below_previous_in_chord(network: Stepper) -> list[Constraint]:
 
 
 class Players:
-    """Only the `allowed` parts (B, P) or (1, P) play, whatever happens; and as far as possible in a chord one after the
-    other as in the training music, each within the range that it has there, and one that is `alone` there no two notes
-    at once. Without parts there is nothing to keep."""
+    """Only the `allowed` parts (B, P) or (1, P) play, without exception. As far as possible they also keep to the
+    training music: in the order of the parts within a chord, in the range of each part, and in playing one note at a
+    time if a part is `alone` there. Without parts there are no such constraints."""
 
     def __init__(self, network: Stepper, allowed: np.ndarray):
         self.network, self.allowed = network, allowed
         known, notes = list(network.vocabulary.players.values()), network.vocabulary.values["note"]
         self.classes, alone = np.arange(len(known)), np.array([one.alone for one in known], bool)
         self.may_double = ~alone
-        # Of the parts that wait until they are silent, and for how long all others do: not at all, or for ever.
+        # Parts that wait until they are silent, and how long all others wait: not at all, or for ever if not allowed.
         self.waiting, self.others = allowed & alone, np.where(allowed, 0, 2**30)
-        # (V,) steps until each offset, never until the end; a part may sound for longer than any offset.
+        # (V,) steps of each offset, for the end out of reach; a part may sound for longer than the longest offset.
         self.gaps, self.longest = np.where(network.is_end, 2**30, network.gaps[:-1]), network.gaps.max()
-        # (P, V) the notes that are not a part's; the class of each part's highest note.
+        # (P, V) the notes outside the range of each part; the class of its highest note.
         self.out_of_range = np.array([(notes < one.low) | (notes > one.high) for one in known], bool)
         self.out_of_range = self.out_of_range.reshape(-1, len(notes))
         top = (~self.out_of_range * np.arange(len(notes))).max(axis=1, initial=0)
-        # (P, V, P) which parts may follow a note of a part in a chord: higher ones, and the same with a higher note.
+        # (P, V, P) the parts that may follow a note of a part in a chord: later ones, and the same with a higher note.
         part, note = self.classes[:, None, None], np.arange(len(notes))[:, None]
         self.may_follow = (self.classes > part) | (self.classes == part) & (note < top)
 
     def free(self, state: State, steps: np.ndarray | int) -> np.ndarray:
-        """(B, P) which parts may play so many `steps`, (B, 1) or the same for all, after the last event."""
+        """(B, P) which parts may play `steps`, (B, 1) or the same for all, after the last event."""
         may = self.allowed & (self.may_double | (state.voices.left <= steps))
         if not state.length:
             return may
@@ -104,7 +104,7 @@ class Players:
         return may & ((steps > 0) | self.may_follow[part, state.last["note"]])
 
     def too_early(self, state: State, chosen: Classes) -> np.ndarray:
-        """(B, V) the offsets after which none of them may play yet."""
+        """(B, V) the offsets at which no part may play yet."""
         until = np.where(self.waiting, state.voices.left, self.others).min(axis=1, keepdims=True)
         nobody = ~np.logical_or.reduce(self.free(state, 0), axis=1, keepdims=True)
         return self.gaps < np.maximum(np.minimum(until, self.longest), nobody)
@@ -113,7 +113,7 @@ class Players:
         return ~self.free(state, self.network.steps(chosen[END_STREAM])[:, None])
 
     def constraints(self) -> list[Constraint]:
-        """Those of the offset and the part, and `in_range`."""
+        """The constraints on the offset and the part, and `in_range`."""
         rules = [
             forbidding(END_STREAM, self.too_early),
             forbidding("part", lambda state, chosen: ~self.allowed),
@@ -122,29 +122,29 @@ class Players:
         return [*rules, *self.in_range()] if len(self.classes) else []
 
     def in_range(self) -> list[Constraint]:
-        """That each plays within its range."""
+        """The constraint that each part stays within its range."""
         in_range = forbidding("note", lambda state, chosen: self.out_of_range[chosen["part"]])
         return [in_range] if len(self.classes) else []
 
 
-def all_play(those: np.ndarray, length: int) -> Constraint:
-    """Each of `those` parts (B, P) or (1, P) is the likelier the longer it has not played, since a piece had `length`
-    events: by a nat when each might have played `PATIENCE` notes meanwhile, and from then on by the square of how many
-    times over that is."""
-    patience = PATIENCE * those.sum(axis=1, keepdims=True)
+def all_play(wanted: np.ndarray, length: int) -> Constraint:
+    """Each of the `wanted` parts (B, P) or (1, P) becomes likelier the longer it has not played, counted from when the
+    piece had `length` events: by one nat once every wanted part could have played `PATIENCE` notes, and from then on by
+    the square of how many times that long it has waited."""
+    patience = PATIENCE * wanted.sum(axis=1, keepdims=True)
 
     def prefer(stream: str, logits: np.ndarray, state: State, chosen: Classes) -> np.ndarray:
         if stream != "part":
             return logits
         waited = np.minimum(state.voices.parts[:, :-1, Voices.WAITED], state.length - length) / patience
-        return logits + those * np.maximum(waited, waited**2)
+        return logits + wanted * np.maximum(waited, waited**2)
 
     return prefer
 
 
 def room_for_heard(length: int) -> Constraint:
-    """Parts that are only imagined have SPARE notes at the most, after `length` events, for each that is heard: some
-    music might go on without the others."""
+    """Imagined parts have at most SPARE notes for each note that is heard, counted after `length` events: otherwise
+    they might go on without the parts that are heard."""
 
     def too_many(state: State, chosen: Classes) -> np.ndarray:
         unheard = state.length - length - state.heard
@@ -154,7 +154,7 @@ def room_for_heard(length: int) -> Constraint:
 
 
 def no_note_still_held(network: Stepper, until: np.ndarray) -> Constraint:
-    """No part strikes a key before `until` (P, 128), in steps since the beginning: a prior still holds it down."""
+    """No part strikes a key before `until` (P, 128), in steps since the beginning: until then the prior holds it."""
     vocabulary, keys = network.vocabulary, network.vocabulary.keys[:-1]
 
     def held(state: State, chosen: Classes) -> np.ndarray:
@@ -165,13 +165,13 @@ def no_note_still_held(network: Stepper, until: np.ndarray) -> Constraint:
 
 
 def no_onset_before(network: Stepper, steps: np.ndarray | float) -> Constraint:
-    """No event comes before `steps`, (B,) or the same for all, since the beginning."""
+    """No event comes before `steps` since the beginning, (B,) or the same for all."""
     steps = np.reshape(steps, (-1, 1))
     return forbidding(END_STREAM, lambda state, _: network.next_onsets(state) < steps)
 
 
 def first_onset_before(network: Stepper, steps: np.ndarray, length: int) -> Constraint:
-    """What follows after `length` events is no end, and comes before `steps` (B,) since the beginning."""
+    """The event after the first `length` ones is not the end, and comes before `steps` (B,) since the beginning."""
 
     def late(state: State, chosen: Classes) -> np.ndarray:
         return (network.is_end | (network.next_onsets(state) >= steps[:, None])) & (state.length == length)
@@ -180,7 +180,7 @@ def first_onset_before(network: Stepper, steps: np.ndarray, length: int) -> Cons
 
 
 def over_by(network: Stepper, end: Callable[[State, np.ndarray], np.ndarray]) -> Constraint:
-    """A note is over by the time (B,) that `end` gives for its onset (B,), in steps since the beginning."""
+    """Each note is over by the time (B,) that `end` returns for its onset (B,), in steps since the beginning."""
     lengths = network.vocabulary.steps("duration")[:-1]
 
     def too_long(state: State, chosen: Classes) -> np.ndarray:
@@ -191,8 +191,8 @@ def over_by(network: Stepper, end: Callable[[State, np.ndarray], np.ndarray]) ->
 
 
 def ends_at_bar_line(network: Stepper) -> list[Constraint]:
-    """A piece ends in the last bar before `State.end`, and nothing sounds or begins after that. A next event that would
-    come later means the end: else its probability would go to one more note in the last chord, and one more."""
+    """A piece ends in the last bar before `State.end`, and nothing sounds or begins after that. The end gets the
+    probability of all events that would come later, which would else go to more and more notes in the last chord."""
     end = network.is_end
 
     def close(stream: str, logits: np.ndarray, state: State, chosen: Classes) -> np.ndarray:
@@ -207,6 +207,6 @@ def ends_at_bar_line(network: Stepper) -> list[Constraint]:
 
 
 def usual(network: Stepper, length: int) -> list[Constraint]:
-    """What holds for all music: it has `length` events, and chords in the order of the training music."""
+    """What holds for all music: it has at least `length` events, and notes in chords keep their usual order."""
     split = network.vocabulary.representation.chords == "split"
     return [no_end_before(network, length), *(no_note_below_previous_in_chord(network) if split else [])]

@@ -1,4 +1,4 @@
-"""Choosing: temperature and top-p, and the loop that makes new events one by one.
+"""Sampling: temperature, top-p, and the loop that generates events one by one.
 
 Shapes: B pieces side by side, V classes of a stream, E events.
 """
@@ -22,15 +22,15 @@ from utils.stepper import Output, Stepper
 
 BELOW_1 = np.nextafter(1, 0)
 AHEAD = 1024  # events for which random numbers are drawn at once
-WEIGHED = 64  # events whose nats are computed at once: of one piece those of a single one take nearly as long
-DRAWS = 8  # random numbers for an event: more than there are streams, so one more stream leaves those of the others
-DEALT = 16  # events between two looks at which versions of a piece go on
-FEW = 0.5  # versions are dealt anew when fewer than this share of them carries the worth (Liu and Chen 1995)
+WEIGHED = 64  # events whose nats are computed at once: those of a single event take nearly as long
+DRAWS = 8  # random numbers per event: more than there are streams, so that a new stream would not change the others'
+RESAMPLE_EVERY = 16  # events
+FEW = 0.5  # versions are resampled when their effective number is below this share of them (Liu and Chen 1995)
 
 
 def nucleus(probability: np.ndarray, top_p: float) -> np.ndarray:
-    """The fewest classes in each row (B, V) with at least the share `top_p` of it (Holtzman et al. 2020); 0 for all
-    others."""
+    """The probabilities (B, V) with only the likeliest classes of each row left, as few as have at least the share
+    `top_p` of it (Holtzman et al. 2020); 0 for all others. Changes `probability` in place."""
     order = np.argsort(-probability, axis=1, kind="stable")
     ranked = np.take_along_axis(probability, order, axis=1)
     before = np.cumsum(ranked, axis=1) - ranked
@@ -40,10 +40,10 @@ def nucleus(probability: np.ndarray, top_p: float) -> np.ndarray:
 
 
 def repeating_temperature(past: recall.Past) -> np.ndarray:
-    """(B, 1) the lowest temperature for what repeats, and for whether it does. Below 1 because music that is made at 1
-    repeats itself less than real music does, lower with parts, since with each event there is one more choice by which
-    it may stop; a tenth higher with each doubling of the rounds, from half a round on, because what goes round and
-    round would else go on (EXPERIMENTS.md, 'Loops')."""
+    """(B, 1) the lowest temperature at which to choose what repeats, and whether to repeat. It is below 1 because music
+    made at 1 repeats itself less than real music does; lower with parts, since one more choice per event may break a
+    repetition; and a tenth higher with each doubling of the rounds, from half a round on, because a loop would
+    otherwise go on for ever (EXPERIMENTS.md, 'Loops')."""
     usual = 0.92 if past.viewpoint.vocabulary.players else 0.95
     return usual + 0.1 * np.log2(np.maximum(2 * past.rounds(), 1))[:, None]
 
@@ -56,17 +56,17 @@ def choose(
     gained: np.ndarray | float = 0.0,
     repeating: np.ndarray | float | None = None,
 ) -> np.ndarray:
-    """A class for each row of `logits` (B, V), by a number in 0..1 for each row (B,).
+    """Sample a class for each row of `logits` (B, V), using a number in 0..1 for each row, `uniform` (B,).
 
-    Temperature divides the logits (0: the likeliest class), `top_p` keeps a `nucleus`. Both are for what is new: what
-    has `gained` (B, V) by repeating something heard before has the temperature `repeating` (B, 1), unless that is None,
-    and so has the choice between old and new. How often music repeats itself is what the network has learnt best, and a
-    little more at each event adds up to a loop without end.
+    Temperature divides the logits (0: the likeliest class), `top_p` keeps a `nucleus`. Both apply to new material.
+    Classes that have `gained` (B, V) by repeating something heard before, and the choice between old and new, have the
+    temperature `repeating` (B, 1), unless that is None: how often music repeats itself is what the network has learnt
+    best, and a little more repetition at each event adds up to an endless loop.
     """
     if temperature == 0 or logits.shape[1] == 1:
         return logits.argmax(axis=1)
     below_top = logits - np.maximum.reduce(logits, axis=1, keepdims=True)
-    # Of 1 in all only when divided by its sum.
+    # Not normalised: the sum of a row is not 1.
     probability = np.exp(below_top if temperature == 1 else below_top / temperature)
     if top_p < 1 or repeating is not None:
         is_new = np.equal(gained, ZERO)
@@ -83,8 +83,8 @@ def choose(
 
 
 def surprise(logits: list[np.ndarray], classes: list[np.ndarray]) -> np.ndarray:
-    """Nats (B, streams) of the classes, (B,) of each stream, by their logits, (B, V) of each; side by side, since each
-    of the small steps takes about as long for one stream as for all."""
+    """(B, streams) nats of the `classes`, (B,) in each stream, given the `logits`, (B, V) in each. All streams are
+    computed side by side, since each of the small steps takes about as long for one stream as for all."""
     sizes = [each.shape[1] for each in logits]
     begins, joined = list(accumulate(sizes[:-1], initial=0)), np.concatenate(logits, axis=1)
     top = np.maximum.reduceat(joined, begins, axis=1)
@@ -94,15 +94,15 @@ def surprise(logits: list[np.ndarray], classes: list[np.ndarray]) -> np.ndarray:
 
 
 def shares(worth: np.ndarray) -> np.ndarray:
-    """(B,) the share that each of B versions has of the worth of all, by the logarithms of theirs (B,)."""
-    worth = np.exp(worth - worth.max())
-    return worth / worth.sum()
+    """(B,) the normalised weights of B versions, given their log-weights `worth` (B,)."""
+    weights = np.exp(worth - worth.max())
+    return weights / weights.sum()
 
 
 def resampled(worth: np.ndarray, rng: np.random.Generator) -> np.ndarray | None:
-    """Which of B versions go on, by the logarithms of their worth (B,), copies of the good ones in place of the bad
-    ones: each as often as its share demands, to the next whole number up or down (systematic resampling, Kitagawa
-    1996). None while more than FEW carry the worth."""
+    """Indices (B,) of the versions to keep, given their log-weights `worth` (B,): good ones are copied in place of bad
+    ones, each as often as its weight demands, rounded up or down (systematic resampling, Kitagawa 1996). None while the
+    effective number of versions is at least the share FEW of them."""
     share, count = shares(worth), len(worth)
     if 1 / (share @ share) >= FEW * count:
         return None
@@ -112,11 +112,11 @@ def resampled(worth: np.ndarray, rng: np.random.Generator) -> np.ndarray | None:
 
 @dataclass
 class Sampling:
-    """How to choose. Raises UserError for a number that makes no sense."""
+    """How to choose. Raises UserError for a number that is out of range."""
 
     temperature: float = 1.0
     top_p: float = 1.0
-    seed: int | None = None  # None: a new one is drawn and stands here
+    seed: int | None = None  # None: a new one is drawn and stored here
     constraints: tuple[Constraint, ...] = ()  # applied in this order; where they cannot all hold, the first ones do
 
     def __post_init__(self):
@@ -130,28 +130,28 @@ class Sampling:
 
     @classmethod
     def of(cls, args: SimpleNamespace, usual: float) -> "Sampling":
-        """By the settings temperature, top_p and seed; a temperature of None is the `usual` one."""
+        """From the settings temperature, top_p and seed; a temperature of None becomes the `usual` one."""
         return cls(usual if args.temperature is None else args.temperature, args.top_p, args.seed)
 
     @property
     def is_safer(self) -> bool:
-        """Whether likely notes are made likelier."""
+        """Whether likely classes are made even likelier."""
         return 0 < self.temperature < 1 or self.top_p < 1
 
     def constrained(self, *more: Constraint) -> "Sampling":
-        """The same with more constraints behind its own."""
+        """A copy with more constraints after its own."""
         return replace(self, constraints=(*self.constraints, *more))
 
 
 def dealt(worth: np.ndarray, rngs: list[np.random.Generator], whole: np.ndarray) -> np.ndarray:
-    """(B,) which versions go on, of each of the pieces that are `whole` by the `worth` (B,) of its own ones, which
-    becomes 0 where they are dealt anew; each piece has its generator."""
-    which = np.arange(len(worth)).reshape(len(rngs), -1)
+    """Indices (B,) of the versions to keep. Each piece marked `whole` is resampled among its own versions by their
+    log-weights `worth` (B,), which are reset to 0 where that happens; each piece has its own generator."""
+    kept = np.arange(len(worth)).reshape(len(rngs), -1)
     for i in np.flatnonzero(whole):
-        group, own = which[i], worth.reshape(which.shape)[i]
-        if (chosen := resampled(own, rngs[i])) is not None:
-            group[:], own[:] = group[chosen], 0
-    return which.ravel()
+        versions, log_weights = kept[i], worth.reshape(kept.shape)[i]
+        if (chosen := resampled(log_weights, rngs[i])) is not None:
+            versions[:], log_weights[:] = versions[chosen], 0
+    return kept.ravel()
 
 
 # ---- the loop ----
@@ -160,10 +160,10 @@ def dealt(worth: np.ndarray, rngs: list[np.random.Generator], whole: np.ndarray)
 def next_event(
     network: Stepper, state: State, sampling: Sampling, uniform: np.ndarray
 ) -> tuple[State, Classes, list[np.ndarray], Output]:
-    """Read the last event and choose the next one, by the numbers `uniform` (B, DRAWS) in 0..1.
+    """Read the last event and choose the next one, using the numbers `uniform` (B, DRAWS) in 0..1.
 
-    Returns the state before the new event, all that is `known` of that, for each stream its logits (B, V), whatever
-    constrains it, and the output of the network, to which all is told.
+    Returns the state before the new event; all that is `known` of that event; the logits (B, V) of each stream before
+    any constraint; and the output of the network, to which all choices have been added.
     """
     output, state = network.step(state)
     temperature, repeating = sampling.temperature, None
@@ -183,11 +183,11 @@ def next_event(
 
 
 def nats_of(network: Stepper, events: list[tuple[list[np.ndarray], Classes]]) -> np.ndarray:
-    """(E, B) the nats of events that follow each other, of each the logits of its streams and what was chosen."""
+    """(E, B) the nats of successive `events`, each given as the logits of its streams and what was chosen."""
     logits = [np.concatenate(each) for each in zip(*(logits for logits, _ in events), strict=True)]
     classes = {stream: np.concatenate([chosen[stream] for _, chosen in events]) for stream in network.streams}
     nats = surprise(logits, list(classes.values()))
-    # The end of a piece is a class of the first stream; the others say nothing of it.
+    # The end of a piece is a class of the first stream, after which the other streams do not count.
     nats[:, 1:] *= (classes[END_STREAM] != network.vocabulary.end)[:, None]
     return nats.sum(axis=1).reshape(len(events), -1)
 
@@ -200,21 +200,21 @@ def generate(
     is_over: Callable[[State, Classes], np.ndarray] | None = None,
     versions: int = 1,
 ) -> tuple[list[Classes], np.ndarray, np.ndarray]:
-    """`events` new events after `state` for each of its B pieces, or fewer where a piece ends by itself or `is_over`,
-    which is told (B,) of the state before an event and of that, which is then no part of it.
+    """`events` new events after `state` for each of its B pieces, or fewer where a piece ends by itself or `is_over`.
+    That takes the state before an event and the event, and returns (B,) which pieces are over before that event.
 
-    Each piece has its own random numbers, so the first piece of a seed is the same however many are made. Of `versions`
-    of a piece, which follow each other in `state`, those that sound like music to the network's ear go on, until one of
-    them is over (see `ear.py`). Returns, for each piece, stream -> (E,) classes; (B,) the nats of an event, that of the
-    end counted; and (B,) how well it ends, in nats, beside its other versions: what the ear makes of all since they
-    were dealt last, and where it shall end, the log-probability of its last event. Raises UserError if the network
-    gives no numbers.
+    Each piece has its own random numbers, so the first piece of a seed is the same however many are made. The
+    `versions` of a piece stand next to each other in `state`; they are resampled in favour of those that sound like
+    music to the network's ear (see `ear.py`), until one of them is over. Returns, for each piece, stream -> (E,)
+    classes; (B,) the mean nats of its events, the end included; and (B,) how well it ends compared with its other
+    versions: its log-weight since they were last resampled, plus, if `State.end` says where it ends, the
+    log-probability of its last event. Raises UserError if the network's outputs are not finite.
     """
     count = len(state.onset)
     rngs = [np.random.default_rng([sampling.seed, i]) for i in range(count)]
     length, worth, made, cost, weighed = np.full(count, events), np.zeros(count), [], [], []
     listens = versions > 1 and network.ear is not None
-    # Where bars are wanted, nobody knows how many events that will be.
+    # If bars are wanted, the number of events is not known in advance.
     total = None if state.end.any() or is_over else events
     for n in tqdm(iter(range(events)), "composing", total, unit="event", delay=2, leave=False):
         if n % AHEAD == 0:
@@ -233,18 +233,18 @@ def generate(
                 break
         state = network.append(state, chosen)
         if listens:
-            whole = (length == events).reshape(-1, versions).all(axis=1)  # for each piece, whether none is over
+            whole = (length == events).reshape(-1, versions).all(axis=1)  # pieces of which no version is over
             worth += np.repeat(whole, versions) * ear.worth(network, output, state)
-            if n % DEALT == DEALT - 1:
-                which = dealt(worth, rngs[::versions], whole)
-                state, worth, made, cost, weighed = states.take((state, worth, made, cost, weighed), which)
+            if n % RESAMPLE_EVERY == RESAMPLE_EVERY - 1:
+                kept = dealt(worth, rngs[::versions], whole)
+                state, worth, made, cost, weighed = states.take((state, worth, made, cost, weighed), kept)
     cost = np.array(cost + [*nats_of(network, weighed)] if weighed else cost)  # (E, B)
-    # What is cut off has no end that could be good.
+    # A piece that is cut off has no ending to judge.
     ends_well = worth - np.where(state.end > 0, cost[np.minimum(length, len(cost) - 1), np.arange(count)], 0)
-    # The end of a piece counts, nothing after it.
+    # The end of a piece counts, but nothing after it.
     cost = np.add.reduce(cost * (np.arange(len(cost))[:, None] <= length))
-    if not np.isfinite(cost).all():  # weights of finite size may still overflow where they meet
-        raise UserError("The network of these weights gives no probabilities: train again, or name other --weights.")
+    if not np.isfinite(cost).all():  # finite weights may still overflow when they are combined
+        raise UserError("These weights give no usable probabilities: train again, or choose others with --weights.")
     made = np.array(made, np.int64)  # (E, B, S)
     pieces = [dict(zip(network.streams, made[: length[i], i].T, strict=True)) for i in range(count)]
     return pieces, cost / np.minimum(length + 1, events), ends_well

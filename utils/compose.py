@@ -17,35 +17,35 @@ from utils.sampler import Sampling
 from utils.states import Classes, State
 from utils.stepper import Stepper
 
-TEMPERATURE = 0.9  # of continuations: at a lower one music repeats itself, at a higher one it loses its way
-LONG = 512  # bars that all versions of a piece have together, at the most
-BAR = 16  # notes, as in chorales: how many bars so many notes are, about
+TEMPERATURE = 0.9  # of continuations: with a lower one music repeats itself, with a higher one it loses its way
+LONG = 512  # at most so many bars in all versions of a piece together
+BAR = 16  # notes in a bar, roughly, as in chorales
 NEVER = 1e6  # nats, more than any choice costs
-# How much may be asked for: more would fill any memory or any life.
+# The most that may be asked for: more would exceed any memory, or any patience.
 LIMITS = {"notes": 1_000_000, "bars": 1000, "seconds": 10_000}
 
 
 @dataclass(frozen=True)
 class Wanted:
-    """What new music is to be like, apart from how it is chosen."""
+    """What new music is to be like, apart from how its events are sampled."""
 
     notes: int = 0  # new notes; 0: until the piece ends by itself
-    bars: int = 0  # new bars, after the one that the opening or the fragment ends in; 0: as `notes` says
-    quarters: float = 0  # instead: about so many quarter notes, in whole bars
+    bars: int = 0  # new bars, after the one in which the opening or the fragment ends; 0: `notes` sets the length
+    quarters: float = 0  # instead of `bars`: about so many quarter notes, in whole bars
     ending: bool = True  # the last bar ends the piece; otherwise it is cut off there
     players: Ensemble | None = None  # who plays; None: the parts of the opening
-    drums: bool = True  # with the drums of the opening
-    style: styles.Shares = ()  # (): that of the opening; not told of a fragment
-    programs: tuple[int, ...] = ()  # how the first parts sound, whatever they are; the others as they are
-    form: list[int] | None = None  # of the piece, with its fragment, see `form`; None: that of the opening's piece
-    home: Home | None = None  # the tonality of each opening, or of the fragment; None: whatever comes
+    drums: bool = True  # keep the drums of the opening
+    style: styles.Shares = ()  # (): that of the opening; after a fragment the network is told none
+    programs: tuple[int, ...] = ()  # sounds of the first parts, whatever they are; the others keep their own
+    form: list[int] | None = None  # of the whole piece, fragment included, see `form`; None: that of the opening's
+    home: Home | None = None  # the tonality of each opening, or of the fragment; None: no tonality is imposed
     at_bar: bool = False  # what follows a fragment begins at the next bar line
-    name: str = "The fragment"  # what that is called at the beginning of sentences
-    tempo: int = 500_000  # microseconds a quarter note; what follows a fragment has its tempo
+    name: str = "The fragment"  # what messages call it at their beginning
+    tempo: int = 500_000  # microseconds per quarter note; what follows a fragment has the fragment's tempo
     prepend: bool = False  # keep the opening or the fragment in front of the new notes
     least_events: int = 32  # before a piece may end by itself
     most_events: int = 5000  # after which a piece that does not end by itself is cut off
-    versions: int = 16  # of each piece, written side by side, of which one is kept; see `in_versions`
+    versions: int = 16  # versions of each piece, written side by side; one is kept, see `in_versions`
 
     @property
     def by_bars(self) -> bool:
@@ -53,7 +53,7 @@ class Wanted:
 
     @property
     def ends(self) -> bool:
-        """Whether the last bar brings it to an end."""
+        """Whether the last bar brings the piece to an end."""
         return self.by_bars and self.ending
 
 
@@ -62,31 +62,30 @@ class Made:
     """A new piece."""
 
     piece: Piece
-    classes: Classes  # stream -> (E,) of its new events
-    nats: float  # of each of them, by the network itself, whatever constrained the choice
-    after: str = ""  # name of the piece of which it follows a passage
-    key: str = ""  # in which it was to be, as a phrase
-    players: dict[int, Part] | None = None  # of its events, with those that are only imagined, see `events.to_piece`
+    classes: Classes  # stream -> (E,) classes of its new events
+    nats: float  # mean nats of these events by the network alone, without any constraints
+    after: str = ""  # name of the piece whose passage is its opening
+    key: str = ""  # phrase that names the key it was written in
+    players: dict[int, Part] | None = None  # see `events.to_piece`; includes imagined parts
 
     def told(self) -> str:
-        """In which key it is, how long it plays, and how likely the network finds it."""
+        """A phrase with its key, its playing time, and how likely the network finds it."""
         key = f"{self.key}, " if self.key else ""
         return f"{key}{self.piece.clock()} minutes, {self.nats:.2f} nats a note"
 
 
 def check_length(args: SimpleNamespace, least_notes: int) -> None:
-    """Raises UserError if the settings notes, bars and seconds ask for too little or too much, or contradict each
-    other."""
+    """Raises UserError if the settings notes, bars and seconds are out of range, or contradict each other."""
     for name, most in LIMITS.items():
         settings.at_least(name, getattr(args, name), least_notes if name == "notes" else 0)
         settings.at_most(name, getattr(args, name), most)
     if args.bars and args.seconds:
-        raise UserError("--bars and --seconds both say how long the music shall be: give one of them.")
+        raise UserError("--bars and --seconds both say how long the music should be: give one of them.")
 
 
 def length_of(args: SimpleNamespace, tempo: int) -> dict:
-    """The fields of Wanted that say how long new music is, by the settings notes, bars, seconds and ending; `tempo` in
-    microseconds a quarter note."""
+    """The fields of Wanted that say how long new music is, from the settings notes, bars, seconds and ending; `tempo`
+    is in microseconds per quarter note."""
     by_bars = args.bars or args.seconds
     length = {"bars": args.bars, "quarters": args.seconds * 1e6 / tempo, "ending": args.ending}
     return {"notes": 0 if by_bars else args.notes, **length}
@@ -95,11 +94,11 @@ def length_of(args: SimpleNamespace, tempo: int) -> dict:
 def openings(
     weights: Checkpoint, count: int, seed: int, opening: str = "random", wanted: Wanted | None = None
 ) -> list[dict]:
-    """What `count` new pieces begin after: random: passages that `dataset.passages` kept in the weights file, in an
-    order that `seed` chooses, of the wanted style that has the largest share if there are any, and of these those in
-    which the wanted players find the most to play; none: silence, in the usual metre of the training music. Each is as
-    its `players` would play it, of whom some may be only imagined, and says in which `key` the passage is, None if in
-    none; both also where silence has taken its place."""
+    """The openings that `count` new pieces follow. If `opening` is random, they are passages from the weights file (see
+    `dataset.passages`), shuffled by `seed`: those in the wanted style with the largest share, if there are any, and of
+    these the ones in which the wanted players find most to play. If it is none, they are silence, in the usual metre of
+    the training music. Each is recast for its `players`, some of whom may be imagined, and has the `key` of its
+    passage, or None; both are also given where silence replaces the passage."""
     kept, vocabulary, wanted = weights.about["openings"], weights.vocabulary, wanted or Wanted()
     style, players = wanted.style, wanted.players
     main = {name for name, share in zip(vocabulary.styles, style, strict=False) if share == max(style)}
@@ -116,30 +115,30 @@ def openings(
     begun = []
     for i in range(count):
         one = kept[order[i % len(order)]]
-        own = players or ensemble.of_opening(vocabulary, one.get("parts", []), wanted.drums)
-        others = ensemble.imagined(vocabulary, one, own)
-        told = {"key": control.of_opening(one, vocabulary), "players": ensemble.with_imagined(own, others)}
-        heard = silence if opening == "none" else ensemble.recast(vocabulary, one, own, others)
-        begun.append({**one, **heard, **told})
+        playing = players or ensemble.of_opening(vocabulary, one.get("parts", []), wanted.drums)
+        others = ensemble.imagined(vocabulary, one, playing)
+        added = {"key": control.of_opening(one, vocabulary), "players": ensemble.with_imagined(playing, others)}
+        heard = silence if opening == "none" else ensemble.recast(vocabulary, one, playing, others)
+        begun.append({**one, **heard, **added})
     return begun
 
 
 def to_place(phase: int, values: dict[str, np.ndarray], bar: int) -> int:
-    """Where to count the offsets of new events from, in steps since a bar line, so that the first stands where in the
-    bar it was made for: the event before it was `phase` steps into its bar of `bar` steps."""
+    """Where to count the offsets of new events from, in steps since a bar line, so that the first keeps its place in
+    the bar: it was written after an event that was `phase` steps into its bar of `bar` steps."""
     return (phase + values["offset"][0]) % bar - values["offset"][0]
 
 
 def new_events(
     network: Stepper, state: State, how: Sampling, wanted: Wanted, begin: np.ndarray, unheard: np.ndarray
 ) -> tuple[list[Classes], list[Classes], list[float]]:
-    """As many new events after `state` as are wanted, notes of parts that are `unheard` (B, P) not counted: for each of
-    its pieces, stream -> (E,) classes, the same as values, and the nats of an event.
+    """As many new events after `state` as are wanted, not counting notes of `unheard` parts (B, P). Returns for each
+    piece stream -> (E,) classes, the same as values, and the mean nats of its events.
 
-    Bars are counted from `begin` (B,) on, in steps. The network is told of them, so that the piece ends with the last,
-    unless it shall be cut off. Of the `wanted.versions` of a piece, which follow each other in `state` and should begin
-    alike, the one is kept that its ear finds most like music, and where it shall end the network most finished, among
-    those that end at home, if any do.
+    Bars are counted from `begin` (B,) on, in steps. Unless the piece is to be cut off, the network is told how many
+    there are, so that it ends with the last. Of the `wanted.versions` of a piece, which stand next to each other in
+    `state` and should begin alike, the one that ends best is kept (see `sampler.generate`); if the piece is to end, one
+    that ends at home is preferred.
     """
     home = wanted.home and wanted.home.of(len(state.onset))
     if home:
@@ -156,7 +155,7 @@ def new_events(
         bars = wanted.bars or np.maximum(np.round(wanted.quarters * network.vocabulary.grid / state.bar), 1).astype(int)
         how = how.constrained(constraints.first_onset_before(network, begin + state.bar, state.length))
         end = begin + bars * state.bar
-        most = int(end.max()) * 10  # more than anybody would take for music
+        most = int(end.max()) * 10  # events; more would hardly be music
         if wanted.ends:
             how = how.constrained(*constraints.ends_at_bar_line(network))
             state = states.ending(state, end)
@@ -169,37 +168,37 @@ def new_events(
     how = how.constrained(*constraints.usual(network, state.length + least))
     made, nats, ends_well = sampler.generate(network, state, most, how, is_over, wanted.versions)
     values = [network.vocabulary.decode(classes) for classes in made]
-    if wanted.by_bars:  # there may be no duration that is short enough
+    if wanted.by_bars:  # the network may know no duration that is short enough
         for new, rest in zip(values, end - state.onset, strict=True):
             new["duration"] = np.minimum(new["duration"], rest - np.cumsum(new["offset"]))
-    if wanted.ends and home:  # an end elsewhere is kept only where there is no other
+    if wanted.ends and home:  # an end outside the home key is kept only if there is no other
         ends_well = np.where(home.closing(values), ends_well, ends_well - NEVER)
     best = ends_well.reshape(-1, wanted.versions).argmax(axis=1) + np.arange(0, len(made), wanted.versions)
     return tuple([each[i] for i in best] for each in (made, values, nats))
 
 
 def first_bar(network: Stepper, state: State) -> np.ndarray:
-    """(B,) where the first bar of a new piece begins, in steps: at the next bar line, unless nothing has been heard yet
-    or no offset leads so far."""
-    bar = state.onset - state.last["phase"]
-    far = network.next_onsets(state) - bar[:, None]  # (B, V) steps after the bar line
-    further = ((far >= state.bar[:, None]) & (far < 2 * state.bar[:, None]) & ~network.is_end).any(axis=1)
-    return bar + state.bar * (further & (state.length > 0))
+    """(B,) where the first bar of a new piece begins, in steps: at the next bar line, or at the last one if nothing has
+    been heard yet or no offset reaches the next bar."""
+    line = state.onset - state.last["phase"]
+    far = network.next_onsets(state) - line[:, None]  # (B, V) steps after the last bar line
+    in_reach = ((far >= state.bar[:, None]) & (far < 2 * state.bar[:, None]) & ~network.is_end).any(axis=1)
+    return line + state.bar * (in_reach & (state.length > 0))
 
 
 def in_versions(network: Stepper, wanted: Wanted) -> Wanted:
-    """`wanted` in fewer versions of each piece where that is long, and in one where they could not be compared, by the
-    network's ear or by how they end."""
+    """`wanted` with fewer versions of each piece if pieces are long, and with one if neither the network's ear nor the
+    way they end can tell versions apart."""
     bars = wanted.bars or wanted.quarters / 4 or wanted.notes / BAR
-    compared = wanted.ends or bars and network.ear is not None
-    return replace(wanted, versions=int(np.clip(LONG // bars, 1, wanted.versions)) if compared else 1)
+    comparable = wanted.ends or bars and network.ear is not None
+    return replace(wanted, versions=int(np.clip(LONG // bars, 1, wanted.versions)) if comparable else 1)
 
 
 def from_nothing(
     weights: Checkpoint, network: Stepper, args: SimpleNamespace, how: Sampling, wanted: Wanted
 ) -> list[Made]:
-    """New pieces, the likeliest first. Of the settings of generate_music.py `args` are to hold count, opening, metre
-    and those of the key."""
+    """New pieces, the likeliest first. `args` needs these settings of generate_music.py: count, opening, metre and
+    those of the key."""
     key = control.asked(args)
     weights, opening = control.suited(weights, key, args.metre, args.opening)
     begun = openings(weights, args.count, how.seed, opening, wanted)
@@ -217,7 +216,7 @@ def new_pieces(network: Stepper, begun: list[dict], how: Sampling, wanted: Wante
     conditions = [styles.condition(vocabulary, *both) for both in zip(masks, told, strict=True)]
     starts = [network.start(1, o["metre"], condition) for o, condition in zip(begun, conditions, strict=True)]
     state = states.stack([network.read(one, o["classes"], o["phase"]) for one, o in zip(starts, begun, strict=True)])
-    # The match model does not see the opening: a piece would repeat it, and so the training music, note for note.
+    # The match model must not see the opening, or a piece would repeat it, and so the training music, note for note.
     state = states.forgetful(state)
     tried = states.take(state, np.repeat(np.arange(len(begun)), wanted.versions))
     begin = first_bar(network, tried)
@@ -252,11 +251,11 @@ def new_pieces(network: Stepper, begun: list[dict], how: Sampling, wanted: Wante
 def continuations(
     network: Stepper, prior: Piece, how: Sampling, wanted: Wanted, count: int
 ) -> tuple[list[Made], Piece, list[str]]:
-    """`count` pieces in which new notes follow the fragment `prior`, played by its parts; what of it opens each, which
-    without `wanted.prepend` has no notes; and sentences on what the network hears otherwise than it is. Raises
+    """`count` pieces in which new notes follow the fragment `prior`, played by its parts; the part of it that opens
+    each of them, without notes unless `wanted.prepend`; and sentences on what the network hears differently. Raises
     UserError if it can hear nothing of the fragment."""
     vocabulary, grid = network.vocabulary, network.vocabulary.grid
-    # So many notes shall be there at once.
+    # A given number of notes is written in one version, which is fastest.
     wanted = in_versions(network, wanted) if wanted.by_bars else replace(wanted, versions=1)
     prior = fragment.ready(vocabulary, prior)
     ticks = prior.ticks_per_quarter
@@ -270,7 +269,7 @@ def continuations(
         how = how.constrained(control.comes_again(network))
     state = network.read(start, vocabulary.encode(heard)[0], heard.phase)
     seam = int(events.to_steps(prior.onset[-1:], ticks, grid)[0])
-    state.onset[:] = seam  # where its last note really is: the network may have heard shorter rests
+    state.onset[:] = seam  # where the last note really is: the network may have heard shorter rests
     how = how.constrained(
         constraints.no_onset_before(network, prior.onset[-1] * grid / ticks),
         constraints.no_note_still_held(network, fragment.held_keys(vocabulary, prior, playing)),
@@ -282,7 +281,7 @@ def continuations(
         state, how = control.from_bar_line(network, state, how, line)
     players = ensemble.sounding_as(playing, wanted.programs)
     velocity = round(float(prior.velocity.mean()))
-    # Without the fragment the new notes begin in bar 1, in the tempo and metre that it ended with.
+    # Without the fragment, the new notes begin in bar 1, in the tempo and metre with which the fragment ended.
     before = prior if wanted.prepend else replace(prior.span(int(prior.onset[-1]) + 1), pedals=prior.pedals[:0])
     state = states.stack([state] * count * wanted.versions)
     unheard = np.repeat((mask & ~asked)[None], len(state.onset), axis=0)

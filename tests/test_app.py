@@ -428,7 +428,7 @@ def test_an_order_keeps_parts_and_other_bars(band: Path):
     assert notes(piece, of_flute(piece)) == notes(prior, of_flute(prior))
     assert {part.called() for part in piece.parts} == {"Flute", "Bass"}
     assert notes(around.before) == notes(prior, of_flute(prior))  # the picture tells what was given
-    assert "Written beside it: Bass." in around.remarks and around.how.temperature == 0.8
+    assert "Written to go with it: Bass." in around.remarks and around.how.temperature == 0.8
 
     other = filled(band, prior=prior, mode=order.ANEW, keep=["Flute"], fill="2-3", players=["Bass"])
     (anew,) = other.made

@@ -82,7 +82,7 @@ def test_scales_are_what_their_key_signatures_say():
         (["--key", "H minor"], "--key 'H minor' is not a key: .* the scales are major, minor, .* chromatic"),
         (["--scale", "D doric"], "--scale 'D doric' is not a scale: "),
         (["--key", "D minor", "--scale", "E dorian"], "name two tonics: give one of them"),
-        (["--key-lock"], "--key-lock keeps the music in a key: name that"),
+        (["--key-lock"], "--key-lock keeps the music in a key: name one"),
         (["--key", "D", "--key-strength", "-1"], "--key-strength is -1.0; it must be at least 0"),
         (["--metre", "3/5"], "--metre is '3/5'; it must be a metre such as 3/4"),
         (["--metre", "waltz"], "--metre is 'waltz'"),
@@ -94,7 +94,7 @@ def test_wrong_wishes_are_one_sentence(weights: Path, flags: list[str], sentence
 
 def test_a_scale_without_a_tonic_needs_music_with_one():
     for asked in (settings(scale="dorian"), settings(key="dorian")):
-        with pytest.raises(UserError, match="--scale 'dorian' has no tonic, nor has what was heard before: name one"):
+        with pytest.raises(UserError, match="--scale 'dorian' has no tonic, nor has the music before it: name one"):
             control.after_openings(asked, control.asked(asked), [{"key": Tonality(1, "major")}, {"key": None}])
 
 
@@ -119,7 +119,7 @@ def test_the_scripts_keep_as_close_to_a_key_as_the_page():
 def test_a_lock_on_a_fragment_without_a_key_is_one_sentence(weights: Path, tmp_path: Path):
     save(make_piece([(0, 60, 480)]), tmp_path / "note.mid")
     flags = ["--weights", weights, "--prior", tmp_path / "note.mid", "--key-lock"]
-    assert "which the fragment does not have" in one_line_error(call("predict_with_prior.py", *flags))
+    assert "but the fragment has none: name one" in one_line_error(call("predict_with_prior.py", *flags))
 
 
 def test_a_lock_that_leaves_nothing_is_one_sentence(weights: Path):

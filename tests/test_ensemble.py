@@ -77,7 +77,7 @@ def test_sounds_are_set_without_asking_the_network(band: Path, tmp_path: Path):
     ("flags", "sentence"),
     [
         (("--instruments", "Blockfish"), "--instruments 'Blockfish' is not a General MIDI instrument"),
-        (("--instruments", "drums", "--no-drums"), "leave nobody to play. This network knows .*Flute"),
+        (("--instruments", "drums", "--no-drums"), "leaves no part to play: choose from .*Flute"),
     ],
 )
 def test_wrong_instruments_are_one_sentence(band: Path, tmp_path: Path, flags: tuple[str, ...], sentence: str):
@@ -132,16 +132,16 @@ def test_only_drums_are_music(tmp_path: Path):
     piece = midi.read(written(tmp_path / "out")[0])
     assert [part.drums for part in piece.parts] == [True] and set(piece.pitch) <= {36, 38, 42}
     in_key = call("generate_music.py", *flags, "--key", "D minor")
-    assert "knows drums alone, which have no key: leave out --key" in one_line_error(in_key)
+    assert "knows only drums, which have no key: leave out --key" in one_line_error(in_key)
     without = call("train.py", "--midi-dir", tmp_path / "music", "--weights", tmp_path / "x.weights.h5", "--no-parts")
     assert "only drums" in one_line_error(without)
     one_line_error(call("generate_music.py", *flags, "--no-drums"))
     asked = call("generate_music.py", *flags, "--instruments", "Violin")
-    assert "--instruments leave nobody to play. This network knows Drums." in one_line_error(asked)
+    assert "--instruments leaves no part to play: choose from Drums." in one_line_error(asked)
     known, prior = checkpoint.load(weights).vocabulary, band_piece(1)
     heard, players, remarks = ensemble.hear(known, prior)
     assert len(heard) == prior.is_drum.sum() and list(players) == [parts.DRUMS]
-    assert remarks == ["This network has learnt nothing but drums: the other parts of the fragment end with it."]
+    assert remarks == ["This network has learnt nothing but drums: the other parts of the fragment do not play on."]
     with pytest.raises(UserError, match="The fragment has no drums"):
         ensemble.hear(known, random_piece(1))
 

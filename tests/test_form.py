@@ -122,7 +122,7 @@ def test_the_form_of_a_file(weights: Path, tmp_path: Path):
 def test_forms_that_cannot_be_had_are_one_sentence(weights: Path, tmp_path: Path):
     once = save(make_piece([(480 * i, 40 + i, 480) for i in range(40)]), tmp_path / "once.mid")
     flags = ("--weights", weights, "--bars", 4, "--out", tmp_path, *QUIET)
-    assert f"No bar of {once} comes again" in one_line_error(call("generate_music.py", *flags, "--form-of", once))
+    assert f"No bar of {once} is repeated" in one_line_error(call("generate_music.py", *flags, "--form-of", once))
     around = call("predict_with_prior.py", *flags, "--form-of", once, "--fill", "2")
     assert "--form-of is for music that follows a fragment" in one_line_error(around)
     around = call("predict_with_prior.py", *flags, "--prior", once, "--fill", "2")

@@ -65,11 +65,11 @@ def test_a_fragment_is_heard_in_it_and_its_bars_are_too(capsys):
     vocabulary = build_vocabulary([events.from_piece(random_piece(1), FOUR)], FOUR, 0)
     wrong = replace(random_piece(2), time_signatures=[(0, 1, 4)])
     piece, (sentence,) = fragment.counted(vocabulary, wrong, "a.mid")
-    assert sentence == "a.mid is in 1/4; the network counts all music in 4/4, and so it is written"
+    assert sentence == "a.mid is in 1/4; this network counts all music in 4/4, and so it is written"
     assert fragment.counted(vocabulary, piece, "a.mid") == (piece, [])
     plain = build_vocabulary([events.from_piece(random_piece(1))], events.DEFAULT, 0)
     _, (sentence,) = fragment.counted(plain, wrong, "a.mid")
-    assert sentence == "a.mid says that its bars have one beat, as files do whose metre nobody knew"
+    assert sentence == "a.mid says that its bars have one beat, which often means that its metre was not known"
     last = fragment.cut(piece, 0, 0, "a.mid", bars=-2)
     assert last.onset.max() > 1920 and not capsys.readouterr().out
 
@@ -106,11 +106,11 @@ def test_training_says_so_and_counts_in_another(songs: Path, tmp_path: Path, cap
     flags = ["--prior", songs / "1.mid", "--prior-bars", 2, "--bars", 2, "--out", tmp_path, "--no-wav", "--no-picture"]
     result = call("predict_with_prior.py", "--weights", path, *flags)
     assert result.returncode == 0, result.stderr
-    assert f"{songs / '1.mid'} is in 1/4; the network counts all music in 4/4" in result.stdout
+    assert f"{songs / '1.mid'} is in 1/4; this network counts all music in 4/4" in result.stdout
     piece = midi.read(tmp_path / "1-continued-001.mid")
     assert piece.time_signatures == [(0, 4, 4)]
     three = call("predict_with_prior.py", "--weights", path, *flags, "--metre", "3/4")
-    assert "is in 3/4; the network counts all music in 4/4" in three.stdout
+    assert "is in 3/4; this network counts all music in 4/4" in three.stdout
     assert 3 * 1920 < (piece.onset + piece.duration).max() <= 4 * 1920
 
 

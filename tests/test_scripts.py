@@ -241,7 +241,7 @@ def test_bars_of_the_prior(start: float, bars: int, pitches: range, capsys):
     # A change after the last note belongs to music that is not there.
     assert [tempo for _, tempo in piece.tempos][-1] == (400_000 if pitches[-1] > 53 else 500_000)
     fewer = abs(bars) > (5 if start < 4 else 4)
-    said = f"mine.mid has fewer than {abs(bars)} bars from beat {start:g} on: all of them are used\n"
+    said = f"mine.mid has fewer than {abs(bars)} bars from beat {start:g} on, so all of them are used\n"
     assert capsys.readouterr().out == (said if fewer else "")
 
 
@@ -286,7 +286,7 @@ def test_values_never_seen_are_moved_for_the_network_and_said(weights: Path, tmp
     )
     assert result.returncode == 0, result.stderr
     assert "odd.mid: 2 of 3 values of note were" in result.stdout
-    assert "odd.mid has rests or notes longer than 16 beats, 1 in all" in result.stdout
+    assert "odd.mid has rests or notes longer than 16 beats (1 in all)" in result.stdout
     piece = midi.read(tmp_path / "odd-continued-001.mid")
     assert {(0, 0, 7), (480, 127, 480 * 99)} <= {row[:3] for row in rows(piece)}
 

@@ -1,4 +1,4 @@
-"""Music around what is given: parts that are kept while others are written, and bars that are to be new.
+"""Music around what is given: parts are kept while others are written, or bars are written anew.
 
 Shapes: N notes, E events, P parts of a network, R regions in which something is written.
 """
@@ -24,36 +24,36 @@ from utils.stepper import Stepper
 from utils.theory import to_steps
 from utils.vocabulary import Vocabulary, nearest
 
-TEMPERATURE = 0.8  # of what is written around given notes, unless asked otherwise (EXPERIMENTS.md, 'Given parts')
+TEMPERATURE = 0.8  # default for what is written around given notes (EXPERIMENTS.md, 'Given parts')
 FAR = 2**16  # quarter notes: no rest of a piece is longer, so none is clipped
-STAY = "stay only where they are kept"  # parts of which the network has learnt nothing
+STAY = "stay only where they are kept"  # said of parts of which the network has learnt nothing
 
 
 @dataclass(frozen=True)
 class Asked:
     """What of a piece is given, and what is to be written."""
 
-    name: str  # what the piece is called at the beginning of sentences
-    keep: str = ""  # names of parts that are kept, with commas between them; the others are written
-    others: str = ""  # who they are, by name or instrument ('': those of the piece, or who usually plays beside)
-    fill: str = ""  # numbers of bars that are to be new, such as 5-8,12 ('': all)
-    whole_bars: int = 0  # bars at the beginning that are kept whole, unless `fill` says what is to be new
-    versions: int = 64  # that are made side by side, see `particles`
-    programs: tuple[int, ...] = ()  # how the parts that are written sound, whatever they are
-    style: styles.Shares = ()  # (): not told
-    home: Home | None = None  # the tonality of what is written; None: whatever comes
+    name: str  # what messages call the piece at their beginning
+    keep: str = ""  # names of the parts to keep, separated by commas; the others are written
+    others: str = ""  # names or instruments of those others ('': the piece's, or whoever usually plays with the kept)
+    fill: str = ""  # numbers of the bars to write anew, such as 5-8,12 ('': all)
+    whole_bars: int = 0  # bars at the beginning that are kept whole, unless `fill` says which bars are new
+    versions: int = 64  # versions written side by side, see `particles`
+    programs: tuple[int, ...] = ()  # sounds of the parts that are written, whatever they are
+    style: styles.Shares = ()  # (): the network is told none
+    home: Home | None = None  # the tonality of what is written; None: no tonality is imposed
 
     def __post_init__(self):
         settings.at_least("particles", self.versions, 1)
         if self.others and not self.keep:
-            raise UserError("--parts says who plays beside the parts that are kept: name these with --keep.")
+            raise UserError("--parts says who plays with the parts that are kept: name those with --keep.")
         if self.fill and self.whole_bars:
-            raise UserError("Bars that shall be new are counted in the whole piece: leave out --prior-bars.")
+            raise UserError("--fill and --redo count bars in the whole piece: leave out --prior-bars.")
 
 
 def kept_parts(prior: Piece, asked: Asked) -> np.ndarray:
-    """(parts,) which parts of the piece are kept: by a name, all that have it, or by one with its number. Raises
-    UserError for a name that none of them has."""
+    """(parts,) which parts of the piece are kept: a name means all parts that have it, a numbered name just one. Raises
+    UserError for a name that no part has."""
     numbered = ensemble.names_of(prior)
     called = [{part.called().casefold(), name.casefold()} for part, name in zip(prior.parts, numbered, strict=True)]
     known, whole = set().union(*called), asked.keep.strip()
@@ -61,8 +61,8 @@ def kept_parts(prior: Piece, asked: Asked) -> np.ndarray:
     for each in names:
         if each.casefold() not in known:
             there = shortened(numbered)
-            raise UserError(f"{asked.name} has no part {each!r} that could be kept; its parts are {there}.")
-    return np.array([bool(own & {each.casefold() for each in names}) for own in called])
+            raise UserError(f"{asked.name} has no part {each!r} to keep; its parts are {there}.")
+    return np.array([bool(aliases & {each.casefold() for each in names}) for aliases in called])
 
 
 def bar_numbers(text: str) -> list[tuple[int, int]]:
@@ -74,14 +74,14 @@ def bar_numbers(text: str) -> list[tuple[int, int]]:
             numbers.append((int(first), int(last) if dash else int(first)))
         except ValueError:
             raise UserError(
-                f"{text!r} names no bars: write 5-8, or 5 for one bar, with commas between several."
+                f"{text!r} names no bars: write 5-8, or 5 for one bar, separated by commas if there are several."
             ) from None
     return sorted(numbers)
 
 
 def regions_of(prior: Piece, asked: Asked, grid: int) -> tuple[np.ndarray, int]:
-    """(R, 2) from where to where something is written, and where the last bar of the piece, that of its last onset,
-    ends, in steps. Raises UserError for bars that the piece does not have."""
+    """(R, 2) begin and end of each region to write in, and the end of the piece's last bar, which is that of its last
+    onset; in steps. Raises UserError for bars that the piece does not have."""
     lines, ticks = prior.bars(int(prior.onset[-1]) + 1), prior.ticks_per_quarter
     first = theory.bars(lines, prior.onset, ticks)[0].number  # 0 for a pickup
     begin, *metre = lines[-1]
@@ -92,7 +92,7 @@ def regions_of(prior: Piece, asked: Asked, grid: int) -> tuple[np.ndarray, int]:
     for start, end in bars:
         if not first <= start <= end <= last:
             wrong = f"name some of these, not {start}" + f"-{end}" * (start != end)
-            wrong = wrong if asked.fill else f"--prior-bars {asked.whole_bars} leaves none to write"
+            wrong = wrong if asked.fill else f"--prior-bars {asked.whole_bars} leaves none to write, so lower it"
             raise UserError(f"{asked.name} has the bars {first} to {last}: {wrong}.")
     whole = []  # bars that overlap are one region
     for start, end in bars:
@@ -105,7 +105,7 @@ def regions_of(prior: Piece, asked: Asked, grid: int) -> tuple[np.ndarray, int]:
 
 @dataclass(frozen=True)
 class Cast:
-    """Who plays in a piece that is to be completed."""
+    """Who plays in a piece that is being completed."""
 
     heard: Piece  # what the network hears of the piece
     playing: Ensemble
@@ -113,15 +113,15 @@ class Cast:
 
 
 def cast(vocabulary: Vocabulary, prior: Piece, kept: np.ndarray, asked: Asked) -> tuple[Cast, list[str]]:
-    """Who plays in the piece, of which some parts (parts,) are `kept` and others written; and sentences on what is
-    heard otherwise than it is. Raises UserError if nobody can be kept or written."""
+    """Who plays in the piece, some of whose parts (parts,) are `kept` while others are written; and sentences on what
+    the network hears differently. Raises UserError if no part can be kept or written."""
     if kept.any() and not vocabulary.players:
         raise UserError("These weights have learnt no parts, so none can be kept: choose others with --weights.")
     known, remarks = ensemble.audible(vocabulary, prior, STAY)
     if kept.any() and not kept[known.part].any():
         if asked.others or not asked.fill:
             raise UserError(f"This network cannot hear {asked.keep}: keep another part too, or choose other --weights.")
-        kept = np.zeros_like(kept)  # it hears the bars around those that are new, in all parts that it can hear
+        kept = np.zeros_like(kept)  # it still hears the bars around the new ones, in all parts that it can hear
     if not kept.all() and not asked.others:
         heard, playing, more = ensemble.hear(vocabulary, known)
         mine = {value for value, part in playing.items() if kept[prior.parts.index(part)]}
@@ -131,26 +131,27 @@ def cast(vocabulary: Vocabulary, prior: Piece, kept: np.ndarray, asked: Asked) -
     alone, remarks = ensemble.audible(vocabulary, prior.take(kept[prior.part]), STAY)
     heard, players = events.from_piece(alone, vocabulary.representation), {}
     if asked.others:
-        own = ensemble.by_name(vocabulary, heard)
-        taken = frozenset(own[value] for value in np.unique(heard.streams["part"]).tolist())
+        by_name = ensemble.by_name(vocabulary, heard)
+        taken = frozenset(by_name[value] for value in np.unique(heard.streams["part"]).tolist())
         players, more = ensemble.asked(vocabulary, asked.others, flag="--parts", taken=taken)
         remarks += more
     values, rest = ensemble.in_company(vocabulary, heard, frozenset(players), more=1)
     if not values:
-        raise UserError("This network knows nobody who plays beside the parts that are kept: choose other --weights.")
+        raise UserError("This network knows no part that plays with those that are kept: choose other --weights.")
     written = players or ensemble.of_classes(vocabulary, list(rest))
-    own = {known: heard.parts[value] for value, known in values.items()}
-    others = {part.called(): vocabulary.players[known].name for known, part in own.items()}
+    keeping = {known: heard.parts[value] for value, known in values.items()}
+    others = {part.called(): vocabulary.players[known].name for known, part in keeping.items()}
     remarks += [f"{name} is heard as {other}." for name, other in others.items() if name != other]
     names = ", ".join(part.called() for part in written.values())
-    remarks.append(f"Written beside {'it' if len(own) == 1 else 'them'}: {names}.")
+    remarks.append(f"Written to go with {'it' if len(keeping) == 1 else 'them'}: {names}.")
     remarks += fragment.unknown_values(vocabulary, heard, asked.name)
-    playing = ensemble.with_imagined(own | written, sorted(rest - set(written)))
-    return Cast(alone, playing, set(own)), remarks
+    playing = ensemble.with_imagined(keeping | written, sorted(rest - set(written)))
+    return Cast(alone, playing, set(keeping)), remarks
 
 
 def given_events(vocabulary: Vocabulary, who: Cast, regions: np.ndarray, end: int) -> Given:
-    """What stands of a piece that is over after `end` steps, and what is written in its `regions` (R, 2), in steps."""
+    """What is given of a piece that ends after `end` steps, and what may be written in its `regions` (R, 2), in
+    steps."""
     heard = events.from_piece(who.heard, replace(vocabulary.representation, max_beats=FAR))
     classes, _ = vocabulary.encode(heard)
     values, free = list(vocabulary.players), np.ones(1, bool)
@@ -172,8 +173,7 @@ def given_events(vocabulary: Vocabulary, who: Cast, regions: np.ndarray, end: in
 
 
 def begin(network: Stepper, given: Given, who: Cast, style: styles.Shares) -> State:
-    """The state after all that comes before the first region; the network is told who plays, in which style, and
-    where the end is."""
+    """The state after everything before the first region; the network is told who plays, the style, and the end."""
     first, vocabulary = given.fixed, network.vocabulary
     state = network.start(1, (4, 4), styles.condition(vocabulary, ensemble.mask(vocabulary, who.playing), style))
     state.bar[:] = given.bar[first]
@@ -184,13 +184,13 @@ def begin(network: Stepper, given: Given, who: Cast, style: styles.Shares) -> St
 
 
 def pedals_around(prior: Piece, kept: np.ndarray, regions: np.ndarray) -> np.ndarray:
-    """The pedals of a piece, lifted over `regions` (R, 2), in ticks, in the parts that are not `kept` (parts,): held
-    for other notes, they would blur the new ones."""
+    """The pedals of a piece, lifted within `regions` (R, 2), in ticks, in all parts that are not `kept` (parts,): they
+    were pressed for other notes and would blur the new ones."""
     mine = kept[prior.pedals[:, 2]]
     pedals, others = prior.pedals[mine], prior.pedals[~mine]
     for begin, end in regions:
         before, after = others.copy(), others.copy()
-        # One tick later, or it would catch the notes that end there.
+        # One tick later, or the pedal would catch the notes that end there.
         before[:, 1], after[:, 0] = np.minimum(before[:, 1], begin), np.maximum(after[:, 0], end + 1)
         both = np.concatenate([before, after])
         others = both[both[:, 0] < both[:, 1]]
@@ -200,16 +200,15 @@ def pedals_around(prior: Piece, kept: np.ndarray, regions: np.ndarray) -> np.nda
 def completions(
     network: Stepper, prior: Piece, how: Sampling, asked: Asked, count: int
 ) -> tuple[list[Made], Piece, list[str]]:
-    """`count` pieces in which all that is given of `prior` stands as it is; what is given; and sentences on what the
-    network hears otherwise than it is. Raises UserError if the piece has not what is asked for, or the network cannot
-    do it."""
+    """`count` pieces in which everything given of `prior` stays as it is; what is given; and sentences on what the
+    network hears differently. Raises UserError if the piece lacks what is asked for, or the network cannot do it."""
     vocabulary, grid = network.vocabulary, network.vocabulary.grid
     prior = fragment.ready(vocabulary, prior)
     kept, (regions, end) = kept_parts(prior, asked), regions_of(prior, asked, grid)
     who, remarks = cast(vocabulary, prior, kept, asked)
     given = given_events(vocabulary, who, regions, end)
     if len(given.onset) == 1:
-        raise UserError(f"{asked.name} is all new with bars {asked.fill}: name fewer, or a part to --keep.")
+        raise UserError(f"Bars {asked.fill} leave nothing of {asked.name}: name fewer bars, or parts to --keep.")
     onset, over = (to_steps(at, prior.ticks_per_quarter, grid) for at in (prior.onset, prior.onset + prior.duration))
     pedals = pedals_around(prior, kept, to_steps(regions, grid, prior.ticks_per_quarter))
     before = replace(prior.take(~given.may_be_written(onset) | kept[prior.part]), pedals=pedals)
@@ -246,8 +245,8 @@ def completions(
 def from_fragment(
     network: Stepper, prior: Piece, args: SimpleNamespace, how: Sampling, wanted: Wanted | Asked
 ) -> tuple[list[Made], Piece, list[str]]:
-    """What follows a fragment, or is written around what is kept of it, as `continuations` and `completions` return it,
-    but the likeliest first. Of the settings of predict_with_prior.py `args` are to hold count, style and those of the
+    """What follows a fragment (`continuations`) or is written around what is kept of it (`completions`), returned as
+    they do, but likeliest first. `args` needs these settings of predict_with_prior.py: count, style and those of the
     key."""
     style, remarks = styles.for_fragment(network, args.style, prior, wanted.name)
     wanted = replace(wanted, style=style, home=control.after_fragment(args, prior))

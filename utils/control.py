@@ -1,4 +1,4 @@
-"""Key, scale, metre and form of new music: what is asked for, and how the openings and the sampler keep to it.
+"""Key, scale, metre and form of new music: what is asked for, and how openings and sampling keep to it.
 
 Shapes: B pieces side by side, V classes of a stream, E events.
 """
@@ -21,21 +21,21 @@ from utils.stepper import Stepper
 from utils.tonality import Tonality
 from utils.vocabulary import Vocabulary, nearest
 
-# See `Home.strength`; what the scripts have, too. New pieces wander further than what a fragment leads.
+# Defaults of `Home.strength`, also in the scripts. New pieces stray further than music that a fragment leads.
 STRENGTH, STRENGTH_WITH_FRAGMENT = 1.0, 0.5
-# Nats by which what the form of a piece wants is made likelier, by `form.kinds`. Without them, bars that are to be the
-# same as others have two fifths of their notes in common, and with them four fifths (EXPERIMENTS.md, 'Form').
+# Nats by which what the form recalls is made likelier, by `form.kinds`. Without them, bars that should be the same as
+# others share two fifths of their notes with these, and with them four fifths (EXPERIMENTS.md, 'Form').
 FORM_STRENGTH = {form.LIKE_ANOTHER: 1.0, form.SAME_AS_ANOTHER: 1.5}
-BEFORE = 1000  # notes that the network is told to have heard in the key: far more than its music is long
-RECENT = 1  # the trace, of traces.FADING, that holds a phrase: a note weighs half after 23 more
-# By so much of the recent notes another place of the scale must be better than home for the bias to be gone: two of the
-# seven notes are about as much, so two fifths away nothing of it is left, and one fifth away about half.
+BEFORE = 1000  # imaginary notes in the key that the network is told it has heard: far more than its music has
+RECENT = 1  # index in traces.FADING of the trace that holds a phrase: the weight of a note halves every 23 notes
+# The bias is gone once a transposition of the scale holds so much more of the recent notes than home does. Two of seven
+# notes are about as much: two steps away on the circle of fifths nothing of it is left, and one step away about half.
 AWAY = 0.2
 
 
 def asked(args: SimpleNamespace) -> Tonality | None:
-    """What the settings key and scale ask for; None if that is nothing. Raises UserError for what does not exist, and
-    where each names another tonic."""
+    """The tonality that the settings key and scale ask for; None if they are empty. Raises UserError for a key or scale
+    that does not exist, and if the two name different tonics."""
     settings.at_least("key_strength", args.key_strength, 0)
     texts = {"key": "" if args.key.lower() == "none" else args.key, "scale": args.scale}
     given = [tonality.parsed(text, flag) for flag, text in texts.items() if text]
@@ -50,7 +50,7 @@ def asked(args: SimpleNamespace) -> Tonality | None:
 
 
 def of_opening(opening: dict, vocabulary: Vocabulary) -> Tonality | None:
-    """The key of an opening, see `dataset.passages`; None if that is silence, or only drums."""
+    """The key of an opening, see `dataset.passages`; None if it is silent, or has only drums."""
     values = vocabulary.decode({stream: np.array(some, int) for stream, some in opening["classes"].items()})
     chords = [[pitch for pitch in pitches(value) if pitch < FIRST_DRUM] for value in values["note"].tolist()]
     size = [len(chord) for chord in chords]
@@ -58,8 +58,8 @@ def of_opening(opening: dict, vocabulary: Vocabulary) -> Tonality | None:
 
 
 def transposed(opening: dict, vocabulary: Vocabulary, semitones: int) -> dict:
-    """The opening moved up by 0..11 `semitones`, or by an octave less if more of it then stays within the vocabulary. A
-    note that the network does not know becomes the nearest one."""
+    """The opening moved up by 0..11 `semitones`, or an octave lower than that if more of it then stays within the
+    vocabulary. A note that the network does not know becomes the nearest one."""
     values, moved = vocabulary.values["note"], []
     for shift in (semitones, semitones - 12):
         notes = shifted(values[opening["classes"]["note"]], shift)
@@ -69,7 +69,7 @@ def transposed(opening: dict, vocabulary: Vocabulary, semitones: int) -> dict:
 
 
 def in_key(weights: Checkpoint, key: Tonality) -> Checkpoint:
-    """The weights with openings for a `key`: those in its mode, if there are any, moved to its tonic if it has one."""
+    """The weights with openings for a `key`: those in its mode, or all if there are none, moved to its tonic if any."""
     vocabulary, kept = weights.vocabulary, []
     for opening in weights.about["openings"]:
         heard = of_opening(opening, vocabulary)
@@ -81,8 +81,8 @@ def in_key(weights: Checkpoint, key: Tonality) -> Checkpoint:
 
 
 def suited(weights: Checkpoint, key: Tonality | None, metre: str, opening: str) -> tuple[Checkpoint, str]:
-    """The weights with openings in a `key` and a `metre`, if these are given, and the setting `opening`: it becomes
-    none, which is said, where no passage is in that metre. Raises UserError for what is no metre."""
+    """The weights with openings in a `key` and a `metre`, if these are given, and the setting `opening`, which becomes
+    none, with a message, if no passage is in that metre. Raises UserError for text that is no metre."""
     if metre:
         asked = theory.metre(metre)
         kept = [each for each in weights.about["openings"] if tuple(each["metre"]) == asked]
@@ -98,23 +98,23 @@ def suited(weights: Checkpoint, key: Tonality | None, metre: str, opening: str) 
 
 
 def form_named(path: str, vocabulary: Vocabulary) -> list[int] | None:
-    """The form of new music by the setting form_of: that of a MIDI file, of no bars if it is 'none', and None if it is
-    empty. Raises UserError if the file has none, or the network cannot be told of it."""
+    """The form of new music from the setting form_of: that of a MIDI file, one without bars for 'none', and None if the
+    setting is empty. Raises UserError if the file has no form, or the network cannot be told one."""
     if path in ("", "none"):
         return [] if path else None
     if not vocabulary.told_form:
-        raise UserError("--form-of needs a network that has learnt forms, and this one is older: train again.")
+        raise UserError("--form-of needs a network that has learnt forms, but this one is older: train again.")
     try:
         shape = events.from_piece(midi.read(path), vocabulary.representation).form()
     except ValueError as error:
-        raise UserError(f"{path} has no form that could be taken: {error}.") from None
+        raise UserError(f"{path} has no form that could be followed: {error}.") from None
     if not shape.any():
-        raise UserError(f"No bar of {path} comes again, not even changed: name another file with --form-of.")
+        raise UserError(f"No bar of {path} is repeated, not even with changes: name another file with --form-of.")
     return shape.tolist()
 
 
 def comes_again(network: Stepper) -> Constraint:
-    """Makes what the form recalls likelier by `FORM_STRENGTH` nats in bars that come again."""
+    """Makes what the form recalls likelier, by `FORM_STRENGTH` nats, in bars that repeat others."""
     vocabulary = network.vocabulary
     strength = np.array([FORM_STRENGTH.get(kind, 0.0) for kind in range(form.KINDS + 1)])
 
@@ -134,7 +134,7 @@ def comes_again(network: Stepper) -> Constraint:
 
 
 def with_forms(state: State, forms: list[Sequence[int]], begin: np.ndarray) -> State:
-    """The state in pieces that have these forms, each from the bar on that begins at `begin` (B,) steps."""
+    """The state in which each piece has one of the `forms`, counted from the bar that begins at `begin` (B,) steps."""
     forms = [[*[form.UNTOLD] * bar, *one] for bar, one in zip((begin // state.bar).tolist(), forms, strict=True)]
     return replace(state, form=form.table(forms))
 
@@ -144,31 +144,31 @@ def with_forms(state: State, forms: list[Sequence[int]], begin: np.ndarray) -> S
 
 @dataclass(frozen=True)
 class Home:
-    """The tonality of each of some pieces, and how they keep to it."""
+    """The home tonality of each of several pieces, and how strictly they keep to it."""
 
     tonalities: tuple[Tonality, ...]
-    strength: float  # nats by which a note outside of it is made less likely, while the music has not left it
-    lock: bool = False  # there is no note outside of it at all
+    strength: float  # nats by which notes outside it are made less likely, as long as the music has not left it
+    lock: bool = False  # notes outside it are forbidden
     written: bool = True  # its key signature is written into the pieces
 
     def of(self, count: int) -> "Home":
-        """The same for `count` pieces, as many of each tonality, one after the other."""
+        """The same for `count` pieces: equally many of each tonality, next to each other."""
         times = count // len(self.tonalities)
         return replace(self, tonalities=tuple(each for each in self.tonalities for _ in range(times)))
 
     def told(self, state: State) -> State:
-        """The state as if `BEFORE` notes in the tonality had been heard long ago, so that the network knows where it
-        is at home, and leaves and returns as real pieces do."""
+        """The state as if `BEFORE` notes in the tonality had been heard long ago, so that the network knows which key
+        is home, and leaves it and returns as real pieces do."""
         traces = state.traces.copy()
         traces[:, -1, :12] += [BEFORE * each.profile for each in self.tonalities]
         return replace(state, traces=traces)
 
     def constraints(self, network: Stepper) -> list[Constraint]:
-        """Those that keep to it. Raises UserError if a lock leaves nothing to choose from, or a network that knows
-        drums alone is asked for a key."""
+        """The constraints that keep pieces at home. Raises UserError if a lock leaves nothing to choose from, or if a
+        network that knows only drums is asked for a key."""
         keys = network.vocabulary.keys[:-1]
         if self.written and not keys.any():
-            raise UserError("This network knows drums alone, which have no key: leave out --key and --scale.")
+            raise UserError("This network knows only drums, which have no key: leave out --key and --scale.")
         classes = network.vocabulary.pitch_classes()[:-1]  # (V, 12)
         scales = np.array([each.pitch_classes for each in self.tonalities])  # (B, 12)
         away = np.array([each.leading_away for each in self.tonalities]) @ classes.T > 0  # (B, V)
@@ -186,14 +186,14 @@ class Home:
         return np.array([closes(values, each.root) for values, each in zip(pieces, self.tonalities, strict=True)])
 
     def phrase(self, number: int, music: Piece, new: bool = True) -> str:
-        """'in D major', or of a `new` piece 'at home in D major' where nobody asked for it, so that the piece may be
-        elsewhere for longer; '' if the `music` is drums alone, which have no key."""
+        """'in D major', or 'at home in D major' for a `new` piece whose key was not asked for, since it may spend long
+        elsewhere; '' if the `music` has only drums, which have no key."""
         if music.is_drum.all():
             return ""
         return f"{'at home in' if new and not self.written else 'in'} {self.tonalities[number].name}"
 
     def signed(self, piece: Piece, tick: int, number: int = 0) -> Piece:
-        """A piece with the key signature of the tonality with this `number`, from the bar on that the `tick` is in."""
+        """The piece with the key signature of the tonality `number`, from the bar that contains the `tick` on."""
         if not self.written:
             return piece
         line = piece.bars(tick + 1)[-1][0]
@@ -202,8 +202,8 @@ class Home:
 
 
 def from_bar_line(network: Stepper, state: State, how: Sampling, line: int) -> tuple[State, Sampling]:
-    """What makes the next event of pieces that are all at one place begin at a bar `line`, in steps since the
-    beginning. Where no offset that the network knows leads there, it is told that the last event came later."""
+    """The state and sampling with which the next event begins at a bar `line`, in steps since the beginning; all pieces
+    must be at the same place. If no offset of the network leads there, it is told that the last event came later."""
     rest, gaps = line - int(state.onset[0]), network.gaps[:-1][~network.is_end]
     late = rest - int(gaps[gaps <= rest].max(initial=0))
     last = {**state.last, "phase": state.last["phase"] + late}
@@ -214,14 +214,14 @@ def from_bar_line(network: Stepper, state: State, how: Sampling, line: int) -> t
 
 def less_likely(notes: np.ndarray, scales: np.ndarray, strength: float) -> Constraint:
     """Makes some `notes` (B, V) less likely: by `strength` nats while the recent notes are in the `scales` (B, 12), and
-    by less the better they fit the same scale in another place, so it gives way where the music modulates."""
+    by less the better they fit a transposition of the scale, so that the bias gives way where the music modulates."""
     places = np.stack([np.roll(scales, shift, axis=1) for shift in range(12)], axis=1)  # (B, 12, 12), home first
 
     def prefer(stream: str, logits: np.ndarray, state: State, chosen: Classes) -> np.ndarray:
         if stream != "note":
             return logits
-        recent = state.traces[:, RECENT, :12, None]  # (B, 12, 1) how much of each pitch class was struck lately
-        inside = (places @ recent)[:, :, 0] / np.maximum(recent.sum(axis=1), 1e-9)  # (B, 12) shares, in each place
+        recent = state.traces[:, RECENT, :12, None]  # (B, 12, 1) how much each pitch class was struck lately
+        inside = (places @ recent)[:, :, 0] / np.maximum(recent.sum(axis=1), 1e-9)  # (B, 12) share in each place
         left = 1 - (inside.max(axis=1) - inside[:, 0]) / AWAY
         left = np.minimum(np.maximum(left, 0), 1)  # `clip` takes three times as long
         return logits - (strength * left).astype(logits.dtype)[:, None] * notes
@@ -230,45 +230,45 @@ def less_likely(notes: np.ndarray, scales: np.ndarray, strength: float) -> Const
 
 
 def closes(values: dict[str, np.ndarray], root: int) -> bool:
-    """Whether music, stream -> values (E,), ends on a tonic, the pitch class `root`: what sounds at its last onset is a
-    triad on it, or its root and third, and the root is in the bass."""
+    """Whether music, stream -> values (E,), ends on the tonic, the pitch class `root`: what sounds at its last onset is
+    a triad on it, or its root and third, with the root in the bass."""
     onset = np.cumsum(values["offset"])
     last = values["note"][onset + values["duration"] > onset[-1:]]
     sounding = [pitch for note in last.tolist() for pitch in pitches(note) if pitch < FIRST_DRUM]
     return bool(sounding) and min(sounding) % 12 == root == theory.triad_root(sounding)
 
 
-# ---- where the pieces of a script are at home ----
+# ---- the home of the pieces of a script ----
 
 
 def home(
     key: Tonality | None, heard: list[Tonality | None], strength: float = STRENGTH, lock: bool = False
 ) -> Home | None:
-    """The home of pieces after what was `heard`: in the `key` that is asked for, if there is one, or else in their own;
-    None if one of them has none. Raises UserError for a scale without a tonic."""
+    """The home of pieces that follow music in the keys `heard`: the `key` asked for, or else those keys; None if one of
+    them is None. Raises UserError for a scale without a tonic."""
     tonalities = [key.after(each) for each in heard] if key else heard
     if None not in tonalities:
         return Home(tuple(tonalities), strength, lock, written=key is not None)
     if key:
-        raise UserError(f"--scale {key.scale!r} has no tonic, nor has what was heard before: name one, as in --key D.")
+        raise UserError(f"--scale {key.scale!r} has no tonic, nor has the music before it: name one, as in --key D.")
     return None
 
 
 def after_openings(args: SimpleNamespace, key: Tonality | None, begun: list[dict]) -> Home | None:
-    """The home of new pieces after the openings `begun`, by the settings. Raises UserError as `home`, and for a lock
+    """The home of new pieces after the openings `begun`, from the settings. Raises UserError as `home`, and for a lock
     without a key."""
     if args.key_lock and not key:
-        raise UserError("--key-lock keeps the music in a key: name that with --key or --scale.")
+        raise UserError("--key-lock keeps the music in a key: name one with --key or --scale.")
     if not key and args.key.lower() == "none":
         return None
     return home(key, [opening["key"] for opening in begun], args.key_strength, args.key_lock)
 
 
 def after_fragment(args: SimpleNamespace, prior: Piece) -> Home | None:
-    """The home of what follows a fragment, by the settings. Raises UserError as `after_openings`."""
+    """The home of what follows a fragment, from the settings. Raises UserError as `after_openings`."""
     key = asked(args)
     own = tonality.of_fragment(prior) if key or args.key.lower() != "none" else None
     one = home(key, [own], args.key_strength, args.key_lock)
     if args.key_lock and not one:
-        raise UserError("--key-lock keeps the music in a key, which the fragment does not have: name it with --key.")
+        raise UserError("--key-lock keeps the music in a key, but the fragment has none: name one with --key.")
     return one

@@ -12,29 +12,29 @@ from utils.piece import Part, Piece, told_apart
 from utils.vocabulary import Vocabulary, means, nearest
 
 UNLIKE = 6  # semitones of `parts.distance` that weigh as much as being e times as common
-UNHEARD = -1  # instead of a number among `twins`: of a part that is only imagined, which equals none of a piece
-HALF = 0.5  # of the time of a passage in which players sound, so that new music after it is enough for them
-OTHER, ALONE = 0.25, 4  # nats that one more part of a company weighs, and where the others are to play without it
+UNHEARD = -1  # the `twin` of a part that is only imagined, so that it equals no part of a piece
+HALF = 0.5  # share of a passage in which players must sound, or new music after it would give them too little to play
+OTHER, ALONE = 0.25, 4  # nats that one more part in a company costs; the latter if parts are to play without others
 KIT = ("drums", "drum kit", "percussion", "kit")  # what the drums may be called
 
 
-# The parts that play, and no others: value of the part stream -> who that is, in the order of the tracks. Without such
-# a stream 0 stands for the one that plays all.
+# The parts that play, and no others, in the order of the tracks: value of the part stream -> part. Without that stream,
+# 0 stands for the one part that plays everything.
 Ensemble = dict[int, Part]
 
 
 def mask(vocabulary: Vocabulary, players: Iterable[int]) -> np.ndarray:
-    """(P,) which classes of the part stream the players are; without parts (0,)."""
+    """(P,) mask of the players among the classes of the part stream; without parts (0,)."""
     return np.isin(list(vocabulary.players), list(players))
 
 
 def not_imagined(players: Ensemble) -> Ensemble:
-    """Those who are not only imagined."""
+    """The players without those that are only imagined."""
     return {value: part for value, part in players.items() if part.twin != UNHEARD}
 
 
 def sounding_as(players: Ensemble, programs: tuple[int, ...]) -> Ensemble:
-    """The same, but the first parts, drums not counted, sound as the instruments `programs`."""
+    """The players, the first of whom, drums not counted, sound as the instruments `programs`."""
     if not programs:
         return players
     wanted, heard = iter(programs), {}
@@ -45,7 +45,7 @@ def sounding_as(players: Ensemble, programs: tuple[int, ...]) -> Ensemble:
 
 
 def of_classes(vocabulary: Vocabulary, values: list[int]) -> Ensemble:
-    """The parts of the training music with these values, as in a score: from the highest down, drums last."""
+    """The parts of the training music with these values, in score order: from the highest down, drums last."""
     known = {value: vocabulary.players[value] for value in values}
     order = sorted(known, key=lambda value: (value == parts.DRUMS, -known[value].mean))
     return {value: parts.as_part(value, known[value].name) for value in order} or {0: Part()}
@@ -63,34 +63,33 @@ def named(vocabulary: Vocabulary, chosen: list[str]) -> Ensemble | None:
 
 
 def of_opening(vocabulary: Vocabulary, values: list[int], drums: bool) -> Ensemble:
-    """The parts with these values, without the drums unless there shall be `drums`. Raises UserError if nobody is left
-    to play."""
+    """The parts with these values, with drums only if `drums`. Raises UserError if no part is left to play."""
     values = [value for value in values if drums or value != parts.DRUMS]
     if vocabulary.players and not values:
-        raise UserError("Without drums nobody is left to play: name --instruments, or leave out --no-drums.")
+        raise UserError("Without drums no part is left to play: name --instruments, or leave out --no-drums.")
     return of_classes(vocabulary, values)
 
 
 def roles(vocabulary: Vocabulary, opening: dict, players: Ensemble) -> dict[int, int]:
-    """Which part of the piece of an opening, see `dataset.passages`, each of the players plays, value -> value: its
-    own, or else the nearest that nobody has yet. Who finds nothing to play is not among them."""
+    """Which part of an opening's piece (see `dataset.passages`) each of the players plays, value -> value: its own, or
+    else the nearest that is still free. Players who find nothing to play are left out."""
     mean = vocabulary.registers
     theirs = {v: mean[v] for v in opening.get("parts", ())} | means(vocabulary.decode(opening["classes"]))
     heard = parts.heard_as(theirs, {value: mean[value] for value in mean if value in players})
     return {player: value for value, player in reversed(heard.items())}
 
 
-def sounding(values: dict[str, np.ndarray], those: Iterable[int]) -> float:
-    """The share of the time of some events, stream -> values (E,), in which one of `those` parts sounds."""
+def sounding(values: dict[str, np.ndarray], players: Iterable[int]) -> float:
+    """The share of the time of some events, stream -> values (E,), in which at least one of the `players` sounds."""
     onset = np.cumsum(values["offset"])
-    end, mine = onset + values["duration"], np.isin(values["part"], list(those))
+    end, mine = onset + values["duration"], np.isin(values["part"], list(players))
     begun, over = (np.bincount(steps[mine], minlength=end.max(initial=0) + 1) for steps in (onset, end))
     return float((np.cumsum(begun - over)[onset[0] : -1] > 0).mean()) if mine.any() else 0.0
 
 
 def unlike(vocabulary: Vocabulary, opening: dict, players: Ensemble) -> tuple[int, int, bool]:
-    """How many of the players find nothing to play in the opening, how many play what is for another family, and
-    whether they are silent there for most of the time."""
+    """How many of the players find nothing to play in the opening, how many play a part of another family, and whether
+    they are silent there for most of the time."""
     theirs = roles(vocabulary, opening, players)
     others = sum(parts.family(value) != parts.family(player) for player, value in theirs.items())
     share = sounding(vocabulary.decode(opening["classes"]), theirs.values())
@@ -98,9 +97,9 @@ def unlike(vocabulary: Vocabulary, opening: dict, players: Ensemble) -> tuple[in
 
 
 def imagined(vocabulary: Vocabulary, opening: dict, players: Ensemble) -> list[int]:
-    """The parts of the piece of an opening that none of the players plays, but that are heard in the mind: without them
-    the players would play what is not theirs. None if the players are silent for most of the passage, since so they
-    would be in new music."""
+    """The parts of an opening's piece that none of the players plays, but that the network imagines: without them, the
+    players would play the notes of those parts. It imagines none if the players are silent for most of the passage,
+    since they would be silent in new music as well."""
     theirs = {*players, *roles(vocabulary, opening, players).values()}
     if not vocabulary.players or sounding(vocabulary.decode(opening["classes"]), theirs) < HALF:
         return []
@@ -108,18 +107,18 @@ def imagined(vocabulary: Vocabulary, opening: dict, players: Ensemble) -> list[i
 
 
 def with_imagined(players: Ensemble, values: Iterable[int]) -> Ensemble:
-    """The players, and behind them parts that they play with but nobody hears, see `heard`."""
+    """The players, followed by imagined parts, which they play with but which are never heard, see `heard`."""
     return players | {value: parts.as_part(value)._replace(twin=UNHEARD) for value in values}
 
 
 def heard(piece: Piece) -> Piece:
-    """The piece without the parts that are only imagined."""
+    """The piece without its imagined parts."""
     return piece.take(np.array([part.twin != UNHEARD for part in piece.parts], bool)[piece.part])
 
 
 def recast(vocabulary: Vocabulary, opening: dict, players: Ensemble, others: Sequence[int] = ()) -> dict:
-    """The opening as the players would play it, by their `roles`, with the `others` who are imagined beside them; what
-    is nobody's is left out."""
+    """The opening as the players would play it in their `roles`, with the `others` imagined beside them; notes of all
+    other parts are left out."""
     if not vocabulary.players or not opening["phase"] or set(opening["parts"]) <= set(players):
         return opening
     values, player = vocabulary.decode(opening["classes"]), np.full(parts.MOST, parts.NOBODY)
@@ -143,12 +142,11 @@ def asked(
     flag: str = "--instruments",
     taken: frozenset[int] = frozenset(),
 ) -> tuple[Ensemble, list[str]]:
-    """The parts that the `wish` of a `flag` names, between commas, by what the network calls them or by their
-    instrument, each as often as it stands there, without drums if there shall be no `drums`, and without those that are
-    `taken`; and sentences on those that it does not know. Raises UserError for a name that is no instrument's, and if
-    nobody is left to play."""
+    """The parts that the `wish` of a `flag` lists, separated by commas, by the network's names or by instrument, each
+    as often as it is listed, without drums unless `drums`, and without those `taken`; and sentences on those that the
+    network does not know. Raises UserError for a name that is no instrument's, and if no part is left to play."""
     if not vocabulary.players:
-        raise UserError(f"{flag} chooses among parts, and this network has learnt none: leave it out.")
+        raise UserError(f"{flag} chooses among parts, but this network has learnt none: leave it out.")
     wanted, count, remarks = {}, Counter(), []
     by_name = {known.name.lower(): value for value, known in vocabulary.players.items() if value != parts.DRUMS}
     for name in instruments.listed(wish):
@@ -173,10 +171,10 @@ def asked(
     players = {}
     for value, part in wanted.items():
         if value not in heard:
-            what = "are no drums" if part.drums else "is nothing but drums"
-            remarks.append(f"{part.called()}: not played, as there {what} in the music that this network has learnt.")
+            what = "no drums" if part.drums else "only drums"
+            remarks.append(f"{part.called()}: not played, as the music that this network has learnt has {what}.")
         elif heard[value] in players:
-            remarks.append(f"{part.called()}: this network has no more parts of its kind, so one less plays.")
+            remarks.append(f"{part.called()}: this network has no more parts of its kind, so one fewer plays.")
         else:
             known = vocabulary.players[heard[value]]
             name = known.name if heard[value] == value else called[value]
@@ -186,12 +184,12 @@ def asked(
                 remarks.append(f"{name} {what} what the part {known.name} would.")
     if not players:
         known = ", ".join(known.name for known in vocabulary.players.values())
-        raise UserError(f"These {flag} leave nobody to play. This network knows {known}.")
+        raise UserError(f"{flag} leaves no part to play: choose from {known}.")
     return players, remarks
 
 
 def of_fragment(vocabulary: Vocabulary, heard: Events, prior: Piece) -> tuple[Ensemble, list[str]]:
-    """The parts of the fragment `prior`, whose events are `heard`, and sentences on those that are heard as others; see
+    """The parts of the fragment `prior`, whose events are `heard`, and sentences on parts that are heard as others; see
     `hear`."""
     if not vocabulary.players:
         return {0: prior.parts[np.bincount(prior.part).argmax()]}, []
@@ -202,7 +200,7 @@ def of_fragment(vocabulary: Vocabulary, heard: Events, prior: Piece) -> tuple[En
     for value, known in (others or vocabulary.heard_as(heard)).items():
         part = heard.parts[value]
         if known in players:
-            remarks.append(f"{names[part]} is one part too many for this network: {players[known].called()} goes on.")
+            remarks.append(f"{names[part]} is one part too many for this network: {players[known].called()} plays on.")
             continue
         players[known] = part
         if known != value and part.called() != vocabulary.players[known].name:
@@ -213,16 +211,17 @@ def of_fragment(vocabulary: Vocabulary, heard: Events, prior: Piece) -> tuple[En
 
 
 def names_of(piece: Piece) -> list[str]:
-    """What the parts of a piece are called, in their order; where several are called the same, with numbers, from the
-    highest down where they are of one instrument."""
+    """What the parts of a piece are called, in their order. Parts of the same name are numbered, from the highest down
+    if they are of one instrument."""
     order = np.argsort(-parts.values_of(piece), kind="stable")
     names = instruments.numbered([piece.parts[i].called() for i in order])
     return [names[i] for i in np.argsort(order)]
 
 
 def audible(vocabulary: Vocabulary, prior: Piece, others_do: str) -> tuple[Piece, list[str]]:
-    """The fragment as far as the network can hear it: without drums, if it has learnt none, and without all else, if it
-    has learnt only them; and the sentence that says so, and what the others do. Raises UserError if that is nothing."""
+    """The part of a fragment that the network can hear: without drums if it has learnt none, or only drums if it has
+    learnt nothing else; and a sentence on what is left out, which says what `others_do`. Raises UserError if nothing is
+    left."""
     drums, known = prior.is_drum, set(vocabulary.players)
     if parts.DRUMS in known:
         unheard, kind, others = ~drums & (known == {parts.DRUMS}), "other parts", "nothing but drums"
@@ -230,14 +229,14 @@ def audible(vocabulary: Vocabulary, prior: Piece, others_do: str) -> tuple[Piece
         unheard, kind, others = drums, "drums", "no drums"
     if unheard.all():
         what = "has only drums" if drums.all() else "has no drums"
-        raise UserError(f"The fragment {what}, and this network has learnt {others}: choose other --weights.")
+        raise UserError(f"The fragment {what}, but this network has learnt {others}: choose other --weights.")
     sentence = f"This network has learnt {others}: the {kind} of the fragment {others_do}."
     return (prior.take(~unheard), [sentence]) if unheard.any() else (prior, [])
 
 
 def by_name(vocabulary: Vocabulary, heard: Events) -> dict[int, int]:
-    """The value of each part of a piece, or of the network's part of the same name and instrument: an alto is an alto,
-    even where there is no soprano above it."""
+    """The value of each part of a piece, or that of the network's part of the same name and instrument: an alto is an
+    alto even if there is no soprano above it."""
     known = {(known.name.casefold(), parts.as_part(value)[1:3]): value for value, known in vocabulary.players.items()}
     own = {v: known.get((part.name.casefold(), part[1:3]), v) for v, part in heard.parts.items()}
     return own if len(set(own.values())) == len(own) else {value: value for value in own}
@@ -250,10 +249,10 @@ def company(
     more: int = 0,
     alone: bool = False,
 ) -> tuple[dict[int, int], set[int]]:
-    """As which of the network's parts some parts are heard, value -> mean pitch, each as another, value -> value; and
-    who of the training music plays with them: who is `wanted`, and `more` others at least. Of the parts that play
-    together in a piece, it is those that are nearest and commonest, with few others, and if they are `alone`, with as
-    few as can be; where none fits, those who are wanted and nobody else."""
+    """Casts some parts, value -> mean pitch, as different parts of the network, value -> value; also returns the parts
+    of the training music that play with them: those that are `wanted`, and at least `more` others. Of the companies,
+    sets of parts that play together in a piece, it takes the nearest and commonest with few others, or as few as
+    possible if the parts are to play `alone`. If no company fits, only those that are wanted play with them."""
     mean = vocabulary.registers
     best, least = ({}, set()), np.inf
     for members, count in vocabulary.companies.items():
@@ -274,15 +273,15 @@ def company(
 def in_company(
     vocabulary: Vocabulary, heard: Events, wanted: frozenset[int] = frozenset(), more: int = 0
 ) -> tuple[dict[int, int], set[int]]:
-    """`company` for the parts of a piece."""
-    own = by_name(vocabulary, heard)
-    theirs = {own[value]: each for value, each in means(heard.streams).items()}
+    """`company` for the parts of a piece whose events are `heard`."""
+    values = by_name(vocabulary, heard)
+    theirs = {values[value]: each for value, each in means(heard.streams).items()}
     as_others, others = company(vocabulary, theirs, wanted, more)
-    return {value: as_others[own[value]] for value in own if own[value] in as_others}, others
+    return {value: as_others[known] for value, known in values.items() if known in as_others}, others
 
 
 def in_full(vocabulary: Vocabulary, players: Ensemble) -> Ensemble:
-    """The players, with those imagined who usually play with them in the music that the network has learnt."""
+    """The players, with the parts imagined that usually play with them in the training music."""
     theirs = {value: vocabulary.registers[value] for value in players if value in vocabulary.players}
     _, others = company(vocabulary, theirs)
     return with_imagined(players, sorted(others - set(players)))
@@ -290,9 +289,9 @@ def in_full(vocabulary: Vocabulary, players: Ensemble) -> Ensemble:
 
 def hear(vocabulary: Vocabulary, prior: Piece) -> tuple[Events, Ensemble, list[str]]:
     """The events of a fragment as far as the network can hear them, who plays, and sentences on what it hears
-    otherwise than it is. Parts that it does not know are heard as the nearest of those that play together in the music
-    that it has learnt. Raises UserError if it can hear nothing."""
-    known, remarks = audible(vocabulary, prior, "end with it")
+    differently. Parts that it does not know are heard as the nearest of those that play together in the training
+    music. Raises UserError if it can hear nothing."""
+    known, remarks = audible(vocabulary, prior, "do not play on")
     heard = events.from_piece(known, vocabulary.representation)
     players, more = of_fragment(vocabulary, heard, known)
     return heard, players, remarks + more

@@ -1,4 +1,4 @@
-"""The style of music: told to a network as a share of each style that it has learnt, and recognised by it.
+"""The style of music: a network is told it as a share of each style that it has learnt, and can recognise it.
 
 Shapes: B pieces side by side, G styles of a vocabulary.
 """
@@ -15,17 +15,17 @@ from utils.states import State
 from utils.stepper import Stepper
 from utils.vocabulary import Vocabulary
 
-Shares = tuple[float, ...]  # (G,) of 1 in all, or 0 where the style is not told
+Shares = tuple[float, ...]  # (G,) with the sum 1, or all 0 if the style is not told
 
 
 def named(vocabulary: Vocabulary, name: str) -> Shares:
-    """All of one style; not told if none is called so."""
+    """The whole share for the style with this `name`; all 0 if there is none."""
     return tuple(float(name == known) for known in vocabulary.styles)
 
 
 def asked(vocabulary: Vocabulary, wish: str) -> Shares:
-    """The shares that a `wish` names, such as 'haydn' or 'palestrina:0.7,bach:0.3', in whatever unit; () if it is
-    empty. Raises UserError for a style that the network has not learnt, and for a share that is no positive number."""
+    """The shares that a `wish` names, such as 'haydn' or 'palestrina:0.7,bach:0.3', scaled to the sum 1; () if it is
+    empty. Raises UserError for a style that the network has not learnt, and for a share that is not above 0."""
     if not wish:
         return ()
     if not vocabulary.styles:
@@ -49,20 +49,20 @@ def asked(vocabulary: Vocabulary, wish: str) -> Shares:
 
 
 def recognised(state: State) -> np.ndarray:
-    """(B, G) how likely each style is, by the mean of the log-probabilities after each event; the last must have been
-    read by `Stepper.step`, and no style have been told."""
-    return np.exp(log_softmax(np, state.style / (state.length + 1)))  # the start token was read, too
+    """(B, G) the probability of each style, from the mean of its log-probabilities after each event. `Stepper.step`
+    must have read the last event, and the network must not have been told a style."""
+    return np.exp(log_softmax(np, state.style / (state.length + 1)))  # the start token was read as well
 
 
 def condition(vocabulary: Vocabulary, playing: np.ndarray, style: Shares) -> np.ndarray:
-    """(C,) what a network is told of a whole piece: who is `playing`, (parts,), and the `style`, () if that is not
-    told."""
+    """(C,) what a network is told of a whole piece: the mask of parts `playing`, (parts,), and the `style`, () for
+    none."""
     return np.concatenate([playing, style or np.zeros(len(vocabulary.styles))])
 
 
 def for_fragment(network: Stepper, wish: str, prior: Piece, name: str) -> tuple[Shares, list[str]]:
-    """The style in which a fragment goes on: the one that a `wish` names, see `asked`, or else the one that it sounds
-    like, of those that the network knows, with the sentence that says so and calls the fragment `name`."""
+    """The style in which to continue a fragment called `name`: the one that a `wish` names, see `asked`, or else the
+    one that it sounds most like to the network, with a sentence that says so."""
     vocabulary = network.vocabulary
     style = asked(vocabulary, wish)
     if style or not vocabulary.styles:
@@ -71,4 +71,4 @@ def for_fragment(network: Stepper, wish: str, prior: Piece, name: str) -> tuple[
     state = network.read(network.start(1, heard.metre()), vocabulary.encode(heard)[0], heard.phase)
     likely = recognised(network.step(state)[1])[0]
     best = vocabulary.styles[likely.argmax()]
-    return named(vocabulary, best), [f"{name} sounds like {best} ({100 * likely.max():.0f} %): so it goes on."]
+    return named(vocabulary, best), [f"{name} sounds like {best} ({100 * likely.max():.0f} %); it goes on like that."]

@@ -76,7 +76,7 @@ def main(args) -> None:
     if args.fill and args.redo:
         raise UserError("--fill and --redo both say which bars to write anew: name all of them in one of the two.")
     if fill and args.prior_start:
-        raise UserError("--fill and --redo count bars from the beginning of the whole piece: leave out --prior-start.")
+        raise UserError("Bars to write anew are counted in the whole piece: leave out --prior-start.")
     wanted = Asked(args.prior, args.keep, args.parts, fill, args.prior_bars, args.particles, programs)
     after = {"form_of": "", "at_bar": False, "bars": 0, "seconds": 0, "ending": True, "prepend": True}
     for name, usual in after.items() if around else ():

@@ -48,7 +48,7 @@ class Asked:
         if self.others and not self.keep:
             raise UserError("--parts says who plays with the parts that are kept: name those with --keep.")
         if self.fill and self.whole_bars:
-            raise UserError("--fill and --redo count bars in the whole piece: leave out --prior-bars.")
+            raise UserError("Bars to write anew are counted in the whole piece: leave out --prior-bars.")
 
 
 def kept_parts(prior: Piece, asked: Asked) -> np.ndarray:
@@ -80,7 +80,7 @@ def bar_numbers(text: str) -> list[tuple[int, int]]:
 
 
 def regions_of(prior: Piece, asked: Asked, grid: int) -> tuple[np.ndarray, int]:
-    """(R, 2) begin and end of each region to write in, and the end of the piece's last bar, which is that of its last
+    """(R, 2) start and end of each region to write in, and the end of the piece's last bar, which is that of its last
     onset; in steps. Raises UserError for bars that the piece does not have."""
     lines, ticks = prior.bars(int(prior.onset[-1]) + 1), prior.ticks_per_quarter
     first = theory.bars(lines, prior.onset, ticks)[0].number  # 0 for a pickup
@@ -150,8 +150,7 @@ def cast(vocabulary: Vocabulary, prior: Piece, kept: np.ndarray, asked: Asked) -
 
 
 def given_events(vocabulary: Vocabulary, who: Cast, regions: np.ndarray, end: int) -> Given:
-    """What is given of a piece that ends after `end` steps, and what may be written in its `regions` (R, 2), in
-    steps."""
+    """What is given of a piece that ends after `end` steps, and what is written in its `regions` (R, 2), in steps."""
     heard = events.from_piece(who.heard, replace(vocabulary.representation, max_beats=FAR))
     classes, _ = vocabulary.encode(heard)
     values, free = list(vocabulary.players), np.ones(1, bool)
@@ -208,7 +207,7 @@ def completions(
     who, remarks = cast(vocabulary, prior, kept, asked)
     given = given_events(vocabulary, who, regions, end)
     if len(given.onset) == 1:
-        raise UserError(f"Bars {asked.fill} leave nothing of {asked.name}: name fewer bars, or parts to --keep.")
+        raise UserError(f"Bars {asked.fill} leave nothing of {asked.name}: name fewer bars, or name parts with --keep.")
     onset, over = (to_steps(at, prior.ticks_per_quarter, grid) for at in (prior.onset, prior.onset + prior.duration))
     pedals = pedals_around(prior, kept, to_steps(regions, grid, prior.ticks_per_quarter))
     before = replace(prior.take(~given.may_be_written(onset) | kept[prior.part]), pedals=pedals)
@@ -245,9 +244,8 @@ def completions(
 def from_fragment(
     network: Stepper, prior: Piece, args: SimpleNamespace, how: Sampling, wanted: Wanted | Asked
 ) -> tuple[list[Made], Piece, list[str]]:
-    """What follows a fragment (`continuations`) or is written around what is kept of it (`completions`), returned as
-    they do, but likeliest first. `args` needs these settings of predict_with_prior.py: count, style and those of the
-    key."""
+    """What follows a fragment, as from `continuations`, or is written around what is kept of it, as from `completions`,
+    but the likeliest first. `args` needs these settings of predict_with_prior.py: count, style and those of the key."""
     style, remarks = styles.for_fragment(network, args.style, prior, wanted.name)
     wanted = replace(wanted, style=style, home=control.after_fragment(args, prior))
     write = completions if isinstance(wanted, Asked) else continuations

@@ -212,8 +212,8 @@ def new_pieces(network: Stepper, begun: list[dict], how: Sampling, wanted: Wante
     vocabulary, wanted = network.vocabulary, in_versions(network, wanted)
     masks = [ensemble.mask(vocabulary, opening["players"]) for opening in begun]
     asked = [ensemble.mask(vocabulary, ensemble.not_imagined(opening["players"])) for opening in begun]
-    told = [wanted.style or styles.named(vocabulary, opening.get("style", "")) for opening in begun]
-    conditions = [styles.condition(vocabulary, *both) for both in zip(masks, told, strict=True)]
+    shares = [wanted.style or styles.named(vocabulary, opening.get("style", "")) for opening in begun]
+    conditions = [styles.condition(vocabulary, *both) for both in zip(masks, shares, strict=True)]
     starts = [network.start(1, o["metre"], condition) for o, condition in zip(begun, conditions, strict=True)]
     state = states.stack([network.read(one, o["classes"], o["phase"]) for one, o in zip(starts, begun, strict=True)])
     # The match model must not see the opening, or a piece would repeat it, and so the training music, note for note.

@@ -1,4 +1,4 @@
-"""Constraints on the next event: what must not be chosen, and what is made likelier, by changes to its logits.
+"""Constraints on the next event, as changes to its logits: what must not be chosen, and what is made likelier.
 
 Shapes: B pieces side by side, V classes of a stream, P parts.
 """
@@ -16,7 +16,7 @@ from utils.stepper import Stepper
 # parts asked for play as well (EXPERIMENTS.md, 'Those who do not play').
 PATIENCE = 4
 SPARE = 8  # notes of imagined parts for each note that is heard; in music of a dozen parts there are about as many
-LOWEST, TINY = -1e300, np.finfo(np.float64).tiny  # below all logits, even over a temperature; the least above 0
+LOWEST, TINY = -1e300, np.finfo(np.float64).tiny  # below all logits, even those over a temperature; least above 0
 
 # A constraint takes the stream, its logits (B, V), the state after the last event and what was chosen for the next one,
 # and returns the logits with whatever must not be chosen at minus infinity.
@@ -74,9 +74,9 @@ def no_note_below_previous_in_chord(network: Stepper) -> list[Constraint]:
 
 
 class Players:
-    """Only the `allowed` parts (B, P) or (1, P) play, without exception. As far as possible they also keep to the
-    training music: in the order of the parts within a chord, in the range of each part, and in playing one note at a
-    time if a part is `alone` there. Without parts there are no such constraints."""
+    """Only the `allowed` parts (B, P) or (1, P) play, without exception. As far as possible they also play as in the
+    training music: in the same order within a chord, each within its range there, and one that is `alone` there never
+    two notes at once. Without parts there are no such constraints."""
 
     def __init__(self, network: Stepper, allowed: np.ndarray):
         self.network, self.allowed = network, allowed
@@ -85,13 +85,13 @@ class Players:
         self.may_double = ~alone
         # Parts that wait until they are silent, and how long all others wait: not at all, or for ever if not allowed.
         self.waiting, self.others = allowed & alone, np.where(allowed, 0, 2**30)
-        # (V,) steps of each offset, for the end out of reach; a part may sound for longer than the longest offset.
+        # (V,) steps of each offset, out of reach for the end; a part may sound for longer than the longest offset.
         self.gaps, self.longest = np.where(network.is_end, 2**30, network.gaps[:-1]), network.gaps.max()
         # (P, V) the notes outside the range of each part; the class of its highest note.
         self.out_of_range = np.array([(notes < one.low) | (notes > one.high) for one in known], bool)
         self.out_of_range = self.out_of_range.reshape(-1, len(notes))
         top = (~self.out_of_range * np.arange(len(notes))).max(axis=1, initial=0)
-        # (P, V, P) the parts that may follow a note of a part in a chord: later ones, and the same with a higher note.
+        # (P, V, P) the parts that may follow a note of a part in a chord: higher ones, and the same with a higher note.
         part, note = self.classes[:, None, None], np.arange(len(notes))[:, None]
         self.may_follow = (self.classes > part) | (self.classes == part) & (note < top)
 
@@ -207,6 +207,6 @@ def ends_at_bar_line(network: Stepper) -> list[Constraint]:
 
 
 def usual(network: Stepper, length: int) -> list[Constraint]:
-    """What holds for all music: it has at least `length` events, and notes in chords keep their usual order."""
+    """What holds for all music: it has at least `length` events, and chords in the order of the training music."""
     split = network.vocabulary.representation.chords == "split"
     return [no_end_before(network, length), *(no_note_below_previous_in_chord(network) if split else [])]

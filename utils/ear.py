@@ -24,6 +24,6 @@ def heard(output: Output, powers: int) -> np.ndarray:
 
 def worth(network: Stepper, output: Output, state: State) -> np.ndarray:
     """(B,) by how many nats an event after `state` sounds more like real than like generated music. A figure that keeps
-    repeating gains nothing, however well it sounds, or it would repeat for ever."""
+    repeating can gain nothing, however well it sounds, or it would repeat for ever."""
     nats = heard(output, len(network.ear) // output.hidden.shape[1]) @ network.ear[1:] + network.ear[0]
     return np.where(state.past.rounds() > ROUNDS, np.minimum(nats, 0), nats)

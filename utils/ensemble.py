@@ -219,9 +219,8 @@ def names_of(piece: Piece) -> list[str]:
 
 
 def audible(vocabulary: Vocabulary, prior: Piece, others_do: str) -> tuple[Piece, list[str]]:
-    """The part of a fragment that the network can hear: without drums if it has learnt none, or only drums if it has
-    learnt nothing else; and a sentence on what is left out, which says what `others_do`. Raises UserError if nothing is
-    left."""
+    """The part of a fragment that the network can hear: no drums if it has learnt none, only drums if it has learnt
+    nothing else; and a sentence that says what the `others_do`. Raises UserError if nothing is left."""
     drums, known = prior.is_drum, set(vocabulary.players)
     if parts.DRUMS in known:
         unheard, kind, others = ~drums & (known == {parts.DRUMS}), "other parts", "nothing but drums"

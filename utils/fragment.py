@@ -42,7 +42,7 @@ def cut(whole: Piece, start: float, notes: int, name: str, bars: int = 0) -> Pie
 
 
 def bars_of(whole: Piece, start: int, bars: int, name: str) -> tuple[int, int]:
-    """Begin and end, in ticks, of the first `bars` bars from the tick `start` on, or of the last if that is negative. A
+    """Start and end, in ticks, of the first `bars` bars from the tick `start` on, or of the last if that is negative. A
     pickup counts with the bar after it; the last bar is that of the last onset. Prints if there are fewer bars."""
     end = int(whole.onset[-1]) + 1
     lines = whole.bars(end)

@@ -37,10 +37,10 @@ class Given:
     phase: np.ndarray  # (E,) steps since the bar began
     bar: np.ndarray  # (E,) steps in the bar
     free: np.ndarray  # (P,) which parts are written; without parts (1,)
-    regions: np.ndarray  # (R, 2) begin and end of each region to write in, in steps, in order of time
+    regions: np.ndarray  # (R, 2) start and end of each region to write in, in steps, in order of time
 
     def edges(self, onset: np.ndarray) -> np.ndarray:
-        """The number of region begins and ends at or before each onset (...); it is odd within a region."""
+        """The number of region edges at or before each onset (...); it is odd within a region."""
         return np.searchsorted(self.regions.ravel(), onset, "right")
 
     def may_be_written(self, onset: np.ndarray) -> np.ndarray:

@@ -29,8 +29,8 @@ FEW = 0.5  # versions are resampled when their effective number is below this sh
 
 
 def nucleus(probability: np.ndarray, top_p: float) -> np.ndarray:
-    """The probabilities (B, V) with only the likeliest classes of each row left, as few as have at least the share
-    `top_p` of it (Holtzman et al. 2020); 0 for all others. Changes `probability` in place."""
+    """The probabilities (B, V), changed in place: only the fewest classes in each row that have at least the share
+    `top_p` of it are kept (Holtzman et al. 2020); all others become 0."""
     order = np.argsort(-probability, axis=1, kind="stable")
     ranked = np.take_along_axis(probability, order, axis=1)
     before = np.cumsum(ranked, axis=1) - ranked

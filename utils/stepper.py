@@ -57,7 +57,7 @@ class Hidden:
         size = heads[0].shape.hidden
 
         def joined(block: str, reads: list[bool]) -> tuple[slice, np.ndarray]:
-            """The columns from the first to the last head that `reads` a block, and its kernels, 0 if not read."""
+            """The columns from the first to the last head that reads a block, and their kernels of it, 0 if unread."""
             first, last = reads.index(True), len(reads) - reads[::-1].index(True)
             none = np.zeros_like(rows[first][block])
             kernels = [of_head[block] if sees else none for of_head, sees in zip(rows, reads, strict=True)]

@@ -1,4 +1,4 @@
-"""The style of music: a network is told it as a share of each style that it has learnt, and can recognise it.
+"""The style of music: a network is told the share of each style that it has learnt, and it can recognise styles.
 
 Shapes: B pieces side by side, G styles of a vocabulary.
 """

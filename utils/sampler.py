@@ -117,7 +117,7 @@ class Sampling:
     temperature: float = 1.0
     top_p: float = 1.0
     seed: int | None = None  # None: a new one is drawn and stored here
-    constraints: tuple[Constraint, ...] = ()  # applied in this order; where they cannot all hold, the first ones do
+    constraints: tuple[Constraint, ...] = ()  # applied in this order; where they cannot all hold, the first ones win
 
     def __post_init__(self):
         if not 0 <= self.temperature < np.inf:

@@ -41,6 +41,7 @@ ENDING: bool = True  # bring so many bars or seconds of music to an end; otherwi
 FORM_OF: str = ""  # MIDI file whose bars repeat as fragment and new music together should ('' or none: left to chance)
 STYLE: str = ""  # sub-folder of the training music to sound like, or several: haydn:0.7,bach:0.3 ('': the fragment's)
 COUNT: int = 1  # different continuations to write, the likeliest first
+VERSIONS: int | None = None  # of each, side by side; the best is kept (none: 16 for BARS or SECONDS, 1 for NOTES)
 # ---- the key
 KEY: str = ""  # key of the new music, such as D minor or Eb ('': that of the fragment; none: no key is imposed)
 SCALE: str = ""  # scale to use instead of the key's, such as dorian or D dorian (tonic, if not given: the fragment's)
@@ -65,6 +66,8 @@ SOUNDFONT: str = ""  # .sf2 or .sf3 file to make the audio with ('': the one tha
 
 def main(args) -> None:
     settings.at_least("count", args.count, 1)
+    if args.versions is not None:
+        settings.at_least("versions", args.versions, 1)
     compose.check_length(args, least_notes=1)
     whole, programs = midi.read(args.prior), instruments.programs(args.instrument)
     files.sweep(args.out)
@@ -78,7 +81,7 @@ def main(args) -> None:
     if fill and args.prior_start:
         raise UserError("Bars to write anew are counted in the whole piece: leave out --prior-start.")
     wanted = Asked(args.prior, args.keep, args.parts, fill, args.prior_bars, args.particles, programs)
-    after = {"form_of": "", "at_bar": False, "bars": 0, "seconds": 0, "ending": True, "prepend": True}
+    after = {"form_of": "", "at_bar": False, "bars": 0, "seconds": 0, "ending": True, "prepend": True, "versions": None}
     for name, usual in after.items() if around else ():
         if getattr(args, name) != usual:
             flag, *_ = settings.flag(name, getattr(args, name)).split()
@@ -97,6 +100,7 @@ def main(args) -> None:
             form=control.form_named(args.form_of, weights.vocabulary),
             at_bar=args.at_bar,
             prepend=args.prepend,
+            versions=args.versions,
         )
     made, before, remarks = completion.from_fragment(Stepper(weights), prior, args, how, wanted)
     for remark in [*counted, *remarks]:

@@ -127,6 +127,8 @@ def test_forms_that_cannot_be_had_are_one_sentence(weights: Path, tmp_path: Path
     assert "--form-of is for music that follows a fragment" in one_line_error(around)
     around = call("predict_with_prior.py", *flags, "--prior", once, "--fill", "2")
     assert "--bars is for music that follows a fragment" in one_line_error(around)
+    around = call("predict_with_prior.py", *flags[:2], "--versions", 4, "--prior", once, "--fill", "2")
+    assert "--versions is for music that follows a fragment" in one_line_error(around)
     missing = one_line_error(call("generate_music.py", *flags, "--form-of", tmp_path / "no.mid"))
     assert "no.mid" in missing
     older = replace(checkpoint.load(weights).vocabulary, told_form=False)

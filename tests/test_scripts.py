@@ -304,6 +304,7 @@ def test_values_never_seen_are_moved_for_the_network_and_said(weights: Path, tmp
         ("predict_with_prior.py", ["--prior", "none.mid"], "none.mid cannot be read"),
         ("predict_with_prior.py", ["--prior", __file__], "not a MIDI file"),
         ("predict_with_prior.py", ["--notes", "0"], "at least 1"),
+        ("predict_with_prior.py", ["--versions", "0"], "at least 1"),
         ("generate_music.py", ["--bars", "8", "--seconds", "10"], "give one of them"),
         ("predict_with_prior.py", ["--bars", "-1"], "at least 0"),
     ],

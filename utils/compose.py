@@ -20,6 +20,7 @@ from utils.stepper import Stepper
 TEMPERATURE = 0.9  # of continuations: with a lower one music repeats itself, with a higher one it loses its way
 LONG = 512  # at most so many bars in all versions of a piece together
 BAR = 16  # notes in a bar, roughly, as in chorales
+VERSIONS = 16  # of a piece, unless somebody says how many
 NEVER = 1e6  # nats, more than any choice costs
 # The most that may be asked for: more would exceed any memory, or any patience.
 LIMITS = {"notes": 1_000_000, "bars": 1000, "seconds": 10_000}
@@ -45,7 +46,7 @@ class Wanted:
     prepend: bool = False  # keep the opening or the fragment in front of the new notes
     least_events: int = 32  # before a piece may end by itself
     most_events: int = 5000  # after which a piece that does not end by itself is cut off
-    versions: int = 16  # versions of each piece, written side by side; one is kept, see `in_versions`
+    versions: int | None = None  # of each piece, written side by side, one of which is kept; see `in_versions`
 
     @property
     def by_bars(self) -> bool:
@@ -186,12 +187,13 @@ def first_bar(network: Stepper, state: State) -> np.ndarray:
     return line + state.bar * (in_reach & (state.length > 0))
 
 
-def in_versions(network: Stepper, wanted: Wanted) -> Wanted:
-    """`wanted` with fewer versions of each piece if pieces are long, and with one if neither the network's ear nor the
-    way they end can tell versions apart."""
+def in_versions(network: Stepper, wanted: Wanted, usual: int = VERSIONS) -> Wanted:
+    """`wanted` with its number of versions of each piece, or the `usual` one: fewer if pieces are long, and one if
+    neither the network's ear nor the way they end can tell versions apart."""
+    most = usual if wanted.versions is None else wanted.versions
     bars = wanted.bars or wanted.quarters / 4 or wanted.notes / BAR
     comparable = wanted.ends or bars and network.ear is not None
-    return replace(wanted, versions=int(np.clip(LONG // bars, 1, wanted.versions)) if comparable else 1)
+    return replace(wanted, versions=int(np.clip(LONG // bars, 1, most)) if comparable else 1)
 
 
 def from_nothing(
@@ -255,8 +257,8 @@ def continuations(
     each of them, without notes unless `wanted.prepend`; and sentences on what the network hears differently. Raises
     UserError if it can hear nothing of the fragment."""
     vocabulary, grid = network.vocabulary, network.vocabulary.grid
-    # A given number of notes is written in one version, which is fastest.
-    wanted = in_versions(network, wanted) if wanted.by_bars else replace(wanted, versions=1)
+    # A given number of notes is written in one version, unless more are asked for: that is fastest.
+    wanted = in_versions(network, wanted, VERSIONS if wanted.by_bars else 1)
     prior = fragment.ready(vocabulary, prior)
     ticks = prior.ticks_per_quarter
     heard, playing, remarks = ensemble.hear(vocabulary, prior)

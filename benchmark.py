@@ -1,10 +1,10 @@
-"""Speed and memory, side by side with the ancestors' way, in one run on one machine; JSON on the last line.
+"""Measure speed and memory beside the ancestors' method, in one run on one machine; the last line printed is JSON.
 
     python benchmark.py --quick         under a minute on two cores
     python benchmark.py                 a few minutes, steadier numbers
 
-The yardstick is what the tutorial repositories that this one descends from do: read with music21, train one target for
-each window of 100 events, generate by running the whole window through the network for every note.
+The yardstick is the method of the tutorial repositories from which this one descends: they read with music21, train on
+one target per window of 100 events, and run the whole window through the network for every note they generate.
 """
 
 import contextlib
@@ -38,43 +38,43 @@ if TYPE_CHECKING:
     from utils.run import Run
 
 # ---- what to measure
-QUICK: bool = False  # fewer repetitions, and a tenth of the notes for the memory
+QUICK: bool = False  # fewer repetitions, and a tenth of the notes in the memory test
 PART: str = "all"  # all, or one of: read, train, sample, prior, memory, render
-TRAIN_WITH: str = ""  # flags of train.py for the network that is trained, such as "--units 512 --batch-size 512"
-MIDI_DIR: str = ""  # folder of MIDI files to read ('': pieces of 600 notes made up here)
+TRAIN_WITH: str = ""  # flags of train.py for the network to train, such as "--units 512 --batch-size 512"
+MIDI_DIR: str = ""  # folder of MIDI files to read ('': made-up pieces of 600 notes)
 # ---- how much
-FILES: int = 12  # files that the ancestors' way reads
-UPDATES: int = 40  # updates of our network that are timed
-ANCESTOR_UPDATES: int = 5  # updates of the ancestors' network that are timed
-ANCESTOR_NOTES: int = 20  # notes that the ancestors' way generates; the time of 700 follows from them
-LARGE: int = 7_000_000  # notes to train on for the memory: the size of MAESTRO
-SMALL: int = 70_000  # notes that the time of an update is compared with
-REPEAT: int = 5  # times that short measurements are taken; the best counts
-NOTES: int = 600  # in a made-up piece
-WINDOW: int = 100  # events in an ancestors' window
+FILES: int = 12  # files to read with the ancestors' method
+UPDATES: int = 40  # updates of our network to time
+ANCESTOR_UPDATES: int = 5  # updates of the ancestors' network to time
+ANCESTOR_NOTES: int = 20  # notes to generate with the ancestors' method; the time for 700 is extrapolated
+LARGE: int = 7_000_000  # notes to train on in the memory test: the size of MAESTRO
+SMALL: int = 70_000  # notes in the small training set whose update time is the reference
+REPEAT: int = 5  # repetitions of each short measurement; the best counts
+NOTES: int = 600  # notes in a made-up piece
+WINDOW: int = 100  # events in a window of the ancestors' network
 PRIOR_NOTES: int = 700  # new notes of the continuation
 
 HERE = Path(__file__).resolve().parent
-# The defaults of train.py, with the streams that they become for music whose notes are all equally loud.
+# The defaults of train.py, with the streams that `auto` chooses for music whose notes are all equally loud.
 DEFAULTS = [f"--streams={','.join(events.DEFAULT.streams)}"]
 TRAIN = settings.parse(HERE / "train.py", DEFAULTS)
 
 
 def best_time(repeat: int, work: Callable[[], object]) -> float:
-    """Seconds that `work` takes, the best of `repeat`."""
-    return min(timeit.repeat(work, gc.enable, repeat=repeat, number=1))  # timeit alone would collect no garbage
+    """Seconds that `work` takes, the shortest of `repeat` runs."""
+    return min(timeit.repeat(work, gc.enable, repeat=repeat, number=1))  # timeit turns garbage collection off
 
 
 def limit(weights: checkpoint.Checkpoint, rows: int, steps: int, repeat: int) -> float:
-    """Seconds that arithmetic alone takes for `steps` events of `rows` pieces: the float32 matrix products with all
-    arrays of a weights file, each taken for all events at once unless it must wait for the event before, by NumPy in
-    one thread (see utils/__init__.py). Embeddings are looked up, and the kernels that describe keys meet each key, or
-    each pitch class. Playing multiplies embeddings beforehand (`Stepper`), a fifth of what is counted here."""
-    met, factors = {"surroundings": weights.vocabulary.highest - weights.vocabulary.lowest + 1, "harmony": 12}, []
+    """A lower bound in seconds for `steps` events of `rows` pieces: the float32 matrix products with all arrays of a
+    weights file, in NumPy on one thread (see utils/__init__.py). A product is taken for all events at once unless it
+    depends on the event before. Embeddings are looked up; the kernels that describe keys are applied to each key or
+    pitch class. Playing multiplies embeddings in advance (`Stepper`), which saves a fifth of what is counted here."""
+    places, factors = {"surroundings": weights.vocabulary.highest - weights.vocabulary.lowest + 1, "harmony": 12}, []
     for layer, (kernel, *others) in weights.arrays.items():
         if layer.startswith("embed_") or kernel.ndim < 2:
             continue
-        shape = (rows * steps * met.get(layer, 1), kernel[..., 0].size)
+        shape = (rows * steps * places.get(layer, 1), kernel[..., 0].size)
         factors.append((np.ones(shape, np.float32), kernel.reshape(-1, kernel.shape[-1])))
         if layer.startswith(tuple(CELLS)):
             factors += [(np.ones((rows, len(others[0])), np.float32), others[0])] * steps
@@ -82,7 +82,7 @@ def limit(weights: checkpoint.Checkpoint, rows: int, steps: int, repeat: int) ->
 
 
 def made_up(notes: int, seed: int) -> Piece:
-    """A piece that has as many different values as piano music: about 90 pitches, 40 offsets and 90 durations."""
+    """A random piece with as many different values as piano music: about 90 pitches, 40 offsets and 90 durations."""
     rng = np.random.default_rng(seed)
     offset = rng.choice(np.arange(40), notes, p=np.r_[0.4, np.full(39, 0.6 / 39)])
     pitch = 64 + np.abs(np.cumsum(rng.integers(-7, 8, notes)) % 176 - 88) - 44
@@ -92,7 +92,7 @@ def made_up(notes: int, seed: int) -> Piece:
 
 
 def write_music(folder: Path, pieces: int, notes: int, different: int) -> None:
-    """`pieces` files of `notes` notes, `different` of them different: reading does not care, writing takes time."""
+    """Write `pieces` files of `notes` notes. Only `different` of them differ: copies are made faster and read alike."""
     for i in range(pieces):
         if i < different:
             midi.save(made_up(notes, i), folder / f"{i:05d}.mid")
@@ -101,8 +101,8 @@ def write_music(folder: Path, pieces: int, notes: int, different: int) -> None:
 
 
 def begun(folder: Path, weights: Path) -> "Run":
-    """A run of train.py with the settings `TRAIN`, which learns from all pieces of a folder, before its first update.
-    Speed does not depend on what has been learnt, so its weights are written at once."""
+    """A run of train.py with the settings `TRAIN` on all pieces of a folder, before its first update. Its weights are
+    written untrained, since speed does not depend on what has been learnt."""
     from utils import network, training
 
     vars(TRAIN).update(midi_dir=str(folder), weights=str(weights), validation=0.0, logs="")
@@ -114,36 +114,36 @@ def begun(folder: Path, weights: Path) -> "Run":
 
 
 def trained(run: "Run") -> Iterator[int]:
-    """Train without end: make a batch, learn from it, yield how many events were predicted."""
-    before, rng = run.shape.silence(TRAIN.batch_size), np.random.default_rng(1)
+    """Train endlessly: make a batch, train on it, yield the number of predicted events."""
+    silence, rng = run.shape.silence(TRAIN.batch_size), np.random.default_rng(1)
     while True:
         each = dataset.batches(run.train, TRAIN.sequence_length, TRAIN.batch_size, TRAIN.transpose, rng)
         for inputs, weights in each:
-            run.trainer.train_on_batch({**before, **inputs}, weights)
+            run.trainer.train_on_batch({**silence, **inputs}, weights)
             yield int(weights[..., 0].sum())
 
 
-# ---- the parts: figures by their names, of the music in a folder and of untrained weights ----
+# ---- the parts: each returns named figures for the music in a folder and for untrained weights ----
 
 
 def measure_read(args: SimpleNamespace, folder: Path, weights: Path) -> dict:
-    """Files read and quantised a second."""
+    """Files read and quantised per second."""
     paths, how = midi.find(folder), events.Representation.of(vars(TRAIN))
     seconds = best_time(args.repeat, lambda: dataset.read_folder(folder, how))
-    import symusic  # the limit: its parser alone, on bytes that are in memory already
+    import symusic  # the limit: its parser alone, on bytes already in memory
 
     data, few = [path.read_bytes() for path in paths], paths[: args.files]
     least = best_time(args.repeat, lambda: [symusic.Score.from_midi(whole) for whole in data])
     from utils.measure import ancestors
 
-    ancestors.read(paths[0])  # music21 starts
+    ancestors.read(paths[0])  # imports music21
     ours, theirs = len(paths) / seconds, len(few) / best_time(1, lambda: [ancestors.read(path) for path in few])
     measured = {"read_files_per_second": ours, "read_ancestors_files_per_second": theirs}
     return measured | {"read_ratio": ours / theirs, "read_limit_share": least / seconds}
 
 
 def measure_train(args: SimpleNamespace, folder: Path, weights: Path) -> dict:
-    """Training targets (events predicted) a second, with the making of the batches."""
+    """Training targets (predicted events) per second, including the making of batches."""
     from utils import devices
     from utils.measure import ancestors
 
@@ -153,7 +153,7 @@ def measure_train(args: SimpleNamespace, folder: Path, weights: Path) -> dict:
     start = time.perf_counter()
     targets = sum(next(updates) for _ in range(args.updates))
     seconds = time.perf_counter() - start
-    # The backward pass takes two products for each one of the forward pass; at best all cores share them evenly.
+    # The backward pass takes two products for each one of the forward pass; at best all cores share the work evenly.
     least = 3 * limit(checkpoint.load(weights), TRAIN.batch_size, TRAIN.sequence_length, args.repeat) / os.cpu_count()
     model, size = ancestors.build(run.train.vocabulary, args.window), ancestors.BATCH
     inputs = [np.ones((size, args.window, 1), np.float32)] * len(model.inputs)
@@ -167,8 +167,8 @@ def measure_train(args: SimpleNamespace, folder: Path, weights: Path) -> dict:
 
 
 def measure_sample(args: SimpleNamespace, folder: Path, weights: Path) -> dict:
-    """Notes a second from a sampler that is warm; seconds in which evaluate.py's score of real pieces is computed."""
-    kept, measured, new = checkpoint.load(weights), {}, 400  # events in a piece, as generate_music.py makes them
+    """Notes per second of a warm sampler; seconds that the score of evaluate.py takes for real pieces."""
+    kept, measured, new = checkpoint.load(weights), {}, 400  # events in a piece, as in generate_music.py
     network = Stepper(kept)
     how = sampler.Sampling(seed=1).constrained(*constraints.usual(network, new))
     for count, name in ((1, "notes_per_second"), (64, "notes_per_second_64")):
@@ -184,7 +184,7 @@ def measure_sample(args: SimpleNamespace, folder: Path, weights: Path) -> dict:
 
 
 def measure_prior(args: SimpleNamespace, folder: Path, weights: Path) -> dict:
-    """A continuation of 700 notes, the whole command from a cold start."""
+    """Seconds for a continuation of 700 notes: the whole command from a cold start."""
     from utils.measure import ancestors
 
     with tempfile.TemporaryDirectory() as out:
@@ -204,7 +204,7 @@ def measure_prior(args: SimpleNamespace, folder: Path, weights: Path) -> dict:
 
 
 def peak_gigabytes() -> float:
-    """The most memory that this process has held."""
+    """Peak memory of this process so far."""
     if sys.platform == "win32":
         import psutil
 
@@ -215,8 +215,8 @@ def peak_gigabytes() -> float:
 
 
 def measure_memory(args: SimpleNamespace, folder: Path, weights: Path) -> dict:
-    """Peak memory while training on as many notes as MAESTRO has, read from files on the disk; the median time of an
-    update, and how many times that on few notes it is."""
+    """Peak memory while training on as many notes as MAESTRO has, read from files on disk; the median time of an
+    update, and its ratio to the time on few notes."""
     seconds = []
     for notes in (args.small, args.large):
         with tempfile.TemporaryDirectory() as music:
@@ -229,9 +229,9 @@ def measure_memory(args: SimpleNamespace, folder: Path, weights: Path) -> dict:
 
 
 def measure_render(args: SimpleNamespace, folder: Path, weights: Path) -> dict:
-    """Sound and picture of a piece of two minutes, with the start of the packages that make them."""
+    """Seconds to write the sound and the picture of a two-minute piece, including the import of the packages."""
     piece = made_up(NOTES, 1)
-    piece.ticks_per_quarter = round(piece.ticks_per_quarter * piece.seconds() / 120)  # as much faster
+    piece.ticks_per_quarter = round(piece.ticks_per_quarter * piece.seconds() / 120)  # now it lasts two minutes
     with tempfile.TemporaryDirectory() as folder:
         start = time.perf_counter()
         from utils.output import sound
@@ -244,7 +244,7 @@ def measure_render(args: SimpleNamespace, folder: Path, weights: Path) -> dict:
     return {"wav_seconds": middle - start, "picture_seconds": time.perf_counter() - middle}
 
 
-# Memory comes first: Linux counts what the parent held when it started a process among what that process held.
+# Memory comes first: on Linux the peak of a process includes what its parent held when it started the process.
 PARTS = {
     "memory": measure_memory,
     "read": measure_read,
@@ -273,7 +273,7 @@ def main(args: SimpleNamespace) -> None:
             print(f"measuring: {part} ...", flush=True)
             if part in ("sample", "prior") and not weights.exists():
                 begun(folder, weights)
-            # The memory of the one, and the start of the other's packages, must not be mixed with those of other parts.
+            # In a process of its own, or other parts would add to the memory and have imported the packages already.
             if part in ("memory", "render") and args.part == "all":
                 command = [sys.executable, __file__, *sys.argv[1:], f"--part={part}"]
                 done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)

@@ -1,10 +1,10 @@
 """Does it help? Train the network in several ways for the same time, with several seeds, and print a table.
 
 python experiments.py --question sizes             one of the questions of EXPERIMENTS.md
-python experiments.py --question list              what can be asked
+python experiments.py --question list              list the questions
 python experiments.py --question losses --seeds 3 --minutes 10 --midi-dir my-music
 
-A way of your own is a line in WAYS of utils/measure/ways.py and its name in QUESTIONS there.
+To try a way of your own, add a line to WAYS in utils/measure/ways.py and its name to QUESTIONS there.
 """
 
 import functools
@@ -35,25 +35,25 @@ from utils.source import music_files
 from utils.stepper import Stepper
 from utils.vocabulary import build_vocabulary
 
-# ---- what is asked
-QUESTION: str = "list"  # one of QUESTIONS, or list: say what they are
+# ---- the question
+QUESTION: str = "list"  # one of QUESTIONS, or list, which prints them
 MIDI_DIR: str = "midis"  # folder of MIDI files to learn from
-SCORE_DIR: str = ""  # folder of the pieces that are scored ('': those of MIDI_DIR that are held out)
+SCORE_DIR: str = ""  # folder of the pieces to score ('': the held-out pieces of MIDI_DIR)
 SPLIT: int = 0  # which pieces are held out, as in train.py
 # ---- how long
-MINUTES: float = 3.0  # of the processor's time for each run, so that other work on the machine changes nothing
-SEEDS: int = 2  # runs of each way
-JOBS: int = 1  # runs at the same time; each has its share of the cores
+MINUTES: float = 3.0  # minutes of CPU time for each run, so that other work on the machine makes no difference
+SEEDS: int = 2  # runs of each way, each with another seed
+JOBS: int = 1  # runs at the same time; they share the cores
 FLAGS: str = ""  # flags of train.py for all ways
-OUT: str = "experiments"  # folder for weights and scores; a run that is there is not made again
-# ---- what is looked at
-STAGES: tuple = (1, 2, 4, 8, 16)  # question copying: epochs after which it looks
-PIECES: int = 16  # question copying: new pieces that are searched for what stands in the training music
-PRIORS: tuple = (0, 4, 20, 100, 400)  # question prior: events that are read before those that are scored
-FOLLOWING: int = 100  # question prior: events that are scored after them
-# ---- one run alone, in this process
-ONLY: str = ""  # its name
-SEED: int = 1  # its seed
+OUT: str = "experiments"  # folder for weights and scores; runs found there are not repeated
+# ---- for single questions
+STAGES: tuple = (1, 2, 4, 8, 16)  # question copying: numbers of epochs after which to compare
+PIECES: int = 16  # question copying: new pieces to search for passages of the training music
+PRIORS: tuple = (0, 4, 20, 100, 400)  # question prior: numbers of events to read before the scored ones
+FOLLOWING: int = 100  # question prior: events to score after them
+# ---- a single run, in this process
+ONLY: str = ""  # name of the way to train
+SEED: int = 1  # seed of the run
 
 HERE = Path(__file__).resolve().parent
 
@@ -61,29 +61,29 @@ HERE = Path(__file__).resolve().parent
 # ---- one run, in a process of its own ----
 
 
-def own(args: SimpleNamespace, weights: Path | str = "") -> dict[str, object]:
-    """The flags of train.py that each run is given."""
+def fixed_flags(args: SimpleNamespace, weights: Path | str = "") -> dict[str, object]:
+    """The flags of train.py that are set here for each run."""
     return {"--midi-dir": args.midi_dir, "--weights": weights, "--split": args.split, "--seed": args.seed, "--logs": ""}
 
 
 def learn(args: SimpleNamespace, weights: Path, *more: str) -> None:
-    """Train in the way that `args.only` names; the clock counts what this process does and nothing else."""
+    """Train in the way that `args.only` names; the clock counts the CPU time of this process alone."""
     from utils.network import Way
 
     flags, changes = WAYS[args.only]
-    given = (f"{flag}={value}" for flag, value in own(args, weights).items())
-    # What is asked are nats, in which the ear has no part.
+    given = (f"{flag}={value}" for flag, value in fixed_flags(args, weights).items())
+    # No ear: the questions are about nats, which it does not change.
     flags = ["--ear=0", *given, *settings.words("flags", f"{args.flags} {flags}"), *more]
     train.main(settings.parse(HERE / "train.py", flags), Way(**{"clock": time.process_time} | changes()))
 
 
 def asked(args: SimpleNamespace, *more: str) -> SimpleNamespace:
-    """The settings of evaluate.py that a run is scored with."""
+    """The settings of evaluate.py with which a run is scored."""
     return settings.parse(HERE / "evaluate.py", [f"--midi-dir={args.score_dir}", "--no-baselines", *more])
 
 
 def after_some_minutes(args: SimpleNamespace, folder: Path) -> dict:
-    """Train for some minutes, then measure the scores, the size and the speed of playing."""
+    """Train for `args.minutes`, then measure the scores, the size and the speed of playing."""
     weights = folder / "music.weights.h5"
     learn(args, weights, f"--minutes={args.minutes}")
     scores = evaluation.evaluate(weights, asked(args))
@@ -101,7 +101,7 @@ def after_some_minutes(args: SimpleNamespace, folder: Path) -> dict:
 
 
 def copies(args: SimpleNamespace, folder: Path) -> dict:
-    """Train without stopping early, and after so many epochs each compare new pieces with the training music."""
+    """Train without early stopping, and compare new pieces with the training music after each of `args.stages`."""
     weights, stages = folder / "music.weights.h5", {}
     for epochs in args.stages:
         resume = ["--resume"] if stages else []
@@ -116,7 +116,7 @@ def copies(args: SimpleNamespace, folder: Path) -> dict:
 
 
 def ancestors_network(args: SimpleNamespace, folder: Path) -> dict:
-    """Train the ancestors' network in their way, on the same events as ours, and score it on the same pieces."""
+    """Train the ancestors' network with their method on the same events as ours, and score it on the same pieces."""
     from utils import network
     from utils.measure import ancestors
 
@@ -139,7 +139,7 @@ MEASURES: dict[str, Callable[[SimpleNamespace, Path], dict]] = {"copying": copie
 
 
 def alone(args: SimpleNamespace) -> None:
-    """Make a run in this process and write its results."""
+    """Do a single run in this process and write its results."""
     settings.choice("only", args.only, tuple(WAYS))
     folder = folder_of(args)
     results = MEASURES.get(args.question, after_some_minutes)(args, folder)
@@ -151,13 +151,13 @@ def alone(args: SimpleNamespace) -> None:
 
 @functools.cache
 def state_of_the_code() -> str:
-    """A hash of all the code that a result depends on, so that results of an older state are not taken for today's."""
+    """A hash of all the code that a result depends on, so that results of older code are not reused."""
     paths = sorted([HERE / "train.py", HERE / "experiments.py", *(HERE / "utils").rglob("*.py")])
     return hashlib.sha256(b"".join(path.read_bytes() for path in paths)).hexdigest()
 
 
 def folder_of(args: SimpleNamespace) -> Path:
-    """Where a run's files are: named by its way, its seed and a hash of all else that its results depend on."""
+    """The folder of a run's files, named after its way, its seed and a hash of all else that its results depend on."""
     copying_asked = args.question == "copying"
     used = ["midi_dir", "score_dir", "split", "flags", *(["stages", "pieces"] if copying_asked else ["minutes"])]
     about = repr([copying_asked, state_of_the_code(), *(getattr(args, name) for name in used)])
@@ -166,7 +166,7 @@ def folder_of(args: SimpleNamespace) -> Path:
 
 
 def run(args: SimpleNamespace) -> dict:
-    """The results of a run, which is made in a process of its own unless they are there. Raises UserError if that
+    """The results of a run, which is done in a process of its own unless they exist already. Raises UserError if it
     fails."""
     folder = folder_of(args)
     if not (folder / "results.json").exists():
@@ -182,8 +182,8 @@ def run(args: SimpleNamespace) -> dict:
 
 
 def after_priors(args: SimpleNamespace, folder: Path) -> dict:
-    """Nats a note of the events that follow the longest of PRIORS, when only so many events before them are read.
-    Raises UserError if no held-out piece is long enough."""
+    """Nats a note of the events that follow the longest of PRIORS, for each of PRIORS as the number of events read
+    before them. Raises UserError if no held-out piece is long enough."""
     weights = checkpoint.load(folder / "music.weights.h5")
     network = Stepper(weights)
     _, held_out = copying.read_split(weights.about)
@@ -207,7 +207,7 @@ def spread(values: list[float]) -> str:
 
 
 def print_table(results: dict[str, list[dict]]) -> None:
-    """Print the results of the runs of each way: the mean over the seeds, and of what counts most also the spread."""
+    """Print the results of each way: means over the seeds and, for nats a note, also the spread."""
     heads = {
         way: " ".join(f"{np.mean([run['heads'][stream] for run in runs]):.2f}" for stream in runs[0]["heads"])
         for way, runs in results.items()
@@ -223,7 +223,7 @@ def print_table(results: dict[str, list[dict]]) -> None:
 
 
 def print_stages(results: dict[str, list[dict]]) -> None:
-    """Print the results of the runs of each way after so many epochs each, or with a prior of such a length each."""
+    """Print the results of each way for each number of epochs or each length of the prior."""
     for way, runs in results.items():
         print(way)
         for stage, first in runs[0].items():
@@ -241,14 +241,14 @@ def main(args) -> None:
         return
     settings.choice("question", args.question, tuple(QUESTIONS))
     for word in settings.words("flags", args.flags):
-        if (flag := word.partition("=")[0]) in own(args):
-            raise UserError(f"--flags has {flag}, which each run is given by experiments.py: leave it out there.")
-    # What is wrong with the music or with a way is reported now, not by one run after the other.
+        if (flag := word.partition("=")[0]) in fixed_flags(args):
+            raise UserError(f"--flags contains {flag}, which experiments.py sets for each run: leave it out.")
+    # Problems with the music or with a way are reported now, not by one run after another.
     music_files(args.midi_dir)
     for way in QUESTIONS[args.question]:
         if way not in WAYS:
             raise UserError(
-                f"{args.question} of QUESTIONS names {way!r}, which is not in WAYS of utils/measure/ways.py."
+                f"Question {args.question} has the way {way!r}, which is not in WAYS of utils/measure/ways.py: add it."
             )
         training.check(settings.parse(HERE / "train.py", settings.words("flags", f"{args.flags} {WAYS[way][0]}")))
     for name in ("seeds", "jobs"):

@@ -52,7 +52,7 @@ def test_what_can_be_asked():
 def test_what_each_run_is_given_cannot_be_given_to_all(music: Path, tmp_path: Path, flags: str):
     command = ["--question", "cells", "--midi-dir", music, "--out", tmp_path, f"--flags={flags}"]
     error = one_line_error(call("experiments.py", *command))
-    assert "which each run is given by experiments.py" in error and not list(tmp_path.iterdir())
+    assert "which experiments.py sets for each run" in error and not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize(

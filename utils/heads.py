@@ -1,4 +1,4 @@
-"""The heads, and the shapes of all weights: what of the network is written once, for Keras and for NumPy.
+"""The heads, and the shapes of all weights: the code of the network that Keras and NumPy share.
 
 `xp` stands for `keras.ops` or `numpy`. Shapes: `...` is (B, T) in Keras, where all events of a window are predicted at
 once, and (B,) in NumPy, where it is one event of B pieces; K contexts of the match model, V classes of a stream, P keys
@@ -21,9 +21,9 @@ from utils.recall import LONGEST_STREAK, NOTHING, REMEMBERED, STREAKS, contexts
 from utils.traces import FADING, HARMONY, HEARD, LEFT, NEAR, Array, pitch_of
 from utils.vocabulary import Axis, Vocabulary, counted, length
 
-Axes = tuple[Axis, ...]  # what stands along each axis of a weight
+Axes = tuple[Axis, ...]  # of a weight
 
-# What `confidence` tells of whole numbers: halves of their logarithms, and eighths of those of one more.
+# Tables for `confidence`: of a whole number n, log2(n) / 2 and log2(n + 1) / 8.
 HALVES = np.log2(np.maximum(np.arange(LONGEST_STREAK + REMEMBERED + 2), 1)).astype(np.float32) / 2
 EIGHTHS = HALVES[1:] / 4
 HEADS = ("chained", "parallel", "regression")  # what the heads see of each other's choices, and what they predict
@@ -31,12 +31,12 @@ HEADS = ("chained", "parallel", "regression")  # what the heads see of each othe
 
 @dataclass(frozen=True)
 class Shape:
-    """The sizes of a network, as a weights file keeps them."""
+    """The sizes of a network, as stored in a weights file."""
 
     sees: dict[str, tuple[str, ...]]  # stream -> what its head sees of the event that it predicts
     layers: int
     units: int  # of a recurrent layer
-    embedding: int  # numbers that represent a class
+    embedding: int  # size of the vector that stands for a class
     hidden: int  # units between the recurrent layers and the logits of a stream
     surroundings: int  # D
     dropout: float  # 0..1
@@ -46,7 +46,7 @@ class Shape:
     @classmethod
     def of(cls, args: SimpleNamespace) -> "Shape":
         """The network that the settings of train.py describe. Chained heads see the streams chosen before their own,
-        and what follows from these; parallel ones see nothing."""
+        and what is derived from these; parallel ones see nothing."""
         names = ("layers", "units", "embedding", "hidden", "surroundings", "dropout", "cell")
         sees = {}
         for i, stream in enumerate(args.streams):
@@ -56,14 +56,14 @@ class Shape:
         return cls(sees, numbers=numbers, **{name: getattr(args, name) for name in names})
 
     def silence(self, count: int) -> dict[str, np.ndarray]:
-        """What the Keras network is given of `count` pieces before their first event: the recurrent 'state'
+        """The inputs of the Keras network that describe `count` pieces before their first event: the recurrent 'state'
         (B, layers * states, U), and the 'traces' (B, LEFT, 128), see `traces_layer.Traces`."""
         state = np.zeros((count, self.layers * CELLS[self.cell].states, self.units), np.float32)
         return {"state": state, "traces": np.zeros((count, LEFT, 128), np.float32)}
 
 
 class Known(NamedTuple):
-    """What a head is told beside what its own layers say."""
+    """What a head is told in addition to the outputs of its own layers."""
 
     agrees: Array  # (..., K) see `Head.agrees`
     recalled: dict[str, Array]  # (..., K) classes of the recalled events
@@ -73,36 +73,36 @@ class Known(NamedTuple):
 
 
 def sounding(xp: ModuleType, until: Array, quarters: Array) -> Array:
-    """(..., Q) for how many quarter notes each part is still to sound, from -0.5 to 1, when so many `quarters` (...)
-    have passed since it was `until` (..., Q)."""
+    """(..., Q) how long each part will still sound, clipped and scaled to -0.5..1, negative if it is silent, when so
+    many `quarters` (...) have passed since that time was `until` (..., Q) quarter notes."""
     left = xp.maximum(until - quarters[..., None], SILENT)  # `clip` of NumPy takes three times as long
     return xp.minimum(left, SOUNDING) / SOUNDING
 
 
 def log_softmax(xp: ModuleType, logits: Array) -> Array:
-    """(..., V) the logarithms of the probabilities that the logits (..., V) stand for."""
+    """(..., V) the log-probabilities that the logits (..., V) stand for."""
     logits = logits - xp.max(logits, axis=-1, keepdims=True)
     return logits - xp.log(xp.sum(xp.exp(logits), axis=-1, keepdims=True))
 
 
 def confidence(xp: ModuleType, streak: Array, back: Array) -> Array:
-    """(..., 2 * contexts) for how long each context has been right, and how many times over that is the distance at
-    which it repeats, both as logarithms: real repetition ends, and this is how one can know when. By the `streak` and
-    `back` of contexts (..., contexts) but the form, see `recall.TOLD`."""
+    """(..., 2 * contexts) how long each context has been right, and how many times its distance of repetition that is,
+    both as logarithms: in real music repetition ends, and these tell when. `streak` and `back` (..., contexts) are
+    those of all contexts but the form, see `recall.TOLD`."""
     back = xp.maximum(back, 1)
     rounds = rows(xp, HALVES, streak + back) - rows(xp, HALVES, back)  # log2(1 + streak / back) / 2
     return xp.concatenate([rows(xp, EIGHTHS, streak), rounds], axis=-1)
 
 
 def rows(xp: ModuleType, table: Array, index: Array) -> Array:
-    """`xp.take` of the first axis, by what takes a third of the time in NumPy."""
+    """`xp.take` along the first axis; with NumPy it takes a third of the time."""
     return table.take(index, axis=0) if xp is np else xp.take(table, index, axis=0)
 
 
 def gains(xp: ModuleType, gain: Array, classes: Array, size: int) -> Array:
-    """(..., size): for each class the sum of the gains (..., K) of those recalled `classes` (..., K) that are it. Where
+    """(..., size) for each class the sum of the gains (..., K) of the recalled `classes` (..., K) that equal it. Where
     NOTHING is recalled the gain must be 0."""
-    if xp is np:  # each piece has a place more, before its first class, for NOTHING
+    if xp is np:  # each piece has one more place, before its first class, for NOTHING
         place = classes + np.arange(1, len(classes) * (size + 1), size + 1)[:, None]
         summed = np.bincount(place.ravel(), gain.ravel(), len(classes) * (size + 1))
         return summed.reshape(-1, size + 1)[:, 1:]
@@ -114,31 +114,31 @@ def gains(xp: ModuleType, gain: Array, classes: Array, size: int) -> Array:
 
 
 def along(xp: ModuleType, values: Array, index: Array) -> Array:
-    """`xp.take_along_axis` for the last axis; in NumPy, (B, numbers) and (B, V), by what is three times as fast."""
+    """`xp.take_along_axis` along the last axis; for NumPy arrays (B, numbers) and (B, V) it is three times as fast."""
     return values[np.arange(len(index))[:, None], index] if xp is np else xp.take_along_axis(values, index, axis=-1)
 
 
 class Head:
-    """The head of a stream: a hidden layer, and from it one logit for each class and the trust in each recalled event,
-    which its class gains."""
+    """The head of a stream: a hidden layer, which gives a logit for each class and a trust in each recalled event; the
+    trust is added to the logit of that event's class."""
 
     def __init__(self, stream: str, vocabulary: Vocabulary, shape: Shape):
         self.stream, self.vocabulary, self.shape = stream, vocabulary, shape
         self.sees, self.classes = tuple(shape.sees[stream]), vocabulary.size(stream)
         self.compared = [name for name in self.sees if name in vocabulary.recalled]  # with what is recalled
-        # Whether it is told what is recalled of the line of the part that plays: where it knows who that is, and when.
+        # Whether it is told what is recalled of the next event's line: if it knows the part and the onset.
         knows = END_STREAM in self.sees and ("part" in self.sees or "part" not in vocabulary.streams)
         self.knows_line = vocabulary.told_lines and knows
         self.contexts = contexts(vocabulary) + self.knows_line * LINE_CONTEXTS
-        # Dense layers above the hidden one, and the numbers that each gives.
+        # The Dense layers above the hidden one, and the axis of each one's output.
         trust = counted("trust", self.contexts, "same")
         self.outputs = {f"head_{stream}": vocabulary.choices(stream), f"trust_{stream}": (trust,)}
-        self.needed: dict[str, slice] = {}  # those of them that NumPy needs, if not all
-        # Weights beside theirs, all of which start at 0.
+        self.needed: dict[str, slice] = {}  # the part of an output that NumPy needs, if not all
+        # Weights in addition to those of the layers; all start at 0.
         self.own_weights: dict[str, list[Axes]] = {}
 
     def weights(self) -> dict[str, list[Axes]]:
-        """Its part of `weights_of`."""
+        """The part of `weights_of` that belongs to this head."""
         hidden, vocabulary = (counted("hidden", self.shape.hidden),), self.vocabulary
         read = counted("output", self.shape.units), counted("heard", HEARD), counted("range", vocabulary.told_ranges)
         agrees = counted("agrees", self.contexts, "same")
@@ -149,33 +149,33 @@ class Head:
         return {f"hidden_{self.stream}": [(read, hidden), (hidden,)], **dense, **self.own_weights}
 
     def recalled(self, xp: ModuleType, all_parts: dict[str, Array], told: dict[str, Array]) -> dict[str, Array]:
-        """What it is told of recalled events, name -> classes (..., K): what is recalled of `all_parts`, and of the
-        line of the part that plays if it knows that, which is `told` under names of their own."""
+        """What the head is told of recalled events, name -> classes (..., K): what is recalled of `all_parts` and, if
+        it knows the line of the next event, what is recalled of that, which is in `told` under 'line_NAME'."""
         if not self.knows_line:
             return all_parts
         names = self.vocabulary.recalled
         return {name: xp.concatenate([all_parts[name], told[f"line_{name}"]], axis=-1) for name in names}
 
     def agrees(self, xp: ModuleType, recalled: dict[str, Array], chosen: dict[str, Array]) -> Array:
-        """(..., K) whether each recalled event is the same in all that is `chosen` (...) already of the next event, as
-        far as this head sees it: one that is not says nothing about the rest."""
+        """(..., K) whether each recalled event equals the next one in all that is `chosen` (...) of it so far and that
+        this head sees: one that differs says nothing about the rest."""
         agrees = xp.not_equal(recalled[END_STREAM], NOTHING)
         for name in self.compared:
             agrees = xp.logical_and(agrees, xp.equal(recalled[name], chosen[name][..., None]))
         return agrees
 
     def logits(self, xp: ModuleType, outputs: list[Array], known: Known) -> tuple[Array, Array]:
-        """From what the layers of `outputs` give (..., numbers), in their order, and behind that the `own_weights`: the
-        logits of the classes (..., V) in two parts, of which the second is what they gain by being recalled, 0 for all
-        others."""
+        """The logits of the classes (..., V) as two addends, the second of which is what recalled classes gain, 0 for
+        all others. `outputs` is what the layers of `self.outputs` give (..., numbers), in their order, followed by the
+        `own_weights`."""
         logits, trust = outputs
         return logits, gains(xp, trust * known.agrees, known.recalled[self.stream], self.classes)
 
 
 class NoteHead(Head):
-    """A note's logit is one for its pitch, one for its interval from the last note of its part (what is recalled gains
-    here), one for that from the last note of all, if there are parts, and one for what lies around its key. So what was
-    learnt in one key serves in all."""
+    """The logit of a note is a sum: a logit for its pitch, one for its interval from the last note of its part (where
+    recalled events gain), one for its interval from the last note of any part, if there are parts, and one for what
+    lies around its key. So what is learnt in one key serves in all keys."""
 
     def __init__(self, stream: str, vocabulary: Vocabulary, shape: Shape):
         super().__init__(stream, vocabulary, shape)
@@ -183,11 +183,11 @@ class NoteHead(Head):
         self.outputs |= {"wanted_surroundings": (counted("surroundings", shape.surroundings),)}
         self.outputs |= {"spacing_note": vocabulary.interval_axis} if vocabulary.players else {}
         self.steady, self.moves = (a[:-1].astype("int32") for a in (vocabulary.steady, vocabulary.moves))
-        # Of each class its row among the keys; around a drum nothing lies.
+        # The row of each class among the keys; nothing lies around a drum.
         self.row = np.where(self.moves == 1, vocabulary.top[:-1] - vocabulary.lowest, 0)
         self.has_key = self.moves.astype("float32")
-        # For NumPy, which intervals occur at all between pitches of the vocabulary, and `from_pitch` of each pitch,
-        # (128 + 1, V); the last row is that of the middle C, for NOBODY's.
+        # For NumPy: the range of intervals between pitches of the vocabulary, and `from_pitch` of each pitch,
+        # (128 + 1, V); the last row is for NOBODY, and counts from middle C.
         self.each = self.steady - self.moves * np.append(np.arange(128), MIDDLE_C)[:, None]
         occurring = self.each[np.unique([*vocabulary.top, NOBODY])]
         self.reach = slice(occurring.min(), occurring.max() + 1)
@@ -207,22 +207,22 @@ class NoteHead(Head):
         return pitch + of_interval + around, gained
 
     def from_pitch(self, xp: ModuleType, pitch: Array) -> Array:
-        """(..., V) the interval of each class from a pitch (...); in NumPy its place among those within `reach`."""
+        """(..., V) the interval of each class from a pitch (...); in NumPy, its index within `reach`."""
         if xp is np:
             return self.each.take(pitch, axis=0)
-        # xp.subtract, as PyTorch does not calculate with an array and a tensor.
+        # xp.subtract, as PyTorch does not subtract a tensor from an array.
         return xp.subtract(self.steady, xp.multiply(self.moves, pitch_of(xp, pitch)[..., None]))
 
 
 class NumberHead(Head):
-    """A stream as a number of quarter notes, with a normal distribution around it whose width is one learnt number: the
-    likelihood that is greatest where the squared error is least. It is given on the values of the vocabulary."""
+    """Predicts a stream as a number of quarter notes, the mean of a normal distribution of one learnt width: its
+    likelihood is greatest where the squared error is least. It is evaluated at the values of the vocabulary."""
 
     def __init__(self, stream: str, vocabulary: Vocabulary, shape: Shape):
         super().__init__(stream, vocabulary, shape)
         # The end of a piece has a logit of its own.
         self.outputs = {f"head_{stream}": (counted("number", 1), counted("end", int(stream == END_STREAM)))}
-        self.own_weights = {f"regression_{stream}": [((counted("width", 1),),)]}  # its logarithm
+        self.own_weights = {f"regression_{stream}": [((counted("width", 1),),)]}  # the logarithm of the width
 
     def logits(self, xp: ModuleType, outputs: list[Array], known: Known) -> tuple[Array, Array]:
         number, log_width = outputs
@@ -241,17 +241,17 @@ def heads_of(vocabulary: Vocabulary, shape: Shape) -> list[Head]:
 
 
 def asked(vocabulary: Vocabulary, shape: Shape) -> list[Head]:
-    """Those that have something to choose, unlike that of who plays a piano."""
+    """The heads that have a choice; that of the part has none in music for piano alone."""
     return [head for head in heads_of(vocabulary, shape) if head.classes > 1]
 
 
 def embedded(names: Iterable[str], shape: Shape) -> Axis:
-    """The places of the vectors that stand for classes of these inputs, one vector after another."""
+    """The axis of the embeddings of these inputs, one vector after another."""
     return tuple(counted(f"embedded {name}", shape.embedding) for name in names)
 
 
 def weights_of(vocabulary: Vocabulary, shape: Shape) -> dict[str, list[Axes]]:
-    """Layer -> what stands along the axes of each of its weights, in the order of Keras."""
+    """Layer -> the axes of each of its weights, in the order of Keras."""
     cell, units = CELLS[shape.cell], (counted("output", shape.units),)
     embedding = (counted("embedding", shape.embedding),)
     weights = {f"embed_{name}": [(classes, embedding)] for name, classes in vocabulary.axes.items()}
@@ -267,7 +267,7 @@ def weights_of(vocabulary: Vocabulary, shape: Shape) -> dict[str, list[Axes]]:
         weights["harmony"] = [(*((axis,) for axis in kernel), around)]
     for head in heads_of(vocabulary, shape):
         weights |= head.weights()
-    if vocabulary.styles:  # by which the style is recognised: `log_softmax` of this layer above the recurrent ones
+    if vocabulary.styles:  # the style recogniser: `log_softmax` of this layer above the recurrent ones
         styles = vocabulary.condition[1:]
         weights["recognised_style"] = [(units, styles), (styles,)]
     return weights

@@ -1,4 +1,4 @@
-"""The recurrent network around the heads, and its loss, in Keras 3 operations only, so that any backend trains it.
+"""The recurrent network around the heads, and its loss, in Keras 3 operations only, so that it trains on any backend.
 
 Shapes: B pieces or windows, T events, S streams, U units, K contexts of the match model, P keys, D numbers that
 describe a key, G styles, C conditions. Inputs hold T + 1 events: the network reads events 0..T-1 and predicts events
@@ -26,14 +26,14 @@ from utils.vocabulary import Vocabulary, length
 import keras
 from keras import layers, ops
 
-# Windows of up to so many events are unrolled, see `Unrolled`; longer ones would take seconds to build. XLA and cuDNN
-# take the whole loop at once; with PyTorch it was not tried.
+# Windows of up to this many events are unrolled, see `Unrolled`; longer ones would take seconds to build. XLA and cuDNN
+# run the whole loop themselves; with PyTorch unrolling was not tried.
 UNROLLED = 64 if devices.BACKEND == "tensorflow" and not devices.ON_GPU else 0
 
 
 class Unrolled:
-    """Mixed into a recurrent layer of Keras. While that learns on a processor with TensorFlow, the input of all events
-    is multiplied at once, and the steps follow; the loop of Keras multiplies the input of each event by itself."""
+    """A mixin for recurrent layers of Keras. When they train with TensorFlow on a CPU, it multiplies the inputs of all
+    events by the kernel at once, before the steps; the loop of Keras multiplies them event by event."""
 
     def call(self, sequences, initial_state=None, mask=None, training=False):
         length = sequences.shape[1]
@@ -58,7 +58,7 @@ LAYERS = {"lstm": Lstm, "gru": Gru}
 
 
 class Logits(layers.Layer):
-    """The logits that a head makes of what its Dense layers give; see `Head.logits`."""
+    """The logits of a head, from the outputs of its Dense layers; see `Head.logits`."""
 
     def __init__(self, head: Head, **kwargs):
         super().__init__(**kwargs)
@@ -74,13 +74,13 @@ class Logits(layers.Layer):
 
 
 def cross_entropy(target, logits):
-    """Nats (B, T) of the target classes (B, T) by the logits (B, T, V)."""
+    """Nats (B, T) of the target classes (B, T) under the logits (B, T, V)."""
     return ops.sparse_categorical_crossentropy(target, logits, from_logits=True)
 
 
 def nats_per_event(weights, nats, stream=slice(None)):
-    """The loss: nats summed over the streams, or those of one `stream` alone, a mean over events; `weights` and `nats`
-    are (B, T, S)."""
+    """The loss: the mean over events of the nats summed over all streams, or of those of one `stream`; `weights` and
+    `nats` are (B, T, S)."""
     weights = ops.convert_to_tensor(weights)
     return ops.sum((weights * nats)[..., stream]) / ops.maximum(ops.sum(weights[..., 0]), 1)
 
@@ -91,25 +91,25 @@ def adamw(learning_rate: float, weight_decay: float, global_clipnorm: float | No
 
 @dataclass(frozen=True)
 class Way:
-    """How a network is trained, as far as no flag of train.py says it; experiments.py tries other ways."""
+    """How a network is trained, in all that no flag of train.py sets; experiments.py tries other ways."""
 
-    embedding: Callable[..., layers.Layer] = layers.Embedding  # (classes, numbers, name) -> layer
+    embedding: Callable[..., layers.Layer] = layers.Embedding  # (classes, size of a vector, name) -> layer
     cost: Callable = cross_entropy  # (targets (B, T), logits (B, T, V)) -> (B, T)
     loss: Callable = nats_per_event  # (weights, costs), both (B, T, S) -> one number
     optimizer: Callable[..., keras.optimizers.Optimizer] = adamw
     batches: Callable = dataset.batches
     before_scoring: Callable[[keras.Model], None] = lambda trainer: None
     clock: Callable[[], float] = time.monotonic  # seconds
-    # How much of the gradient of the branch that recognises the style reaches the recurrent layers below it: 0..1.
+    # Share of the gradient of the style recogniser that reaches the recurrent layers below it: 0..1.
     recognition: float = 1.0
 
 
 def described(around, harmony, vocabulary: Vocabulary, shape: Shape):
-    """(B, T, P, D) each key, in the same way for all keys, by what lies `around` it, and by the `harmony` that it comes
-    into, the same in all octaves; see `Traces`."""
+    """(B, T, P, D) a description of each key by kernels that all keys share: of what lies `around` it and of the
+    `harmony` as seen from its pitch class, the same in all octaves; see `Traces`."""
     x = layers.Conv2D(shape.surroundings, (1, 2 * NEAR + 1), name="surroundings")(around)
     if vocabulary.told_form:
-        # From 0, so that what starts from a network of before there was this begins as that.
+        # Starts at 0, so that a network started from an older one, without this layer, at first plays like that one.
         how = {"use_bias": False, "kernel_initializer": "zeros", "name": "harmony"}
         of_class = layers.Conv2D(shape.surroundings, (1, 12), **how)(harmony)
         x = x + ops.take(of_class, np.arange(vocabulary.lowest, vocabulary.highest + 1) % 12, axis=2)
@@ -118,10 +118,10 @@ def described(around, harmony, vocabulary: Vocabulary, shape: Shape):
 
 def recurrent(x, initial, shape: Shape):
     """The output (B, T, U) of the recurrent layers for the inputs `x` (B, T, numbers), and their states after the last
-    event as they are in `initial`, (B, layers * states, U)."""
+    event, laid out as in `initial`, (B, layers * states, U)."""
     states, after = CELLS[shape.cell].states, []
     for i in range(shape.layers):
-        # The defaults of Keras, no recurrent dropout, no masking: what cuDNN runs. It is slower with bfloat16.
+        # What cuDNN supports: the defaults of Keras, no recurrent dropout, no masking. With bfloat16 it is slower.
         how = {"return_sequences": True, "return_state": True, "dtype": "float32"}
         layer = LAYERS[shape.cell](shape.units, name=f"{shape.cell}_{i}", **how)
         x, *state = layer(x, initial_state=[initial[:, states * i + k] for k in range(states)])
@@ -131,33 +131,33 @@ def recurrent(x, initial, shape: Shape):
 
 
 def predict(head: Head, output: list, coming: dict, known: Known):
-    """The logits (B, T, V) of a head after each event, from the `output` (B, T, numbers) that all heads see, the
-    following events as vectors, and what is known beside them."""
+    """The logits (B, T, V) of a head after each event, from the tensors `output` (B, T, numbers), the embeddings
+    `coming` of the next events, and what else is `known`."""
     seen = [*output, known.agrees, *(coming[name] for name in head.sees)]
     context = layers.Concatenate(name=f"context_{head.stream}")(seen)
     hidden = layers.Dense(head.shape.hidden, activation="relu", name=f"hidden_{head.stream}")(context)
     hidden = layers.Dropout(head.shape.dropout, name=f"dropout_{head.stream}")(hidden)
     outputs = [layers.Dense(length(axis), name=name)(hidden) for name, axis in head.outputs.items()]
-    # Where it has weights of its own, the layer has their name, by which they are found in a weights file.
+    # A layer with weights of its own takes their name, by which they are found in a weights file.
     name = next(iter(head.own_weights), f"logits_{head.stream}")
     return Logits(head, name=name, dtype="float32")(outputs, known)
 
 
 def recognise(x, style, gradient: float):
-    """Nats (B, T) of the `style` (B, G), 1 for one or 0 for all, from the output `x` (B, T, U) of the recurrent layers,
-    which so much of the `gradient` reaches."""
+    """Nats (B, T) of the `style` (B, G), one-hot or all 0, from the output `x` (B, T, U) of the recurrent layers, which
+    this share of the `gradient` reaches."""
     x = gradient * x + (1 - gradient) * ops.stop_gradient(x)
     logits = layers.Dense(style.shape[-1], name="recognised_style", dtype="float32")(x)
     return -ops.sum(style[:, None] * log_softmax(ops, logits), axis=-1)
 
 
 def inputs_of(vocabulary: Vocabulary, shape: Shape) -> dict[str, keras.KerasTensor]:
-    """The inputs of the network, see `build`, as far as there are such; the classes are integers."""
-    told = (*vocabulary.recalled, *TOLD)
+    """The inputs that a network of this vocabulary has, see `build`; classes are integers."""
+    recalled = (*vocabulary.recalled, *TOLD)
     classes = dict.fromkeys((*vocabulary.inputs, "origin"), (None,))
-    classes |= {f"recall_{name}": (None, contexts(vocabulary)) for name in told}
+    classes |= {f"recall_{name}": (None, contexts(vocabulary)) for name in recalled}
     if vocabulary.told_lines:
-        classes |= {f"line_{name}": (None, LINE_STREAKS if name in TOLD else LINE_CONTEXTS) for name in told}
+        classes |= {f"line_{name}": (None, LINE_STREAKS if name in TOLD else LINE_CONTEXTS) for name in recalled}
     numbers = {"until": (None, vocabulary.told_parts), "range": (None, vocabulary.told_ranges)}
     numbers |= {"condition": (vocabulary.conditions,), "style": (len(vocabulary.styles),)}
     numbers |= {name: array.shape[1:] for name, array in shape.silence(1).items()}
@@ -166,12 +166,12 @@ def inputs_of(vocabulary: Vocabulary, shape: Shape) -> dict[str, keras.KerasTens
 
 
 def hear(vocabulary: Vocabulary, shape: Shape, inputs: dict, read: dict, following: dict) -> tuple:
-    """Where the last note lies, (B, T), from which the next spacing counts; what is heard of the keys from there, and
-    from the last note of the part that comes, both (B, T, HEARD); each key as `described`; and the traces after the
-    last event, see `Traces`."""
+    """Returns the pitch (B, T) of the last note, from which the next spacing counts; the audible features relative to
+    it, and relative to the last note of the next event's part, both (B, T, HEARD); each key as `described`; and the
+    traces after the last event, see `Traces`."""
     top = ops.take(ops.convert_to_tensor(vocabulary.top.astype("int32")), read["note"], axis=0)
-    here = ops.where(ops.equal(top, NOBODY), read["origin"], top)  # a drum's origin is the last note before it
-    # Onsets are told apart to a thousandth of a beat, so what fades is always counted in float32.
+    here = ops.where(ops.equal(top, NOBODY), read["origin"], top)  # the origin of a drum is the last note before it
+    # Onsets must differ to a thousandth of a beat, so traces are always computed in float32.
     traces = Traces(vocabulary, ahead=END_STREAM in shape.sees["note"], name="traces_of_keys", dtype="float32")
     heard, heard_by_part, around, harmony, after = traces(
         read["note"], inputs["offset"], read["duration"], here, following["origin"], inputs["traces"]
@@ -183,16 +183,16 @@ def build(vocabulary: Vocabulary, shape: Shape, way: Way | None = None) -> tuple
     """(trainer, scorer), two models that share their layers.
 
     Inputs: the vocabulary's inputs, (B, T + 1) integers; 'recall_NAME' (B, T + 1, K), what followed the last time (see
-    `recall`), and 'line_NAME', the same in the line of each event's own part (see `line_recall`); what else
-    `dataset.cut` tells; and what `Shape.silence` gives before the first event. The trainer gives the cost of each event
-    in each stream, and if there are styles that of recognising the style before it as one more, (B, T, S + 1); the
-    scorer the nats, and the state and the traces after the last event.
+    `recall`), and 'line_NAME', the same in the line of each event's own part (see `line_recall`); the other inputs that
+    `dataset.cut` makes; and the state and traces before the first event (`Shape.silence`). The trainer returns the cost
+    of each event in each stream and, if there are styles, one more: that of recognising the style before the event,
+    (B, T, S + 1). The scorer returns the nats, and the state and the traces after the last event.
     """
     way, inputs = way or Way(), inputs_of(vocabulary, shape)
     classes = {name: tensor for name, tensor in inputs.items() if tensor.dtype == "int32"}
     read = {name: tensor[:, :-1] for name, tensor in classes.items()}
     following = {name: tensor[:, 1:] for name, tensor in classes.items()}
-    embedded, coming = {}, {}  # TensorFlow learns more slowly through slices of all events than through two look-ups
+    embedded, coming = {}, {}  # two look-ups, as TensorFlow trains more slowly with slices of a single one
     for name, size in vocabulary.inputs.items():
         embedding = way.embedding(size, shape.embedding, name=f"embed_{name}")
         embedded[name], coming[name] = embedding(read[name]), embedding(following[name])
@@ -214,11 +214,11 @@ def build(vocabulary: Vocabulary, shape: Shape, way: Way | None = None) -> tuple
         events = head.recalled(ops, recalled, following)
         agrees = ops.cast(head.agrees(ops, events, following), "float32")
         known = Known(agrees, events, following["origin"], here, around)
-        # A head that knows who plays hears everything from where that part is.
+        # A head that knows the next event's part hears everything relative to the last note of that part.
         knows_part = "part" in head.sees
         seen = [x, heard_by_part if knows_part else heard]
         if vocabulary.told_ranges:
-            ranged = inputs["range"][:, 1:]  # of the part of the event that comes
+            ranged = inputs["range"][:, 1:]  # of the next event's part
             seen.append(ranged if knows_part else ops.zeros_like(ranged))
         seen.append(trusted)
         if vocabulary.told_parts:
@@ -227,7 +227,7 @@ def build(vocabulary: Vocabulary, shape: Shape, way: Way | None = None) -> tuple
         if head.knows_line:
             seen.append(confidence(ops, *(following[f"line_{name}"] for name in TOLD)))
         logits = predict(head, seen + condition, coming, known)
-        # A start token, or the end of a piece, is no class of every head; such targets have no weight.
+        # Not every head has classes for the start token and the end of a piece; such targets have weight 0.
         target = ops.minimum(following[head.stream], head.classes - 1)
         nats.append(cross_entropy(target, logits))
         costs.append(nats[-1] if way.cost is cross_entropy else way.cost(target, logits))
@@ -239,23 +239,23 @@ def build(vocabulary: Vocabulary, shape: Shape, way: Way | None = None) -> tuple
 
 
 def versions() -> dict[str, str]:
-    """What trained a network, for its weights file."""
+    """The software that trained a network, for its weights file."""
     return {"keras": keras.__version__, "backend": devices.BACKEND, "numpy": np.__version__}
 
 
 def reseed(model: keras.Model, rng: np.random.Generator) -> None:
-    """Draw the random state of the dropout layers anew; Keras does not keep it in weights files."""
+    """Reseed the dropout layers; Keras does not keep their random state in weights files."""
     for layer in model.layers:
         if isinstance(layer, layers.Dropout) and layer.rate:
             layer.seed_generator.state.assign(rng.integers(2**31, size=2))
 
 
 def compile_trainer(trainer: keras.Model, streams: tuple[str, ...], optimizer, loss: Callable = nats_per_event) -> None:
-    """Make a trainer ready for updates, with the share of each stream (and of the 'style') in the cost of an event as a
-    metric of its name; `optimizer` and `loss` as in a `Way`."""
+    """Compile a trainer, with a metric for each stream (and for the 'style'), named after it: its share in the cost of
+    an event. `optimizer` and `loss` come from a `Way`."""
     mean, names = keras.metrics.MeanMetricWrapper, (*streams, "style")[: trainer.output_shape[-1]]
     metrics = [mean(nats_per_event, name=name, stream=i) for i, name in enumerate(names)]
-    # XLA makes TensorFlow's LSTM loop two to four times slower on a CPU, and cuDNN's layers do without it.
+    # XLA makes TensorFlow's LSTM loop two to four times slower on a CPU, and cuDNN's layers do not need it.
     compiled = devices.BACKEND == "jax"
     trainer.compile(optimizer, loss=loss, metrics=metrics, jit_compile=compiled)
     optimizer.build(trainer.trainable_variables)

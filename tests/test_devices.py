@@ -76,7 +76,7 @@ def test_what_devices_cannot_do_is_said(monkeypatch):
     monkeypatch.setattr(devices, "BACKEND", "jax")
     monkeypatch.setattr(devices, "NAMES", ["gpu:0", "gpu:1", "gpu:2"])
     args = devices.SimpleNamespace(batch_size=4, learning_rate=None, precision="float32")
-    with pytest.raises(UserError, match="^3 devices cannot share --batch-size 4: take a multiple"):
+    with pytest.raises(UserError, match="^3 devices cannot share --batch-size 4: try a multiple of 3"):
         devices.settle(args)
     monkeypatch.setenv("KERAS_DISTRIBUTION_JOB_ADDRESSES", "127.0.0.1:1")
     monkeypatch.setenv("KERAS_BACKEND", "tensorflow")

@@ -203,7 +203,7 @@ def test_ctrl_c_ends_cleanly_and_keeps_what_was_learnt(music: Path, tmp_path: Pa
     errors = (tmp_path / "errors.txt").read_text()
     assert process.returncode == 0, errors
     assert "Traceback" not in errors
-    assert f"Wrote {path}" in out and re.search(r"Stopped in epoch \d+\. To go on: .* --resume", out)
+    assert f"Wrote {path}" in out and re.search(r"Stopped in epoch \d+\. To go on, run .* --resume", out)
     assert checkpoint.load(path).about["history"]
 
 
@@ -316,7 +316,7 @@ def test_a_folder_of_bad_and_odd_files(tmp_path: Path):
     assert result.returncode == 0, result.stderr
     assert "3 read, 1 skipped" in result.stdout
     assert "bad.mid: it is not a MIDI file" in result.stdout
-    assert "rests and notes that were longer than 16 beats: 1" in result.stdout
+    assert "rests and notes clipped to 16 beats: 1" in result.stdout
     assert f"python generate_music.py --weights {path}" in result.stdout.splitlines()[-1]
     assert "Traceback" not in result.stderr
 
@@ -328,8 +328,8 @@ def test_a_folder_of_bad_and_odd_files(tmp_path: Path):
         (["--layers", "0"], "--layers is 0; it must be at least 1"),
         (["--dropout", "1"], "below 1"),
         (["--weights", "music.h5"], "must end in .weights.h5"),
-        (["--streams", "note,duration"], "--streams begins with offset"),
-        (["--streams", "offset,note,part,duration"], "--streams begins with offset"),
+        (["--streams", "note,duration"], "--streams must begin with offset"),
+        (["--streams", "offset,note,part,duration"], "--streams must begin with offset"),
     ],
 )
 def test_wrong_settings_are_one_sentence(music: Path, flags: list[str], sentence: str):
@@ -382,7 +382,7 @@ def test_music_is_not_needed_twice(music: Path, weights: Path, tmp_path: Path, c
     assert set(before) <= set(about["split"]["train"])
     assert "new.mid" in about["split"]["train"] + about["split"]["held_out"]
     said = capsys.readouterr().out
-    assert "Going on after epoch 2 of" in said and f"from here on from {folder}" in said
+    assert "Continuing after epoch 2 of" in said and f"from here on it trains on {folder}" in said
 
 
 def test_what_tensorboard_shows(music: Path, tmp_path: Path, capsys):

@@ -174,7 +174,7 @@ def test_it_starts_where_the_other_is_and_can_be_resumed(music: Path, weights: P
     learn(*flags, "--resume", "--epochs", 2)
     about = checkpoint.load(tmp_path / "a.last.weights.h5").about
     assert about["settings"]["start_from"] == str(weights) and len(about["history"]) == 2
-    with pytest.raises(UserError, match="give one of them"):
+    with pytest.raises(UserError, match="give only one of them"):
         learn(*flags, "--start-from", weights, "--resume")
 
 

@@ -1,8 +1,8 @@
-"""Keras, started without noise, and what it computes on: the processor or GPUs, of one machine or of several.
+"""Keras, started quietly, and the devices that it computes on: the CPU or GPUs of one machine or of several.
 
-Several devices learn as one: each computes its share of every batch, and the sums over the batch go through all of them
-(data parallelism, by `keras.distribution`, which does so with JAX). On several machines a process runs on each; they
-find each other by the environment variables of `keras.distribution.initialize`.
+Several devices train as one: each computes its share of every batch, and sums over the batch are taken across all of
+them (data parallelism by `keras.distribution`, with JAX only). With several machines, a process runs on each; they find
+each other by the environment variables of `keras.distribution.initialize`.
 """
 
 import atexit
@@ -27,24 +27,24 @@ if not find_spec(BACKEND):
     raise UserError(f"There is no {BACKEND} to train with: pip install -r requirements.txt or -r requirements-jax.txt.")
 TOGETHER = bool(os.environ.get("KERAS_DISTRIBUTION_JOB_ADDRESSES"))  # with other processes
 if TOGETHER and BACKEND != "jax":
-    raise UserError("Only with JAX do several machines train together: set KERAS_BACKEND=jax in each of them.")
-# The heads' products are small and wait for nothing but the recurrent layers: two at once, each in half of the cores,
-# take five sixths of the time of one after the other in all cores (EXPERIMENTS.md, 'Learning faster').
+    raise UserError("Several machines can only train together with JAX: set KERAS_BACKEND=jax on each of them.")
+# The heads' products are small and depend on nothing but the recurrent layers: two at once, each on half of the cores,
+# take five sixths of the time of one after the other on all cores (EXPERIMENTS.md, 'Learning faster').
 os.environ.setdefault("TF_NUM_INTRAOP_THREADS", str(max((os.cpu_count() or 1) // 2, 1)))
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # its warnings, at this level or below, say nothing to a user
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # hides warnings, which mean nothing to a user
 
-# TensorFlow's notices on start, which no setting of its own turns off, would bury what train.py says.
+# The start-up notices of TensorFlow, which none of its settings turns off, would bury the output of train.py.
 with files.nothing_on_stderr():
     import keras
 
     if TOGETHER:
         keras.distribution.initialize()  # before anything looks at the devices
-    if BACKEND == "torch":  # of whose devices Keras has no list
+    if BACKEND == "torch":  # Keras does not list its devices
         import torch
 
         NAMES = [f"cuda:{i}" for i in range(torch.cuda.device_count())] or ["cpu"]
     else:
-        # The first look at the devices is not silent either.
+        # Listing the devices for the first time is not silent either.
         NAMES = keras.distribution.list_devices()
 
 ON_GPU = not NAMES[0].lower().startswith("cpu")
@@ -54,36 +54,36 @@ if BACKEND == "jax":
 
     PROCESSES, PROCESS = jax.process_count(), jax.process_index()
 
-# Windows in an update. Small batches learn most in a few minutes on a processor; on a GPU an update takes as long with
-# 16 as with 256 (EXPERIMENTS.md, 'On a GPU'). Eight times as many learn best with twice the rate.
+# Windows in an update. Small batches learn most in a few minutes on a CPU; on a GPU an update takes as long with 16 as
+# with 256 (EXPERIMENTS.md, 'On a GPU'). Eight times as many windows learn best with twice the rate.
 BATCH_SIZE, BATCH_SIZE_ON_GPU, LEARNING_RATE = 16, 128, 0.004
 
 
 def settle(args: SimpleNamespace) -> None:
-    """Choose what the settings of train.py leave open, `batch_size` and `learning_rate`, by what there is to compute
-    on; let all devices learn as one; and if this is not the first of several processes, let it neither speak nor write.
-    Raises UserError for a batch that the devices cannot share. To be called before a network is built."""
+    """Choose the `batch_size` and `learning_rate` that the settings of train.py leave open, by the device; make all
+    devices train as one; and unless this process is the first of several, keep it from printing and from writing where
+    it is seen. Raises UserError for a batch that the devices cannot share. Call it before a network is built."""
     args.batch_size = args.batch_size or (BATCH_SIZE_ON_GPU if ON_GPU else BATCH_SIZE)
     if args.learning_rate is None:
         args.learning_rate = LEARNING_RATE * (args.batch_size / BATCH_SIZE) ** (1 / 3)
     keras.config.set_dtype_policy("mixed_bfloat16" if args.precision == "bfloat16" else "float32")
     if BACKEND == "jax" and len(NAMES) > 1:
-        if args.batch_size % len(NAMES):
-            raise UserError(f"{len(NAMES)} devices cannot share --batch-size {args.batch_size}: take a multiple.")
+        if args.batch_size % (count := len(NAMES)):
+            raise UserError(f"{count} devices cannot share --batch-size {args.batch_size}: try a multiple of {count}.")
         keras.distribution.set_distribution(keras.distribution.DataParallel(devices=NAMES))
     if PROCESS:
         follow(args)
 
 
 def told(args: SimpleNamespace) -> str:
-    """Where and how a network of these settings is trained, for a line of train.py."""
+    """A description of where and how a network is trained, which train.py prints."""
     where = ", ".join(NAMES) + f" in {PROCESSES} processes" * (PROCESSES > 1)
     return f"on {where} (Keras with {BACKEND}), {args.batch_size} windows in an update, {args.precision}"
 
 
 def follow(args: SimpleNamespace) -> None:
-    """Let this process write where nobody looks, as if it were the first one, and say nothing. What is there to go on
-    from it reads like that one, from a disk that all machines share."""
+    """Make this process act like the first one, but write to a temporary folder and print nothing. With --resume it
+    reads the same files as the first, from a disk that all machines share."""
     scratch, weights = tempfile.mkdtemp(), Path(args.weights)
     atexit.register(shutil.rmtree, scratch, ignore_errors=True)
     if args.resume:
@@ -91,12 +91,12 @@ def follow(args: SimpleNamespace) -> None:
             if path.exists():
                 shutil.copy(path, scratch)
     args.weights, args.logs = str(Path(scratch, weights.name)), ""
-    sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115  (until the end)
+    sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115  (open until the end)
 
 
 def agreed(*numbers: float) -> tuple[float, ...]:
-    """The numbers of the first process, which all processes go by: whether to go on must not depend on the clock of
-    each, or they would wait for each other for ever."""
+    """The numbers of the first process, which all processes use: if each decided by its own clock whether to go on,
+    they would wait for each other for ever."""
     if PROCESSES == 1:
         return numbers
     from jax.experimental import multihost_utils
@@ -105,8 +105,8 @@ def agreed(*numbers: float) -> tuple[float, ...]:
 
 
 def own(batch: Any) -> Any:
-    """The rows that the devices of this process learn from, of the arrays (B, ...) of a batch: all processes cut the
-    same batches, so that several machines learn what one would."""
+    """The rows that this process trains on, of each array (B, ...) of a batch: all processes make the same batches, so
+    that several machines learn what one would."""
     if PROCESSES == 1:
         return batch
     return keras.tree.map_structure(lambda array: np.array_split(array, PROCESSES)[PROCESS], batch)

@@ -1,4 +1,4 @@
-"""A training run beside its loop, which stands in train.py: clock, history, Ctrl-C, what is logged and reported."""
+"""A training run except for its loop, which is in train.py: clock, history, Ctrl-C, logs and reports."""
 
 import contextlib
 import csv
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 
 def table(history: list[dict]) -> str:
-    """The rows of a history as CSV, with the columns of the last; the first may be of an older version, with less."""
+    """The rows of a history as CSV, with the columns of the last row: older versions of the program wrote fewer."""
     text = io.StringIO(newline="")
     writer = csv.DictWriter(text, history[-1], extrasaction="ignore")
     writer.writeheader()
@@ -38,7 +38,7 @@ def table(history: list[dict]) -> str:
 
 @dataclass
 class Run:
-    """A training run: what it was asked for, what it works with, and how far it is."""
+    """A training run: its settings, what it works with, and its progress."""
 
     args: SimpleNamespace  # the settings of train.py
     trainer: "keras.Model"
@@ -46,14 +46,14 @@ class Run:
     shape: Shape
     train: Corpus
     held_out: Corpus
-    about: dict  # what the weights file says beside the weights; `history` has a row for each epoch
-    seconds: Callable[[], float]  # since the start, those of earlier parts of the run included
+    about: dict  # what the weights file holds besides the weights; `history` has a row for each epoch
+    seconds: Callable[[], float]  # of training so far, earlier parts of a resumed run included
     agreed: Callable[..., tuple[float, ...]]  # the same numbers in all processes that train together
     board: Board
     best: float = math.inf  # the lowest score so far
-    losses: Counter = field(default_factory=Counter)  # of the epoch in hand: sums of the loss and of each stream
-    count: int = 0  # updates of the epoch in hand
-    now: float = 0.0  # seconds of training at the last look at the clock
+    losses: Counter = field(default_factory=Counter)  # sums over the current epoch, of the loss and of each stream
+    count: int = 0  # updates in the current epoch
+    now: float = 0.0  # seconds of training when the clock was last read
     asked_to_stop: bool = False
     problem: str = ""  # why training went wrong
 
@@ -64,7 +64,7 @@ class Run:
 
     @property
     def epoch(self) -> int:
-        """Number of the epoch in hand, from 1 on."""
+        """Number of the current epoch, from 1 on."""
         return len(self.history) + 1
 
     @property
@@ -73,15 +73,15 @@ class Run:
         return self.count + (self.history[-1]["updates"] if self.history else 0)
 
     def time_spent(self) -> float:
-        """The share of --minutes that is over; 0 without a limit."""
+        """The share of --minutes that has passed; 0 without a limit."""
         return self.now / 60 / self.args.minutes if self.args.minutes else 0.0
 
     def progress(self) -> float:
-        """The share of the whole run that is over, by its minutes or by its epochs, whichever is more."""
+        """The share of the whole run that is done, by its minutes or by its epochs, whichever is more."""
         return max(self.time_spent(), (self.epoch - 1 + self.count / self.batches) / self.args.epochs)
 
     def is_over(self) -> bool:
-        """Whether nothing more shall be trained."""
+        """Whether training should end."""
         self.now, self.asked_to_stop = self.agreed(self.seconds(), self.asked_to_stop)
         return bool(self.problem) or self.asked_to_stop or self.time_spent() >= 1 or self.epoch > self.args.epochs
 
@@ -98,9 +98,9 @@ class Run:
                 bar.set_postfix({n: f"{v / self.count:.3f}" for n, v in self.losses.items()}, refresh=False)
 
     def add(self, losses: dict[str, float]) -> None:
-        """Note the losses of an update."""
+        """Record the losses of an update."""
         losses = {name: float(loss) for name, loss in losses.items()}
-        losses["loss"] -= losses.get("style", 0.0)  # nats of the music: to recognise its style is another task
+        losses["loss"] -= losses.get("style", 0.0)  # nats of the music alone: recognising its style is another task
         self.losses.update(losses)
         self.count += 1
         self.board.update(self.updates, losses)
@@ -108,8 +108,8 @@ class Run:
             self.problem = f"The loss is no longer a finite number (epoch {self.epoch}, update {self.count})"
 
     def end_epoch(self, held_out: list[float], seconds: float) -> bool:
-        """Add the epoch in hand, which took so many `seconds`, to the history: nats an event in training and, if pieces
-        are held out, in each stream of theirs, (S,). Returns whether it is the best so far."""
+        """Add the current epoch, which took so many `seconds`, to the history: nats an event in training and, if pieces
+        are `held_out`, theirs in each stream (S,). Returns whether it is the best so far."""
         row = {"epoch": self.epoch, "updates": self.updates, "seconds": round(self.seconds(), 1)}
         row["learning_rate"] = float(self.trainer.optimizer.learning_rate)
         row["notes_per_second"] = round(self.count / self.batches * self.train.notes / max(seconds, 1e-3))
@@ -118,7 +118,7 @@ class Run:
         if held_out:
             row["held_out"] = sum(held_out)
             row |= {f"held_out_{s}": nats for s, nats in zip(self.args.streams, held_out, strict=True)}
-        # With nothing held out there is nothing to choose by: the latest weights are kept.
+        # With nothing held out there is no score to choose by, so the latest weights are kept.
         row["score"] = row.get("held_out", -self.epoch)
         self.history.append(row)
         self.count, better = 0, row["score"] < self.best
@@ -127,12 +127,12 @@ class Run:
         return better
 
     def waits(self) -> list[int]:
-        """After each epoch, for how many the weights that were kept have not been bettered."""
-        kept = [row.get("kept", True) for row in self.history]  # earlier versions do not say
+        """For each epoch, how many epochs have passed without improvement on the kept weights."""
+        kept = [row.get("kept", True) for row in self.history]  # earlier versions did not record it
         return list(accumulate(kept, lambda wait, better: 0 if better else wait + 1, initial=0))[1:]
 
     def report(self, kept: bool) -> None:
-        """Print and log the last epoch: nats an event, and in brackets the share of each stream."""
+        """Print and log the last epoch: nats an event and, in brackets, the share of each stream."""
         row = self.history[-1]
 
         def nats(name: str) -> str:
@@ -151,7 +151,7 @@ class Run:
 
 
 def prepared(batches: Iterator[tuple]) -> Iterator[tuple]:
-    """The same batches, made two ahead by a thread while the network learns from those before."""
+    """The same batches, made by a thread two ahead of the one that the network trains on."""
     with ThreadPoolExecutor(1) as thread:
         coming = deque(thread.submit(next, batches, None) for _ in range(2))
         while batch := coming.popleft().result():
@@ -161,13 +161,13 @@ def prepared(batches: Iterator[tuple]) -> Iterator[tuple]:
 
 @contextlib.contextmanager
 def open_run(run: Run) -> Iterator[Run]:
-    """While it is open, Ctrl-C asks the run to stop after the update in hand; pressed again, it interrupts as usual.
-    The log is closed at the end."""
+    """Inside it, Ctrl-C asks the run to stop after the current update; pressed again, it interrupts as usual. The log
+    is closed at the end."""
 
     def ask(number: int, frame: FrameType | None) -> None:
         run.asked_to_stop = True
         signal.signal(signal.SIGINT, usual)
-        print("\nStopping after this update (Ctrl-C again leaves at once) ...")
+        print("\nStopping after this update (press Ctrl-C again to leave at once) ...")
 
     usual = signal.signal(signal.SIGINT, ask)
     try:
@@ -178,7 +178,7 @@ def open_run(run: Run) -> Iterator[Run]:
 
 
 def finish(run: Run, epochs_before: int) -> None:
-    """Draw the learning curve and say what was written. Raises UserError if training went wrong."""
+    """Draw the learning curve and print what was written. Raises UserError if training went wrong."""
     args, history = run.args, run.history
     if history:
         unit = "note" if args.chords == "split" else "chord"
@@ -190,15 +190,15 @@ def finish(run: Run, epochs_before: int) -> None:
         raise UserError(f"{problem}; {kept}.{advice}")
     if len(history) == epochs_before:
         minutes = history[-1]["seconds"] / 60
-        print(f"Nothing to do: {epochs_before} epochs, {minutes:.1f} minutes are done; raise --epochs or --minutes.")
+        print(f"Nothing to do after {epochs_before} epochs ({minutes:.1f} minutes): raise --epochs or --minutes.")
         return
     if args.ear:
         ear_training.learn(args.weights, run.train, args.ear, args.seed)
     if run.asked_to_stop:
         instead = " instead of --start-from" * bool(args.start_from)
-        print(f"Stopped in epoch {len(history)}. To go on: the same command with --resume{instead}.")
+        print(f"Stopped in epoch {len(history)}. To go on, run the same command with --resume{instead}.")
     best, score = plots.kept_row(history), ""
     if run.held_out.pieces:
         score = f" of epoch {best['epoch']}: {best['score']:.3f} nats a {unit} on held-out pieces"
     print(f"Wrote {args.weights}{score}; its log and pictures are beside it.")
-    print(f"Hear it: python generate_music.py --weights {args.weights}")
+    print(f"To hear it: python generate_music.py --weights {args.weights}")

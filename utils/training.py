@@ -1,4 +1,4 @@
-"""How a training run begins: its settings are checked, its music is read, an earlier run is set aside or resumed."""
+"""The start of a training run: check its settings, read its music, and set aside or resume an earlier run."""
 
 import contextlib
 import math
@@ -31,10 +31,10 @@ if TYPE_CHECKING:
 
     from utils.network import Way
 
-# What a network was built for, and what it has not seen: --resume cannot change these settings.
+# What the network was built for, and which pieces it has not seen: --resume cannot change these settings.
 FIXED = "grid chords max_beats pedal metre streams styles transpose split validation".split() + transfer.SIZES
-AUTO, ALL = ("auto",), ("offset", "note", "duration", "velocity")  # settings of --streams, and what the first becomes
-LEFT_BEHIND = (".weights.h5", ".last.weights.h5", ".log.csv", ".curve.png")  # files of a run, by their endings
+AUTO, ALL = ("auto",), ("offset", "note", "duration", "velocity")  # values of --streams: auto, and what it stands for
+LEFT_BEHIND = (".weights.h5", ".last.weights.h5", ".log.csv", ".curve.png")  # endings of the files of a run
 
 
 def check(args: SimpleNamespace) -> None:
@@ -46,11 +46,11 @@ def check(args: SimpleNamespace) -> None:
     if args.metre:
         theory.metre(args.metre)
     streams = ALL if args.streams == AUTO else args.streams
-    known = {"note", "duration"} < set(streams) <= set(KNOWN_STREAMS) - {"part"}  # which --parts asks for
+    known = {"note", "duration"} < set(streams) <= set(KNOWN_STREAMS) - {"part"}  # which --parts adds
     if streams[:1] != ("offset",) or not known or len(set(streams)) < len(streams):
-        raise UserError("--streams begins with offset and names note, duration and, if wanted, velocity.")
+        raise UserError("--streams must begin with offset and name note, duration and, if wanted, velocity.")
     if args.start_from and args.resume:
-        raise UserError("--resume goes on with a run, and --start-from begins one: give one of them.")
+        raise UserError("--resume continues a run, and --start-from begins a new one: give only one of them.")
     if not args.weights.endswith(".weights.h5"):
         raise UserError(f"--weights {args.weights} must end in .weights.h5.")
     last = sibling(args.weights, "last.weights.h5")
@@ -73,9 +73,9 @@ def check(args: SimpleNamespace) -> None:
 
 
 def settle(args: SimpleNamespace) -> bool:
-    """Let `args` follow the network that a run goes on with or starts from, if there is one. Returns whether what is
-    learnt of each note is left to the music. Raises UserError if there are no such weights to start from, or if they
-    write music otherwise."""
+    """Adapt `args` to the network that a run resumes or starts from, if there is one. Returns whether the music is to
+    decide which streams are learnt. Raises UserError if there are no such weights to start from, or if they were
+    trained on another representation of music."""
     automatic, earlier, path = args.streams == AUTO, None, args.start_from
     if args.start_from:
         if not Path(path).exists():
@@ -97,21 +97,21 @@ def settle(args: SimpleNamespace) -> bool:
 
 @contextlib.contextmanager
 def alone(weights: str) -> Iterator[None]:
-    """While it is open, nobody else can train these weights; what killed runs left unfinished beside them is removed.
-    Raises UserError if another process trains them."""
+    """Inside it, no other process can train these weights; unfinished files of killed runs beside them are removed.
+    Raises UserError if another process is training them."""
     path = Path(weights)
     if int(os.environ.get("KERAS_DISTRIBUTION_PROCESS_ID", 0)):
-        yield  # one of several processes that train together, of which the first alone writes
+        yield  # only the first of several processes that train together writes
         return
-    refusal = f"{weights} is being trained by another process: let it end, or write others with --weights."
+    refusal = f"{weights} is being trained by another process: wait until it ends, or name others with --weights."
     with files.alone(path.with_name(f".{path.name.removesuffix('.weights.h5')}.lock"), refusal):
         files.sweep(path.parent)
         yield
 
 
 def read_music(args: SimpleNamespace) -> tuple[list[Source], list[Source]]:
-    """The pieces that a run learns from, and those held out; `args.streams` become what is learnt of them, and other
-    settings what `settle` makes of them. What is skipped is printed."""
+    """The training pieces of a run and its held-out pieces. Sets `args.streams` to the streams that are learnt, and
+    other settings as `settle` does. Prints which files are skipped."""
     automatic = settle(args)
     sources, skipped = dataset.read_folder(args.midi_dir, Representation.of(vars(args)), args.split)
     for remark in remarks_on(args.midi_dir, sources, skipped):
@@ -126,7 +126,7 @@ def read_music(args: SimpleNamespace) -> tuple[list[Source], list[Source]]:
 
 
 def set_aside(weights: str) -> None:
-    """Rename what an earlier run left; its best weights are copied, and stay until there are better ones."""
+    """Rename the files of an earlier run; its best weights are copied, so they stay until there are better ones."""
     if number := files.set_aside(weights.removesuffix(".weights.h5"), LEFT_BEHIND, copied=LEFT_BEHIND[0]):
         print(f"The files of an earlier run are kept as {sibling(weights, f'old-{number}')}.*")
 
@@ -135,28 +135,28 @@ def resumed(args: SimpleNamespace, path: Path) -> checkpoint.Checkpoint:
     """The checkpoint at `path` to go on from. Raises UserError if its network is not the one that `args`
     describe."""
     earlier = checkpoint.load(path, with_optimizer=True)
-    then = {"metre": "", **earlier.about["settings"]}  # which earlier versions do not say
+    then = {"metre": "", **earlier.about["settings"]}  # which earlier versions did not record
     for name in FIXED:
-        was, now = then.get(name, False), getattr(args, name)  # what an older version had no setting for, it did not do
+        was, now = then.get(name, False), getattr(args, name)  # older versions lack settings for what they did not do
         was, now = settings.flag(name, was), settings.flag(name, now)
         if was != now:
             now = now.rpartition(" ")[-1]
-            raise UserError(f"{path} was trained with {was}, not {now}: resume with that, or start anew.")
+            raise UserError(f"{path} was trained with {was}, not {now}: resume with that, or train without --resume.")
     if not earlier.vocabulary.told_lines:
         raise UserError(
-            f"{path} is of an older version, whose networks heard less: it plays, but learns no further. "
-            f"Train without --resume, with its weights as a beginning: --start-from {args.weights}."
+            f"{path} is from an older version, whose networks were told less: it plays, but cannot be trained further. "
+            f"Train without --resume, starting from its weights: --start-from {args.weights}."
         )
     row = earlier.about["history"][-1]
-    print(f"Going on after epoch {row['epoch']} of {path}, {row['seconds'] / 60:.1f} minutes of training.")
+    print(f"Continuing after epoch {row['epoch']} of {path}, {row['seconds'] / 60:.1f} minutes of training.")
     if Path(then["midi_dir"]).resolve() != Path(args.midi_dir).resolve():
-        print(f"Until now it learnt from {then['midi_dir']}, from here on from {args.midi_dir}.")
+        print(f"So far it was trained on {then['midi_dir']}; from here on it trains on {args.midi_dir}.")
     return earlier
 
 
 def begin(args: SimpleNamespace, music: tuple[list[Source], list[Source]], way: "Way", began: float) -> Run:
-    """A run with its network, new or resumed; what it learns from is printed. `music` are its training and its held-out
-    pieces, `began` is the clock's time at the start. Raises UserError for weights that cannot be written or resumed."""
+    """A run with its network, new or resumed; prints what it learns from. `music` is its training and its held-out
+    pieces, `began` the clock's time at the start. Raises UserError for weights that cannot be written or resumed."""
     from utils import devices, network  # starts Keras
 
     devices.settle(args)
@@ -170,7 +170,7 @@ def begin(args: SimpleNamespace, music: tuple[list[Source], list[Source]], way: 
         vocabulary, history, before = earlier.vocabulary, earlier.about["history"], earlier.about["split"]
         learnt_before = earlier.about.get("learnt_before", [])
         began -= history[-1]["seconds"]
-        # What was learnt once stays learnt, and scores of other pieces, or of weights moved away, are no measure.
+        # Pieces learnt once count as learnt. Scores of other held-out pieces, or of weights moved away, do not count.
         split["train"] = list(dict.fromkeys(before["train"] + split["train"]))
         if Path(args.weights).exists() and before["held_out"] == split["held_out"]:
             best = plots.kept_row(history)["score"]
@@ -198,7 +198,7 @@ def begin(args: SimpleNamespace, music: tuple[list[Source], list[Source]], way: 
         "vocabulary": vocabulary.to_json(),
         "metre": Counter(source.events.metre() for source in train).most_common(1)[0][0],
         "split": split,
-        "learnt_before": learnt_before,  # names of the pieces that the weights it started from had learnt
+        "learnt_before": learnt_before,  # names of the pieces that the weights of --start-from had learnt
         "openings": dataset.passages(train, vocabulary, args.sequence_length, args.openings, args.seed),
         "versions": network.versions(),
         "history": history,
@@ -212,8 +212,8 @@ def begin(args: SimpleNamespace, music: tuple[list[Source], list[Source]], way: 
 
 
 def go_on(trainer: "keras.Model", earlier: checkpoint.Checkpoint, path: Path) -> None:
-    """Give a network the weights and the optimizer's state of an earlier run, which are from `path`. Raises UserError
-    if they are another network's, as an older version of this program built it."""
+    """Give a network the weights and the optimizer's state of an earlier run, from `path`. Raises UserError if they are
+    those of another network, as older versions of this program built."""
     try:
         for name, arrays in earlier.arrays.items():
             trainer.get_layer(name).set_weights(arrays)
@@ -221,43 +221,43 @@ def go_on(trainer: "keras.Model", earlier: checkpoint.Checkpoint, path: Path) ->
             variable.assign(array)
     except ValueError:
         raise UserError(
-            f"{path} is of another version of this program: its network still plays, but training cannot go on; train "
-            "without --resume."
+            f"{path} is from another version of this program: it still plays, but its training cannot be resumed; "
+            "train without --resume."
         ) from None
 
 
 def describe(train: list[Source], held_out: list[Source], learnt: Corpus, scored: Corpus, styles: bool) -> None:
-    """Print what a run learns from, and of which `styles`, if these are wanted."""
+    """Print what a run learns from, with its styles if `styles` is set."""
     alone, vocabulary = train is held_out, learnt.vocabulary
     clipped = sum(source.events.clipped for source in (train if alone else train + held_out))
     size = f"{learnt.notes:,} notes ({learnt.events:,} events)"
     print(f"learning from {plural(learnt.pieces, 'piece')}, {size}; held out: {plural(scored.pieces, 'piece')}")
     if alone:
-        print("There is only one piece, so it is its own held-out piece: the score says how well it is known by heart.")
+        print("There is only one piece, so it is also the held-out piece: the score shows how well it was memorised.")
     sizes = ", ".join(f"{stream} {vocabulary.size(stream)}" for stream in vocabulary.streams)
     beats = vocabulary.representation.max_beats
     in_styles = describe_styles(train, learnt) if styles else ()
     for sentence in (*describe_metres(train), *describe_parts(train, learnt), *in_styles):
         print(sentence)
-    print(f"vocabulary: {sizes}; rests and notes that were longer than {beats} beats: {clipped:,}")
-    if moved := ", ".join(f"{count} by their {stream}" for stream, count in scored.moved.items() if count):
-        print(f"notes of held-out pieces that this network does not know, and takes for the nearest: {moved}")
+    print(f"vocabulary: {sizes}; rests and notes clipped to {beats} beats: {clipped:,}")
+    if moved := ", ".join(f"{count} of {stream}" for stream, count in scored.moved.items() if count):
+        print(f"values in held-out pieces that this network does not know, replaced by the nearest: {moved}")
 
 
 def describe_metres(train: list[Source]) -> Iterator[str]:
-    """What is wrong with the bars of the training pieces."""
+    """A warning about training pieces with bars of one beat, if there are any."""
     if one_beat := sum(source.events.metre()[0] == 1 for source in train):
         yield (
-            f"bars of one beat: {one_beat} of {len(train)} pieces, as files say whose metre nobody knew; if they are "
-            "in 4/4, train with --metre 4/4, which counts the bars of all pieces so"
+            f"bars of one beat: {one_beat} of {len(train)} pieces, as in files whose metre was unknown; if they are "
+            "in 4/4, train with --metre 4/4, which counts all bars in 4/4"
         )
 
 
 def describe_parts(train: list[Source], learnt: Corpus) -> Iterator[str]:
-    """Who plays in the training pieces, whom the network hears as somebody else, and what is left out."""
+    """The parts of the training pieces, those that the network hears as another part, and what is left out."""
     vocabulary, left_out = learnt.vocabulary, sum(source.events.left_out for source in train)
     if left_out:
-        yield f"left out: {left_out:,} notes of drums, since all parts are learnt as one"
+        yield f"left out: {left_out:,} drum notes, since all parts are learnt as one"
     if not vocabulary.players:
         return
     pieces, notes, merged = Counter(), Counter(), Counter()
@@ -277,16 +277,16 @@ def describe_parts(train: list[Source], learnt: Corpus) -> Iterator[str]:
     yield f"parts: {shortened(named)}"
     if merged := +merged:
         others = [f"{name} ({count})" for name, count in merged.most_common()]
-        yield f"without a part of their own in this network, and heard as the nearest: {shortened(others)}"
+        yield f"parts that this network does not have, heard as the nearest that it has: {shortened(others)}"
 
 
 def describe_styles(train: list[Source], learnt: Corpus) -> Iterator[str]:
-    """Which styles the training pieces are of, if there are any, and which the network does not tell apart."""
+    """The styles of the training pieces, if there are any, and those that the network cannot tell apart."""
     styles, found, named = learnt.vocabulary.styles, dataset.styles_of(train), []
-    for name, mine in zip((*styles, "of none"), (*learnt.style.T, ~learnt.style.any(axis=1)), strict=True):
+    for name, mine in zip((*styles, "no style"), (*learnt.style.T, ~learnt.style.any(axis=1)), strict=True):
         pieces, notes = int(mine.sum()), learnt.notes_each[mine].sum()
         named += [f"{name} ({plural(pieces, 'piece')}, {plural(notes, 'note')})"] if pieces else []
     if styles:
         yield f"styles: {shortened(named)}"
     if new := [style for style in found if style not in styles]:
-        yield f"styles that this network does not tell apart, as it was begun without them: {shortened(new)}"
+        yield f"styles that this network cannot tell apart, as it was first trained without them: {shortened(new)}"

@@ -118,7 +118,7 @@ def numbers(file: h5py.File, values: object, **how: object) -> None:
 HOSTILE = {
     "a group": (lambda file: link(file, file.create_group("elsewhere")), "head_note is damaged"),
     "text as numbers": (lambda file: link(file, file["about"]), "head_note is damaged"),
-    "another file": (lambda file: link(file, h5py.ExternalLink("/etc/passwd", "/")), "leads to other files"),
+    "another file": (lambda file: link(file, h5py.ExternalLink("/etc/passwd", "/")), "links to other files"),
     "another file on the way": (lambda file: file.__setitem__("x", h5py.ExternalLink("a.h5", "/")), "other files"),
     "a link to nothing": (lambda file: link(file, h5py.SoftLink("/nothing")), "damaged"),
     "a link to itself": (lambda file: link(file, h5py.SoftLink("/network/head_note/0")), "damaged"),
@@ -126,15 +126,15 @@ HOSTILE = {
     "packed numbers": (lambda file: numbers(file, None, compression="gzip"), "head_note is damaged"),
     "numbers that are not there": (lambda file: numbers(file, None), "head_note is damaged"),
     "too many numbers": (lambda file: numbers(file, np.zeros((9, 9), np.float32)), "another network"),
-    "no number": (lambda file: file["network/head_note/1"].__setitem__(0, np.nan), "what is no weight"),
-    "too large a number": (lambda file: file["network/head_note/1"].__setitem__(0, 1e30), "what is no weight"),
+    "no number": (lambda file: file["network/head_note/1"].__setitem__(0, np.nan), "invalid weights"),
+    "too large a number": (lambda file: file["network/head_note/1"].__setitem__(0, 1e30), "invalid weights"),
     "another network's ear": (
         lambda file: file.__setitem__("ear/hidden/0", np.zeros(9, np.float32)),
-        "the ear is another",
+        "the ear belongs to another network",
     ),
     "an ear of text": (lambda file: file.__setitem__("ear/hidden/0", "0" * 16), "the ear is damaged"),
     "no network": (lambda file: file.pop("network"), "not written by this train.py"),
-    "no text": (lambda file: (file.pop("about"), file.__setitem__("about", [1])), "about is no text"),
+    "no text": (lambda file: (file.pop("about"), file.__setitem__("about", [1])), "about is not a text"),
 }
 TEXTS = {
     "shape": lambda text: text.pop("shape"),
@@ -176,7 +176,7 @@ def test_hostile_files_are_refused_and_the_place_is_named(weights: Path, tmp_pat
 @pytest.mark.skipif(os.name == "nt", reason="Windows has no named pipes in folders")
 def test_a_pipe_is_no_weights_file(tmp_path: Path):
     os.mkfifo(tmp_path / "a.weights.h5")
-    with pytest.raises(UserError, match="is no file"):
+    with pytest.raises(UserError, match="is not a file"):
         checkpoint.load(tmp_path / "a.weights.h5")
 
 

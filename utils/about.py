@@ -1,8 +1,8 @@
-"""What a weights file says beside its weights: the one description of it, by which each file is checked on loading.
+"""The schema of what a weights file says besides its weights, by which each file is checked on loading.
 
-A form says what a value may be: a range or a set of integers; a tuple of choices; `Real`; a type; a function that says
-whether a value is right; a list with the form of its items, or with several forms, one for each of as many items; a
-dict with the form of each key, of which those that end in '?' may be missing. The key `str` stands for all other keys.
+A form says what a value may be: a range or a set of integers; a tuple of choices; `Real`; a type; a function that
+returns whether a value is valid; a list with one form for all its items, or with several forms, one for each item; a
+dict with the form of each key, where keys that end in '?' may be missing and `str` stands for all other keys.
 """
 
 import json
@@ -21,9 +21,9 @@ from utils.heads import HEADS, Shape
 from utils.parts import ALIKE, DRUMS
 from utils.vocabulary import Vocabulary
 
-LONGEST = 2**25  # characters of JSON: the names of half a million pieces; in memory it may be twenty times as large
+LONGEST = 2**25  # characters of JSON, enough to name half a million pieces; in memory it may take twenty times as much
 MOST_CLASSES = 2**17  # of a stream
-# The most that train.py takes, and that a file may say: more than any computer could train.
+# The largest sizes that train.py and weights files may have: more than any computer could train.
 MOST_OF_NETWORK = {"layers": 64, **dict.fromkeys(("units", "embedding", "hidden", "surroundings"), 2**16)}
 MOST = {"grid": 960, "max_beats": 1000, **MOST_OF_NETWORK}
 SIZES = {name: range(1, most + 1) for name, most in MOST.items()}
@@ -38,18 +38,18 @@ class Real:
 
 
 def is_name(value: Any) -> bool:
-    """Whether it is a text that can be written, and name a file; halves of characters cannot (Unicode, surrogates) but
-    for those that stand for bytes of an undecodable name (PEP 383)."""
+    """Whether it is a text that can be written and can name a file: it has no lone surrogates (Unicode), except those
+    that stand for bytes of an undecodable name (PEP 383)."""
     return isinstance(value, str) and bool(re.fullmatch("[^\0\ud800-\udc7f\udd00-\udfff]{0,1000}", value))
 
 
 def is_metre_of_all(value: Any) -> bool:
-    """Whether it is a value of the setting METRE. Raises UserError for a text that is none."""
+    """Whether it is a value of the setting METRE. Raises UserError for a text that is not a metre."""
     return value == "" or isinstance(value, str) and bool(theory.metre(value))
 
 
 def is_chord(value: Any) -> bool:
-    """Whether it is a name as by `events.chord_name`."""
+    """Whether it is a name as made by `events.chord_name`."""
     name = r"(?:[A-G]|[CDFGA]#)-?\d"
     named = isinstance(value, str) and re.fullmatch(rf"{name}(?:\.{name}){{0,127}}", value, re.ASCII)
     return bool(named) and all(pitch in range(FIRST_DRUM) for pitch in pitches(value))
@@ -59,8 +59,8 @@ ANY = range(2**62)
 STEPS = MOST["grid"] * MOST["max_beats"]
 PART = frozenset({DRUMS, *range(ALIKE, 129 * ALIKE)})  # see `parts.player`
 NOTE = range(2 * FIRST_DRUM)
-PLAYER = [PART, [is_name, NOTE, NOTE, Real(0, 2 * FIRST_DRUM), bool]]  # what is known of it, see `parts.Class`
-METRE = [range(1, 256), frozenset(2**k for k in range(8))]  # as MIDI has it, numerator and denominator in a byte each
+PLAYER = [PART, [is_name, NOTE, NOTE, Real(0, 2 * FIRST_DRUM), bool]]  # value -> what is known, see `parts.Class`
+METRE = [range(1, 256), frozenset(2**k for k in range(8))]  # numerator and denominator, a byte each as in MIDI
 VALUES = {"offset": range(STEPS + 1), "part": PART, "duration": range(1, STEPS + 1), "velocity": range(128)}
 NOTES = {"split": NOTE, "class": is_chord}  # the values of the note stream
 REPRESENTATION = {"grid": SIZES["grid"], "chords": tuple(NOTES), "max_beats": SIZES["max_beats"], "pedal?": bool}
@@ -85,11 +85,11 @@ ABOUT = {
 
 
 class Misfit(Exception):
-    """What a weights file says cannot be; the message says where."""
+    """A weights file holds something that it cannot; the message says where."""
 
 
 def misfit(value: Any, form: Any) -> str | None:
-    """Where in a value something is not of its form, such as '.openings[3].metre', '' for all of it; None if it is."""
+    """The place in a value that does not fit its form, such as '.openings[3].metre', '' for all of it; None if none."""
     if isinstance(form, list) and len(form) == 1:
         if not isinstance(value, list):
             return ""
@@ -111,7 +111,7 @@ def misfit(value: Any, form: Any) -> str | None:
 
 
 def misfit_in_dict(value: dict, form: dict) -> str | None:
-    """As `misfit`, in the keys of a dict."""
+    """As `misfit`, for a dict."""
     forms = {key.removesuffix("?"): inner for key, inner in form.items() if key is not str}
     missing = [key for key in form if key is not str and key not in value and not key.endswith("?")]
     if missing:
@@ -128,7 +128,7 @@ def fits(value: Any, form: Any) -> bool:
 
 
 def agreements(about: dict) -> Iterator[tuple[str, bool]]:
-    """What must agree with the rest where each part has its form: its place, and whether it does."""
+    """What must be consistent beyond fitting its form: (place, whether it is consistent with the rest)."""
     said = about["vocabulary"]
     values, players, styles = said["values"], said.get("players", []), said.get("styles", [])
     how, streams = Representation.of({**said, "streams": values}), list(values)
@@ -160,30 +160,30 @@ def agreements(about: dict) -> Iterator[tuple[str, bool]]:
 
 
 def refuse(constant: str) -> None:
-    raise Misfit(f"it holds {constant}, which is no number")
+    raise Misfit(f"it holds {constant}, which is not a number")
 
 
 def parsed(text: bytes) -> dict:
-    """What the JSON says, whatever that is, as long as its format is a number. Raises Misfit."""
+    """The parsed JSON, in which nothing has been checked but that its format is a number. Raises Misfit."""
     if len(text) > LONGEST:
-        raise Misfit("it says too much beside its weights")
+        raise Misfit("it has too much text besides its weights")
     try:
         about = json.loads(text, parse_constant=refuse)
     except (ValueError, RecursionError):
-        raise Misfit("about is no JSON") from None
+        raise Misfit("about is not JSON") from None
     if not fits(about, {"format": ANY}):
         raise Misfit("its format is missing")
     return about
 
 
 def checked(about: dict) -> tuple[Vocabulary, Shape]:
-    """The vocabulary and the network that a weights file describes. Raises Misfit that says where it makes no
-    sense."""
+    """The vocabulary and the network that a weights file describes. Raises Misfit that names the first invalid
+    place."""
     where = misfit(about, ABOUT)
     if where is None:
         where = next((place for place, right in agreements(about) if not right), None)
     if where is not None:
-        raise Misfit(f"{where[1:]} is missing or makes no sense")
+        raise Misfit(f"{where[1:]} is missing or invalid")
     vocabulary = Vocabulary.from_json(about["vocabulary"])
     vocabulary.companies = Counter(frozenset(opening.get("parts", ())) for opening in about["openings"])
     return vocabulary, Shape(**about["shape"])

@@ -1,26 +1,26 @@
-"""The form of a piece: which of its bars come again, and how long ago they were heard.
+"""The form of a piece: which of its bars repeat an earlier bar, and how many bars ago that was.
 
-A form has a number for each bar: 0 if it is new, n if it is the same as the bar n before it, -n if it is like that one,
-and UNTOLD if nobody says. Shapes: E events of a piece, N bars.
+A form has a number for each bar: 0 if it is new, n if it is the same as the bar n bars before it, -n if it is like that
+bar, and UNTOLD if it is not told. Shapes: E events of a piece, N bars.
 """
 
 from collections.abc import Sequence
 
 import numpy as np
 
-FARTHEST = 128  # bars ago; it bounds the work that a piece of many bars makes
+FARTHEST = 128  # bars that the search goes back, to bound the work for pieces of many bars
 UNTOLD = FARTHEST + 1
-# From so large a share of the notes of two bars (Jaccard index) on that both have at the same place they are the same,
-# or alike. On POP909 half of the bars are neither, in chorales nine of ten.
+# Two bars are the same, or alike, if they share at least this share of their notes (Jaccard index), at the same places.
+# On POP909 half of the bars are neither, in chorales nine of ten.
 SAME, LIKE = 0.75, 0.4
-GOES_ON = 0.15  # by so much more than the bar that would go on with a repeat must another one be like this
-# What is told of a bar: it is like another, new, or the same as another; one class more stands for UNTOLD.
+GOES_ON = 0.15  # added to the likeness of the bar that would continue a repeat, so that others must exceed it by this
+# What is told of a bar: it is like another, new, or the same as another; one more class stands for UNTOLD.
 LIKE_ANOTHER, NEW, SAME_AS_ANOTHER, KINDS = range(4)
 
 
 def likeness(bar: np.ndarray, notes: np.ndarray, bars: int) -> np.ndarray:
-    """(N, FARTHEST + 1) how much each of so many `bars` is like the one so many bars before it, from 0 to 1; `bar` (E,)
-    is the number of each event's bar, from 0 on, and `notes` (E,) a number for what it is and where in its bar."""
+    """(N, FARTHEST + 1) how much each of N `bars` is like the bar 0, 1, 2, ... bars before it, from 0 to 1; `bar` (E,)
+    is the number of each event's bar, from 0 on, and `notes` (E,) encodes what it is and where in its bar it is."""
     note, bar = np.divmod(np.unique(notes.astype(np.int64) * bars + bar), bars)  # sorted by note, and then by bar
     common = np.zeros((bars, FARTHEST + 1), np.int32)
     for k in range(1, FARTHEST + 1):
@@ -35,8 +35,8 @@ def likeness(bar: np.ndarray, notes: np.ndarray, bars: int) -> np.ndarray:
 
 
 def form_of(bar: np.ndarray, notes: np.ndarray, bars: int) -> np.ndarray:
-    """(N,) the form of a piece of so many `bars`, of whose events as much is said as to `likeness`. Of several bars
-    that are as much alike the nearest counts."""
+    """(N,) the form of a piece of N `bars`; the arguments are those of `likeness`. Of several bars that a bar is
+    equally like the nearest counts."""
     alike = likeness(bar, notes, bars)
     form = np.zeros(bars, np.int16)
     for i in np.flatnonzero(alike.any(axis=1)).tolist():
@@ -48,26 +48,26 @@ def form_of(bar: np.ndarray, notes: np.ndarray, bars: int) -> np.ndarray:
 
 
 def kinds(form: np.ndarray) -> np.ndarray:
-    """What is told of bars, of any shape: classes."""
+    """The classes of what is told of bars, in any shape."""
     return np.where(form == UNTOLD, KINDS, np.sign(form) + 1)
 
 
 def at(form: np.ndarray, bar: np.ndarray) -> np.ndarray:
-    """What a form (N,) says of the bars (...) numbered from 0 on; UNTOLD of all that there are not."""
+    """What a form (N,) says of the bars (...), numbered from 0 on; UNTOLD for bars that it does not have."""
     return np.append(form, UNTOLD)[np.where((bar >= 0) & (bar < len(form)), bar, -1)]
 
 
 def again(form: np.ndarray, bar: np.ndarray) -> np.ndarray:
-    """(..., 2) how many bars ago what comes in the bars (...), as for `at`, and in those after them, was heard before;
-    0 if it is new or nobody says."""
+    """(..., 2) how many bars ago the bars lie that the bars (...), as for `at`, and those after them repeat; 0 if they
+    are new or untold."""
     told = np.stack([at(form, bar), at(form, bar + 1)], axis=-1)
     return np.where(told == UNTOLD, 0, np.abs(told))
 
 
 def table(forms: Sequence[Sequence[int]]) -> np.ndarray:
-    """(B, N + 2, 3) what is told of each bar by each of some forms, the longest of N bars, and what `again` says of it.
-    A bar's number is its place; the last but one is for all bars behind them, and the last for bar -1, in which a piece
-    may begin."""
+    """(B, N + 2, 3) for each form, the longest of N bars, and each bar: its class by `kinds`, and what `again` says of
+    it. The index is the number of the bar; the last index but one is for all bars after those, and the last for bar -1,
+    in which a piece may begin."""
     number = np.append(np.arange(max(map(len, forms)) + 1), -1)
     forms = [np.array(one, np.int64) for one in forms]
     return np.stack([np.column_stack([kinds(at(one, number)), again(one, number)]) for one in forms])

@@ -1,10 +1,10 @@
-"""The match model of the part that plays: what it did the last time, once it is known which part comes next, and when.
+"""The match model of the next event's part: what that part did the last time, once the part and its onset are known.
 
-`recall` looks for what follows all that was heard; where an inner voice deviates by one note, everything is new to it.
-The line of a part goes on for itself. So as soon as part and onset of the next event are known, the heads of its note
-and duration are also told what followed in the line of that part the last time that its last few events and the time
-until the next were the same; what it played at the same place one, two, four and eight bars ago; and, where the form of
-the piece is told, in the bar that comes again. They are told for how long each of these has been right, too.
+`recall` compares all parts together; if an inner voice deviates by one note, everything is new to it. The line of a
+single part continues by itself. So as soon as the part and the onset of the next event are known, the heads of its note
+and duration are also told what followed in that part's line the last time that its last few events and the time until
+the next were the same; what the part played at the same place one, two, four and eight bars ago; and, if the form of
+the piece is told, in the bar that this bar repeats. They are also told how long each of these has been right.
 
 Shapes: E events of all pieces, B pieces side by side, L events of a piece so far, K contexts (repeats, bars, the form).
 """
@@ -22,11 +22,11 @@ from utils.recall import BARS, COMPARED, FACTORS, LONGEST_STREAK, NOTHING, PLACE
 from utils.vocabulary import Vocabulary
 
 REPEATS = np.array([1, 2, 3, 4, 6, 8, 12], np.int32)  # looked for: the last time that so many events were the same
-NEXT, LONGEST = np.array(1, np.int32), np.array(REPEATS.max())  # as `parts.ONE`
-LINE_STREAKS = len(REPEATS) + len(BARS)  # contexts of which it is told for how long they have been right
+NEXT, LONGEST = np.array(1, np.int32), np.array(REPEATS.max())  # arrays for the sake of speed, as `parts.ONE`
+LINE_STREAKS = len(REPEATS) + len(BARS)  # contexts that have a streak: how long they have been right
 LINE_CONTEXTS = LINE_STREAKS + 1
-NEVER = 2**20  # steps since a part has played that has not yet
-SAME = COMPARED[2:]  # streams by which events of a line are compared, beside the time between them
+NEVER = 2**20  # stands for the steps since the last event of a part that has not played yet
+SAME = COMPARED[2:]  # streams by which events of a line are compared, besides the time between them
 FAR = 2**40  # more steps than any piece has
 CHORD = 128  # more notes than a part strikes together
 NOTE, WHO = (PLACED.index(name) - len(PLACED) for name in ("note", "who"))  # rows of `Past.events`
@@ -40,16 +40,16 @@ def nothing(count: int, viewpoint: Viewpoint) -> dict[str, np.ndarray]:
 
 
 def named(classes: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """Classes by names of their own, beside those of the events and of what `recall` tells."""
+    """The classes under other names than those of the events themselves and of what `recall` tells."""
     return {f"line_{name}": each for name, each in classes.items()}
 
 
 def heard(
     recalled: dict[str, np.ndarray], note: np.ndarray, event: dict[str, np.ndarray], viewpoint: Viewpoint
 ) -> dict[str, np.ndarray]:
-    """Name -> classes (..., K) of recalled events, NOTHING for none, from what they are and their `note` (..., K), as
-    heard where the `event` (...) comes: its part and offset are theirs, and what they played some bars ago counts from
-    where the part is now."""
+    """Name -> classes (..., K) of the `recalled` events, NOTHING for none, as heard at the next `event` (...): they
+    take its part and offset, and the intervals of those some bars ago, whose notes are `note` (..., K), count from its
+    origin."""
     there = recalled["duration"] >= ZERO
     fixed = {name: np.where(there, event[name][..., None], NOTHING) for name in COMPARED[:2] if name in recalled}
     placed = np.s_[..., len(REPEATS) :]
@@ -60,14 +60,14 @@ def heard(
 
 
 class LineModel:
-    """What is recalled in the lines of whole pieces, which stand one after another."""
+    """What is recalled in the lines of whole pieces, one after another."""
 
     def __init__(
         self, classes: dict[str, np.ndarray], bar: np.ndarray, again: np.ndarray, lines: Lines, viewpoint: Viewpoint
     ):
         """As for `recall.MatchModel`."""
         self.classes, self.viewpoint, index = classes, viewpoint, np.arange(len(lines.onset))
-        self.back = np.zeros((len(index), LINE_CONTEXTS), np.int16)  # events back to the one recalled; 0 for none
+        self.back = np.zeros((len(index), LINE_CONTEXTS), np.int16)  # events back to the recalled one; 0 for none
         since = [*(bars * bar for bars in BARS.tolist()), again[:, 0] * bar]
         place = in_lines(lines)
         for k, at in enumerate(chain(self.last_times(lines, place), self.placed(lines, since))):
@@ -82,12 +82,12 @@ class LineModel:
             self.streak[lines.order, k] = recall.streaks(np.roll(right[lines.order, k], 1) & (place > 0))
 
     def last_times(self, lines: Lines, place: np.ndarray) -> Iterator[np.ndarray]:
-        """(E,) for each of the REPEATS the event that followed when the context of each event's line was the same the
-        last time; `place` as by `in_lines`."""
+        """For each of the REPEATS (E,) the event that followed the last time that the context in each event's line was
+        the same; `place` is as from `in_lines`."""
         order, line = lines.order, np.cumsum(place == 0)
         gap = np.where(place == 0, NEVER, np.diff(lines.onset[order], prepend=0))
         columns = {"offset": gap, **{name: self.classes[name][order] for name in SAME}}
-        until = gap.astype(np.uint64) * FACTORS[-1, 0]  # until the event that follows the context
+        until = gap.astype(np.uint64) * FACTORS[-1, 0]  # of the event that follows the context
         for length in REPEATS.tolist():
             before, now = recall.equal(until + np.roll(recall.codes(columns, length), 1), place >= length)
             same = line[now] == line[before]
@@ -96,12 +96,12 @@ class LineModel:
             yield at
 
     def placed(self, lines: Lines, since: list[np.ndarray]) -> Iterator[np.ndarray]:
-        """(E,) what the part of each event played as many steps before as each of `since` (E,) says; 0: nothing."""
+        """For each of `since` (E,), (E,) what the part of each event played so many steps before it; 0 for none."""
         key = np.multiply(lines.part, FAR, dtype=np.int64) + lines.onset
         order = np.argsort(key, kind="stable")
         ordered, rank = key[order], np.empty(len(key), np.int64)
         rank[order] = np.arange(len(key))
-        nth = rank - np.searchsorted(ordered, key)  # of the notes that the part strikes together
+        nth = rank - np.searchsorted(ordered, key)  # index among the notes that the part strikes together
         for steps in since:
             wanted = key - steps
             place = np.minimum(np.searchsorted(ordered, wanted) + nth, len(key) - 1)
@@ -109,8 +109,8 @@ class LineModel:
             yield np.where(there, order[place], NOTHING)
 
     def recalled(self, index: np.ndarray, form: np.ndarray | bool = False) -> dict[str, np.ndarray]:
-        """What is recalled when part and onset of the events `index` (B, ...) are known: name -> classes (B, ..., K);
-        with what the form says where that is told, `form` (B, ...)."""
+        """What is recalled when the part and the onset of the events `index` (B, ...) are known: name -> classes
+        (B, ..., K). What the form recalls is included where `form` (B, ...) is true."""
         back = self.back[index]
         back[..., -1] *= np.asarray(form)
         at = index[..., None] - back
@@ -123,32 +123,32 @@ class LineModel:
 
 
 def in_lines(lines: Lines) -> np.ndarray:
-    """(E,) of the events in the order of their lines, how many of the same line stand before each."""
-    # `order` is by part and then through all pieces, so a line is where both stay the same.
+    """(E,) for the events in the order of their lines, how many events of the same line precede each."""
+    # `order` is sorted by part, then by time through all pieces, so within a line part and piece stay the same.
     begins = np.append(True, np.diff(lines.begins[lines.order]) | np.diff(lines.part[lines.order]) != 0)
     begins = begins[: len(lines.order)]
     return np.arange(len(begins)) - np.flatnonzero(begins)[np.cumsum(begins) - 1]
 
 
 def come_true(recalled: dict[str, np.ndarray], event: dict[str, np.ndarray]) -> np.ndarray:
-    """(..., LINE_STREAKS) whether what was recalled of the line is the event (...) that came."""
+    """(..., LINE_STREAKS) whether what was recalled of the line equals the event (...) that came."""
     return recall.come_true({name: recalled[f"line_{name}"][..., :LINE_STREAKS] for name in SAME}, event)
 
 
 @dataclass
 class LinePast:
-    """The same for B pieces of P parts that go on event by event, of which a `Past` holds the events. As there, what
-    stands first, before the first event, is that of none."""
+    """The same for B pieces of P parts that grow event by event; a `Past` holds the events themselves. As there, the
+    first entry, before the first event, stands for no event."""
 
     events: np.ndarray  # (B, 5, 1 + L) of each event, see the rows below
     parts: np.ndarray  # (B, P, 4 + LINE_STREAKS) of each part, see the columns below
 
-    # Of an event: steps since the one before of the same line; the place of that, 0 if there is none; how many events
-    # of its line stand before it; how many before it, in its line, equal the last ones of that line; and when it comes.
+    # Of an event: steps since the event before it in its line; the place of that, 0 if there is none; how many events
+    # of its line precede it; how many of these, just before it, equal the last ones of the line; and when it comes.
     GAP, BEFORE, NTH, RIGHT, WHEN = range(5)
-    # Of a part: steps since it struck last, NEVER or more if it has not played yet; the place of its last event; how
-    # many events it has, which with these two are the first three of its next event; how many of them it struck
-    # together before its last; and the streak of each context.
+    # Of a part: steps since its last event, NEVER or more if it has not played yet; the place of that event; how many
+    # events it has (these three become the first three rows of its next event); how many events it struck before its
+    # last one at the same time; and the streak of each context.
     SINCE, LAST, PLAYED, TOGETHER, STREAK = range(5)
 
     @classmethod
@@ -158,56 +158,56 @@ class LinePast:
         return cls(np.zeros((count, 5, 1), np.int32), parts)
 
     def add(self, past: Past, event: dict[str, np.ndarray]) -> "LinePast":
-        """With the `event` (B,) that the `past` ends in, which is not yet here, and what was recalled for it."""
+        """The same with one more `event` (B,), the last one of `past`, which comes with what was recalled for it."""
         rows, who, parts = np.arange(len(self.parts)), past.events[:, WHO], self.parts.copy()
         part = who[:, -1]
         parts[..., self.SINCE] += past.viewpoint.steps.take(event[END_STREAM])[:, None]
-        own = parts[rows, part]
-        together = (own[:, self.SINCE] == ZERO) * (own[:, self.TOGETHER] + ONE)
+        state = parts[rows, part]
+        together = (state[:, self.SINCE] == ZERO) * (state[:, self.TOGETHER] + ONE)
         new = np.zeros((len(rows), 5, 1), np.int32)
-        new[:, : self.RIGHT, 0] = own[:, : self.TOGETHER]
+        new[:, : self.RIGHT, 0] = state[:, : self.TOGETHER]
         new[:, self.WHEN, 0] = past.onset * CHORD + together
         events = np.concatenate([self.events, new], axis=2)
         mine = who == part[:, None]
         same = mine & (events[:, self.GAP] == new[:, self.GAP])
-        # The events of the past begin with what all are compared by, and that ends with SAME.
+        # The rows of `past.events` begin with the streams that are COMPARED, which end with SAME.
         columns = past.events[:, past.viewpoint.compared - len(SAME) : past.viewpoint.compared]
         same &= np.logical_and.reduce(columns == columns[..., -1:], axis=1)
-        # How many events up to each equal the last ones; the last is no repeat of itself.
+        # How many events up to each equal the last ones; the last is not a repeat of itself.
         ending = np.minimum(events[:, self.RIGHT] + NEXT, LONGEST) * same
         ending[:, -1] = 0
         right = ending[rows[:, None], events[:, self.BEFORE]]
         np.copyto(events[:, self.RIGHT], right, where=mine)
-        own[:, self.STREAK :] = np.minimum(own[:, self.STREAK :] + ONE, LONGEST_STREAK) * come_true(event, event)
-        own[:, self.SINCE], own[:, self.LAST], own[:, self.TOGETHER] = 0, past.length, together
-        own[:, self.PLAYED] += ONE
-        parts[rows, part] = own
+        state[:, self.STREAK :] = np.minimum(state[:, self.STREAK :] + ONE, LONGEST_STREAK) * come_true(event, event)
+        state[:, self.SINCE], state[:, self.LAST], state[:, self.TOGETHER] = 0, past.length, together
+        state[:, self.PLAYED] += ONE
+        parts[rows, part] = state
         return LinePast(events, parts)
 
     def recalled(
         self, past: Past, event: dict[str, np.ndarray], again: np.ndarray, bar: np.ndarray
     ) -> dict[str, np.ndarray]:
-        """As `LineModel.recalled` for the next event (B,), of which part, offset and `origin` are known; what comes in
-        its bar of so many steps, `bar` (B,), was heard `again` (B,) bars ago, or 0."""
+        """As `LineModel.recalled` for the next event (B,), whose part, offset and `origin` are known. Its bar has `bar`
+        (B,) steps and repeats the bar `again` (B,) bars ago, 0 for none."""
         viewpoint, length, rows = past.viewpoint, past.length, np.arange(len(bar))
         part, steps = viewpoint.vocabulary.part_of(event), viewpoint.steps.take(event[END_STREAM])
-        own, mine = self.parts[rows, part], past.events[:, WHO] == part[:, None]
-        gap = own[:, self.SINCE] + steps
+        state, mine = self.parts[rows, part], past.events[:, WHO] == part[:, None]
+        gap = state[:, self.SINCE] + steps
         since = np.concatenate([BARS * bar[:, None], (again * bar)[:, None]], axis=1)
-        together = (gap == ZERO) * (own[:, self.TOGETHER] + ONE)
-        when = (((past.onset + steps)[:, None] - since) * CHORD + together[:, None]).astype(np.int32)  # as `events`
+        together = (gap == ZERO) * (state[:, self.TOGETHER] + ONE)
+        when = (((past.onset + steps)[:, None] - since) * CHORD + together[:, None]).astype(np.int32)  # as in `events`
         right = self.events[:, self.RIGHT] * (mine & (self.events[:, self.GAP] == gap[:, None].astype(np.int32)))
         there = np.empty((len(bar), LINE_CONTEXTS, length + 1), bool)
         np.greater_equal(right[:, None], REPEATS[:, None], out=there[:, : len(REPEATS)])
         placed = np.equal(self.events[:, None, self.WHEN], when[:, :, None], out=there[:, len(REPEATS) :])
         placed &= mine[:, None]
-        there[..., 0] = True  # nothing is found where there is nothing else
+        there[..., 0] = True  # the entry for no event, found where nothing else is
         back = there[..., ::-1].argmax(axis=2)
         at = (length - back) * (back < REMEMBERED)
         found = past.events[rows[:, None], :, at].transpose(2, 0, 1).astype(np.int64)  # (names, B, K)
         recalled = dict(zip(viewpoint.names, found, strict=False))
-        distance = (own[:, self.PLAYED, None] - self.events[rows[:, None], self.NTH, at]) * (at > ZERO)
-        told = {"streak": own[:, self.STREAK :], "back": distance[:, :LINE_STREAKS]}
+        distance = (state[:, self.PLAYED, None] - self.events[rows[:, None], self.NTH, at]) * (at > ZERO)
+        told = {"streak": state[:, self.STREAK :], "back": distance[:, :LINE_STREAKS]}
         return named(heard(recalled, found[NOTE], event, viewpoint) | told)
 
     def aligned(self, length: int) -> "LinePast":

@@ -1,11 +1,11 @@
 """The match model: what followed the last time, found in the whole piece so far.
 
-Music repeats itself, in the same key or another, after a bar or after a page: longer ago than a network that was
-trained on short windows remembers. So after each event the network is told what followed the last time that the last
-few events, or their rhythm, were the same (data compressors call that a match model, for instance Mahoney's PAQ), and
-what stood one, two, four and eight bars before the place where the next event is to come. It is also told for how long
-each of these has been right, and how far back it lies: so it can learn from real music when repetition ends. Where it
-is told the form of the piece, it also hears what stood in the bar that comes again.
+Music repeats itself, in the same key or another, after a bar or after a page: further back than a network trained on
+short windows remembers. So after each event the network is told what followed the last time that the last few events,
+or their rhythm, were the same (data compressors such as Mahoney's PAQ call this a match model), and what came next at
+this place one, two, four and eight bars ago. It is also told how long each of these has been right, and how far back
+it lies, so that it can learn from real music when repetition ends. If it is told the form of the piece, it also hears
+what came in the bar that this bar repeats.
 
 Shapes: E events of all pieces, B pieces side by side, K contexts (repeats, then bars, then the form).
 """
@@ -20,32 +20,32 @@ from utils.events import END_STREAM, FIRST_DRUM
 from utils.parts import ONE, ZERO, Lines, Voices
 from utils.vocabulary import Vocabulary
 
-COMPARED = ("offset", "part", "interval", "duration")  # streams by which events are compared, as far as there are any
+COMPARED = ("offset", "part", "interval", "duration")  # streams by which events are compared, those that there are
 RHYTHM = COMPARED[:1]
-PLACED = ("note", "who", "onset")  # by which events some bars ago are heard; `who` is the class of the part
+PLACED = ("note", "who", "onset")  # needed to hear events some bars ago; `who` is the class of the part
 # Looked for after each event: the last time that the last n events were the same in these streams.
 REPEATS = tuple((COMPARED, n) for n in (1, 2, 3, 4, 6, 8, 12, 16, 24)) + tuple((RHYTHM, n) for n in (2, 4, 8, 16))
 LENGTH = np.array([length for _, length in REPEATS], np.int8)  # small, since it is compared with each event of a piece
-NEXT, LONGEST = np.array(1, np.int8), np.array(LENGTH.max())  # as `parts.ONE`
-BARS = np.array([1, 2, 4, 8])  # so many bars ago
-STREAKS = len(REPEATS) + len(BARS)  # contexts of which it is told for how long they have been right
-K = STREAKS + 1  # what the form says is right where it is told, whatever came before
+NEXT, LONGEST = np.array(1, np.int8), np.array(LENGTH.max())  # arrays for the sake of speed, as `parts.ONE`
+BARS = np.array([1, 2, 4, 8])  # numbers of bars ago
+STREAKS = len(REPEATS) + len(BARS)  # contexts that have a streak: how long they have been right
+K = STREAKS + 1  # the form has no streak: where it is told it is right, whatever came before
 KIND = np.array([int(streams == RHYTHM) for streams, _ in REPEATS])  # see `Past.runs`
-REMEMBERED = 4096  # the last time may be so many events ago: more than most pieces have; it bounds the work of a step
+REMEMBERED = 4096  # events that the search goes back, to bound the work of a step: more than most pieces have
 NOTHING = -1  # stands where nothing is recalled
-LONGEST_STREAK = np.array(255)  # for how many events in a row a context has been right; more are not counted
-# What is told of each context beside the classes of the recalled event: its streak, and how many events back the
-# recalled event lies from the next one, 0 if there is none.
+LONGEST_STREAK = np.array(255)  # events in a row up to which a streak is counted
+# What is told of each context besides the classes of the recalled event: its streak, and how many events before the
+# next one the recalled event lies, 0 if there is none.
 TOLD = ("streak", "back")
-# Contexts are compared by the upper half of a sum, modulo 2^64: each class times the random odd number of its place and
-# stream. Two different contexts have the same once in four thousand million.
+# Contexts are compared by a hash, the upper half of a sum modulo 2^64: each class times the random odd number of its
+# place and stream. Two different contexts have the same hash once in four thousand million.
 FACTORS = np.random.default_rng(0).integers(2**63, size=(LENGTH.max(), len(COMPARED)), dtype=np.uint64) * 2 + 1
-LOWER = np.uint64(32)  # bits of the sum that do not count
+LOWER = np.uint64(32)  # bits of the sum that are not part of the hash
 CHUNK = 2**16  # events looked up at once
 
 
 def codes(columns: dict[str, np.ndarray], length: int) -> np.ndarray:
-    """(E,) the sum by which the contexts of so many events that end in each event are compared, in these streams."""
+    """(E,) the sum that is hashed, see FACTORS, of the last `length` events up to each event in these streams."""
     count = len(next(iter(columns.values())))
     code = np.zeros(count, np.uint64)
     for stream, column in columns.items():
@@ -56,9 +56,9 @@ def codes(columns: dict[str, np.ndarray], length: int) -> np.ndarray:
 
 
 def equal(code: np.ndarray, counts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """(before, now): of each event whose context `counts` (E,), and has the same `code` (E,) as an earlier one, that
-    one, or the latest of several; and it."""
-    # Sorted by the hash and then by place: equal contexts are neighbours.
+    """(before, now): `now` are the events whose context `counts` (E,) and has the same `code` (E,) as an earlier one;
+    `before` is the latest such earlier event of each."""
+    # Sorted by hash and then by place, so that equal contexts are neighbours.
     keys = ((code >> LOWER) << LOWER | np.arange(len(code), dtype=np.uint64))[counts]
     keys.sort()
     index, same = (keys & np.uint64(2**32 - 1)).astype(np.int64), keys[1:] ^ keys[:-1] < 2**32
@@ -66,13 +66,13 @@ def equal(code: np.ndarray, counts: np.ndarray) -> tuple[np.ndarray, np.ndarray]
 
 
 def streaks(right: np.ndarray) -> np.ndarray:
-    """(E,) for how many events in a row, each included, it is `right` (E,)."""
+    """(E,) for how many events in a row, up to and including each, `right` (E,) is true."""
     index = np.arange(len(right))
     return np.minimum(index - np.maximum.accumulate(np.where(right, 0, index)), LONGEST_STREAK)
 
 
 def last_times(classes: dict[str, np.ndarray], first: np.ndarray) -> np.ndarray:
-    """(E, repeats) how many events ago the context of each event (E,) ended the last time; 0 where it is new.
+    """(E, repeats) how many events ago the context that ends in each event ended the last time; 0 where it is new.
 
     `classes` are those of pieces one after another; `first` (P + 1,) is where each begins, with a start token, which is
     part of no context.
@@ -90,42 +90,42 @@ def last_times(classes: dict[str, np.ndarray], first: np.ndarray) -> np.ndarray:
 
 
 def contexts(vocabulary: Vocabulary) -> int:
-    """How many there are for a network: in weights files from before the form was told one fewer."""
+    """The number of contexts of a network: one fewer if its weights file is older than the form."""
     return K if vocabulary.told_form else STREAKS
 
 
 class Viewpoint:
-    """Recalled events as the network hears them: the offset and interval of one some bars ago are those from the event
-    that is now the last."""
+    """Recalled events as the network hears them: the offset and the interval of an event some bars ago are counted from
+    what is now the last event."""
 
     def __init__(self, vocabulary: Vocabulary):
-        # What is recalled of an event, first of all by what events are compared.
+        # What is recalled of an event; the streams by which events are compared come first.
         compared = tuple(name for name in COMPARED if name in vocabulary.recalled)
         self.compared, self.names = len(compared), tuple(dict.fromkeys((*compared, *vocabulary.recalled)))
         self.contexts = contexts(vocabulary)
         self.vocabulary, self.steps = vocabulary, vocabulary.steps(END_STREAM)
-        # Of each note class, a number that rises as notes struck together by a part stand: the start token is lowest.
+        # A sort key of each note class, for notes that a part strikes together; the start token is lowest.
         self.rank = np.append(np.where(vocabulary.moves == 1, vocabulary.top, FIRST_DRUM + vocabulary.steady)[:-1], 0)
         self.rank = self.rank.astype(np.int32)
-        # Offset class of each number of steps; the last is for numbers that no offset has.
+        # The offset class of each number of steps; the last is for numbers that no offset has.
         self.of_steps = np.full(int(self.steps.max()) + 2, NOTHING)
         self.of_steps[vocabulary.values[END_STREAM]] = np.arange(vocabulary.end)
-        # The notes of a chord stand in the order of their pitch, unless the chord is one event.
+        # The notes of a chord are in order of pitch, unless the chord is one event.
         self.by_pitch = vocabulary.representation.chords == "split"
-        self.step = np.array(8 * FIRST_DRUM * (vocabulary.parts + 1))  # by so much the order rises with each step
+        self.step = np.array(8 * FIRST_DRUM * (vocabulary.parts + 1))  # by which `order` rises with each step
 
     def order(self, onset: np.ndarray, part: np.ndarray, rank: np.ndarray) -> np.ndarray:
-        """A number that rises from each event of a piece to the next."""
+        """A sort key that increases from each event of a piece to the next."""
         place = np.multiply(part, 8 * FIRST_DRUM, dtype=np.int64) + rank if self.by_pitch else 0
         return np.multiply(onset, self.step, dtype=np.int64) + place
 
     def classes(
         self, recalled: Iterable[np.ndarray], note: np.ndarray, origin: np.ndarray, steps: np.ndarray
     ) -> dict[str, np.ndarray]:
-        """Name -> classes (..., K) of recalled events, NOTHING for none: from what they are, (..., K) for each of the
-        names, and from how those some bars ago, and by the form, are heard, (..., bars + 1). Their notes are `note`,
-        their intervals would count from `origin`, and they would come so many `steps` after the last event if those
-        bars were repeated; below 0 for none."""
+        """Name -> classes (..., K) of recalled events, NOTHING for none. `recalled` has what they are, (..., K) for
+        each of the names. The other arguments, (..., bars + 1), are of those some bars ago and by the form: their notes
+        are `note`, their intervals count from `origin`, and they would come so many `steps` after the last event if
+        those bars were repeated; below 0 for none."""
         classes = dict(zip(self.names, recalled, strict=True))
         known = (steps >= ZERO) & (steps < len(self.of_steps))
         interval = self.vocabulary.interval(note, origin)
@@ -135,7 +135,7 @@ class Viewpoint:
 
 
 def come_true(recalled: dict[str, np.ndarray], event: dict[str, np.ndarray]) -> np.ndarray:
-    """(..., K) whether the recalled classes (..., K) are those of the event (...) that came, as far as it counts."""
+    """(..., K) whether the recalled classes (..., K) equal those of the event (...) that came, in COMPARED streams."""
     same = [recalled[name] == event[name][..., None] for name in COMPARED if name in recalled]
     return reduce(np.logical_and, same)
 
@@ -143,13 +143,13 @@ def come_true(recalled: dict[str, np.ndarray], event: dict[str, np.ndarray]) -> 
 def by_form(
     again: np.ndarray, line: np.ndarray, goes_on: np.ndarray, then: np.ndarray, begins: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    """(...) how many events back from the next one that lies which the form recalls, 0 if there is none, and (...) how
-    many steps ago it stood: the next one in the bar that comes again, or else the first one in that which the next bar
-    repeats.
+    """(...) how many events before the next one the event lies that the form recalls, 0 if there is none, and (...) how
+    many steps ago it came. It is the next event in the bar that this bar repeats or, if there is none, the first event
+    of the bar that the next bar repeats.
 
-    `again` (..., 2) is how many steps ago what comes in this bar, and in the next, was heard before, 0 for never;
-    `line` (...) the next bar line, in steps; `goes_on` and `begins` (...) are how far back these two events lie, and
-    `then` (...) is when the first of them stands.
+    `again` (..., 2) is how many steps ago the bars lie that this bar and the next one repeat, 0 for none; `line` (...)
+    is the onset of the next bar line, in steps; `goes_on` and `begins` (...) are how many events back those two events
+    lie, and `then` (...) is the onset of the first of them.
     """
     here, after = again[..., 0], again[..., 1]
     inside = (here > 0) & (then + here < line)
@@ -158,7 +158,7 @@ def by_form(
 
 
 class MatchModel:
-    """What is recalled in whole pieces, which stand one after another."""
+    """What is recalled in whole pieces, one after another."""
 
     def __init__(
         self,
@@ -169,15 +169,15 @@ class MatchModel:
         lines: Lines,
         vocabulary: Vocabulary,
     ):
-        """`classes` and `first` as for `last_times`; `bar` (E,) the steps of the bar that each event is in, and `again`
-        (E, 2) as `form.again`."""
+        """`classes` and `first` are as for `last_times`, `bar` (E,) is the number of steps in each event's bar, and
+        `again` (E, 2) is as from `form.again`."""
         self.viewpoint = Viewpoint(vocabulary)
         onset, who, rank = lines.onset, lines.part, self.viewpoint.rank[classes["note"]]
         self.columns, self.bar, self.lines = {**classes, "onset": onset, "who": who}, bar, lines
-        self.back = np.zeros((len(onset), K), np.int16)  # events back to the one that is recalled, plus 1; 0 for none
+        self.back = np.zeros((len(onset), K), np.int16)  # see TOLD
         self.back[:, : len(REPEATS)] = last_times(classes, first)
-        # The onsets rise through all pieces, and a start token comes before all that begins with it. So the order rises
-        # too, and one search serves all pieces.
+        # Onsets rise through all pieces, and a start token comes before all other events at its onset. So the order
+        # rises too, and one search serves all pieces.
         who = np.where(who == vocabulary.parts, -1, who)
         order = self.viewpoint.order(onset, who, rank)
         step, count = self.viewpoint.step, np.arange(1, len(onset) + 1)
@@ -188,7 +188,7 @@ class MatchModel:
         again, line = again * bar[:, None], onset - classes["phase"] + bar
         goes_on = np.searchsorted(order, order - np.multiply(again[:, 0], step, dtype=np.int64), "right")
         begins = np.searchsorted(order, np.multiply(line - again[:, 1], step, dtype=np.int64), "left")
-        # What begins with a piece comes after its start token.
+        # The first event of a piece is the one after its start token.
         goes_on, begins = (np.maximum(at, lines.begins + 1) for at in (goes_on, begins))
         then = onset[np.minimum(goes_on, len(onset) - 1)]
         self.back[:, -1], self.ago = by_form(again, line, count - goes_on, then, count - begins)
@@ -202,15 +202,15 @@ class MatchModel:
             self.streak[:, k] = streaks(right[:, k])
 
     def recalled(self, index: np.ndarray, form: np.ndarray | bool = False) -> dict[str, np.ndarray]:
-        """What is recalled after the events `index` (B, ...): name -> classes (B, ..., K), and what is TOLD of them;
-        with what the form says where that is told, `form` (B, ...)."""
+        """What is recalled after the events `index` (B, ...): name -> classes (B, ..., K), and what is TOLD of them.
+        What the form recalls is included where `form` (B, ...) is true."""
         back, now, bar = self.back[index], index[..., None], self.bar[index][..., None]
         back[..., STREAKS:] *= np.asarray(form)[..., None]
         at = np.where(back > 0, now - back + 1, NOTHING)
         recalled = [np.where(at >= 0, self.columns[name][at], NOTHING) for name in self.viewpoint.names]
         bars = at[..., len(REPEATS) :]
         note, who, onset = (self.columns[name][bars] for name in PLACED)
-        # Of events that are not there `who` may be the start token, and has no origin.
+        # Where there is no event, `who` may be that of the start token, which has no origin.
         who = np.minimum(who, self.viewpoint.vocabulary.parts - 1)
         origin = self.lines.origins(self.lines.last(who, now), now)
         ago = np.concatenate([BARS * bar, self.ago[index][..., None]], axis=-1)[..., : bars.shape[-1]]
@@ -224,14 +224,14 @@ class Past:
     """The events of B pieces so far, searched again after each: it recalls the same as a MatchModel of whole pieces."""
 
     viewpoint: Viewpoint
-    events: np.ndarray  # (B, names, 1 + length) the names of the viewpoint, then those PLACED; the first is NOTHING
+    events: np.ndarray  # (B, names, 1 + length) the names of the viewpoint, then PLACED; NOTHING before the first event
     order: np.ndarray  # (B, length) see `Viewpoint.order`
-    # (B, 2, length) how many events up to the last equal those 0, 1, 2, ... events before them, by COMPARED and RHYTHM;
-    # no more are counted than the longest context has
+    # (B, 2, length) how many events at the end equal those 0, 1, 2, ... events before them, by COMPARED and by RHYTHM,
+    # counted up to the length of the longest context
     runs: np.ndarray
-    onset: np.ndarray  # (B,) steps since the beginning
+    onset: np.ndarray  # (B,) of the last event, in steps since the beginning
     recalled: dict[str, np.ndarray]  # (B, K) after the last event: classes, and what is TOLD of them
-    length: int = 0  # of the longest piece; those with fewer events begin later
+    length: int = 0  # events of the longest piece; shorter ones begin later
 
     @classmethod
     def empty(cls, count: int, vocabulary: Vocabulary) -> "Past":
@@ -243,8 +243,8 @@ class Past:
         return cls(viewpoint, events, order, runs, np.zeros(count, np.int32), recalled)
 
     def add(self, event: dict[str, np.ndarray], bar: np.ndarray, again: np.ndarray, voices: Voices) -> "Past":
-        """The past with an event, name -> (B,), in a bar of so many steps (B,), after it; `again` (B, 2) as by
-        `form.again`; `voices` count it already."""
+        """The past with one more event, name -> (B,), in a bar of `bar` (B,) steps; `again` (B, 2) is as from
+        `form.again`, and `voices` include the event already."""
         viewpoint, length, rows = self.viewpoint, self.length + 1, np.arange(len(bar))[:, None]
         onset, rank = self.onset + viewpoint.steps.take(event[END_STREAM]), viewpoint.rank.take(event["note"])
         who = viewpoint.vocabulary.part_of(event)
@@ -252,7 +252,7 @@ class Past:
         events = np.concatenate([self.events, new[:, :, None]], axis=2)
         now = viewpoint.order(onset, who, rank)[:, None]
         order, runs = np.concatenate([self.order, now], axis=1), self.longer_runs(events)
-        # How many events back from the next one the recalled events lie: 0, where NOTHING stands, if there is none.
+        # How many events before the next one the recalled events lie; 0, the place of NOTHING, if there is none.
         back = np.zeros((len(bar), viewpoint.contexts), np.int64)
         back[:, : len(REPEATS)] = (runs[..., : REMEMBERED + 1].take(KIND, axis=1) >= LENGTH[:, None]).argmax(axis=-1)
         bars, since = back[:, len(REPEATS) :], np.zeros((len(bar), viewpoint.contexts - len(REPEATS)), np.int64)
@@ -275,8 +275,8 @@ class Past:
         return Past(viewpoint, events, order, runs, onset, recalled, length)
 
     def longer_runs(self, events: np.ndarray) -> np.ndarray:
-        """The `runs` with one more of the `events`."""
-        # From the last event backwards, so that the first match is the last time; an event is no repeat of itself.
+        """The `runs` after the last of the `events`."""
+        # Backwards from the last event, so that the first match is the latest; an event is not a repeat of itself.
         compared = events[:, : self.viewpoint.compared, 1:]
         same = compared[..., ::-1] == compared[..., -1:]
         runs = np.empty((len(events), 2, self.length + 1), np.int8)
@@ -287,12 +287,12 @@ class Past:
         return runs
 
     def rounds(self) -> np.ndarray:
-        """(B,) how often what was heard last has come again without a break: 1 when a figure, of any length up to
-        LONGEST_STREAK, has been repeated once. What the form wants does not count."""
+        """(B,) how often the latest figure has been repeated without a break: 1 when a figure, of any length up to
+        LONGEST_STREAK, has been repeated once. Repeats that the form asks for do not count."""
         return (self.recalled["streak"] / np.maximum(self.recalled["back"], 1))[:, :STREAKS].max(axis=1)
 
     def aligned(self, length: int) -> "Past":
-        """The same with its last event at the place `length` - 1, so that several can be put side by side."""
+        """The same, padded so that its last event is at index `length` - 1: so several can be put side by side."""
         before = length - self.length
         events = np.pad(self.events, ((0, 0), (0, 0), (before, 0)), constant_values=NOTHING)
         order = np.pad(self.order, ((0, 0), (before, 0)), constant_values=NOTHING)

@@ -1,7 +1,7 @@
-"""The network that the tutorial repositories train, and their way of training it, as a yardstick.
+"""The network of the tutorial repositories and their training method, as a yardstick.
 
-Written from the description of Keras-LSTM-Music-Generator: three branches that read scalars, three heads that know
-nothing of each other, a window of events for each target. It learns from the same events as ours.
+Written from the description of Keras-LSTM-Music-Generator: three branches that read scalars, three independent heads,
+and a window of events for each target. It learns from the same events as our network.
 
 Shapes: B windows, T events a window, S streams, E events of all pieces.
 """
@@ -17,13 +17,13 @@ from utils.network import keras
 from utils.vocabulary import Vocabulary
 
 layers = keras.layers
-WINDOW = 100  # events that it reads for each target
+WINDOW = 100  # events read for each target
 BATCH = 64  # windows in an update
-LEAST = 1e-12  # probability below which a class is not counted as less likely: softmax in float32 gives 0
+LEAST = 1e-12  # lower bound of probabilities, since softmax in float32 can give 0
 
 
 def read(path: Path) -> list[tuple[str, float, float]]:
-    """(note or chord, offset, duration) of the first part, as music21 gives them: how the ancestors read a file."""
+    """(note or chord, offset, duration) of the first part, as music21 gives them: the way the ancestors read a file."""
     from music21 import chord, converter, instrument, note
 
     def name(element: note.Note | chord.Chord) -> str:
@@ -54,8 +54,8 @@ def build(vocabulary: Vocabulary, window: int = WINDOW) -> keras.Model:
 
 
 def windows(model: keras.Model, corpus: Corpus, target: np.ndarray) -> list[np.ndarray]:
-    """What a network reads of the events before `target` (B,): S arrays (B, T, 1) of classes divided by their number;
-    before a piece, start tokens."""
+    """What the network reads of the events before `target` (B,): S arrays (B, T, 1) of classes divided by the number of
+    classes; start tokens stand before a piece."""
     begin = corpus.first[np.searchsorted(corpus.first, target, "right") - 1]
     index = np.maximum(target[:, None] + np.arange(-model.inputs[0].shape[1], 0), begin[:, None])
     classes = {stream: corpus.inputs[stream][index, None] for stream in corpus.vocabulary.streams}
@@ -63,13 +63,13 @@ def windows(model: keras.Model, corpus: Corpus, target: np.ndarray) -> list[np.n
 
 
 def learn(model: keras.Model, corpus: Corpus, minutes: float, seed: int, clock: Callable[[], float]) -> int:
-    """Train for so many minutes of `clock` (seconds), on windows in random order; returns the number of updates."""
+    """Train on randomly drawn windows for `minutes` of `clock`, in seconds; returns the number of updates."""
     rng, end, updates = np.random.default_rng(seed), clock() + 60 * minutes, 0
     streams, every = corpus.vocabulary.streams, np.flatnonzero(corpus.is_target.any(axis=1))
     with tqdm(desc="the ancestors' network", unit="update", mininterval=0.5) as bar:
         while clock() < end:
             target = rng.choice(every, BATCH)
-            # Where a stream has no target (see `Corpus.is_target`) its start token stands; the last class is as good.
+            # Start tokens stand where a stream has no target (see `Corpus.is_target`); the last class will do there.
             classes = [np.minimum(corpus.inputs[s][target], corpus.vocabulary.size(s) - 1) for s in streams]
             model.train_on_batch(windows(model, corpus, target), classes)
             updates += 1
@@ -78,13 +78,13 @@ def learn(model: keras.Model, corpus: Corpus, minutes: float, seed: int, clock: 
 
 
 def score(model: keras.Model, corpus: Corpus, batch: int = 512) -> np.ndarray:
-    """Nats of all events in each stream, (S,): as `likelihood.score`, summed over the pieces."""
+    """Nats of all events in each stream, (S,): like `likelihood.score`, but summed over the pieces."""
     total, every = np.zeros(len(corpus.vocabulary.streams)), np.flatnonzero(corpus.is_target.any(axis=1))
     for begin in tqdm(range(0, len(every), batch), "scoring", unit="batch", delay=2, leave=False):
         target = every[begin : begin + batch]
         predicted = model.predict_on_batch(windows(model, corpus, target))
         for k, stream in enumerate(corpus.vocabulary.streams):
-            those = np.flatnonzero(corpus.is_target[target, k])
-            probability = predicted[k][those, corpus.inputs[stream][target[those]]]
+            scored = np.flatnonzero(corpus.is_target[target, k])
+            probability = predicted[k][scored, corpus.inputs[stream][target[scored]]]
             total[k] -= np.log(np.maximum(probability, LEAST)).sum()
     return total

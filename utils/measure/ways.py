@@ -1,8 +1,8 @@
 """The ways of training that experiments.py compares, and the questions for which it compares them.
 
-A way is flags of train.py and, for what no flag does, fields of `network.Way`. To try one of your own, add a line to
-WAYS and its name to a question in QUESTIONS. Ideas that did not help stay here and out of train.py. Keras starts only
-when a way is made.
+A way consists of flags of train.py and, for what no flag does, fields of `network.Way`. To try one of your own, add a
+line to WAYS and its name to a question in QUESTIONS. Ideas that did not help stay here and out of train.py. Keras is
+imported only when a way is used.
 """
 
 from collections.abc import Callable
@@ -12,7 +12,7 @@ from utils import dataset
 
 
 def optimizer(name: str, **more) -> dict:
-    """The optimizer of Keras with this name, and `more` arguments for it."""
+    """The Keras optimizer of this name, with `more` arguments."""
     from utils.network import keras
 
     def make(learning_rate: float, weight_decay: float, norm: float | None) -> keras.optimizers.Optimizer:
@@ -23,7 +23,7 @@ def optimizer(name: str, **more) -> dict:
 
 
 def focal() -> dict:
-    """Events that are predicted well already count less: (1 - p)^2 times their nats (Lin et al. 2017)."""
+    """Well-predicted events count less: (1 - p)^2 times their nats (Lin et al. 2017)."""
     from utils.network import nats_per_event, ops
 
     return {"loss": lambda weights, nats: nats_per_event(weights, nats * (1 - ops.exp(-nats)) ** 2)}
@@ -40,7 +40,7 @@ def smoothing() -> dict:
 
 
 def last_target_alone() -> dict:
-    """Only the last event of a window is a target, as in the ancestors' way."""
+    """Only the last event of a window is a target, as in the ancestors' method."""
 
     def batches(*how):
         for inputs, weights in dataset.batches(*how):
@@ -51,7 +51,7 @@ def last_target_alone() -> dict:
 
 
 def scalars() -> dict:
-    """A class is read as its number, scaled to 0..1, instead of as a vector that is learnt."""
+    """A class is read as its number, scaled to 0..1, instead of as a learnt vector."""
     from utils.network import layers, ops
 
     def ramp(shape, dtype=None):
@@ -61,20 +61,20 @@ def scalars() -> dict:
 
 
 def averaged() -> dict:
-    """The weights that are scored and kept are averages over the last hundred updates or so, and training goes on from
-    them (Polyak & Juditsky 1992)."""
+    """The weights that are scored and kept are averages over about the last hundred updates, and training continues
+    from them (Polyak & Juditsky 1992)."""
 
     def take_averages(trainer) -> None:
         from utils.network import keras
 
         trainer.optimizer.finalize_variable_values(trainer.trainable_variables)
-        for weight in trainer.trainable_variables:  # which JAX could not update if it shared its array with the average
+        for weight in trainer.trainable_variables:  # JAX cannot update a weight that shares its array with the average
             weight.assign(keras.ops.copy(weight))
 
     return optimizer("AdamW", use_ema=True, ema_momentum=0.99) | {"before_scoring": take_averages}
 
 
-# Name -> flags of train.py, and a function that makes the fields of its Way that are not the usual ones.
+# Name -> flags of train.py, and a function that makes those fields of the Way that differ from the defaults.
 WAYS: dict[str, tuple[str, Callable[[], dict]]] = {
     "as it is": ("", dict),
     "offset and duration as numbers": ("--heads regression", dict),
@@ -99,7 +99,7 @@ WAYS: dict[str, tuple[str, Callable[[], dict]]] = {
     "the ancestors' network": ("", dict),
     "nothing dropped, one key": ("--dropout 0 --weight-decay 0 --transpose 0", dict),
 }
-# The ways that are compared to answer a question.
+# Question -> the ways that are compared to answer it.
 QUESTIONS = {
     "regression": ("as it is", "offset and duration as numbers"),
     "sizes": ("32 units", "64 units", "as it is", "256 units", "384 units", "512 units"),

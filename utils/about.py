@@ -59,7 +59,7 @@ ANY = range(2**62)
 STEPS = MOST["grid"] * MOST["max_beats"]
 PART = frozenset({DRUMS, *range(ALIKE, 129 * ALIKE)})  # see `parts.player`
 NOTE = range(2 * FIRST_DRUM)
-PLAYER = [PART, [is_name, NOTE, NOTE, Real(0, 2 * FIRST_DRUM), bool]]  # value -> what is known, see `parts.Class`
+PLAYER = [PART, [is_name, NOTE, NOTE, Real(0, 2 * FIRST_DRUM), bool]]  # the value of a part, and its `parts.Class`
 METRE = [range(1, 256), frozenset(2**k for k in range(8))]  # numerator and denominator, a byte each as in MIDI
 VALUES = {"offset": range(STEPS + 1), "part": PART, "duration": range(1, STEPS + 1), "velocity": range(128)}
 NOTES = {"split": NOTE, "class": is_chord}  # the values of the note stream
@@ -128,7 +128,7 @@ def fits(value: Any, form: Any) -> bool:
 
 
 def agreements(about: dict) -> Iterator[tuple[str, bool]]:
-    """What must be consistent beyond fitting its form: (place, whether it is consistent with the rest)."""
+    """Consistency checks of what fits its form: each place, and whether it is consistent with the rest."""
     said = about["vocabulary"]
     values, players, styles = said["values"], said.get("players", []), said.get("styles", [])
     how, streams = Representation.of({**said, "streams": values}), list(values)

@@ -21,7 +21,7 @@ from utils import files
 from utils.checkpoint import sibling
 from utils.errors import UserError
 
-# The first of these that is installed trains, unless the variable names another.
+# The first of these that is installed is the backend, unless the variable names another.
 BACKEND = os.environ.setdefault("KERAS_BACKEND", next(filter(find_spec, ("tensorflow", "jax", "torch")), "tensorflow"))
 if not find_spec(BACKEND):
     raise UserError(f"There is no {BACKEND} to train with: pip install -r requirements.txt or -r requirements-jax.txt.")
@@ -60,9 +60,9 @@ BATCH_SIZE, BATCH_SIZE_ON_GPU, LEARNING_RATE = 16, 128, 0.004
 
 
 def settle(args: SimpleNamespace) -> None:
-    """Choose the `batch_size` and `learning_rate` that the settings of train.py leave open, by the device; make all
-    devices train as one; and unless this process is the first of several, keep it from printing and from writing where
-    it is seen. Raises UserError for a batch that the devices cannot share. Call it before a network is built."""
+    """Choose the `batch_size` and `learning_rate` that the settings of train.py leave open, to suit the device; make
+    all devices train as one; and if this is not the first of several processes, let it `follow` that one. Raises
+    UserError for a batch that the devices cannot share. Must be called before a network is built."""
     args.batch_size = args.batch_size or (BATCH_SIZE_ON_GPU if ON_GPU else BATCH_SIZE)
     if args.learning_rate is None:
         args.learning_rate = LEARNING_RATE * (args.batch_size / BATCH_SIZE) ** (1 / 3)

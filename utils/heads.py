@@ -87,15 +87,15 @@ def log_softmax(xp: ModuleType, logits: Array) -> Array:
 
 def confidence(xp: ModuleType, streak: Array, back: Array) -> Array:
     """(..., 2 * contexts) how long each context has been right, and how many times its distance of repetition that is,
-    both as logarithms: in real music repetition ends, and these tell when. `streak` and `back` (..., contexts) are
-    those of all contexts but the form, see `recall.TOLD`."""
+    both as logarithms, from which the network can learn when repetition ends. `streak` and `back` (..., contexts)
+    are those of all contexts but the form, see `recall.TOLD`."""
     back = xp.maximum(back, 1)
     rounds = rows(xp, HALVES, streak + back) - rows(xp, HALVES, back)  # log2(1 + streak / back) / 2
     return xp.concatenate([rows(xp, EIGHTHS, streak), rounds], axis=-1)
 
 
 def rows(xp: ModuleType, table: Array, index: Array) -> Array:
-    """`xp.take` along the first axis; with NumPy it takes a third of the time."""
+    """`xp.take` along the first axis; for NumPy, in a form that takes a third of the time."""
     return table.take(index, axis=0) if xp is np else xp.take(table, index, axis=0)
 
 
@@ -114,18 +114,18 @@ def gains(xp: ModuleType, gain: Array, classes: Array, size: int) -> Array:
 
 
 def along(xp: ModuleType, values: Array, index: Array) -> Array:
-    """`xp.take_along_axis` along the last axis; for NumPy arrays (B, numbers) and (B, V) it is three times as fast."""
+    """`xp.take_along_axis` along the last axis; for NumPy, (B, numbers) and (B, V), in a form three times as fast."""
     return values[np.arange(len(index))[:, None], index] if xp is np else xp.take_along_axis(values, index, axis=-1)
 
 
 class Head:
-    """The head of a stream: a hidden layer, which gives a logit for each class and a trust in each recalled event; the
-    trust is added to the logit of that event's class."""
+    """The head of a stream: a hidden layer, and above it a logit for each class and a trust in each recalled event,
+    which is added to the logit of that event's class."""
 
     def __init__(self, stream: str, vocabulary: Vocabulary, shape: Shape):
         self.stream, self.vocabulary, self.shape = stream, vocabulary, shape
         self.sees, self.classes = tuple(shape.sees[stream]), vocabulary.size(stream)
-        self.compared = [name for name in self.sees if name in vocabulary.recalled]  # with what is recalled
+        self.compared = [name for name in self.sees if name in vocabulary.recalled]  # with recalled events
         # Whether it is told what is recalled of the next event's line: if it knows the part and the onset.
         knows = END_STREAM in self.sees and ("part" in self.sees or "part" not in vocabulary.streams)
         self.knows_line = vocabulary.told_lines and knows
@@ -241,7 +241,7 @@ def heads_of(vocabulary: Vocabulary, shape: Shape) -> list[Head]:
 
 
 def asked(vocabulary: Vocabulary, shape: Shape) -> list[Head]:
-    """The heads that have a choice; that of the part has none in music for piano alone."""
+    """The heads with more than one class; for piano music the head of the part has only one."""
     return [head for head in heads_of(vocabulary, shape) if head.classes > 1]
 
 

@@ -23,7 +23,7 @@ from utils.vocabulary import Vocabulary
 
 REPEATS = np.array([1, 2, 3, 4, 6, 8, 12], np.int32)  # looked for: the last time that so many events were the same
 NEXT, LONGEST = np.array(1, np.int32), np.array(REPEATS.max())  # arrays for the sake of speed, as `parts.ONE`
-LINE_STREAKS = len(REPEATS) + len(BARS)  # contexts that have a streak: how long they have been right
+LINE_STREAKS = len(REPEATS) + len(BARS)  # contexts whose streak is told, see TOLD
 LINE_CONTEXTS = LINE_STREAKS + 1
 NEVER = 2**20  # stands for the steps since the last event of a part that has not played yet
 SAME = COMPARED[2:]  # streams by which events of a line are compared, besides the time between them
@@ -40,7 +40,7 @@ def nothing(count: int, viewpoint: Viewpoint) -> dict[str, np.ndarray]:
 
 
 def named(classes: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """The classes under other names than those of the events themselves and of what `recall` tells."""
+    """The classes under names of their own, apart from those of the events and of what `recall` tells."""
     return {f"line_{name}": each for name, each in classes.items()}
 
 
@@ -82,8 +82,8 @@ class LineModel:
             self.streak[lines.order, k] = recall.streaks(np.roll(right[lines.order, k], 1) & (place > 0))
 
     def last_times(self, lines: Lines, place: np.ndarray) -> Iterator[np.ndarray]:
-        """For each of the REPEATS (E,) the event that followed the last time that the context in each event's line was
-        the same; `place` is as from `in_lines`."""
+        """For each of the REPEATS: (E,) the event that followed the last time that the context in each event's line was
+        the same. `place` is as from `in_lines`."""
         order, line = lines.order, np.cumsum(place == 0)
         gap = np.where(place == 0, NEVER, np.diff(lines.onset[order], prepend=0))
         columns = {"offset": gap, **{name: self.classes[name][order] for name in SAME}}
@@ -96,7 +96,7 @@ class LineModel:
             yield at
 
     def placed(self, lines: Lines, since: list[np.ndarray]) -> Iterator[np.ndarray]:
-        """For each of `since` (E,), (E,) what the part of each event played so many steps before it; 0 for none."""
+        """For each of `since` (E,): (E,) what the part of each event played so many steps before it; for 0, nothing."""
         key = np.multiply(lines.part, FAR, dtype=np.int64) + lines.onset
         order = np.argsort(key, kind="stable")
         ordered, rank = key[order], np.empty(len(key), np.int64)
@@ -147,8 +147,8 @@ class LinePast:
     # of its line precede it; how many of these, just before it, equal the last ones of the line; and when it comes.
     GAP, BEFORE, NTH, RIGHT, WHEN = range(5)
     # Of a part: steps since its last event, NEVER or more if it has not played yet; the place of that event; how many
-    # events it has (these three become the first three rows of its next event); how many events it struck before its
-    # last one at the same time; and the streak of each context.
+    # events it has (these three become the first three rows of its next event); how many events it struck before that
+    # one at the same time; and the streak of each context.
     SINCE, LAST, PLAYED, TOGETHER, STREAK = range(5)
 
     @classmethod
@@ -158,7 +158,7 @@ class LinePast:
         return cls(np.zeros((count, 5, 1), np.int32), parts)
 
     def add(self, past: Past, event: dict[str, np.ndarray]) -> "LinePast":
-        """The same with one more `event` (B,), the last one of `past`, which comes with what was recalled for it."""
+        """The same with one more `event` (B,), the last one of `past`; it includes what was recalled for it."""
         rows, who, parts = np.arange(len(self.parts)), past.events[:, WHO], self.parts.copy()
         part = who[:, -1]
         parts[..., self.SINCE] += past.viewpoint.steps.take(event[END_STREAM])[:, None]

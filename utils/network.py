@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from utils import dataset, devices  # starts Keras without noise
+from utils import dataset, devices  # starts Keras quietly
 from utils.cells import CELLS
 from utils.events import END_STREAM
 from utils.heads import Head, Known, Shape, confidence, heads_of, log_softmax, shape_of, sounding
@@ -91,7 +91,7 @@ def adamw(learning_rate: float, weight_decay: float, global_clipnorm: float | No
 
 @dataclass(frozen=True)
 class Way:
-    """How a network is trained, in all that no flag of train.py sets; experiments.py tries other ways."""
+    """How a network is trained, beyond what flags of train.py set; experiments.py tries other ways."""
 
     embedding: Callable[..., layers.Layer] = layers.Embedding  # (classes, size of a vector, name) -> layer
     cost: Callable = cross_entropy  # (targets (B, T), logits (B, T, V)) -> (B, T)
@@ -143,10 +143,10 @@ def predict(head: Head, output: list, coming: dict, known: Known):
     return Logits(head, name=name, dtype="float32")(outputs, known)
 
 
-def recognise(x, style, gradient: float):
-    """Nats (B, T) of the `style` (B, G), one-hot or all 0, from the output `x` (B, T, U) of the recurrent layers, which
-    this share of the `gradient` reaches."""
-    x = gradient * x + (1 - gradient) * ops.stop_gradient(x)
+def recognise(x, style, share: float):
+    """Nats (B, T) of the `style` (B, G), one-hot or all 0, from the output `x` (B, T, U) of the recurrent layers; only
+    this `share` of the gradient reaches `x`."""
+    x = share * x + (1 - share) * ops.stop_gradient(x)
     logits = layers.Dense(style.shape[-1], name="recognised_style", dtype="float32")(x)
     return -ops.sum(style[:, None] * log_softmax(ops, logits), axis=-1)
 
@@ -166,7 +166,7 @@ def inputs_of(vocabulary: Vocabulary, shape: Shape) -> dict[str, keras.KerasTens
 
 
 def hear(vocabulary: Vocabulary, shape: Shape, inputs: dict, read: dict, following: dict) -> tuple:
-    """Returns the pitch (B, T) of the last note, from which the next spacing counts; the audible features relative to
+    """The pitch (B, T) of the last note, from which the next spacing counts; the audible features relative to
     it, and relative to the last note of the next event's part, both (B, T, HEARD); each key as `described`; and the
     traces after the last event, see `Traces`."""
     top = ops.take(ops.convert_to_tensor(vocabulary.top.astype("int32")), read["note"], axis=0)

@@ -20,7 +20,7 @@ from utils.events import END_STREAM, FIRST_DRUM
 from utils.parts import ONE, ZERO, Lines, Voices
 from utils.vocabulary import Vocabulary
 
-COMPARED = ("offset", "part", "interval", "duration")  # streams by which events are compared, those that there are
+COMPARED = ("offset", "part", "interval", "duration")  # streams by which events are compared, if there are such
 RHYTHM = COMPARED[:1]
 PLACED = ("note", "who", "onset")  # needed to hear events some bars ago; `who` is the class of the part
 # Looked for after each event: the last time that the last n events were the same in these streams.
@@ -28,12 +28,12 @@ REPEATS = tuple((COMPARED, n) for n in (1, 2, 3, 4, 6, 8, 12, 16, 24)) + tuple((
 LENGTH = np.array([length for _, length in REPEATS], np.int8)  # small, since it is compared with each event of a piece
 NEXT, LONGEST = np.array(1, np.int8), np.array(LENGTH.max())  # arrays for the sake of speed, as `parts.ONE`
 BARS = np.array([1, 2, 4, 8])  # numbers of bars ago
-STREAKS = len(REPEATS) + len(BARS)  # contexts that have a streak: how long they have been right
-K = STREAKS + 1  # the form has no streak: where it is told it is right, whatever came before
+STREAKS = len(REPEATS) + len(BARS)  # contexts whose streak is told, see TOLD
+K = STREAKS + 1  # and the form, whose streak does not matter: where it is told, it is right
 KIND = np.array([int(streams == RHYTHM) for streams, _ in REPEATS])  # see `Past.runs`
 REMEMBERED = 4096  # events that the search goes back, to bound the work of a step: more than most pieces have
 NOTHING = -1  # stands where nothing is recalled
-LONGEST_STREAK = np.array(255)  # events in a row up to which a streak is counted
+LONGEST_STREAK = np.array(255)  # up to which a streak, the events in a row for which a context was right, is counted
 # What is told of each context besides the classes of the recalled event: its streak, and how many events before the
 # next one the recalled event lies, 0 if there is none.
 TOLD = ("streak", "back")
@@ -56,8 +56,8 @@ def codes(columns: dict[str, np.ndarray], length: int) -> np.ndarray:
 
 
 def equal(code: np.ndarray, counts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """(before, now): `now` are the events whose context `counts` (E,) and has the same `code` (E,) as an earlier one;
-    `before` is the latest such earlier event of each."""
+    """(before, now): `now` lists the events whose context `counts` (E,) and has the same `code` (E,) as an earlier one,
+    and `before` the latest such earlier event of each."""
     # Sorted by hash and then by place, so that equal contexts are neighbours.
     keys = ((code >> LOWER) << LOWER | np.arange(len(code), dtype=np.uint64))[counts]
     keys.sort()
@@ -112,7 +112,7 @@ class Viewpoint:
         self.of_steps[vocabulary.values[END_STREAM]] = np.arange(vocabulary.end)
         # The notes of a chord are in order of pitch, unless the chord is one event.
         self.by_pitch = vocabulary.representation.chords == "split"
-        self.step = np.array(8 * FIRST_DRUM * (vocabulary.parts + 1))  # by which `order` rises with each step
+        self.step = np.array(8 * FIRST_DRUM * (vocabulary.parts + 1))  # the rise of `order` in each step
 
     def order(self, onset: np.ndarray, part: np.ndarray, rank: np.ndarray) -> np.ndarray:
         """A sort key that increases from each event of a piece to the next."""
@@ -122,10 +122,10 @@ class Viewpoint:
     def classes(
         self, recalled: Iterable[np.ndarray], note: np.ndarray, origin: np.ndarray, steps: np.ndarray
     ) -> dict[str, np.ndarray]:
-        """Name -> classes (..., K) of recalled events, NOTHING for none. `recalled` has what they are, (..., K) for
-        each of the names. The other arguments, (..., bars + 1), are of those some bars ago and by the form: their notes
-        are `note`, their intervals count from `origin`, and they would come so many `steps` after the last event if
-        those bars were repeated; below 0 for none."""
+        """Name -> classes (..., K) of recalled events, NOTHING for none. `recalled` holds their own classes, (..., K)
+        for each of the names. The other arguments, (..., bars + 1), belong to those some bars ago and by the form:
+        their notes are `note`, their intervals count from `origin`, and they would come so many `steps` after the last
+        event if those bars were repeated; below 0 for none."""
         classes = dict(zip(self.names, recalled, strict=True))
         known = (steps >= ZERO) & (steps < len(self.of_steps))
         interval = self.vocabulary.interval(note, origin)
@@ -143,9 +143,9 @@ def come_true(recalled: dict[str, np.ndarray], event: dict[str, np.ndarray]) -> 
 def by_form(
     again: np.ndarray, line: np.ndarray, goes_on: np.ndarray, then: np.ndarray, begins: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    """(...) how many events before the next one the event lies that the form recalls, 0 if there is none, and (...) how
-    many steps ago it came. It is the next event in the bar that this bar repeats or, if there is none, the first event
-    of the bar that the next bar repeats.
+    """(...) how many events back from the next one the event lies that the form recalls, 0 if there is none, and (...)
+    how many steps ago it came. It is the next event in the bar that this bar repeats or, if there is none, the first
+    event of the bar that the next bar repeats.
 
     `again` (..., 2) is how many steps ago the bars lie that this bar and the next one repeat, 0 for none; `line` (...)
     is the onset of the next bar line, in steps; `goes_on` and `begins` (...) are how many events back those two events

@@ -4,7 +4,7 @@ same in NumPy, event by event.
 Shapes: B windows, T events, F traces, P keys from the lowest to the highest of the vocabulary.
 """
 
-from utils import devices  # noqa: F401  starts Keras without noise
+from utils import devices  # noqa: F401  starts Keras quietly
 from utils.traces import FADING, HARMONY, HEARD, MOMENT, NEAR, SCALES, height, pitch_classes, pitch_of, tonality
 from utils.vocabulary import Vocabulary
 

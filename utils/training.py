@@ -132,7 +132,7 @@ def set_aside(weights: str) -> None:
 
 
 def resumed(args: SimpleNamespace, path: Path) -> checkpoint.Checkpoint:
-    """The checkpoint at `path` to go on from. Raises UserError if its network is not the one that `args`
+    """The checkpoint at `path` to resume from. Raises UserError if its network is not the one that `args`
     describe."""
     earlier = checkpoint.load(path, with_optimizer=True)
     then = {"metre": "", **earlier.about["settings"]}  # which earlier versions did not record

@@ -209,7 +209,7 @@ def test_weights_of_before_parts_and_in_half_precision(music: Path, tmp_path: Pa
             del about["vocabulary"][name]
         del file["about"], about["learnt_before"]
         file["about"] = json.dumps(about)
-    with pytest.raises(UserError, match="was trained with --no-pedal --no-parts, not --pedal --parts: give that"):
+    with pytest.raises(UserError, match="was trained with --no-pedal --no-parts, not --pedal --parts: use those flags"):
         learn(*flags, "--start-from", old)
     learn(*flags, "--start-from", old, "--no-parts", "--no-pedal", "--learning-rate", 0, how=eagerly)
     assert_same(path, old)

@@ -3,8 +3,8 @@
     python benchmark.py --quick         under a minute on two cores
     python benchmark.py                 a few minutes, steadier numbers
 
-The yardstick is the method of the tutorial repositories from which this one descends: they read with music21, train on
-one target per window of 100 events, and run the whole window through the network for every note they generate.
+The ancestors are the tutorial repositories from which this one descends: they read with music21, train on one target
+per window of 100 events, and run the whole window through the network for every note that they generate.
 """
 
 import contextlib
@@ -92,7 +92,7 @@ def made_up(notes: int, seed: int) -> Piece:
 
 
 def write_music(folder: Path, pieces: int, notes: int, different: int) -> None:
-    """Write `pieces` files of `notes` notes. Only `different` of them differ: copies are made faster and read alike."""
+    """Write `pieces` files of `notes` notes: `different` new ones, which take time to write, and copies of them."""
     for i in range(pieces):
         if i < different:
             midi.save(made_up(notes, i), folder / f"{i:05d}.mid")

@@ -20,7 +20,7 @@ from utils.run import Run, finish, open_run
 
 # ---- data
 MIDI_DIR: str = "midis"  # folder of MIDI files to learn from, sub-folders included
-WEIGHTS: str = "weights/music.weights.h5"  # file to write; its log and pictures are written beside it
+WEIGHTS: str = "weights/music.weights.h5"  # file to write; its log and pictures go beside it
 GRID: int = 12  # steps per quarter note: 12 fits sixteenths and triplets, 48 suits recorded performances
 CHORDS: str = "split"  # split: each note of a chord is an event; class: a chord is one class, as in earlier projects
 MAX_BEATS: int = 16  # longest rest or note, in beats; longer ones are clipped to this

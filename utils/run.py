@@ -161,8 +161,8 @@ def prepared(batches: Iterator[tuple]) -> Iterator[tuple]:
 
 @contextlib.contextmanager
 def open_run(run: Run) -> Iterator[Run]:
-    """Inside it, Ctrl-C asks the run to stop after the current update; pressed again, it interrupts as usual. The log
-    is closed at the end."""
+    """Inside the `with` block Ctrl-C asks the run to stop after the current update; pressed again, it interrupts as
+    usual. The log is closed at the end."""
 
     def ask(number: int, frame: FrameType | None) -> None:
         run.asked_to_stop = True

@@ -97,7 +97,7 @@ def settle(args: SimpleNamespace) -> bool:
 
 @contextlib.contextmanager
 def alone(weights: str) -> Iterator[None]:
-    """Inside it, no other process can train these weights; unfinished files of killed runs beside them are removed.
+    """Inside the `with` block no other process can train these weights; unfinished files of killed runs are removed.
     Raises UserError if another process is training them."""
     path = Path(weights)
     if int(os.environ.get("KERAS_DISTRIBUTION_PROCESS_ID", 0)):
@@ -228,11 +228,11 @@ def go_on(trainer: "keras.Model", earlier: checkpoint.Checkpoint, path: Path) ->
 
 def describe(train: list[Source], held_out: list[Source], learnt: Corpus, scored: Corpus, styles: bool) -> None:
     """Print what a run learns from, with its styles if `styles` is set."""
-    alone, vocabulary = train is held_out, learnt.vocabulary
-    clipped = sum(source.events.clipped for source in (train if alone else train + held_out))
+    one_piece, vocabulary = train is held_out, learnt.vocabulary
+    clipped = sum(source.events.clipped for source in (train if one_piece else train + held_out))
     size = f"{learnt.notes:,} notes ({learnt.events:,} events)"
     print(f"learning from {plural(learnt.pieces, 'piece')}, {size}; held out: {plural(scored.pieces, 'piece')}")
-    if alone:
+    if one_piece:
         print("There is only one piece, so it is also the held-out piece: the score shows how well it was memorised.")
     sizes = ", ".join(f"{stream} {vocabulary.size(stream)}" for stream in vocabulary.streams)
     beats = vocabulary.representation.max_beats

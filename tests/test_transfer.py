@@ -218,7 +218,7 @@ def test_weights_of_before_parts_and_in_half_precision(music: Path, tmp_path: Pa
 @pytest.mark.parametrize(
     ("flags", "sentence"),
     [
-        (["--grid", 24], "was trained with --grid 12, not --grid 24: give that"),
+        (["--grid", 24], "was trained with --grid 12, not --grid 24: use those flags"),
         (["--no-parts"], "was trained with --parts, not --no-parts"),
         (["--metre", "3/4"], "was trained with --metre '', not --metre 3/4"),
         (["--streams", "offset,note,duration,velocity"], "--streams offset,note,duration, not --streams .*,velocity"),

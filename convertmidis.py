@@ -32,8 +32,8 @@ OVERWRITE: bool = False  # replace MIDI files that are already there
 
 # ---- how much of the computer to use
 WORKERS: int = 0  # processes (0: one for each core)
-SECONDS: float = 10.0  # a file that needs more processor time is skipped; large files may take longer
-MEGABYTES: int = 800  # a file that needs more memory is skipped
+SECONDS: float = 10.0  # processor time after which a file is given up; large ones may take longer
+MEGABYTES: int = 800  # memory beyond which a file is given up
 
 # Bytes for which a file gets SECONDS once more: what a slow computer reads in that time, of a score (with music21,
 # which takes a minute for a Beethoven quartet) or of any other file.
@@ -90,7 +90,7 @@ def plan(source: str, corpus: str, out: Path) -> dict[Path, Path]:
         places = {Path(source): Path(Path(source).name)}
     else:
         if out.resolve().is_relative_to(Path(source).resolve()):
-            raise UserError(f"--out {out} lies inside --source {source} and would be converted: choose another one.")
+            raise UserError(f"--out {out} lies inside --source {source}: its files would be read, too. Choose another.")
         places = {path: path.relative_to(source) for path in midi.find(source, (*ENDINGS, *frames.PICKLES))}
     if not places:
         raise UserError(f"No music in {source}: no file there ends in {' '.join(ENDINGS)}.")

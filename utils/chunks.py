@@ -25,8 +25,8 @@ DATA = {0x8: 2, 0x9: 2, 0xA: 2, 0xB: 2, 0xC: 1, 0xD: 1, 0xE: 2, 0xF1: 1, 0xF2: 2
 NAME, END, TEMPO, METRE, KEY = b"\3", b"\x2f", b"\x51", b"\x58", b"\x59"  # types of meta events
 KEPT = {TEMPO: 3, METRE: 4, KEY: 2}  # meta events that a piece is made from, besides names, and their sizes in bytes
 LAST, EMPTY = b"\xff\x2f\0", b"\xff\1\0"  # the end-of-track event, and an empty text
-CLIP = bytes([*range(128), *[127] * 128])  # maps data bytes to themselves, those above 127, which are damaged, to 127
-# Suspicious, though a well-formed track may have them too, since symusic may misread them, or the track is damaged:
+CLIP = bytes([*range(128), *[127] * 128])  # keeps data bytes up to 127; damaged ones, above that, become 127
+# Suspicious, as symusic may misread them or the track may be damaged, though a well-formed one may have them, too:
 # system messages; meta events of unknown type or of 128 bytes or more; a tempo, metre or key of the wrong size.
 OTHERS = bytes({*range(256)} - {*range(0xF0, 0xF8)})  # all bytes but the status bytes of system messages
 SUSPECT = re.compile(rb"\xff(?:[\x80-\xff]|.[\x80-\xff]|Q[^\x03]|X[^\x04]|Y[^\x02])", re.DOTALL)
@@ -60,8 +60,8 @@ def clock(data: bytes) -> Clock:
 
 
 def split(data: bytes) -> tuple[list[bytes], bool]:
-    """The contents of a MIDI file's tracks, and whether they are complete. Where the length of a chunk is wrong, the
-    next track header is searched for. Raises ValueError if `data` is not a MIDI file."""
+    """The contents of a MIDI file's tracks, and whether none is missing or cut short. Where the length of a chunk is
+    wrong, the next track header is searched for. Raises ValueError if `data` is not a MIDI file."""
     if data[:4] != b"MThd" or len(data) < 14:
         raise ValueError("it is not a MIDI file")
     place, tracks, whole = 0, [], True

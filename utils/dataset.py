@@ -169,7 +169,7 @@ def encode(sources: list[Source], vocabulary: Vocabulary, transpose: int = 0) ->
 
 def lines_of(inputs: dict[str, np.ndarray], first: np.ndarray, vocabulary: Vocabulary) -> Lines:
     """Where each part was last heard in the pieces of a corpus."""
-    # Onsets are counted across all pieces; each piece begins a step after the one before, with its start token.
+    # Onsets are counted across all pieces; a piece begins, with its start token, a step after the last onset before it.
     piece = np.repeat(np.arange(len(first) - 1), np.diff(first))
     onset = np.cumsum(vocabulary.steps(END_STREAM)[inputs[END_STREAM]], dtype=np.int64) + piece
     end = onset + vocabulary.steps("duration")[inputs["duration"]]

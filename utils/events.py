@@ -244,8 +244,8 @@ def to_piece(
 
 
 def let_go(piece: Piece) -> Piece:
-    """The piece as its parts can play it: of notes struck on the same key at once only the longest is kept, and a note
-    ends where its part strikes the same key again."""
+    """The piece as its parts can play it: of notes that a part strikes on one key at once only the longest is kept, and
+    a note ends where its part strikes the same key again."""
     released = without_doubles(piece)
     released = released.take(np.lexsort((released.onset, released.pitch, released.part)))
     same = np.flatnonzero((np.diff(released.pitch) == 0) & (np.diff(released.part) == 0))

@@ -44,7 +44,7 @@ def music_files(folder: str) -> list[Path]:
 def unconverted(folder: str) -> str:
     """How many scores are below `folder`, which are not read, and how to convert them; '' if there are none."""
     count = len(midi.find(folder, SCORE_ENDINGS))
-    how = f"run 'python convertmidis.py --source {folder} --out converted', and name --midi-dir converted"
+    how = f"run 'python convertmidis.py --source {folder} --out converted', then use --midi-dir converted"
     return f"{plural(count, 'score')}, which must be converted first: {how}" if count else ""
 
 

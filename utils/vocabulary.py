@@ -36,7 +36,7 @@ class Block(NamedTuple):
 
     of: str  # what the values belong to, such as a stream: a name that no other block of the axis has
     values: np.ndarray  # (V,)
-    match: str = "nearest"  # a new value starts as the nearest, as the part it is heard as ('part'), or anew ('same')
+    match: str = "nearest"  # a new value starts as the nearest, as the part it is heard as ('part'), or at 0 ('same')
     rest: float = 0.0  # what the network reads there while a value does not occur
 
 
@@ -158,7 +158,7 @@ class Vocabulary:
         return self.told_of_parts("playing"), Block("style", np.array(self.styles, str), "same")
 
     def interval(self, note: np.ndarray, origin: np.ndarray) -> np.ndarray:
-        """Classes of the intervals from the pitches `origin` to the note classes `note`; from NOBODY it is 0."""
+        """Classes of the intervals from pitches `origin` to the note classes `note`; for NOBODY, that of interval 0."""
         return self.interval_from[origin, note]
 
     def part_of(self, classes: dict[str, np.ndarray]) -> np.ndarray:

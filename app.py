@@ -26,7 +26,7 @@ WEIGHTS_DIR: str = "weights"  # folder of the weights files to choose from
 PRIOR_DIR: str = "samples"  # folder of the fragments to choose from: MIDI files whose names begin with prior
 SOUNDFONT: str = ""  # .sf2 or .sf3 file that plays the sound ('': the one that comes with pretty_midi)
 # ---- how much a visitor may ask for
-UPLOAD: float = 2.0  # megabytes in an uploaded MIDI file
+UPLOAD: float = 2.0  # size of an uploaded MIDI file, in megabytes
 NOTES: int = 2000  # new notes in a piece, and notes in a fragment of which parts are kept or bars are written anew
 BARS: int = 64  # new bars in a piece
 COUNT: int = 4  # pieces at once

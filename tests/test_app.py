@@ -669,7 +669,7 @@ def test_what_lasts_too_long_has_no_sound_and_is_no_fragment(tmp_path: Path):
     visitor, slow = one.visitors.arrive("me"), random_piece(1)
     slow.tempos, said, music = [(0, 12_000_000)], [], SimpleNamespace(how=Sampling(seed=7), before=None)
     written = one.write(visitor, SimpleNamespace(piece=slow, key=""), "tiny", music, said.append)
-    assert said == ["tiny-seed-7-001 lasts 6:24 minutes, and the most here is 1: it has no sound."]
+    assert said == ["tiny-seed-7-001 lasts 6:24 minutes, more than the limit of 1: it has no sound."]
     assert {path.suffix for path in visitor.folder.iterdir()} == {".mid", ".png", ".musicxml"}
     visitor.clear()
     assert list(visitor.folder.iterdir()) == [written]  # so that no other piece gets its name

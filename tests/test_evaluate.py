@@ -168,7 +168,7 @@ def test_numbers_go_into_a_file_and_no_training_piece_that_is_lost_counts_as_new
         (["--weights", "a,b", "--keep", "Soprano"], "--keep works with a single network"),
         (["--midi-dir", "none"], "none does not exist"),
         (["--training-dir", "none"], "see --training-dir"),
-        (["--training-dir", "samples"], "No piece that"),
+        (["--training-dir", "samples"], "None of the pieces held out"),
         (["--picture", "a.txt"], "must end in .png"),
         (["--json", "tests", "--weights", "none"], "tests cannot be written"),  # before all else
         (["--json", "README.md/x", "--weights", "none"], "name another place with --json"),

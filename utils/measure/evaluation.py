@@ -41,7 +41,7 @@ def read_music(
             raise UserError(f"{error} The held-out pieces were there: see --training-dir.") from None
     if not scored and not asked.midi_dir:
         raise UserError(
-            f"No piece that was held out from {weights} is in {folder}: name the folder of those pieces with "
+            f"None of the pieces held out in the training of {weights} is in {folder}: name their folder with "
             "--training-dir, or another folder to score with --midi-dir."
         )
     for what, named, there in (("training", names["train"], train), ("held-out", names["held_out"], scored)):
@@ -174,7 +174,7 @@ def beside_real(made: list[Events], music: dict[str, list[Events]], asked: Simpl
     pieces: name -> how many; notes: of each; statistics; beyond: shares of the pieces beyond `statistics.BOUNDS`;
     judge: what `judge.judge` returns; features: name -> the features of each piece, which the rest sums up.
     """
-    # Where pieces are shorter, less of each is compared, so that nearly all new ones and half of the others suffice.
+    # Where pieces are shorter, less of each is compared: nearly all new ones and half of the others are long enough.
     shortest, real = np.quantile(list(map(len, made)), 0.1), np.median(list(map(len, music["real"])))
     length = int(min(asked.notes or judge.JUDGED, max(shortest, statistics.FIGURE), real))
     passages = {"generated": [statistics.cut(new, 0, length, grid) for new in made if len(new) >= length]}

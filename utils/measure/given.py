@@ -1,4 +1,4 @@
-"""Music written around one part of real pieces: how likely the network finds it, and whether a judge can tell it."""
+"""Music written around a part of real pieces: how likely the whole is, and whether a judge tells it from real music."""
 
 from pathlib import Path
 from types import SimpleNamespace

@@ -15,13 +15,13 @@ from utils import events
 from utils.measure import statistics
 from utils.piece import Piece
 
-LEAST = 8  # passages of each kind, and different real pieces: fewer are too few to learn from
-JUDGED = 150  # notes at the beginning that are compared in pieces of any length
+LEAST = 8  # new passages, and different real pieces, that are needed: fewer are too few to learn from
+JUDGED = 150  # notes, from the beginning, that are compared where pieces may have any length
 RARE = 3  # passages in which a feature must occur: a rarer one says little about other passages
 FOLDS = 5
 SHOWN, COMMON = 10, 0.25  # giveaways to list, and the share of the new or the real passages in which each must occur
 HALVES = 20  # random splits of the real pieces into halves, to measure the effect of chance
-# Also tried, on damaged music, too: C from 1 to 100 changes little; NUMBERS from 0 to 0.4: higher values change little
+# Tried, also on damaged music: C from 1 to 100 changes little; NUMBERS from 0 to 0.4: higher values change little
 # in piano music; shares of unequal variance, which detect bars out of order better, but single wrong notes worse.
 NUMBERS = 0.05  # share of the variance that is given to the numbers of `statistics.describe`
 C = 10.0  # inverse weight of the L2 penalty

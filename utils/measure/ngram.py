@@ -1,4 +1,4 @@
-"""Baselines for the same music, which only count what followed what in the training pieces.
+"""Baselines: how well the same music is predicted by only counting what followed what in the training pieces.
 
 The n-gram predicts an event as the network does: one stream after another, each given the ones before it. Its symbols
 are the classes of a stream, but intervals for notes of a single pitch, since these are the same in all keys (on

@@ -152,7 +152,7 @@ def overlap_and_divergence(one: np.ndarray, other: np.ndarray) -> tuple[float, f
 
 def compare(features: dict[str, list[Features]]) -> dict[str, dict]:
     """For each feature its mean in every set of pieces, and the overlap and divergence (see above; None where they are
-    undefined) of the Euclidean distances within the set 'real' and those between the sets 'generated' and 'real' (Yang
+    undefined) of the Euclidean distances within the set 'real' from those between the sets 'generated' and 'real' (Yang
     & Lerch 2018, 'On the evaluation of generative models in music')."""
     from scipy.spatial.distance import cdist, pdist
 

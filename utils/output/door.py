@@ -18,7 +18,7 @@ from utils.output.visitors import Visitors
 EVERYWHERE = ("0.0.0.0", "::")  # addresses that stand for all addresses of this computer
 HOST = re.compile(r"(?:\[([\da-f:.]+)\]|([^:\[\]]+))(?::\d+)?")  # in a header: an IPv6 address or other host, the port
 API = "/gradio_api/"
-# What Gradio serves, but for what the page does not use: the interfaces for programs and for coding agents, and
+# What Gradio serves, except what the page does not use: the interfaces for programs and for coding agents, and
 # fetching from elsewhere. Paths of files are checked in `refusal`.
 OPEN = re.compile(
     r"/(config|theme\.css|manifest\.json|favicon\.ico|(static|assets|svelte)/.*)?|"

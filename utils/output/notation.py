@@ -105,9 +105,9 @@ def odd(times: np.ndarray) -> bool:
 def as_meant(start: np.ndarray, end: np.ndarray, part: np.ndarray, drums: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """When notes begin (N,) and end (N,) in the score, in steps; `drums` (N,): which are drum strokes.
 
-    The exact times of a performance say little about its notation. There a note lasts until the next one of its part,
-    if that is near; and if many notes begin at odd times, those of each quarter note move to sixteenths, or to triplets
-    if these are much nearer.
+    The exact times of a performance say little about its notation. In a performance a note therefore lasts until the
+    next one of its part, if that is near; and if many notes begin at odd times, those of each quarter note move to
+    sixteenths, or to triplets if these are much nearer.
     """
     if not (odd(start) or odd(end[~drums])):
         return start, end
@@ -180,8 +180,8 @@ def voices(notes: np.ndarray, starts: np.ndarray) -> list[Line]:
 
 
 def clef_of(pitch: np.ndarray, part: Part) -> Clef:
-    """The clef in which a part with these pitches (N,) has the fewest ledger lines, with a preference for usual clefs,
-    and among those that players of its instrument can read."""
+    """Of the clefs that players of its instrument read, the one in which a part with these pitches (N,) has the fewest
+    ledger lines; usual clefs are preferred."""
     usual = TENOR if "tenor" in part.name.lower() else USUAL.get(part.program)
     known = [usual or G, G, F]
     if part.program not in KEYBOARDS:

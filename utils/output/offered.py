@@ -28,7 +28,7 @@ def fragments(folder: str) -> dict[str, Path]:
 
 @functools.lru_cache(maxsize=2)
 def network(path: Path, changed: float) -> tuple[checkpoint.Checkpoint, Stepper]:
-    """A weights file, ready to play. It is cached, and read again if its modification time `changed` is another."""
+    """A weights file, ready to play. It is cached, and read again once its modification time `changed` differs."""
     weights = checkpoint.load(path)
     return weights, Stepper(weights)
 

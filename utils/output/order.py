@@ -33,7 +33,7 @@ class Order:
     mode: str = AFTER  # AFTER, AROUND or ANEW; with a fragment
     keep: tuple[str, ...] = ()  # names of parts to keep; unless AFTER
     fill: str = ""  # bars to write anew; if ANEW
-    most: int = 2000  # largest number of notes in a piece that is not only continued, which takes long
+    most: int = 2000  # largest number of notes in a fragment that is not only continued: that takes long
     count: int = 1
     notes: int = 200
     bars: int = 0  # instead of notes, with an ending

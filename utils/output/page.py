@@ -95,7 +95,7 @@ class Page:
         self.count = gr.Slider(1, max(most.count, 2), 1, step=1, label="Pieces", visible=most.count > 1)
         about = "none: that of a passage of the training music, or of the fragment; several are mixed"
         self.style = gr.Dropdown([], multiselect=True, label="Style", info=about, visible=False)
-        about = "you may also type a scale, such as D dorian; its own is that of the passage or the fragment"
+        about = "you may also type a scale, such as D dorian; “its own” is that of the passage or the fragment"
         self.key = gr.Dropdown([OWN_KEY, ANY_KEY, *KEYS], value="", label="Key", info=about, allow_custom_value=True)
         about = "none: those of a passage of the training music, or of the fragment"
         self.players = gr.Dropdown([], multiselect=True, label="Parts", info=about, elem_id="players")
@@ -109,7 +109,7 @@ class Page:
                 about = {"info": "empty: a new one", "max_length": LONGEST_NUMBER, "elem_id": "seed"}
                 self.seed = gr.Textbox("", label="Seed", **about)
                 self.tempo = gr.Number(0, label="Tempo", info="0: as in the fragment, or 120")
-            self.at_bar = gr.Checkbox(label="Continue a fragment from its next bar line")
+            self.at_bar = gr.Checkbox(label="Continue a fragment from the next bar line")
             self.key_lock = gr.Checkbox(label="No note outside the key")
 
     def connect(self) -> None:
@@ -215,7 +215,7 @@ class Page:
     def too_long(self, piece: Piece) -> str:
         """What to say of a piece that is too long for sound; '' if it is not."""
         most = self.args.minutes
-        return f"lasts {piece.clock()} minutes, and the most here is {most:g}" * (piece.seconds() > 60 * most)
+        return f"lasts {piece.clock()} minutes, more than the limit of {most:g}" * (piece.seconds() > 60 * most)
 
     def trim(self, asked: dict) -> dict:
         """Picture and sound of the chosen section."""

@@ -86,8 +86,8 @@ class Page:
         return self.bottom[system] - (pitch - self.low[system]) * self.key
 
     def upright(self, tick: np.ndarray, system: np.ndarray, width: float, colour: str) -> None:
-        """Draw a line from top to bottom of a system at each of the ticks (N,); of very many, only one within each
-        NEAR."""
+        """Draw a line from top to bottom of a system at each of the ticks (N,); of very many, only one in every
+        NEAR inches."""
         x = self.x(tick, system)
         if len(x) > MOST_LINES:
             _, which = np.unique(np.stack([system, x // NEAR]), axis=1, return_index=True)

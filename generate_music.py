@@ -24,7 +24,7 @@ BARS: int = 0  # bars in each piece; the last one brings it to an end (0: NOTES 
 SECONDS: float = 0.0  # instead of BARS: about how long each piece should last, in whole bars
 ENDING: bool = True  # bring a piece of so many bars or seconds to an end; otherwise it is cut off
 COUNT: int = 1  # pieces to write, the likeliest first
-VERSIONS: int = 16  # versions of each piece, written side by side; the best is kept; fewer if it is long (1: fastest)
+VERSIONS: int = 16  # versions of each piece, written side by side; one is kept; fewer if it is long (1: fastest)
 OPENING: str = "random"  # random: a passage of the training music sets the scene; none: start from silence
 STYLE: str = ""  # sub-folder of the training music to sound like, or several: haydn:0.7,bach:0.3 ('': the opening's)
 INCLUDE_OPENING: bool = False  # put the opening in front of the new music
@@ -32,7 +32,7 @@ FORM_OF: str = ""  # MIDI file whose bars repeat as the new ones should ('': the
 METRE: str = ""  # metre of the music, such as 3/4 or 6/8 ('': that of the opening)
 # ---- the key
 KEY: str = ""  # key of the music, such as D minor or Eb ('': that of the opening; none: no key is imposed)
-SCALE: str = ""  # scale to use instead of the key's, such as dorian or D dorian (tonic, if not given: the opening's)
+SCALE: str = ""  # scale to use instead of the key's, such as dorian or D dorian (if it names no tonic: the opening's)
 KEY_STRENGTH: float = 1.0  # nats by which notes outside the key are made less likely; less where the music modulates
 KEY_LOCK: bool = False  # never play a note outside the key, drums excepted
 # ---- how notes are chosen
@@ -46,7 +46,7 @@ DRUMS: bool = True  # include drums if the opening has them or INSTRUMENTS names
 TEMPO: float = 120.0  # quarter notes per minute
 INSTRUMENT: str = ""  # sounds for the parts, in order, as General MIDI names or numbers ('': the parts' own sounds)
 OUT: str = "samples"  # folder for all output; nothing there is overwritten
-COPYING: bool = True  # report the longest run of notes also found in the training music, in any key, if available
+COPYING: bool = True  # report the longest run of notes that the training music has too, in any key, if that is there
 TRAINING_DIR: str = ""  # folder of that music ('': where it was during training, if that is below this folder)
 # ---- written beside each MIDI file, under its name
 WAV: bool = True  # audio

@@ -44,7 +44,7 @@ COUNT: int = 1  # different continuations to write, the likeliest first
 VERSIONS: int | None = None  # of each, side by side; the best is kept (none: 16 for BARS or SECONDS, 1 for NOTES)
 # ---- the key
 KEY: str = ""  # key of the new music, such as D minor or Eb ('': that of the fragment; none: no key is imposed)
-SCALE: str = ""  # scale to use instead of the key's, such as dorian or D dorian (tonic, if not given: the fragment's)
+SCALE: str = ""  # scale to use instead of the key's, such as dorian or D dorian (if it names no tonic: the fragment's)
 KEY_STRENGTH: float = 0.5  # nats by which notes outside the key are made less likely; less where the music modulates
 KEY_LOCK: bool = False  # never play a note outside the key, drums excepted
 # ---- how notes are chosen
@@ -55,7 +55,7 @@ SEED: int | None = None  # the same seed gives the same piece (none: a new seed 
 TEMPO: float = 0.0  # quarter notes per minute (0: as in the fragment)
 INSTRUMENT: str = ""  # sounds for the parts' new notes, in order, as General MIDI names or numbers ('': their own)
 OUT: str = "samples"  # folder for all output; nothing there is overwritten
-COPYING: bool = True  # report the longest run of new notes also found in the training music, in any key, if available
+COPYING: bool = True  # report the longest run of new notes that the training music has, in any key, if that is there
 TRAINING_DIR: str = ""  # folder of that music ('': where it was during training, if that is below this folder)
 # ---- written beside each MIDI file, under its name
 WAV: bool = True  # audio

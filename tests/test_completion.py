@@ -230,7 +230,7 @@ def test_as_a_user_runs_it(band: Path, tmp_path: Path):
         (["--fill", "2", "--redo", "3"], "both say which bars"),
         (["--fill", "2", "--no-prepend"], "--no-prepend is for music that follows"),
         (["--redo", "3-9"], "name some of these, not 3-9"),
-        (["--keep", "Flute", "--prior-bars", "4"], "leaves none to write"),
+        (["--keep", "Flute", "--prior-bars", "4"], "--prior-bars must be from 0 to 3, not 4"),
         (["--parts", "Bass"], "--keep"),
         (["--keep", "Flute", "--parts", "gamelan"], "--parts 'gamelan' is not a General MIDI instrument"),
         (["--keep", "Flute", "--particles", "0"], "--particles"),

@@ -201,7 +201,7 @@ def test_the_style_of_a_piece_is_recognised(toy: Stepper):
         for seed in range(200, 204):
             shares, (sentence,) = styles.for_fragment(toy, "", make(seed), "it")
             assert shares == styles.named(toy.vocabulary, name)
-            assert sentence.startswith(f"it sounds like {name} (") and sentence.endswith(" %); it goes on like that.")
+            assert sentence.startswith(f"it sounds like {name} (") and sentence.endswith(" in that style.")
 
 
 # ---- the scripts ----
@@ -256,7 +256,7 @@ def test_how_well_styles_are_recognised_and_what_they_are_worth(weights: Path, f
 def test_the_page_goes_on_in_the_style_of_a_fragment_or_in_those_that_are_chosen(weights: Path, toy: Stepper):
     learnt = checkpoint.load(weights)
     wanted = Order(weights, prior=make_piece(bells(99)), notes=10, seed=1)
-    sounds_like = re.compile(r"The fragment sounds like bells \(\d+ %\); it goes on like that.")
+    sounds_like = re.compile(r"The fragment sounds like bells \(\d+ %\), so the new music is written in that style.")
     assert any(map(sounds_like.fullmatch, order.filled(wanted, learnt, toy).remarks))
     chosen = order.filled(replace(wanted, style="bells,tunes"), learnt, toy)
     assert chosen.made and not any("sounds like" in remark for remark in chosen.remarks)

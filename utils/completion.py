@@ -73,9 +73,7 @@ def bar_numbers(text: str) -> list[tuple[int, int]]:
         try:
             numbers.append((int(first), int(last) if dash else int(first)))
         except ValueError:
-            raise UserError(
-                f"{text!r} names no bars: write 5-8, or 5 for one bar, separated by commas if there are several."
-            ) from None
+            raise UserError(f"{text!r} names no bars: write 5-8, or 5 for one bar, or 3,7-8 for several.") from None
     return sorted(numbers)
 
 
@@ -92,7 +90,7 @@ def regions_of(prior: Piece, asked: Asked, grid: int) -> tuple[np.ndarray, int]:
     for start, end in bars:
         if not first <= start <= end <= last:
             wrong = f"name some of these, not {start}" + f"-{end}" * (start != end)
-            wrong = wrong if asked.fill else f"--prior-bars {asked.whole_bars} leaves none to write, so lower it"
+            wrong = wrong if asked.fill else f"--prior-bars must be from 0 to {last - 1}, not {asked.whole_bars}"
             raise UserError(f"{asked.name} has the bars {first} to {last}: {wrong}.")
     whole = []  # bars that overlap are one region
     for start, end in bars:

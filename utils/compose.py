@@ -38,10 +38,10 @@ class Wanted:
     drums: bool = True  # keep the drums of the opening
     style: styles.Shares = ()  # (): that of the opening; after a fragment the network is told none
     programs: tuple[int, ...] = ()  # sounds of the first parts, whatever they are; the others keep their own
-    form: list[int] | None = None  # of the whole piece, fragment included, see `form`; None: that of the opening's
+    form: list[int] | None = None  # of the piece, with its fragment, see `form`; None: that of the opening's piece
     home: Home | None = None  # the tonality of each opening, or of the fragment; None: no tonality is imposed
     at_bar: bool = False  # what follows a fragment begins at the next bar line
-    name: str = "The fragment"  # what messages call it at their beginning
+    name: str = "The fragment"  # what messages call the fragment at their beginning
     tempo: int = 500_000  # microseconds per quarter note; what follows a fragment has the fragment's tempo
     prepend: bool = False  # keep the opening or the fragment in front of the new notes
     least_events: int = 32  # before a piece may end by itself

@@ -16,7 +16,7 @@ from utils.stepper import Stepper
 # parts asked for play as well (EXPERIMENTS.md, 'Those who do not play').
 PATIENCE = 4
 SPARE = 8  # notes of imagined parts for each note that is heard; in music of a dozen parts there are about as many
-LOWEST, TINY = -1e300, np.finfo(np.float64).tiny  # below all logits, even those over a temperature; least above 0
+LOWEST, TINY = -1e300, np.finfo(np.float64).tiny  # below all logits, even divided by a temperature; least above 0
 
 # A constraint takes the stream, its logits (B, V), the state after the last event and what was chosen for the next one,
 # and returns the logits with whatever must not be chosen at minus infinity.
@@ -192,7 +192,7 @@ def over_by(network: Stepper, end: Callable[[State, np.ndarray], np.ndarray]) ->
 
 def ends_at_bar_line(network: Stepper) -> list[Constraint]:
     """A piece ends in the last bar before `State.end`, and nothing sounds or begins after that. The end gets the
-    probability of all events that would come later, which would else go to more and more notes in the last chord."""
+    probability of all later events, which would otherwise go to more and more notes in the last chord."""
     end = network.is_end
 
     def close(stream: str, logits: np.ndarray, state: State, chosen: Classes) -> np.ndarray:

@@ -34,8 +34,8 @@ AWAY = 0.2
 
 
 def asked(args: SimpleNamespace) -> Tonality | None:
-    """The tonality that the settings key and scale ask for; None if they are empty. Raises UserError for a key or scale
-    that does not exist, and if the two name different tonics."""
+    """The tonality that the settings key and scale ask for; None if neither names one. Raises UserError for a key or
+    scale that does not exist, and if the two name different tonics."""
     settings.at_least("key_strength", args.key_strength, 0)
     texts = {"key": "" if args.key.lower() == "none" else args.key, "scale": args.scale}
     given = [tonality.parsed(text, flag) for flag, text in texts.items() if text]
@@ -186,8 +186,8 @@ class Home:
         return np.array([closes(values, each.root) for values, each in zip(pieces, self.tonalities, strict=True)])
 
     def phrase(self, number: int, music: Piece, new: bool = True) -> str:
-        """'in D major', or 'at home in D major' for a `new` piece whose key was not asked for, since it may spend long
-        elsewhere; '' if the `music` has only drums, which have no key."""
+        """'in D major', or 'at home in D major' for a `new` piece whose key was not asked for, since it may be
+        elsewhere for long; '' if the `music` has only drums, which have no key."""
         if music.is_drum.all():
             return ""
         return f"{'at home in' if new and not self.written else 'in'} {self.tonalities[number].name}"

@@ -3,7 +3,7 @@
 The ear is a logistic regression that tells real from generated music, fitted when training ends (`ear_training.py`).
 Where several versions of a piece are written side by side, its verdicts on the events of a version add up to the
 version's log-weight, and copies of good versions replace bad ones. Adding the energy of such a classifier to a sequence
-model is due to Deng et al. (2020); EXPERIMENTS.md, 'What gives chorales away', measures what it gains.
+model is due to Deng et al. (2020); EXPERIMENTS.md, 'What gives chorales away', says what it gains.
 
 Shapes: B versions, U hidden units of all heads, K powers of them.
 """

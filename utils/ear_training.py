@@ -21,8 +21,8 @@ from utils.stepper import Stepper
 
 EVENTS = 150  # events in a passage, or fewer if not nearly all pieces have so many
 SHORT = 0.1  # share of the pieces that may be shorter and are not used
-SHORTEST = 32  # least events in a passage: fewer say nothing
-LEAST = 32  # least passages of each kind: with fewer, the ear would overfit
+SHORTEST = 32  # minimum of events in a passage: fewer say nothing
+LEAST = 32  # minimum of passages of each kind: with fewer, the ear would overfit
 POWERS = 2  # of each hidden unit, since its mean may be as usual while it varies too little
 WEIGHT = 60  # of the likelihood of all passages together, against an L2 penalty on the coefficients; see EXPERIMENTS.md
 TOGETHER = 64  # passages side by side: more would not be faster
@@ -56,8 +56,8 @@ def own_music(network: Stepper, weights: checkpoint.Checkpoint, count: int, size
 
 
 def learn(path: str, train: Corpus, count: int, seed: int) -> None:
-    """Add an ear to the weights file at `path`, trained on the corpus `train`, by comparing that with `count` pieces of
-    the network's own, unless either are too few or too short. Raises UserError as `checkpoint.add_ear`."""
+    """Add an ear to the weights file at `path`, fitted to the corpus `train`, from which its network has learnt, and to
+    `count` pieces of its own, unless either are too few or too short. Raises UserError as `checkpoint.add_ear`."""
     size = int(min(EVENTS, np.quantile(train.events_each, SHORT)))
     if size < SHORTEST or min(np.count_nonzero(train.events_each >= size), count) < LEAST:
         return

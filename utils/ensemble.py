@@ -249,9 +249,9 @@ def company(
     alone: bool = False,
 ) -> tuple[dict[int, int], set[int]]:
     """Casts some parts, value -> mean pitch, as different parts of the network, value -> value; also returns the parts
-    of the training music that play with them: those that are `wanted`, and at least `more` others. Of the companies,
-    sets of parts that play together in a piece, it takes the nearest and commonest with few others, or as few as
-    possible if the parts are to play `alone`. If no company fits, only those that are wanted play with them."""
+    of the training music that play with them: those that are `wanted` and others, at least `more` in all. Of the
+    companies, sets of parts that play together in a piece, it takes the nearest and commonest with few others, or as
+    few as possible if the parts are to play `alone`. If no company fits, only those that are wanted play with them."""
     mean = vocabulary.registers
     best, least = ({}, set()), np.inf
     for members, count in vocabulary.companies.items():

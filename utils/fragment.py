@@ -15,8 +15,8 @@ from utils.vocabulary import Vocabulary
 def cut(whole: Piece, start: float, notes: int, name: str, bars: int = 0) -> Piece:
     """The part of a piece to continue. From the beat `start` on, it is the first `bars` bars, or the last ones if that
     is negative; if `bars` is 0, it is the first `notes` notes (0: all). A pedal that is down at its last note is lifted
-    where the piece lifts it, but if more of the piece follows, no later than that bar ends. Raises UserError, which
-    calls the piece `name`, if the part has no notes."""
+    where the piece lifts it, but if more of the piece follows, no later than the bar of that note ends. Raises
+    UserError, which calls the piece `name`, if the part has no notes."""
     settings.at_least("prior-start", start, 0)
     settings.at_most("prior-start", start, 1e6)
     settings.at_least("prior-notes", notes, 0)

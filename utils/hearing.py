@@ -1,4 +1,4 @@
-"""What the network hears of the keys struck so far, in NumPy, event by event: as the Keras layer `traces_layer.Traces`.
+"""What the network hears of the keys struck so far, in NumPy and event by event: like the layer `traces_layer.Traces`.
 
 Shapes: B pieces side by side, F traces, P keys from the lowest to the highest of the vocabulary, D features that
 describe the surroundings of a key.
@@ -20,7 +20,7 @@ NO_TIME, SHORT = np.array(0, np.float32), np.array(MOMENT, np.float32)  # as `pa
 
 def sounding_before(held: np.ndarray, sounded: np.ndarray, beats: np.ndarray) -> np.ndarray:
     """(B, keys) which keys sound right before the time `beats` (B, 1) after an event, given for how many beats after
-    that event each key is `held`, and which keys `sounded` right before it."""
+    that event each key is `held`, and which keys `sounded` right before that event."""
     return np.where(beats > NO_TIME, held > beats - SHORT, sounded)
 
 
@@ -33,7 +33,7 @@ class Hearing:
         'harmony', kernel (1, 12, HARMONY, D), which older networks lack."""
         self.keys = np.pad(vocabulary.keys, ((0, 0), (NEAR, NEAR)))
         self.struck = np.concatenate([vocabulary.pitch_classes(), self.keys], axis=1)  # what a note adds
-        # (V + 1, F) each: factors by which traces fade at a note and over the time before it; at a drum nothing fades.
+        # (V + 1, F) each: factors by which traces fade at a note, 1 if it is a drum, and over the time before it.
         by_event, by_beat = np.array(FADING, np.float32).T
         self.beats, self.lengths = vocabulary.quarters("offset"), vocabulary.quarters("duration")
         self.fading_by_note = by_event ** vocabulary.moves.astype(np.float32)[:, None]
@@ -80,14 +80,14 @@ class Hearing:
         return {"traces": traces, "held": held, "sounded": sounding_before(state.held, state.sounded, beats)}
 
     def audible(self, traces: np.ndarray) -> np.ndarray:
-        """(B, numbers) all that can be heard of the traces: those that fade in full, and of the last, which counts the
-        notes of the whole piece, their mean height and how well each major and minor key fits them, from C up."""
+        """(B, numbers) all that can be heard of the traces: every number of those that fade; of the last, which counts
+        all notes of the piece, their mean height and how well each major and minor key fits them, from C up."""
         fading = (traces[:, :-1] * SCALES + FADED).reshape(len(traces), -1)
         struck = traces[:, -1]
         return np.concatenate([fading, height(np, struck[:, 12 + NEAR : -NEAR]), tonality(np, struck[:, :12])], axis=1)
 
     def heard(self, audible: np.ndarray, pitch: np.ndarray) -> np.ndarray:
-        """(B, HEARD) the audible features as seen from a pitch (B,)."""
+        """(B, HEARD) the `audible` numbers as heard from a pitch (B,)."""
         heard = along(np, audible, self.places.take(pitch, axis=0))
         heard[:, self.height] -= self.octaves.take(pitch)
         return heard

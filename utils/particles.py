@@ -125,7 +125,7 @@ class Versions:
 
     state: State
     worth: np.ndarray  # (B,) log-weights
-    nats: np.ndarray  # (B,) total of all events, given ones included, from the first that may be written on
+    nats: np.ndarray  # (B,) sum over all events, given ones included, from the first that may be written on
     written: np.ndarray  # (B,) what each has written, a linked list: (earlier events, onset, stream -> class), or None
 
     def __len__(self) -> int:

@@ -25,7 +25,7 @@ def named(vocabulary: Vocabulary, name: str) -> Shares:
 
 def asked(vocabulary: Vocabulary, wish: str) -> Shares:
     """The shares that a `wish` names, such as 'haydn' or 'palestrina:0.7,bach:0.3', scaled to the sum 1; () if it is
-    empty. Raises UserError for a style that the network has not learnt, and for a share that is not above 0."""
+    empty. Raises UserError for a style that the network has not learnt, and a share that is not a number above 0."""
     if not wish:
         return ()
     if not vocabulary.styles:
@@ -55,8 +55,7 @@ def recognised(state: State) -> np.ndarray:
 
 
 def condition(vocabulary: Vocabulary, playing: np.ndarray, style: Shares) -> np.ndarray:
-    """(C,) what a network is told of a whole piece: the mask of parts `playing`, (parts,), and the `style`, () for
-    none."""
+    """(C,) what a network is told of a piece: the mask `playing` (parts,), and the `style`, which is () for none."""
     return np.concatenate([playing, style or np.zeros(len(vocabulary.styles))])
 
 
@@ -71,4 +70,5 @@ def for_fragment(network: Stepper, wish: str, prior: Piece, name: str) -> tuple[
     state = network.read(network.start(1, heard.metre()), vocabulary.encode(heard)[0], heard.phase)
     likely = recognised(network.step(state)[1])[0]
     best = vocabulary.styles[likely.argmax()]
-    return named(vocabulary, best), [f"{name} sounds like {best} ({100 * likely.max():.0f} %); it goes on like that."]
+    told = f"{name} sounds like {best} ({100 * likely.max():.0f} %), so the new music is written in that style."
+    return named(vocabulary, best), [told]

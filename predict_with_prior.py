@@ -41,7 +41,7 @@ ENDING: bool = True  # bring so many bars or seconds of music to an end; otherwi
 FORM_OF: str = ""  # MIDI file whose bars repeat as fragment and new music together should ('' or none: left to chance)
 STYLE: str = ""  # sub-folder of the training music to sound like, or several: haydn:0.7,bach:0.3 ('': the fragment's)
 COUNT: int = 1  # different continuations to write, the likeliest first
-VERSIONS: int | None = None  # of each, written side by side; one is kept (none: 16 by BARS or SECONDS, 1 by NOTES)
+VERSIONS: int | None = None  # of each, side by side; one is kept (none: 16 by BARS or SECONDS, 1 by NOTES)
 # ---- the key
 KEY: str = ""  # key of the new music, such as D minor or Eb ('': that of the fragment; none: no key is imposed)
 SCALE: str = ""  # scale to use instead of the key's, such as dorian or D dorian (if it names no tonic: the fragment's)

@@ -222,7 +222,7 @@ def test_as_a_user_runs_it(band: Path, tmp_path: Path):
     [
         (["--keep", "Oboe"], "no part 'Oboe'"),
         (["--fill", "3-9"], "has the bars 1 to 4"),
-        (["--fill", "1-4"], "Bars 1-4 leave nothing of"),
+        (["--fill", "1-4"], "Without bars 1-4 nothing of"),
         (["--fill", "four"], "names no bars"),
         (["--fill", "3-2"], "has the bars 1 to 4"),
         (["--fill", "2", "--prior-bars", "1"], "leave out --prior-bars"),

@@ -205,7 +205,7 @@ def completions(
     who, remarks = cast(vocabulary, prior, kept, asked)
     given = given_events(vocabulary, who, regions, end)
     if len(given.onset) == 1:
-        raise UserError(f"Bars {asked.fill} leave nothing of {asked.name}: name fewer bars, or name parts with --keep.")
+        raise UserError(f"Without bars {asked.fill} nothing of {asked.name} is left: name fewer, or parts with --keep.")
     onset, over = (to_steps(at, prior.ticks_per_quarter, grid) for at in (prior.onset, prior.onset + prior.duration))
     pedals = pedals_around(prior, kept, to_steps(regions, grid, prior.ticks_per_quarter))
     before = replace(prior.take(~given.may_be_written(onset) | kept[prior.part]), pedals=pedals)

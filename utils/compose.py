@@ -188,8 +188,8 @@ def first_bar(network: Stepper, state: State) -> np.ndarray:
 
 
 def in_versions(network: Stepper, wanted: Wanted, usual: int = VERSIONS) -> Wanted:
-    """`wanted` with its number of versions of each piece, or the `usual` one: fewer if pieces are long, and one if their
-    length is unknown, or neither the network's ear nor the way they end can tell versions apart."""
+    """`wanted` with its number of versions of each piece, or the `usual` one: fewer if pieces are long, one if nobody
+    knows their length, or if neither the network's ear nor the way they end can tell versions apart."""
     most = usual if wanted.versions is None else wanted.versions
     bars = wanted.bars or wanted.quarters / 4 or wanted.notes / BAR
     comparable = wanted.ends or bars and network.ear is not None

@@ -1,4 +1,4 @@
-"""Sound, picture and notation: what stands beside a MIDI file."""
+"""Sound, picture and notation: the files that go beside a MIDI file."""
 
 import io
 import os
@@ -29,7 +29,7 @@ STEP = 40  # ticks in a step of the grid, at 480 to a quarter note
 
 
 @pytest.mark.parametrize("script", ["generate_music.py", "predict_with_prior.py"])
-def test_a_script_writes_all_that_is_wanted(weights: Path, tmp_path: Path, script: str):
+def test_a_script_writes_every_file_that_is_asked_for(weights: Path, tmp_path: Path, script: str):
     result = run(script, "--weights", weights, "--out", tmp_path, "--notes", 30, "--seed", 1, "--notation")
     assert result.returncode == 0 and not result.stderr
     path = Path(re.search(r"^Wrote (.*?\.mid): .*; also \.wav, \.png, \.musicxml$", result.stdout, re.MULTILINE)[1])
@@ -45,7 +45,7 @@ def test_a_script_writes_all_that_is_wanted(weights: Path, tmp_path: Path, scrip
     assert title == path.stem and notes == as_written(piece)
 
 
-def test_a_failure_costs_one_file_and_one_line(weights: Path, tmp_path: Path):
+def test_if_one_file_fails_the_others_are_written_and_one_line_says_so(weights: Path, tmp_path: Path):
     font = tmp_path / "font.sf2"
     font.write_bytes(b"RIFF, but no soundfont")
     flags = ["--weights", weights, "--out", tmp_path / "out", "--notes", 5, "--soundfont", font]
@@ -56,7 +56,7 @@ def test_a_failure_costs_one_file_and_one_line(weights: Path, tmp_path: Path):
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["tiny-001.mid", "tiny-001.png"]
 
 
-def test_beside_a_piece_without_notes_stands_nothing_and_that_is_one_sentence(tmp_path: Path):
+def test_a_piece_without_notes_gets_one_warning_and_no_files(tmp_path: Path):
     wanted, warnings = SimpleNamespace(wav=True, picture=True, notation=True, soundfont=""), []
     silence = make_piece([], parts=[Part()])
     assert beside.write_beside(tmp_path / "a.mid", silence, wanted, "about", warn=warnings.append) == ""
@@ -65,18 +65,18 @@ def test_beside_a_piece_without_notes_stands_nothing_and_that_is_one_sentence(tm
 
 
 @pytest.mark.parametrize("ending", midi.BESIDE)
-def test_what_stands_there_already_is_not_overwritten(tmp_path: Path, ending: str):
+def test_existing_files_are_not_overwritten(tmp_path: Path, ending: str):
     (tmp_path / f"a-001{ending}").touch()
     assert midi.save_new(random_piece(1), tmp_path, "a").name == "a-002.mid"
 
 
 def no_space(*_: object) -> None:
-    """Stands for `os.fsync` where a disk is full."""
+    """A stand-in for `os.fsync` on a full disk."""
     raise OSError(28, "No space left on device")
 
 
 @pytest.mark.parametrize("ending", midi.BESIDE)
-def test_what_cannot_be_finished_leaves_no_file(tmp_path: Path, monkeypatch, ending: str):
+def test_a_file_that_cannot_be_finished_leaves_nothing_behind(tmp_path: Path, monkeypatch, ending: str):
     (tmp_path / f"a{ending}").write_text("of an earlier piece")
     monkeypatch.setattr(os, "fsync", no_space)
     wanted = {name: e == ending for name, e in zip(("wav", "picture", "notation"), midi.BESIDE, strict=True)}
@@ -97,7 +97,7 @@ def loudness(samples: np.ndarray, start: float, end: float) -> int:
 
 
 def samples(piece: Piece, soundfont: str = "") -> np.ndarray:
-    """(S, 2) of a piece as they stand in its file, left and right."""
+    """(S, 2) the samples in the sound file of a piece, left and right."""
     content = io.BytesIO(b"".join(sound.wav(sound.rendered(piece, soundfont))))
     with wave.open(content) as file:
         return np.frombuffer(file.readframes(file.getnframes()), "<i2").reshape(-1, 2)
@@ -106,11 +106,11 @@ def samples(piece: Piece, soundfont: str = "") -> np.ndarray:
 def test_sound_follows_onsets_velocities_and_tempo():
     piece = make_piece([(480, 60, 480, 100), (1440, 67, 480, 30)], tempos=[(960, 1_000_000)])
     heard = samples(piece)
-    # A quarter rest, a quarter note, both at 120; a rest and a softer note at 60; then it rings.
+    # A quarter rest and a quarter note at 120; a rest and a softer note at 60; then it rings on.
     assert len(heard) / sound.RATE == pytest.approx(0.5 + 0.5 + 1 + 1 + sound.RING, abs=0.001)
     assert loudness(heard, 0, 0.499) == 0 < loudness(heard, 0.5, 1)
     assert 0 < loudness(heard, 2, 3) < loudness(heard, 0.5, 1)
-    # The last note rings, ever softer, and the one before it does not.
+    # The last note rings on, ever softer; the one before it does not.
     assert loudness(heard, 2.9, 3) > loudness(heard, 3.5, 3.6) > loudness(heard, 4, 4.1) > 0
     assert loudness(heard, 1.1, 1.99) == 0 and loudness(heard, 4.99, 5) <= 1
     assert np.ptp(heard[:, 0].astype(int) - heard[:, 1]) > 0  # stereo
@@ -124,7 +124,7 @@ def test_drums_are_heard_as_drums():
     heard = {kit: samples(make_piece(rows, parts=[Part(program=kit, drums=True)])) for kit in (0, 16, 127)}
     assert all(loudness(sounds, i / 2, (i + 1) / 2) > 3000 for sounds in heard.values() for i in range(4))
     assert not np.array_equal(heard[0], melody) and not np.array_equal(heard[0], heard[16])
-    assert np.array_equal(heard[0], heard[127])  # a kit that the soundfont does not have
+    assert np.array_equal(heard[0], heard[127])  # the soundfont has no kit 127, so the standard one plays
 
 
 def test_a_note_rings_while_its_pedal_is_down():
@@ -141,7 +141,7 @@ def test_sound_is_as_loud_as_it_can_be_without_clipping(notes: int):
     assert np.abs(heard.astype(int)).max() == pytest.approx(sound.PEAK * 32767, abs=1)
 
 
-def test_sound_that_cannot_be_made(monkeypatch):
+def test_sound_that_cannot_be_made_is_refused_with_the_reason(monkeypatch):
     with pytest.raises(UserError, match="no.sf2 cannot be read"):
         samples(random_piece(1), "no.sf2")
     with pytest.raises(UserError, match="at most 60"):
@@ -155,7 +155,7 @@ def test_sound_that_cannot_be_made(monkeypatch):
 
 
 def read_picture(path: Path) -> np.ndarray:
-    """(height, width, 3) bytes of red, green and blue."""
+    """(height, width, 3) the red, green and blue of each pixel."""
     with Image.open(path) as image:
         return np.asarray(image.convert("RGB"))
 
@@ -171,7 +171,7 @@ def full(tones: np.ndarray) -> tuple:
     return tuple((pianoroll.shades(np.array([1]), 1, tones)[0] * 255).round().astype(int))
 
 
-def test_a_page_is_written_as_it_was_painted(tmp_path: Path):
+def test_a_png_file_shows_what_was_drawn(tmp_path: Path):
     page = canvas.Canvas(1, 1.2)
     page.numbers(np.random.default_rng(1).integers(0, 255, (60, 3)))
     page.pixels[:] = np.random.default_rng(2).integers(0, 61, page.pixels.shape)
@@ -184,7 +184,7 @@ def test_a_page_is_written_as_it_was_painted(tmp_path: Path):
     assert (written[74, 20:40] == (0x10, 0x20, 0x30)).all() and (written[74, 50:70] == (0x10, 0x10, 0)).all()
 
 
-def test_the_picture_tells_the_prior_from_its_continuation(tmp_path: Path):
+def test_the_picture_distinguishes_the_prior_from_its_continuation(tmp_path: Path):
     piece = random_piece(1)
     prior = piece.take(slice(20))
     red = (0xC1, 0x12, 0x1F)
@@ -195,7 +195,7 @@ def test_the_picture_tells_the_prior_from_its_continuation(tmp_path: Path):
     assert full(pianoroll.NEW) in found and not {full(pianoroll.PRIOR), red} & found
 
 
-def test_a_prior_that_ends_within_a_chord_is_on_its_ground():
+def test_the_background_of_a_prior_covers_the_chord_within_which_it_ends():
     rows = [(0, 60, 480, 80, 0), *((960, 60 + i, 480, 80, i) for i in range(4)), (1440, 60, 480, 80, 0)]
     piece = make_piece(rows)
     for end, seam in ((6, 1440), (5, 961)):
@@ -204,12 +204,12 @@ def test_a_prior_that_ends_within_a_chord_is_on_its_ground():
             patch.object(systems.Page, "shade", autospec=True) as shade,
         ):
             drawn(piece.take(slice(end)), prior=piece.take(slice(3)))
-        assert upright.call_args.args[1].tolist() == [seam]  # the red line is the last one
+        assert upright.call_args.args[1].tolist() == [seam]  # the red line is drawn last
         assert [call.args[1:] for call in shade.call_args_list] == [(0, seam)]
 
 
 def lab(colours: np.ndarray) -> np.ndarray:
-    """(N, 3) sRGB, linear, to CIELAB for daylight (D65)."""
+    """(N, 3) linear sRGB -> CIELAB for daylight (D65)."""
     matrix = np.array(
         [[0.4124564, 0.3575761, 0.1804375], [0.2126729, 0.7151522, 0.072175], [0.0193339, 0.119192, 0.9503041]]
     )
@@ -219,7 +219,7 @@ def lab(colours: np.ndarray) -> np.ndarray:
     )
 
 
-# What is seen of a colour with all kinds of cones, and without one of them (Machado, Oliveira and Fernandes 2009).
+# How a colour is seen with all kinds of cones, and without one of them (Machado, Oliveira and Fernandes 2009).
 EYES = {
     "all": np.eye(3),
     "protanopia": np.array(
@@ -235,10 +235,10 @@ EYES = {
 
 
 @pytest.mark.parametrize("eyes", EYES)
-def test_the_colours_of_parts_are_told_apart_by_everybody(eyes: str):
+def test_everybody_can_tell_the_colours_of_parts_apart(eyes: str):
     loud = pianoroll.PARTS[:, 1]
     linear = np.where(loud <= 0.04045, loud / 12.92, ((loud + 0.055) / 1.055) ** 2.4)
-    seen = lab(np.vstack([linear, np.ones(3)]) @ EYES[eyes].T)  # and the paper
+    seen = lab(np.vstack([linear, np.ones(3)]) @ EYES[eyes].T)  # and the white paper
     apart = np.linalg.norm(seen[:, None] - seen, axis=2)[np.triu_indices(len(seen), 1)]
     assert len(seen) == 13 and apart.min() > 24
 
@@ -249,14 +249,14 @@ def test_a_note_is_drawn_where_it_sounds():
         page = systems.Page(piece, drums, theory.bars(piece.bars(), piece.onset, 480), 0, systems.TOP)
     page.notes(piece, pianoroll.shades(piece.velocity, 80, pianoroll.NEW))
     (bars,) = page.canvas.lines
-    assert len(bars.y) == 3  # the first note is held into the second system, after eight bars
+    assert len(bars.y) == 3  # the first note is held into the second system, which begins after eight bars
     width = systems.WIDTH - systems.LEFT - systems.RIGHT
     expected = [(15000, 15360), (0, 240), (640, 740)]
     for x0, x1, (begin, end) in zip(bars.x0, bars.x1, expected, strict=True):
         assert x0 == pytest.approx(systems.LEFT + begin / 15360 * width)
         assert x1 == pytest.approx(systems.LEFT + end / 15360 * width, abs=0.02)
     middles = bars.y
-    # Downwards; each system counts from its own lowest key, F3 and G#3.
+    # y grows downwards; the lowest keys of the two systems are F3 and G#3.
     assert page.bottom[0] - middles[0] == pytest.approx(11.5 * page.key)
     assert page.bottom[1] - middles[1] == pytest.approx(8.5 * page.key)
     assert page.bottom[1] - middles[2] == pytest.approx(14.5 * page.key)
@@ -264,7 +264,7 @@ def test_a_note_is_drawn_where_it_sounds():
 
 
 class Lines(NamedTuple):
-    """Level lines that were drawn at once, (N,) each; `width` in points."""
+    """Horizontal lines drawn in one call, (N,) each; `width` in points."""
 
     y: np.ndarray
     x0: np.ndarray
@@ -274,7 +274,7 @@ class Lines(NamedTuple):
 
 
 class Box(NamedTuple):
-    """Where a text stands, in pixels."""
+    """The place that a text takes up, in pixels."""
 
     x0: float
     y0: float
@@ -287,7 +287,7 @@ class Box(NamedTuple):
 
 
 class Recorder(canvas.Canvas):
-    """A canvas that knows what has been drawn on it."""
+    """A canvas that records what is drawn on it."""
 
     def __init__(self, width: float, height: float):
         super().__init__(width, height)
@@ -307,7 +307,7 @@ class Recorder(canvas.Canvas):
 
 
 def drawn(piece: Piece, title: str = "a", about: str = "about", prior: Piece | None = None):
-    """The picture of a piece, drawn but not written, and its texts with the places they take."""
+    """The picture of a piece, drawn but not written to a file, and its texts with their boxes."""
     with patch.object(systems, "Canvas", Recorder):
         picture = pianoroll.draw(piece, title, about, prior)
     return picture, picture.texts
@@ -338,8 +338,8 @@ def test_a_pickup_is_bar_0_in_the_picture():
     assert [words for words, _ in texts if words.isdecimal()] == ["1", "2", "3"]
 
 
-def test_no_words_of_a_picture_overlap():
-    """Long names, a prior, and metres that change with every bar, in bars so short that there is no room for all."""
+def test_no_texts_of_a_picture_overlap():
+    """Long names, a prior, and metres that change in every bar, with bars so short that there is no room for all."""
     changes = [(i * 480, *((1, 4), (2, 8))[i % 2]) for i in range(300)]
     piece = make_piece([(i * 240, 21 + i * 7 % 88, 240) for i in range(600)], time_signatures=changes)
     for prior, width in ((piece.take(slice(300)), "i"), (None, "W")):
@@ -351,7 +351,7 @@ def test_no_words_of_a_picture_overlap():
 
 
 def band(programs: list[int], names: list[str] | None = None, drums: list[int] = ()) -> Piece:
-    """For each program a part with one note after the other, each below the last, and one for the keys of drums."""
+    """A note for each program, one after another, each by a part of its own; and a part for the keys of `drums`."""
     parts = [Part(name, program) for program, name in zip(programs, names or [""] * len(programs), strict=True)]
     rows = [(i * 240, 71 - i % 12, 240, 80, i) for i in range(len(programs))]
     rows += [(i * 240, key, 120, 80, len(parts)) for i, key in enumerate(drums)]
@@ -364,7 +364,7 @@ def test_each_part_has_a_name_and_a_colour(tmp_path: Path):
     words = [text for text, _ in texts]
     names = ["Violin 1", "Violin 2", "Cello", "Acoustic Grand Piano"]
     assert words[words.index(names[0]) :][: len(names)] == names
-    assert "prior" in words and "continuation" not in words  # it is the ground that tells them apart
+    assert "prior" in words and "continuation" not in words  # their backgrounds distinguish them
     pianoroll.write(piece, tmp_path / "a.png", "about")
     pianoroll.write(piece, tmp_path / "b.png", "about", piece.take(slice(2)))
     plain, shaded = colours(tmp_path / "a.png"), colours(tmp_path / "b.png")
@@ -373,22 +373,22 @@ def test_each_part_has_a_name_and_a_colour(tmp_path: Path):
     assert tuple(canvas.rgb(systems.SHADE).tolist()) in shaded - plain
 
 
-def test_a_part_whose_name_the_picture_cannot_write_is_called_by_its_instrument():
+def test_a_part_whose_name_the_picture_cannot_show_is_called_by_its_instrument():
     rows = [(i * 480, 60 + i, 480, 80, i % 3) for i in range(9)]
     _, texts = drawn(make_piece(rows, parts=[Part("リード", 80), Part("Флейта", 73), Part("베이스", 33)]))
     words = [text for text, _ in texts]
     assert {"Lead 1 (square)", "Флейта", "Electric Bass (finger)"} <= set(words)
 
 
-def test_a_metre_stands_at_the_bar_where_it_begins():
-    """Also behind a short bar, whose own metre takes the room."""
+def test_a_metre_is_written_at_the_bar_where_it_begins():
+    """Even after a short bar, whose own metre takes up the room."""
     piece = make_piece([(i * 480, 60, 480) for i in range(32)], time_signatures=[(0, 2, 4), (960, 1, 8), (1200, 4, 4)])
     _, texts = drawn(piece)
     boxes = dict(texts)
     assert boxes["1/8"].x1 < boxes["4/4"].x0 and boxes["2"].x0 < boxes["4/4"].x0 < boxes["4"].x0
 
 
-def test_of_a_piece_that_was_completed_the_given_bars_and_parts_are_told(tmp_path: Path):
+def test_the_picture_of_a_completed_piece_marks_the_given_bars_and_parts(tmp_path: Path):
     rows = [(i * 960, 60, 480, 80, i % 2) for i in range(8)]
     piece = make_piece(rows, parts=[Part("Tune"), Part("Bass")], time_signatures=[(0, 2, 4)])
     _, texts = drawn(piece, prior=piece.take(piece.part == 0))
@@ -403,18 +403,18 @@ def test_of_a_piece_that_was_completed_the_given_bars_and_parts_are_told(tmp_pat
     piece.parts = [Part("Violin", 40), Part("Violin", 40, twin=1)]
     _, texts = drawn(piece, prior=piece.take(piece.part == 1))
     assert {"Violin 1", "Violin 2 (given)"} <= {text for text, _ in texts}
-    piece.pitch[piece.part == 1] = 72  # the first is the highest, as in `--keep "Violin 1"`
+    piece.pitch[piece.part == 1] = 72  # number 1 is the highest, as in `--keep "Violin 1"`
     _, texts = drawn(piece, prior=piece.take(piece.part == 1))
     assert {"Violin 1 (given)", "Violin 2"} <= {text for text, _ in texts}
 
 
-def test_a_given_bar_is_given_to_its_end():
-    """Also the last one, in which the last note ends before it."""
+def test_a_given_bar_is_marked_to_its_end():
+    """Even the last one, whose last note ends earlier."""
     piece = make_piece([(i * 480, 60, 240) for i in range(7)], time_signatures=[(0, 2, 4)])
     assert pianoroll.without(piece, np.arange(7) == 2) == [(0, 960), (1920, 2880), (2880, 3840)]
 
 
-def test_twelve_parts_and_drums_of_any_loudness_are_few_enough_colours():
+def test_twelve_parts_and_drums_of_any_loudness_need_at_most_256_colours():
     piece = band([i * 8 for i in range(12) for _ in range(128)], drums=[36] * 128)
     parts = [*dict.fromkeys(piece.parts)]
     part = np.array([parts.index(who) for who in piece.parts])[piece.part]
@@ -438,7 +438,7 @@ def test_twelve_parts_and_drums_of_any_loudness_are_few_enough_colours():
         ),
     ],
 )
-def test_more_than_twelve_parts_are_shown_by_families(programs: list[int], names: list[str]):
+def test_more_than_twelve_parts_are_shown_as_families(programs: list[int], names: list[str]):
     picture, texts = drawn(band(programs, drums=[36]))
     words = [text for text, _ in texts]
     assert words[words.index(names[0]) :][: len(names) + 1] == [*names, "Kick"]
@@ -447,9 +447,9 @@ def test_more_than_twelve_parts_are_shown_by_families(programs: list[int], names
 
 
 def rows_of_drums(piece: Piece) -> list[tuple[str, list[float]]]:
-    """The rows of drums in a picture, from above: the name, and where the strokes in it begin, in inches."""
+    """The rows of drums in a picture, from the top: the name of each, and where its strokes begin, in inches."""
     picture, texts = drawn(piece)
-    # The names stand at the left, and only those of keys, such as C4, beside them.
+    # Their names are at the left, where the only other texts are those of keys, such as C4.
     named = [(box.y0 + box.y1, text) for text, box in texts if box.x1 < systems.LEFT * canvas.DPI and len(text) > 2]
     every = [line for lines in picture.lines for line in zip(lines.y, lines.x0, lines.x1, strict=True)]
     strokes = [(y, x0) for y, x0, x1 in every if x1 - x0 == pytest.approx(systems.STROKE)]
@@ -459,11 +459,11 @@ def rows_of_drums(piece: Piece) -> list[tuple[str, list[float]]]:
     return list(zip([text for _, text in sorted(named)], rows.values(), strict=True))
 
 
-def test_drums_have_a_strip_with_names():
+def test_drums_have_a_strip_with_their_names():
     kit = [36, 42, 38, 46, 36, 42, 38, 42]
     rows = rows_of_drums(band([0] * 4, drums=kit))
     assert [name for name, _ in rows] == ["Open hi-hat", "Closed hi-hat", "Snare", "Kick"]
-    eighth = 0.4  # inches, where a picture has the width of 16 quarter notes
+    eighth = 0.4  # inches, in a picture that is 16 quarter notes wide
     wanted = [[systems.LEFT + i * eighth for i, key in enumerate(kit) if key == row] for row in (46, 42, 38, 36)]
     assert [strokes for _, strokes in rows] == [pytest.approx(row) for row in wanted]
     assert rows_of_drums(band([], drums=kit)) == [(name, pytest.approx(strokes)) for name, strokes in rows]
@@ -486,7 +486,7 @@ def test_a_system_without_drums_has_no_strip():
     assert [text for text, _ in texts].count("Kick") == 1
 
 
-def test_a_picture_has_a_greatest_length(tmp_path: Path, monkeypatch):
+def test_the_length_of_a_picture_is_limited(tmp_path: Path, monkeypatch):
     monkeypatch.setattr(pianoroll, "MOST_NOTES", 1100)
     bars = [(i * 1920, 60, 1920) for i in range(1000)]
     long = {
@@ -495,15 +495,15 @@ def test_a_picture_has_a_greatest_length(tmp_path: Path, monkeypatch):
         "bar 84": make_piece([(i * 2**18 // 1788, 60, 50) for i in range(1200)]),
     }
     for last, piece in long.items():
-        _, texts = drawn(piece, prior=piece.take(slice(len(piece) - 1)))  # and nothing of its end
+        _, texts = drawn(piece, prior=piece.take(slice(len(piece) - 1)))  # the end of the prior may not be shown
         assert any(text.endswith(f" · shown up to {last}") for text, _ in texts)
     pianoroll.write(long["bar 1024"], tmp_path / "a.png", "about")
     assert max(read_picture(tmp_path / "a.png").shape) < 12_000
     assert not any("shown" in text for text, _ in drawn(make_piece(bars))[1])
 
 
-def test_what_nobody_could_count_takes_little(tmp_path: Path):
-    """Its file has a hundred bytes, or names metres that nobody writes."""
+def test_bars_and_tempos_that_nobody_could_count_cost_little(tmp_path: Path):
+    """They may come from a file of a hundred bytes, or from one that names metres that nobody writes."""
     hours = make_piece([(0, 60, 2**28 - 1)], 1)
     with pytest.raises(UserError, match="more than 16,384 quarter notes or bars"):
         musicxml.write(hours, tmp_path / "a.musicxml", "a")
@@ -525,7 +525,7 @@ def test_systems_hold_eight_bars_or_more_in_a_long_piece(bars: int, most: int):
     assert set(edges) <= set(lines)
 
 
-def test_pictures_of_odd_pieces(tmp_path: Path):
+def test_odd_pieces_can_be_drawn(tmp_path: Path):
     odd = {
         "one note": make_piece([(0, 127, 1)]),
         "metre of a 64th": make_piece([(0, 0, 20_000)], time_signatures=[(0, 1, 64)]),
@@ -540,7 +540,7 @@ def test_pictures_of_odd_pieces(tmp_path: Path):
 
 
 def pickup_piece(rest: int) -> Piece:
-    """After a rest, in ticks, a part to the end of the third bar of 4/4, and another one from the second bar on."""
+    """After `rest` ticks, a part that plays to the end of the third bar of 4/4; from the second bar on, another one."""
     melody = [(tick, 72, min(240, 5760 - tick)) for tick in range(rest, 5760, 240)]
     return make_piece([*melody, (1920, 48, 1920, 80, 40), (3840, 50, 1920, 80, 40)], tempos=[(0, 500_000)])
 
@@ -550,7 +550,7 @@ def pickup_piece(rest: int) -> Piece:
     [(0, (4, 4), 1), (480, (4, 4), 1), (959, (4, 4), 0), (939, (4, 4), 1), (960, (4, 4), 0), (1680, (4, 4), 0),
      (1910, (4, 4), 1), (1920, (4, 4), 1), (960, (3, 4), 0), (240, (3, 8), 1), (480, (3, 8), 0)],
 )  # fmt: skip
-def test_a_first_bar_that_is_silent_for_half_of_it_is_a_pickup(rest: int, metre: tuple[int, int], first: int):
+def test_a_first_bar_whose_first_half_is_silent_is_a_pickup(rest: int, metre: tuple[int, int], first: int):
     piece = pickup_piece(rest)
     piece.time_signatures = [(0, *metre)]
     bars = theory.bars(piece.bars(), piece.onset, piece.ticks_per_quarter)
@@ -562,8 +562,8 @@ def test_a_first_bar_that_is_silent_for_half_of_it_is_a_pickup(rest: int, metre:
     ("metres", "numbers", "first"),
     [([(0, 1, 4), (480, 3, 4)], [0, 1, 2, 3], (3, 4)), ([(0, 3, 4), (1440, 2, 4)], [1, 2, 3, 4, 5], (3, 4))],
 )
-def test_a_bar_shorter_than_those_after_it_is_a_pickup_in_their_metre(metres: list, numbers: list, first: tuple):
-    """Notation programs write pickups to MIDI files so."""
+def test_a_first_bar_shorter_than_those_after_it_is_a_pickup_in_their_metre(metres: list, numbers: list, first: tuple):
+    """That is how notation programs write pickups to MIDI files."""
     piece = make_piece([(i * 480, 60 + i, 480) for i in range(10)], time_signatures=metres)
     bars = theory.bars(piece.bars(), piece.onset, 480)
     assert [bar.number for bar in bars] == numbers and bars[0].metre == first
@@ -572,7 +572,7 @@ def test_a_bar_shorter_than_those_after_it_is_a_pickup_in_their_metre(metres: li
     assert len(used) == np.count_nonzero(piece.onset < bars[numbers.index(3)].start * STEP)
 
 
-def test_a_metre_that_comes_again_begins_with_no_pickup():
+def test_a_short_first_bar_is_not_a_pickup_if_its_metre_comes_again():
     metres = [(0, 2, 4), (960, 3, 4), (2400, 2, 4), (3360, 3, 4)]
     piece = make_piece([(i * 480, 60 + i, 480) for i in range(10)], time_signatures=metres)
     bars = theory.bars(piece.bars(), piece.onset, 480)
@@ -586,14 +586,14 @@ def test_the_beats_of_a_pickup_are_counted_back_from_its_end():
     assert np.diff(bar.beats()).tolist() == [theory.GRID] * 3
 
 
-def test_what_has_no_second_bar_has_no_pickup():
+def test_a_piece_in_which_nothing_begins_after_the_first_bar_has_no_pickup():
     piece = make_piece([(1440, 60, 480)])
     assert [bar.number for bar in theory.bars(piece.bars(), piece.onset, 480)] == [1]
-    piece = make_piece([(1440, 60, 1920)])  # it is held into the second bar, in which nothing begins
+    piece = make_piece([(1440, 60, 1920)])  # held into the second bar, in which nothing begins
     assert [bar.number for bar in theory.bars(piece.bars(), piece.onset, 480)] == [1, 2]
 
 
-def test_bars_and_beats():
+def test_bars_and_beats_follow_the_metres():
     piece = make_piece([(0, 60, 5760)], time_signatures=[(0, 6, 8), (2880, 5, 8), (3000, 3, 4)])
     bars = theory.bars(piece.bars(), piece.onset, piece.ticks_per_quarter)
     assert [(bar.number, bar.start, bar.end, bar.metre) for bar in bars] == [
@@ -612,7 +612,7 @@ def test_bars_and_beats():
 
 
 def on_grid(piece: Piece) -> list[tuple]:
-    """(onset, pitch, duration) in quarter notes, for a piece that lies on the grid."""
+    """(onset, pitch, duration) of the notes of a piece, all of which are on the grid, in quarter notes."""
     columns = (piece.onset.tolist(), piece.pitch.tolist(), piece.duration.tolist())
     quarter = piece.ticks_per_quarter
     return sorted((Fraction(o, quarter), p, Fraction(d, quarter)) for o, p, d in zip(*columns, strict=True))
@@ -625,17 +625,17 @@ def as_written(piece: Piece) -> list[tuple]:
 
 
 def read_back(path: Path, number: int | None = None) -> tuple[str, list[tuple]]:
-    """Title and (onset, pitch, duration) of a MusicXML file, or of the part with a number, as music21 reads them. Ties
-    are joined from one voice to another, which its own stripTies does not do."""
+    """The title of a MusicXML file and (onset, pitch, duration) of its notes, or of those of part `number`, as music21
+    reads them. Ties are joined across voices, too, which music21's own stripTies does not do."""
     score = converter.parse(path, forceSource=True)
     parts: dict[str, list[tuple]] = {}
     for part in score.parts:
-        rows = parts.setdefault(part.id.split("-")[0], [])  # of both staves
+        rows = parts.setdefault(part.id.split("-")[0], [])  # those of both staves
         for element in part.flatten().getElementsByClass((note.Note, chord.Chord)):
             for one in element.notes if isinstance(element, chord.Chord) else [element]:
                 rows.append((Fraction(element.offset), one.pitch.midi, Fraction(element.quarterLength), one.tie))
         for measure in part.getElementsByClass(stream.Measure):
-            if measure.number:  # a pickup is shorter
+            if measure.number:  # not a pickup, which is shorter
                 assert measure.duration.quarterLength == measure.barDuration.quarterLength
     joined = []
     for rows in list(parts.values())[slice(number, None if number is None else number + 1)]:
@@ -672,7 +672,7 @@ def test_music21_reads_the_same_notes_back(tmp_path_factory, notes: list[tuple],
 
 
 def strokes_of(path: Path, number: int) -> list[tuple[Fraction, int]]:
-    """(onset, key) of the drums in a part of a MusicXML file, each by the instrument that a program would play."""
+    """(onset, key) of the drum strokes in a part of a MusicXML file; the key is that of the instrument each names."""
     root = ElementTree.parse(path).getroot()
     keys = {sound.get("id"): int(sound.findtext("midi-unpitched")) - 1 for sound in root.iter("midi-instrument")
             if sound.findtext("midi-channel") == "10"}  # fmt: skip
@@ -748,7 +748,7 @@ def test_two_hands_are_one_part_on_two_staves(tmp_path: Path, parts: list[Part],
     musicxml.write(piece, tmp_path / "a.musicxml", "a")
     root = ElementTree.parse(tmp_path / "a.musicxml").getroot()
     assert [part.findtext("part-name") for part in root.iter("score-part")] == names
-    if len(names) == 1:  # each note stays in its hand, wherever it lies
+    if len(names) == 1:  # each note stays in its hand, however high or low it is
         staves = {
             (n.findtext("pitch/octave"), n.findtext("staff")) for n in root.iter("note") if n.find("rest") is None
         }
@@ -787,7 +787,7 @@ def test_a_staff_has_the_clef_that_suits_its_part(tmp_path: Path, part: Part, pi
         assert read_back(tmp_path / "a.musicxml")[1] == on_grid(piece)
 
 
-def test_names_are_short_and_differ(tmp_path: Path):
+def test_names_are_short_and_distinct(tmp_path: Path):
     parts = [Part("Violin", 40), Part("Violin", 40), Part("A\x01 name that takes up all of the page", 73)]
     parts += [Part("A name that takes up all of the paper", 73), Part("Bassoon", 70), Part("Bassoon", 70)]
     rows = [(0, 72, 480, 80, i) for i in range(len(parts))]
@@ -820,7 +820,7 @@ def test_a_part_keeps_its_own_number(names: list[str]):
     assert notation.short("A name that takes up all of the page 12") == "A name that takes up al… 12"
 
 
-def test_drums_are_written_until_the_next_stroke(tmp_path: Path):
+def test_a_drum_stroke_is_written_as_lasting_until_the_next(tmp_path: Path):
     """A bar of rock, each stroke a thirty-second long."""
     hands = [(i * 240, 42, 60) for i in range(8)] + [(480, 38, 60), (1440, 38, 60)]
     piece = make_piece([*hands, (0, 36, 60), (720, 36, 60), (960, 36, 60)], parts=[Part(drums=True)])
@@ -833,7 +833,7 @@ def test_drums_are_written_until_the_next_stroke(tmp_path: Path):
     assert shapes.count(("G", "x")) == 8 and shapes.count(("C", None)) == 2 and shapes.count(("F", None)) == 3
 
 
-def test_the_key_is_that_of_the_notes_with_pitches(tmp_path: Path):
+def test_drums_do_not_affect_the_key(tmp_path: Path):
     scale = [(i * 240, pitch, 240, 80, 0) for i, pitch in enumerate([62, 64, 66, 67, 69, 71, 73, 74])]
     drums = [(i * 60, 36, 60, 80, 1) for i in range(32)]
     musicxml.write(make_piece(scale + drums, parts=[Part(), Part(drums=True)]), tmp_path / "a.musicxml", "a")
@@ -841,8 +841,8 @@ def test_the_key_is_that_of_the_notes_with_pitches(tmp_path: Path):
 
 
 @pytest.mark.parametrize("keys", [[(0, -6, 1)], [(0, 2, 0), (1920, -3, 1)], [(0, 0, 0), (1920, 2, 0)]])
-def test_the_key_is_that_of_the_piece(keys: list[tuple[int, int, int]], tmp_path: Path):
-    """But C major, which programs write whatever the key is, only where that fits."""
+def test_the_key_is_the_one_that_the_piece_names(keys: list[tuple[int, int, int]], tmp_path: Path):
+    """But C major, which programs write whatever the key is, is used only where it fits."""
     rows = [(i * 240, pitch, 240) for i, pitch in enumerate([62, 66, 69, 67, 64, 61, 62, 74] * 2)]  # D major
     piece = make_piece(rows + [(0, 36, 3840, 80, 1)], parts=[Part(), Part(drums=True)], key_signatures=keys)
     musicxml.write(piece, tmp_path / "a.musicxml", "a")
@@ -856,8 +856,8 @@ def test_the_key_is_that_of_the_piece(keys: list[tuple[int, int, int]], tmp_path
     assert [n.pitch.midi for n in again.recurse().notes] == [pitch for _, pitch, _ in rows]
 
 
-def test_what_was_played_is_written_as_it_is_meant(tmp_path: Path):
-    """Eighths, then triplets, by a player who is rarely on the beat and never holds a note to its end."""
+def test_a_performance_is_written_as_it_is_meant(tmp_path: Path):
+    """Eighths, then triplets, by a player who is rarely on the beat and never holds a note for its full length."""
     rng = np.random.default_rng(0)
     meant = [(Fraction(i, 2), 35) for i in range(72)] + [(36 + Fraction(i, 3), 19) for i in range(24)]
     played = [max(int(480 * onset) + int(rng.integers(-late, late + 1)), 0) for onset, late in meant]
@@ -869,8 +869,8 @@ def test_what_was_played_is_written_as_it_is_meant(tmp_path: Path):
     assert {length for *_, length in notes} <= {Fraction(1, 2), Fraction(1, 3), Fraction(1, 4)}
 
 
-def test_a_touch_is_not_written(tmp_path: Path):
-    """Quarters and eighths on the beat, held for five sixths."""
+def test_detached_notes_are_written_with_full_values(tmp_path: Path):
+    """Quarters and eighths on the beat, each held for five sixths of its length."""
     rows = [(i * 480, 60 + i % 5, 400, 80, 0) for i in range(40)] + [
         (i * 240, 72 + i % 7, 200, 80, 1) for i in range(80)
     ]
@@ -901,22 +901,22 @@ def test_a_pickup_is_a_short_measure_0(tmp_path: Path, rest: int):
     assert beats == [0, Fraction(1920 - rest, 480)]
 
 
-def test_a_first_bar_that_begins_with_a_rest_is_written_whole(tmp_path: Path):
+def test_a_first_bar_that_begins_with_a_short_rest_is_written_whole(tmp_path: Path):
     musicxml.write(pickup_piece(480), tmp_path / "a.musicxml", "a")
     first = next(ElementTree.parse(tmp_path / "a.musicxml").getroot().iter("measure"))
     assert first.attrib == {"number": "1"} and first.find("note/rest") is not None
     assert read_back(tmp_path / "a.musicxml")[1] == on_grid(pickup_piece(480))
 
 
-def test_tempos_are_heard_and_great_changes_seen(tmp_path: Path):
-    """From 120 by small steps to 111, no mark; then half as fast in the middle of the third bar."""
+def test_all_tempos_are_heard_but_only_large_changes_are_shown(tmp_path: Path):
+    """From 120 in small steps to 111, without a mark; then to 60, on the second beat of the third bar."""
     tempos = [(0, 500_000), (1920, 520_000), (2400, 540_000), (2 * 1920 + 480, 1_000_000)]
     piece = make_piece([(i * 480, 60, 480, 80, 40 * (i % 2)) for i in range(16)], tempos=tempos)
     musicxml.write(piece, tmp_path / "a.musicxml", "a\tb\x01\udcff")
     root = ElementTree.parse(tmp_path / "a.musicxml").getroot()
     assert root.findtext("work/work-title") == "ab"
     marks = [float(mark.text) for mark in root.iter("per-minute")]
-    assert marks == [120, 60]  # over the first of two parts
+    assert marks == [120, 60]  # only above the first of the two parts
     assert [float(sound.get("tempo")) for sound in root.iter("sound")] == pytest.approx(
         [120, 115.4, 111.1, 60], abs=0.1
     )
@@ -924,8 +924,8 @@ def test_tempos_are_heard_and_great_changes_seen(tmp_path: Path):
     assert (heard[-1][0], heard[-1][2].number) == (9, 60)
 
 
-def test_a_rubato_is_heard_and_not_seen(tmp_path: Path):
-    """Four bars in which every quarter has a tempo of its own, then four of another tempo."""
+def test_a_rubato_is_heard_but_not_shown(tmp_path: Path):
+    """Four bars in which every quarter has a tempo of its own, then four in another tempo, until the last half bar."""
     tempos = [(i * 480, 500_000 + (-1) ** i * 20_000 * i) for i in range(16)] + [(7680, 900_000), (14_400, 1_500_000)]
     piece = make_piece([(i * 480, 60, 480) for i in range(32)], tempos=tempos)
     musicxml.write(piece, tmp_path / "a.musicxml", "a")
@@ -937,8 +937,8 @@ def test_a_rubato_is_heard_and_not_seen(tmp_path: Path):
     assert sounds == pytest.approx([microseconds for _, microseconds in tempos], rel=0.001)
 
 
-def test_more_voices_than_a_staff_has(tmp_path: Path):
-    """A cluster held one key after the other, each for another length: still four voices a staff, and all its notes."""
+def test_a_staff_has_at_most_four_voices_and_loses_no_notes(tmp_path: Path):
+    """Eight keys are struck one after another and released in reverse order: still four voices, with all the notes."""
     piece = make_piece([(i * 240, 60 + i, 480 * (9 - i)) for i in range(8)])
     musicxml.write(piece, tmp_path / "a.musicxml", "a")
     numbers = {int(n) for n in re.findall(r"<voice>(\d+)</voice>", (tmp_path / "a.musicxml").read_text())}
@@ -947,7 +947,7 @@ def test_more_voices_than_a_staff_has(tmp_path: Path):
 
 
 @pytest.mark.parametrize("metre", [(4, 4), (1, 128), (255, 1), (7, 32)])
-def test_the_last_note_is_not_lost_at_the_edge(tmp_path: Path, metre: tuple[int, int]):
+def test_a_last_note_at_the_very_end_is_not_lost(tmp_path: Path, metre: tuple[int, int]):
     piece = make_piece([(0, 100, 480), (1919, 60, 1)], time_signatures=[(0, *metre)])
     musicxml.write(piece, tmp_path / "a.musicxml", "a")
     assert len(re.findall("<pitch>", (tmp_path / "a.musicxml").read_text())) >= 2
@@ -962,13 +962,13 @@ def test_notes_off_the_grid_move_to_it(tmp_path: Path):
 @pytest.mark.parametrize(
     ("pitches", "clefs"), [([72, 60, 67], ["G"]), ([36, 48, 60], ["F"]), ([40, 48, 64, 76], ["G", "F"])]
 )
-def test_as_many_staves_as_hands(tmp_path: Path, pitches: list[int], clefs: list[str]):
+def test_a_piano_has_as_many_staves_as_its_notes_need_hands(tmp_path: Path, pitches: list[int], clefs: list[str]):
     musicxml.write(make_piece([(0, pitch, 480) for pitch in pitches]), tmp_path / "a.musicxml", "a")
     assert re.findall(r"<sign>(.)</sign>", (tmp_path / "a.musicxml").read_text()) == clefs
 
 
 def test_the_split_between_the_hands_follows_the_music():
-    """Both hands high, then both low: a chord of each stays in one hand."""
+    """Both hands play high, then both play low: the chord of each stays in one hand."""
     onset = np.repeat(np.arange(8) * 48, 6)
     pitch = np.concatenate([[60, 64, 67, 76, 79, 84]] * 4 + [[36, 40, 43, 52, 55, 60]] * 4)
     right = pitch >= notation.splits(onset, pitch, onset // 48)
@@ -980,7 +980,7 @@ def test_the_split_between_the_hands_follows_the_music():
     ("length", "expected"),
     [(12, [12]), (18, [18]), (5, [3, 2]), (7, [6, 1]), (30, [24, 6]), (48, [48]), (20, [12, 8]), (1, [1])],
 )
-def test_lengths_are_tied_from_note_values(length: int, expected: list[int]):
+def test_a_length_is_made_of_tied_note_values(length: int, expected: list[int]):
     bar = theory.Bar(1, 0, 0, 48, (4, 4))
     points = [0, length, 48]
     beats = bar.beats()
@@ -996,7 +996,7 @@ def test_the_key_is_the_one_that_music21_finds(tmp_path: Path):
         sharps, minor = theory.key_of(piece.pitch, piece.duration)
         assert minor == (key.mode == "minor") and (sharps - key.sharps) % 12 == 0
     assert theory.key_of(np.array([60, 64, 67, 71, 72]), np.full(5, 480)) == (0, 0)
-    assert theory.key_of(np.arange(60, 72), np.full(12, 480)) == (0, 0)  # all twelve alike
+    assert theory.key_of(np.arange(60, 72), np.full(12, 480)) == (0, 0)  # all twelve equally
 
 
 @pytest.mark.parametrize(
@@ -1004,5 +1004,5 @@ def test_the_key_is_the_one_that_music21_finds(tmp_path: Path):
     [(66, (1, 0), ("F", 1, 4)), (66, (-5, 0), ("G", -1, 4)), (68, (0, 1), ("G", 1, 4)), (71, (-6, 0), ("C", -1, 5)),
      (60, (6, 0), ("B", 1, 3)), (63, (0, 0), ("E", -1, 4)), (63, (0, 1), ("D", 1, 4))],
 )  # fmt: skip
-def test_spelling(pitch: int, key: tuple[int, int], name: tuple):
+def test_the_spelling_of_a_pitch_suits_the_key(pitch: int, key: tuple[int, int], name: tuple):
     assert musicxml.spelling(pitch, *key) == name

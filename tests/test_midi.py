@@ -1,4 +1,4 @@
-"""MIDI file <-> Piece, and files that are none."""
+"""MIDI file <-> Piece, and files that are damaged or not MIDI at all."""
 
 import io
 import os
@@ -38,7 +38,7 @@ note = st.tuples(
 
 @given(st.lists(note, min_size=1, max_size=60), st.sampled_from([1, 96, 480, 10080, 32767]))
 def test_what_is_written_is_read_back(rows: list[tuple], ticks: int):
-    """Whatever overlaps: each note has its own end."""
+    """Whatever notes overlap, each keeps its own end."""
     few_lanes = make_piece([row for i, row in enumerate(rows) if rows.index(row) == i][:14], ticks)
     assert notes(back(few_lanes)) == notes(few_lanes)
 
@@ -66,7 +66,7 @@ def test_a_merged_file_has_one_track():
 
 
 @pytest.mark.parametrize("kind", [0, 1, 2])
-def test_all_tracks_are_read_with_their_drums(kind: int):
+def test_all_tracks_are_read_including_drums(kind: int):
     file = mido.MidiFile(type=kind, ticks_per_beat=120)
     tracks = [mido.MidiTrack() for _ in range(3)] if kind else [mido.MidiTrack()] * 3
     for i, track in enumerate(tracks):
@@ -77,14 +77,14 @@ def test_all_tracks_are_read_with_their_drums(kind: int):
     data = io.BytesIO()
     file.save(file=data)
     piece = midi.parse(data.getvalue())
-    later = 0 if kind else 60  # in a single track the notes follow one another
+    later = 0 if kind else 60  # in a single track, the notes follow one another
     assert notes(piece) == [
         (0, 60, 60, 70, 0, False), (later, 61, 60, 71, 0, False), (2 * later, 62, 60, 72, 0, True)
     ]  # fmt: skip
-    assert len(piece.parts) == (3 if kind else 2)  # in a single track one program is one part
+    assert len(piece.parts) == (3 if kind else 2)  # in a single track, all notes of one program are one part
 
 
-def test_pitches_0_and_127_and_a_note_of_no_length():
+def test_pitches_0_and_127_and_a_note_of_no_length_are_read():
     track = mido.MidiTrack()
     for pitch in (0, 127):
         track.append(mido.Message("note_on", note=pitch, velocity=64, time=0))
@@ -98,8 +98,8 @@ def whole_file(merge: bool = False) -> bytes:
     return midi.as_bytes(random_piece(1), merge)
 
 
-def test_of_a_cut_file_all_is_read_that_is_there():
-    """symusic alone may crash the interpreter on these, which no `except` would catch."""
+def test_everything_that_is_left_of_a_truncated_file_is_read():
+    """On such files symusic alone may crash the interpreter, which no `except` can catch."""
     data, whole = whole_file(), midi.parse(whole_file())
     lengths = []
     for size in range(0, len(data), 7):
@@ -115,8 +115,8 @@ def test_of_a_cut_file_all_is_read_that_is_there():
     assert lengths[-1] > 0.9 * len(whole) and not whole.damage
 
 
-def test_damaged_bytes_never_crash():
-    """Among them the ones that symusic alone would not survive: keys above 127, texts longer than their track."""
+def test_damaged_bytes_never_crash_the_reader():
+    """Not even those that symusic alone would not survive: keys above 127, and texts longer than their track."""
     rng = np.random.default_rng(1)
     data = whole_file()
     for _ in range(2000):
@@ -146,7 +146,7 @@ def test_bad_files_are_named_with_the_reason(content: bytes, reason: str, tmp_pa
     assert str(path) in str(error.value)
 
 
-def test_a_score_is_to_be_converted(tmp_path: Path):
+def test_a_score_must_be_converted_first(tmp_path: Path):
     path = tmp_path / "rag.MXL"
     path.write_bytes(b"PK")
     with pytest.raises(UserError, match="it is a score; convert it first, with 'python convertmidis.py .*MXL'"):
@@ -165,7 +165,7 @@ LONG = b"\0\x90\x3c\x40\x87\x68\x3c\0"  # a note of 1000 ticks
 )
 @pytest.mark.parametrize("tempos", [[], [100, 60, 240]])
 @pytest.mark.parametrize("channels", [False, True])
-def test_time_in_frames_is_as_long_in_quarter_notes(division: bytes, rate: float, tempos: list[int], channels: bool):
+def test_time_in_smpte_frames_is_converted_to_beats(division: bytes, rate: float, tempos: list[int], channels: bool):
     changes = [b"\0\xff\x51\3" + (60_000_000 // tempo).to_bytes(3, "big") for tempo in tempos]
     data = file_of(b"".join(change + LONG * 3 for change in changes or [b""]) + END)
     piece = midi.parse(data[:12] + division + data[14:], channels)
@@ -175,7 +175,7 @@ def test_time_in_frames_is_as_long_in_quarter_notes(division: bytes, rate: float
     times = np.concatenate([piece.onset, piece.onset + piece.duration])
     expected = np.append(np.arange(len(piece)), np.arange(len(piece)) + 1) * 1000 / rate
     assert np.abs(np.interp(times, tick, seconds) - expected).max() < 0.5 / piece.ticks_per_quarter + 1e-6
-    # The beats are those of the tempos.
+    # The beats follow from the tempos.
     quarters = np.cumsum(np.repeat(tempos or [120], 3) * 1000 / rate / 60)
     assert np.abs(times[len(piece) :] / piece.ticks_per_quarter - quarters).max() < 1e-3
     assert [bpm for _, bpm in piece.tempos] == [60_000_000 // tempo for tempo in tempos]
@@ -183,12 +183,12 @@ def test_time_in_frames_is_as_long_in_quarter_notes(division: bytes, rate: float
 
 
 @pytest.mark.parametrize("mode", [1, 2, 0xFF])
-def test_a_key_of_an_odd_mode_is_written_as_minor(mode: int):
+def test_a_key_in_any_mode_but_major_counts_as_minor(mode: int):
     piece = midi.parse(file_of(b"\0\xff\x59\2\xfd" + bytes([mode]) + NOTE + END))
     assert piece.key_signatures == back(piece).key_signatures == [(0, -3, 1)]
 
 
-def test_a_header_without_ticks_is_read_with_the_usual_number():
+def test_a_header_with_0_ticks_is_read_as_one_with_the_usual_number():
     data, piece = whole_file(), random_piece(1)
     same = midi.parse(data[:12] + b"\0\0" + data[14:])
     assert piece.ticks_per_quarter == same.ticks_per_quarter == 480
@@ -197,7 +197,7 @@ def test_a_header_without_ticks_is_read_with_the_usual_number():
     assert "taken to be 480; it is cut short" in cut
 
 
-def test_only_sound_tracks_reach_symusic():
+def test_only_well_formed_tracks_reach_symusic():
     [track], whole = chunks.split(whole_file(merge=True))
     assert whole and chunks.is_sound(track) and chunks.mended(track, 2**31)[1]
     note = track.index(b"\x90", 8)
@@ -206,7 +206,7 @@ def test_only_sound_tracks_reach_symusic():
         assert not chunks.is_plain(damaged) and not chunks.is_sound(damaged)
         mended, _ = chunks.mended(damaged, 2**31)
         assert chunks.is_sound(mended)
-    # A long rest and a long text look like that at first sight, and are none of it.
+    # A long rest and a long text look damaged at first sight, but are not.
     piece = make_piece([(0, 60, 10), (5_000_000, 62, 5_000_000)])
     assert notes(back(piece)) == notes(piece)
     text = track[:note] + b"\xff\x01\x81\x02" + b"\xe9" * 2 + b"a" * 128 + b"\0" + track[note:]
@@ -214,7 +214,7 @@ def test_only_sound_tracks_reach_symusic():
 
 
 @given(st.lists(note, min_size=1, max_size=60), st.sampled_from([96, 480, 32767]), st.booleans())
-def test_both_ways_of_reading_give_the_same(rows: list[tuple], ticks: int, merge: bool):
+def test_fast_and_careful_reading_give_the_same_piece(rows: list[tuple], ticks: int, merge: bool):
     data = midi.as_bytes(replace(make_piece(rows, ticks), pedals=np.array([[5, 80, 0]])), merge)
     fast, careful = midi.parse(data), midi.parse(data, channels=True)
     assert [part.channel for part in careful.parts] != [part.channel for part in fast.parts]
@@ -231,13 +231,13 @@ def file_of(*tracks: bytes, ticks: int = 96, count: int | None = None) -> bytes:
 
 NOTE, END = b"\0\x90\x3c\x40\x60\x3c\0", b"\0\xff\x2f\0"
 READ = [(0, 60, 96, 64, 0, False)]
-CLOUDED = [(0, 60, 96, 127, 0, False)]
+LOUDEST = [(0, 60, 96, 127, 0, False)]
 
 
 @pytest.mark.parametrize(
     ("data", "expected", "damaged"),
     [
-        (file_of(NOTE), READ, False),  # no end of the track
+        (file_of(NOTE), READ, False),  # no end-of-track event
         (file_of(NOTE, count=9), READ, True),
         (file_of(NOTE + END, count=0), READ, False),
         (file_of(NOTE + END) + b"XFIH\0\0\0\2ab", READ, False),  # a chunk of another kind
@@ -245,16 +245,16 @@ CLOUDED = [(0, 60, 96, 127, 0, False)]
         (file_of(NOTE + END) + b"\0\0\0\0\0\0\0\1" * 10**5 + b"\xff" * 9, READ, False),
         (file_of(END, NOTE + END).replace(b"MTrk\0\0\0\4", b"MTrk\0\7\0\4"), READ, True),  # wrong length
         (b"MThd\0\0\0\x08" + file_of(NOTE + END)[8:14] + b"ab" + file_of(NOTE + END)[14:], READ, False),
-        (file_of(b"\0\x90\x3c\xc8\x60\x3c\0" + END), CLOUDED, False),  # a velocity of 200
+        (file_of(b"\0\x90\x3c\xc8\x60\x3c\0" + END), LOUDEST, False),  # a velocity of 200
         (file_of(b"\0\x90\xc8\x40\x60\x80\xc8\0" + END), [(0, 127, 96, 64, 0, False)], False),
-        (file_of(b"\x05\x3c" + NOTE + END), [(5, *READ[0][1:])], True),  # no status byte before
+        (file_of(b"\x05\x3c" + NOTE + END), [(5, *READ[0][1:])], True),  # data before the first status byte
         (file_of(NOTE + b"\0\xff\3\x83\xff\xff\x7fab"), READ, True),  # a text longer than its track
         (file_of(b"\0\xf0\5\1\2\3\4\5" + NOTE + END), READ, False),
-        (file_of(NOTE + b"\0\xf0\x7f\1"), READ, True),  # no end of a system message
+        (file_of(NOTE + b"\0\xf0\x7f\1"), READ, True),  # a system message without an end
         (file_of(NOTE[:4] + b"\0\xf7\2\1\2" + NOTE[4:] + END), READ, False),
         (file_of(NOTE[:4] + b"\0\xf0\2\1\xf7" + NOTE[4:] + END), READ, False),
         (file_of(NOTE[:4] + b"\0\xff\x90\1a" + NOTE[4:] + END), READ, False),
-        (file_of(b"\0\x90\x3c\x40\x60" + END[1:]), READ, False),  # a note without end
+        (file_of(b"\0\x90\x3c\x40\x60" + END[1:]), READ, False),  # a note without an end
         (file_of(b"\0\xff\3\4Fl\xf6t" + NOTE + END), READ, False),
         (file_of(b"\0\xff\x58\4\0\xff\0\0\0\xff\x58\4\4\xff\0\0\0\xff\x58\1\4" + NOTE + END), READ, False),
         (file_of(b"\0\xff\x58\4\4\x08\0\0" + NOTE + END), READ, False),  # in 4/256
@@ -272,7 +272,7 @@ def test_odd_files_are_read(data: bytes, expected: list, damaged: bool):
 
 
 @pytest.mark.parametrize("name", [b"Fl\xf6te", "Flöte".encode(), b"\x1b[31mFl\r\n\xff\xfe", b"\xff" * 300])
-def test_a_name_may_be_anything(name: bytes):
+def test_a_track_may_have_any_name(name: bytes):
     data = file_of(b"\0\xff\3" + chunks.variable(len(name)) + name + NOTE + END)
     for channels in (False, True):
         [part] = midi.parse(data, channels).parts
@@ -285,8 +285,8 @@ def test_a_name_may_be_anything(name: bytes):
 )
 @pytest.mark.parametrize("ticks", [1, 480, 32767])
 @pytest.mark.parametrize("channels", [False, True])
-def test_what_is_longer_than_any_music_is_refused(rest: bytes, count: int, ticks: int, channels: bool):
-    """The sum of its rests passes 2^31 ticks, or 2^32."""
+def test_a_file_longer_than_any_music_is_refused(rest: bytes, count: int, ticks: int, channels: bool):
+    """The sum of its rests exceeds 2^31 ticks, or 2^32."""
     for late in ((rest + NOTE[1:]) * count, (rest + b"\xff\1\0") * count + NOTE):
         with pytest.raises(ValueError, match="longer than 65,536 quarter notes"):
             midi.parse(file_of(late + END, ticks=ticks), channels)
@@ -296,34 +296,34 @@ def test_what_is_longer_than_any_music_is_refused(rest: bytes, count: int, ticks
 
 
 @given(st.lists(st.tuples(st.integers(0, 30), st.integers(1, 20)), max_size=60))
-def test_a_note_takes_the_lowest_lane_that_is_free(rows: list[tuple[int, int]]):
+def test_a_note_takes_the_lowest_free_lane(rows: list[tuple[int, int]]):
     ends, taken = [], []
     for onset, duration in sorted(rows):
         sounding = {lane for lane, until in taken if until > onset}
-        lane = next(i for i in range(17) if i not in sounding or i == 16)  # in the last one they share a channel
+        lane = next(i for i in range(17) if i not in sounding or i == 16)  # notes in the last one share a channel
         assert midi.lane_of(ends, onset, onset + duration) == lane
         taken.append((lane, onset + duration))
 
 
-def test_a_hundred_thousand_notes_of_one_key_at_once():
+def test_a_hundred_thousand_overlapping_notes_on_one_key_take_only_seconds():
     piece, start = make_piece([(onset, 60, 10**6 - onset) for onset in range(100_000)]), time.process_time()
     assert len(midi.as_bytes(piece)) > 10 * len(piece)
     assert time.process_time() - start < 5
 
 
-def test_a_status_byte_goes_on_behind_texts_and_long_rests():
+def test_running_status_continues_after_texts_and_long_rests():
     track = b"\0\x90\x3c\x40\0\xff\1\1a\x81\x80\0\x3c\0\0\xc0\5\0\6\0\xf0\1\xf7\0\x91\x3e\x40\x60\x3e\0\0\xff\x2f\0"
     data = b"MThd\0\0\0\6\0\0\0\1\0\x60MTrk" + len(track).to_bytes(4, "big") + track
     assert notes(midi.parse(data)) == [(0, 60, 16384, 64, 0, False), (16384, 62, 96, 64, 0, False)]
 
 
-def test_more_instruments_than_channels():
+def test_more_instruments_than_channels_survive():
     piece = make_piece([(i * 10 % 70, 40 + i, 100, 80, i) for i in range(40)])
     same = back(piece)
     assert notes(same) == notes(piece)
 
 
-def test_links_are_followed_and_loops_end(tmp_path: Path):
+def test_links_between_folders_are_followed_but_not_in_circles(tmp_path: Path):
     save(make_piece([(0, 60, 10)]), tmp_path / "music" / "a.mid")
     (tmp_path / "midis").mkdir()
     try:
@@ -334,7 +334,7 @@ def test_links_are_followed_and_loops_end(tmp_path: Path):
     assert [path.name for path in midi.find(tmp_path / "midis")] == ["a.mid"]
 
 
-def test_files_are_found_by_any_ending_in_any_folder(tmp_path: Path):
+def test_files_with_any_midi_ending_are_found_in_any_folder(tmp_path: Path):
     names = ["a.mid", "B.MID", "c.midi", "d.KAR", "with spaces é/ünïcode ♪.mid", "deep/er/e.Mid"]
     for name in names:
         save(make_piece([(0, 60, 10)]), tmp_path / name)
@@ -351,9 +351,9 @@ def test_hidden_files_and_folders_are_not_read(tmp_path: Path):
     assert [path.relative_to(tmp_path).as_posix() for path in midi.find(tmp_path)] == ["a.mid", "b/c.mid"]
 
 
-def test_a_file_without_permission_is_named(tmp_path: Path, monkeypatch):
+def test_a_file_that_may_not_be_read_is_named(tmp_path: Path, monkeypatch):
     path = save(make_piece([(0, 60, 10)]), tmp_path / "secret.mid")
-    if not hasattr(os, "geteuid") or os.geteuid() == 0:  # root may read everything, so the refusal is made here
+    if not hasattr(os, "geteuid") or os.geteuid() == 0:  # root may read everything, so the refusal is faked
 
         def refuse(self):
             raise PermissionError(13, "Permission denied")
@@ -365,7 +365,7 @@ def test_a_file_without_permission_is_named(tmp_path: Path, monkeypatch):
         midi.read(path)
 
 
-def test_span_keeps_what_is_in_force():
+def test_span_keeps_the_tempo_and_metre_in_force():
     piece = make_piece(
         [(0, 60, 10), (480, 61, 10), (960, 62, 10)],
         tempos=[(0, 500_000), (400, 600_000), (900, 700_000)],
@@ -401,14 +401,14 @@ def test_two_processes_never_take_the_same_name(tmp_path: Path):
     assert all(len(midi.read(path)) > 3 for path in tmp_path.iterdir())
 
 
-def test_new_music_that_is_too_long_gets_a_sentence(tmp_path: Path):
+def test_new_music_that_is_too_long_is_refused_with_the_reason(tmp_path: Path):
     assert midi.save_new(make_piece([(0, 60, 2**16 * 480)]), tmp_path / "some", "a").exists()
     with pytest.raises(UserError, match="longer than 65,536 quarter notes: ask for less"):
         midi.save_new(make_piece([(1, 60, 2**16 * 480)]), tmp_path / "other", "a")
     assert not (tmp_path / "other").exists()
 
 
-def test_nothing_half_written_is_left(tmp_path: Path, monkeypatch):
+def test_no_half_written_file_is_left(tmp_path: Path, monkeypatch):
     impossible = make_piece([(0, 60, 10), (10, 200, 10)])
     with pytest.raises(ValueError):
         midi.save_new(impossible, tmp_path, "a")
@@ -417,16 +417,16 @@ def test_nothing_half_written_is_left(tmp_path: Path, monkeypatch):
         midi.save(impossible, tmp_path / "a-001.mid")
     assert (tmp_path / "a-001.mid").read_bytes() == kept
 
-    def full(descriptor: int) -> None:
+    def no_space(descriptor: int) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(os, "fsync", full)
+    monkeypatch.setattr(os, "fsync", no_space)
     with pytest.raises(UserError, match="a-002.mid cannot be written: No space left on device"):
         midi.save_new(random_piece(1), tmp_path, "a")
     assert [path.name for path in tmp_path.iterdir()] == ["a-001.mid"]
 
 
-def test_bars_follow_the_metre_and_can_be_counted():
+def test_bars_follow_the_metre_and_are_not_too_many():
     piece = make_piece([(0, 60, 480 * 12)], time_signatures=[(480 * 3, 3, 4), (480 * 7, 6, 8)])
     quarters = [(tick / 480, *metre) for tick, *metre in piece.bars()]
     assert quarters == [(0, 4, 4), (3, 3, 4), (6, 3, 4), (7, 6, 8), (10, 6, 8)]
@@ -435,7 +435,7 @@ def test_bars_follow_the_metre_and_can_be_counted():
     assert len(endless.bars()) == 10_000
 
 
-def test_of_several_changes_at_one_tick_the_last_holds():
+def test_the_last_of_several_changes_at_one_tick_holds():
     changes = {"tempos": [(0, 500_000), (0, 300_000)], "time_signatures": [(0, 4, 4), (0, 3, 4), (0, 2, 4)]}
     piece = make_piece([(0, 60, 480 * 4)], **changes)
     again = midi.parse(midi.as_bytes(piece))
@@ -444,6 +444,6 @@ def test_of_several_changes_at_one_tick_the_last_holds():
     assert len(sound.rendered(piece)[0]) == pytest.approx((1.2 + sound.RING) * sound.RATE, abs=2)
 
 
-def test_playing_time():
+def test_playing_time_follows_the_tempos():
     piece = make_piece([(0, 60, 480), (480 * 60, 60, 480)], tempos=[(0, 1_000_000), (480 * 31, 500_000)])
     assert piece.clock() == "0:46"

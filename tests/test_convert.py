@@ -16,8 +16,8 @@ ABC = "X:1\nT:One\nM:3/4\nL:1/4\nQ:1/4=90\nK:Dm\n[DA]E(3F/G/A/|D2z|\n\nX:2\nT:Tw
 KERN = "**kern\t**kern\n*M4/4\t*M4/4\n=1\t=1\n4C\t4e\n4D\t4f\n2E\t2g\n==\t==\n*-\t*-\n"
 
 
-def two_tracks(kind: int, path: Path) -> None:
-    """Two instruments and drums in three tracks, overlapping on the same key, with all that should survive."""
+def write_tracks(kind: int, path: Path) -> None:
+    """Write two instruments and drums to three tracks, overlapping on one key, with everything that should survive."""
     file = mido.MidiFile(type=kind, ticks_per_beat=100)
     meta = [
         mido.MetaMessage("set_tempo", tempo=400_000),
@@ -41,7 +41,7 @@ def two_tracks(kind: int, path: Path) -> None:
 def test_everything_is_converted(tmp_path: Path):
     source, out = tmp_path / "source", tmp_path / "out"
     for kind in (1, 2):
-        two_tracks(kind, source / "sub folder" / f"type {kind}.MID")
+        write_tracks(kind, source / "sub folder" / f"type {kind}.MID")
     save(random_piece(1), source / "type 0.midi")
     (source / "tunes.abc").write_text(ABC)
     (source / "voices.krn").write_text(KERN)
@@ -78,7 +78,7 @@ def test_everything_is_converted(tmp_path: Path):
     voices = midi.read(out / "voices.mid")
     assert [(o / quarter, p) for o, p, *_ in notes(voices)] == [(0, 48), (0, 64), (1, 50), (1, 65), (2, 52), (2, 67)]
 
-    # Again: nothing is touched, unless asked for.
+    # Again: nothing is touched unless that is asked for.
     stamps = {path: path.stat().st_mtime_ns for path in out.rglob("*.mid")}
     result = run("convertmidis.py", "--source", source, "--out", out)
     assert "0 converted, 5 skipped (already there), 2 failed" in result.stdout
@@ -97,19 +97,19 @@ def test_everything_is_converted(tmp_path: Path):
         assert notes(midi.read(path)) == notes(midi.read(out / "sub folder" / f"type {kind}.mid"))
 
 
-def test_a_folder_and_the_corpus_are_not_converted_at_once(tmp_path: Path):
+def test_a_folder_and_the_corpus_cannot_be_converted_together(tmp_path: Path):
     result = run("convertmidis.py", "--source", tmp_path, "--corpus", "bach", "--out", tmp_path / "out")
     assert "--source and --corpus both say what to convert: give one of them." in one_line_error(result)
 
 
-def test_nothing_convertible_is_a_failure(tmp_path: Path):
+def test_a_run_that_converts_nothing_fails(tmp_path: Path):
     (tmp_path / "in").mkdir()
     (tmp_path / "in" / "a.mid").write_text("no music")
     result = run("convertmidis.py", "--source", tmp_path / "in", "--out", tmp_path / "out")
     assert result.returncode == 1 and "1 failed" in result.stdout
 
 
-def test_damage_is_told_in_the_order_of_the_files(tmp_path: Path):
+def test_damage_is_reported_in_the_order_of_the_files(tmp_path: Path):
     whole = save(random_piece(1), tmp_path / "whole.mid").read_bytes()
     names = [f"{number}.mid" for number in range(6)]
     for name in names:
@@ -120,8 +120,8 @@ def test_damage_is_told_in_the_order_of_the_files(tmp_path: Path):
     assert told == names and "6 converted" in result.stdout
 
 
-def test_a_file_that_crashes_its_reader_spoils_no_other(tmp_path: Path):
-    script = tmp_path / "crash.py"  # a script, since its worker processes import it again on some systems
+def test_a_file_that_crashes_its_reader_does_not_affect_the_others(tmp_path: Path):
+    script = tmp_path / "crash.py"  # a script, since on some systems its worker processes import it again
     script.write_text(
         "import os, pathlib, convertmidis\n"
         "def work(source, target):\n"
@@ -143,7 +143,7 @@ def test_a_file_that_crashes_its_reader_spoils_no_other(tmp_path: Path):
     assert len(list(tmp_path.glob("*.mid"))) == 60
 
 
-def test_ctrl_c_ends_with_the_files_in_hand(tmp_path: Path):
+def test_ctrl_c_ends_the_conversion_early(tmp_path: Path):
     script = tmp_path / "stop.py"
     script.write_text(
         "import _thread, pathlib, threading, time, convertmidis\n"
@@ -165,7 +165,7 @@ def test_ctrl_c_ends_with_the_files_in_hand(tmp_path: Path):
     assert 0 < len(list(tmp_path.glob("*.mid"))) < 100
 
 
-def test_two_sources_of_one_name_both_survive(tmp_path: Path):
+def test_two_sources_with_the_same_name_are_both_converted(tmp_path: Path):
     save(random_piece(1), tmp_path / "in" / "a.mid")
     (tmp_path / "in" / "a.abc").write_text(ABC.split("\n\n")[0])
     result = run("convertmidis.py", "--source", tmp_path / "in", "--out", tmp_path / "out")
@@ -183,7 +183,7 @@ def test_two_sources_of_one_name_both_survive(tmp_path: Path):
         (["--source", "."], "lies inside"),
     ],
 )
-def test_wrong_input_is_one_sentence(flags: list[str], sentence: str):
+def test_wrong_input_is_refused_in_one_sentence(flags: list[str], sentence: str):
     assert sentence in one_line_error(run("convertmidis.py", *flags))
 
 
@@ -195,12 +195,12 @@ def test_several_composers_have_a_folder_each():
 
 
 @pytest.mark.parametrize("name", ["bach/bwv66.6", "bach/bwv269"])
-def test_an_upbeat_keeps_its_place_in_the_bar(name: str):
+def test_a_pickup_keeps_its_place_in_the_bar(name: str):
     """The bar lines of a chorale fall where the score has them."""
     (piece,) = score.read(corpus.getWork(name))
     first = corpus.parse(name).parts[0].measure(0) or corpus.parse(name).parts[0].measures(0, 1)[0]
-    upbeat = first.paddingLeft if first is not None else 0
-    assert piece.onset[0] == round(upbeat * score.TICKS_PER_QUARTER)
+    rest = first.paddingLeft if first is not None else 0
+    assert piece.onset[0] == round(rest * score.TICKS_PER_QUARTER)
     assert piece.onset.dtype.kind == "i" and len(piece) > 100
     # Chorales move in quarters: most onsets are on a beat.
     assert (piece.onset % score.TICKS_PER_QUARTER == 0).mean() > 0.6
@@ -215,8 +215,8 @@ def test_an_upbeat_keeps_its_place_in_the_bar(name: str):
         ("palestrina/Benedictus_39_b", [("Soprano", 52), ("Alto", 52), ("Tenor", 52), ("Bass", 52)]),
     ],
 )
-def test_parts_of_the_corpus(work: str, parts: list[tuple], tmp_path: Path):
-    """Also where a file gives all of them a piano, or strings."""
+def test_parts_of_the_corpus_have_the_right_names_and_programs(work: str, parts: list[tuple], tmp_path: Path):
+    """Even where a file gives all of them a piano, or strings."""
     (piece,) = score.read(corpus.getWork(work))
     assert piece.parts == [Part(name, program) for name, program in parts]
     midi.save(piece, tmp_path / "a.mid")
@@ -243,13 +243,13 @@ def test_parts_of_the_corpus(work: str, parts: list[tuple], tmp_path: Path):
         ("", None, 0),
     ],
 )
-def test_the_program_is_the_file_s_unless_that_says_nothing(name: str, program: int | None, expected: int):
+def test_the_program_is_that_of_the_file_unless_the_name_says_more(name: str, program: int | None, expected: int):
     player = instrument.Instrument() if program is None else instrument.instrumentFromMidiProgram(program)
     assert score.program(player, [name]) == expected
 
 
-# As MuseScore writes it: a drum kit whose notes name their drums, a piano with two staves, claps without a key, and a
-# transposing instrument.
+# As MuseScore writes it: a drum kit whose notes name their drums, a piano with two staves, claps that name no drum,
+# and a transposing instrument.
 MUSICXML = """<score-partwise version="4.0"><part-list>
 <score-part id="P1"><part-name>Drumset</part-name>{kit}</score-part>
 <score-part id="P2"><part-name>Piano</part-name><midi-instrument id="P2-I1"><midi-program>1</midi-program>
@@ -275,9 +275,9 @@ DRUM = (
 BEAT = "<note>{0}<unpitched/><duration>2</duration>{2}<instrument id='D{1}'/></note>"
 
 
-def test_drums_staves_and_transposing_instruments_of_musicxml(tmp_path: Path):
+def test_drums_staves_and_transposing_instruments_in_musicxml_are_read(tmp_path: Path):
     start, stop = '<tie type="start"/>', '<tie type="stop"/>'
-    beats = [("", 43, ""), ("<chord/>", 37, ""), ("", 39, start), ("", 39, stop), ("", 99, "")]  # of 99 nothing is said
+    beats = [("", 43, ""), ("<chord/>", 37, ""), ("", 39, start), ("", 39, stop), ("", 99, "")]  # 99 is not in the kit
     path, out = tmp_path / "a.musicxml", tmp_path / "out"
     kit = "".join(DRUM.format(key) for key in (53, 37, 39, 43))  # music21 has no class for the first
     path.write_text(MUSICXML.format(kit=kit, beats="".join(BEAT.format(*beat) for beat in beats)), encoding="utf-8")
@@ -294,7 +294,7 @@ def test_drums_staves_and_transposing_instruments_of_musicxml(tmp_path: Path):
     ]  # fmt: skip
 
 
-def test_drums_of_music21_s_own_musicxml(tmp_path: Path):
+def test_drums_in_musicxml_written_by_music21_are_read(tmp_path: Path):
     beats, blown = [note.Unpitched(quarterLength=2) for _ in range(2)], note.Note("C4", quarterLength=4)
     written = stream.Score([stream.Part([instrument.SnareDrum(), *beats])])
     written.insert(0, stream.Part([instrument.Trumpet(), blown]))

@@ -1,4 +1,4 @@
-"""Files made to do harm, full disks, and ends in the middle: convertmidis.py, run as a user runs it."""
+"""Files made to do harm, full disks, and runs that are killed: convertmidis.py, run as a user runs it."""
 
 import functools
 import io
@@ -38,7 +38,7 @@ def musicxml(music: str, attributes: str = "<divisions>1</divisions>", head: str
 
 
 def zipped(name: str, megabytes: int, content: bytes = b" " * 2**20) -> bytes:
-    """An archive of one XML file."""
+    """An archive of one XML file, which holds `content` so many times."""
     data = io.BytesIO()
     with zipfile.ZipFile(data, "w", zipfile.ZIP_DEFLATED) as archive, archive.open(name, "w") as file:
         file.write(b"<score>")
@@ -48,12 +48,12 @@ def zipped(name: str, megabytes: int, content: bytes = b" " * 2**20) -> bytes:
 
 
 def element(kind: int, data: bytes) -> bytes:
-    """Of a MAT file of version 5: type, length, and data, filled up to 8 bytes."""
+    """An element of a MAT file of version 5: type, length, and data, padded to a multiple of 8 bytes."""
     return struct.pack("<II", kind, len(data)) + data + bytes(-len(data) % 8)
 
 
 def cells(count: int, content: bytes = b"", name: bytes = b"traindata") -> bytes:
-    """A cell array that says how many cells it has."""
+    """A cell array that claims to have `count` cells."""
     head = element(6, struct.pack("<II", 1, 0)) + element(5, struct.pack("<ii", 1, count)) + element(1, name)
     return element(14, head + content)
 
@@ -63,7 +63,7 @@ def mat(*variables: bytes) -> bytes:
 
 
 def mat_73(**table: object) -> bytes:
-    """A MAT file of version 7.3 with one piece, whose table is a dataset as h5py is told."""
+    """A MAT file of version 7.3 with one piece, whose table is the dataset that h5py creates from `table`."""
     data = io.BytesIO()
     with h5py.File(data, "w", userblock_size=512) as file:
         file.create_dataset("traindata", (1, 1), h5py.ref_dtype)[0, 0] = file.create_dataset(
@@ -73,19 +73,19 @@ def mat_73(**table: object) -> bytes:
 
 
 HOSTILE = {
-    # Of these only a limit helps.
+    # Against these only a limit helps.
     "metre.abc": (abc("99999999/4", "C|"), TOO_LARGE),
     "inner.mat": (mat(cells(1, cells(1_100_000_000, name=b""))), TOO_LARGE),
     "tags.mxl": (zipped("a.xml", 30, b"<a/>" * 2**18), TOO_LARGE),
     "packed.nwc": (b"[NWZ]\0" + zlib.compress(bytes(200 * 2**20), 1), TOO_LARGE),
-    # These say what they are.
+    # These give themselves away by what they declare.
     "bomb.mxl": (zipped("a.xml", 101), "would unpack to 106 MB"),
     "bomb.capx": (zipped("score.xml", 101), "would unpack to 106 MB"),
     "cells.mat": (mat(cells(1_100_000_000)), "damaged or cut short"),
     "packed.mat": (mat(element(15, zlib.compress(cells(1_100_000_000, bytes(2**20))))), "damaged or cut short"),
     "large 73.mat": (mat_73(shape=(10**8, 88), chunks=(1024, 88)), "damaged or cut short"),
     "elsewhere 73.mat": (mat_73(shape=(1, 88), external=[("/dev/zero", 0, 88)]), "damaged or cut short"),
-    # These the parsers refuse, or what comes of them cannot be written.
+    # The parsers refuse these, or the result cannot be written.
     "laughs.xml": (musicxml(NOTE.format("&a9;"), head=f"<!DOCTYPE a [{ENTITIES}]>"), "cannot be read by music21"),
     "laughs.capx": (zipped("score.xml", 1, f"<!DOCTYPE a [{ENTITIES}]><a>&a9;</a>".encode()), "cannot be read by"),
     "nested.mxl": (zipped("a.xml", 1, zipped("a.xml", 30)), "cannot be used"),
@@ -100,7 +100,7 @@ HOSTILE = {
 }
 
 
-# What would take for ever, and what takes a moment, each with the process that does it.
+# Jobs that would take for ever and jobs that take a moment; each writes down the process that does it.
 WORK = """
 import contextlib, os, time
 from pathlib import Path
@@ -136,7 +136,7 @@ if __name__ == "__main__":
 
 @pytest.fixture
 def script(tmp_path: Path) -> Path:
-    """A script, since its worker processes import it again on some systems."""
+    """A script, since on some systems its worker processes import it again."""
     path = tmp_path / "jobs.py"
     path.write_text(WORK)
     return path
@@ -144,18 +144,18 @@ def script(tmp_path: Path) -> Path:
 
 @pytest.fixture(scope="module")
 def converted(tmp_path_factory) -> tuple[Path, subprocess.CompletedProcess]:
-    """The folder, and what came of a run over all of them, between files of good music."""
+    """A folder of all the hostile files, with good ones among them, and the result of converting it."""
     folder = tmp_path_factory.mktemp("hostile")
     for name, (data, _) in HOSTILE.items():
         (folder / name).write_bytes(data)
     for name in ("a.mid", "m.mid", "z.mid"):
         save(random_piece(1), folder / name)
-    # Seconds enough for a slow computer: none of these computes for long before it is too large, or refused.
+    # Enough seconds for a slow computer: none of these computes for long before it is too large, or refused.
     limits = "--seconds", 60, "--megabytes", 250, "--workers", 2
     return folder, run("convertmidis.py", "--source", folder, "--out", f"{folder} out", *limits)
 
 
-def test_what_takes_too_long_is_one_sentence(tmp_path: Path):
+def test_a_file_that_takes_too_long_fails_with_one_sentence(tmp_path: Path):
     slow = tmp_path / "bars.abc"
     slow.write_bytes(abc("4/4", "C|" * 9_000))
     save(random_piece(1), tmp_path / "z.mid")
@@ -165,7 +165,7 @@ def test_what_takes_too_long_is_one_sentence(tmp_path: Path):
     assert line.startswith("failed: ") and "seconds (--seconds)" in line and result.returncode == 0
 
 
-def test_hostile_files_spoil_no_other(converted: tuple[Path, subprocess.CompletedProcess]):
+def test_hostile_files_do_not_affect_others(converted: tuple[Path, subprocess.CompletedProcess]):
     folder, result = converted
     assert f"3 converted, 0 skipped (already there), {len(HOSTILE)} failed" in result.stdout, result.stderr
     assert result.returncode == 0 and "Traceback" not in result.stderr
@@ -173,30 +173,30 @@ def test_hostile_files_spoil_no_other(converted: tuple[Path, subprocess.Complete
 
 
 @pytest.mark.parametrize("name", HOSTILE)
-def test_hostile_file_is_one_sentence(name: str, converted: tuple[Path, subprocess.CompletedProcess]):
+def test_a_hostile_file_fails_with_one_sentence(name: str, converted: tuple[Path, subprocess.CompletedProcess]):
     folder, result = converted
     (line,) = [line for line in result.stderr.splitlines() if str(folder / name) in line]
     assert line.startswith("failed: ") and HOSTILE[name][1] in line
 
 
-def said_of(script: Path, jobs: str) -> dict[str, str]:
-    """What came of each job, after the seconds that each may take."""
+def outcomes(script: Path, jobs: str) -> dict[str, str]:
+    """Job -> its outcome; `jobs` is the seconds that each may take, and their names."""
     (script.parent / "jobs.txt").write_text(jobs)
     result = run(script)
     assert result.returncode == 0, result.stderr
     return dict(line.split(": ", 1) for line in result.stdout.splitlines())
 
 
-def test_what_computes_or_waits_too_long_is_ended(script: Path):
-    said = said_of(script, "0.3 a computes b waits c")
-    assert [said[name] for name in "abc"] == ["None"] * 3
-    assert all(f"{name} takes more than 0 seconds" in said[name] for name in ("computes", "waits"))
+def test_a_job_that_computes_or_waits_too_long_is_ended(script: Path):
+    found = outcomes(script, "0.3 a computes b waits c")
+    assert [found[name] for name in "abc"] == ["None"] * 3
+    assert all(f"{name} takes more than 0 seconds" in found[name] for name in ("computes", "waits"))
 
 
-def test_what_swells_too_far_is_ended(script: Path):
-    said = said_of(script, "60 a swells b")
-    assert [said[name] for name in "ab"] == ["None"] * 2
-    assert "swells takes more than 300 MB of memory" in said["swells"]
+def test_a_job_that_takes_too_much_memory_is_ended(script: Path):
+    found = outcomes(script, "60 a swells b")
+    assert [found[name] for name in "ab"] == ["None"] * 2
+    assert "swells takes more than 300 MB of memory" in found["swells"]
 
 
 @pytest.mark.skipif(os.name == "nt", reason="sends signals")
@@ -204,14 +204,14 @@ def test_what_swells_too_far_is_ended(script: Path):
 def test_no_worker_survives_the_main_process(how: int, script: Path):
     (script.parent / "jobs.txt").write_text("600 computes waits a")
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    heed = functools.partial(signal.signal, signal.SIGINT, signal.SIG_DFL)  # what is run in the background ignores it
+    heed = functools.partial(signal.signal, signal.SIGINT, signal.SIG_DFL)  # a process in the background may ignore it
     main = subprocess.Popen(
         [sys.executable, script], env=environment, stderr=subprocess.PIPE, text=True, preexec_fn=heed
     )
-    notes = [script.parent / f"{name}.pid" for name in ("computes", "waits")]
-    while not all(note.exists() and note.read_text() for note in notes):
+    files = [script.parent / f"{name}.pid" for name in ("computes", "waits")]
+    while not all(file.exists() and file.read_text() for file in files):
         time.sleep(0.05)
-    workers = [psutil.Process(int(note.read_text())) for note in notes]
+    workers = [psutil.Process(int(file.read_text())) for file in files]
     main.send_signal(how)
     said = main.communicate(timeout=60)[1]
     assert main.returncode == (130 if how == signal.SIGINT else -how)
@@ -220,7 +220,7 @@ def test_no_worker_survives_the_main_process(how: int, script: Path):
 
 
 @pytest.mark.parametrize(("number", "sentences"), [("ENOSPC", 1), ("EACCES", 3)])
-def test_what_cannot_be_written_is_a_failure(number: str, sentences: int, tmp_path: Path):
+def test_a_run_that_cannot_write_fails(number: str, sentences: int, tmp_path: Path):
     """A full disk ends the run, since nothing else could be written either."""
     for name in ("a.mid", "b.mid", "c.mid"):
         save(random_piece(1), tmp_path / "in" / name)
@@ -240,8 +240,8 @@ def test_what_cannot_be_written_is_a_failure(number: str, sentences: int, tmp_pa
     assert not list((tmp_path / "out").iterdir())
 
 
-def test_a_conversion_that_was_killed_is_taken_up_again(tmp_path: Path):
-    """Of a file with many pieces the first is written last."""
+def test_a_file_is_converted_again_after_its_conversion_was_killed(tmp_path: Path):
+    """The first of many pieces in a file is written last, so that a file counts as converted only if all are there."""
     (tmp_path / "set.json").write_text(f"[{','.join(['[[60]]'] * 200)}]")
     command = "convertmidis.py", "--source", tmp_path / "set.json", "--out", tmp_path / "out"
     main = subprocess.Popen([sys.executable, *map(str, command)], cwd=ROOT, stdout=subprocess.DEVNULL)

@@ -30,7 +30,7 @@ ticks = st.lists(st.integers(0, 3000), max_size=8)
 @st.composite
 def pieces(draw: st.DrawFn) -> Piece:
     """Music for one to five parts, some of them alike, some without notes; notes that overlap on a key, except drums,
-    whose ends and pedals mean nothing; pedals, some pressed at the moment in which they are lifted."""
+    whose ends and pedals mean nothing; and pedals, some pressed again at the moment when they are lifted."""
     parts = draw(st.lists(part | st.just(Part("Violin", 40)), min_size=1, max_size=5))
     struck, rows = set(), []
     for *row, number in draw(st.lists(note, min_size=1, max_size=9)):
@@ -49,7 +49,7 @@ def data_of(piece: Piece, merge: bool = False) -> bytes:
     return midi.as_bytes(piece, merge)
 
 
-def heads(piece: Piece) -> list[tuple]:
+def players(piece: Piece) -> list[tuple]:
     return [(part.called(), part.program, part.drums) for part in piece.parts]
 
 
@@ -62,19 +62,19 @@ def test_parts_and_pedals_are_read_back(piece: Piece):
     played = piece.played()
     for channels in (False, True):
         same = midi.parse(data_of(piece), channels)
-        assert heads(same) == heads(played)
+        assert players(same) == players(played)
         assert sorted(rows(same)) == sorted(rows(played))
         assert sorted(same.pedals.tolist()) == sorted(played.pedals.tolist())
-    # What was read is written as it was, on the same channels.
+    # What was read is written again as it was, on the same channels.
     again = midi.parse(data_of(same), channels=True)
     assert sorted(rows(again)) == sorted(rows(same))
-    alone = Counter(part.channel for part in same.parts)
-    assert all(now == then for now, then in zip(again.parts, same.parts, strict=True) if alone[then.channel] == 1)
+    parts_on = Counter(part.channel for part in same.parts)
+    assert all(now == then for now, then in zip(again.parts, same.parts, strict=True) if parts_on[then.channel] == 1)
 
 
 @given(pieces())
 def test_a_merged_file_has_the_same_notes(piece: Piece):
-    """Apart from drums of another kit or on the same key, which one channel cannot tell apart."""
+    """Apart from drums of a second part: one channel has one kit, and cannot tell strokes on one key apart."""
     drums = [i for i, part in enumerate(piece.parts) if part.drums]
     piece = piece.take(~np.isin(piece.part, drums[1:])) if drums else piece
     if not len(piece):
@@ -106,7 +106,7 @@ def file_of(*tracks: list, kind: int = 1) -> bytes:
 
 
 def strike(pitch: int, channel: int = 0, program: int | None = None) -> list[mido.Message]:
-    """A note of 10 ticks, maybe on another program than before."""
+    """A note of 10 ticks, after a change to `program` if that is given."""
     on = mido.Message("note_on", note=pitch, velocity=70, channel=channel)
     off = mido.Message("note_off", note=pitch, channel=channel, time=10)
     return [
@@ -124,13 +124,13 @@ def titled(name: str, *messages: mido.Message) -> list:
 def test_a_part_is_what_plays_one_program_in_one_track(channels: bool):
     twice = titled("Violin", *strike(60, 0, 40))
     piece = midi.parse(file_of(titled("Song"), twice, twice, titled("Violin", *strike(60, 1, 40))), channels)
-    assert heads(piece) == [("Violin", 40, False)] * 3 and len(set(piece.parts)) == 3
+    assert players(piece) == [("Violin", 40, False)] * 3 and len(set(piece.parts)) == 3
     # Two channels with one program are one part, whatever plays between them.
     several = titled("All", *strike(60, 0, 40), *strike(61, 1, 5), *strike(62, 2, 40), *strike(36, 9))
     piece = midi.parse(file_of(several, kind=0), channels)
-    assert heads(piece) == [("Violin", 40, False), ("Electric Piano 2", 5, False), ("Drums", 0, True)]
+    assert players(piece) == [("Violin", 40, False), ("Electric Piano 2", 5, False), ("Drums", 0, True)]
     assert rows(piece.take(piece.part == 0)) == [[0, 0, 60, 10, 70], [0, 20, 62, 10, 70]]
-    # The same in one of two tracks: the name says nothing of who is who.
+    # The same track beside another one: a name that several parts share describes none of them.
     piece = midi.parse(file_of(several, twice), channels)
     assert [part.name for part in piece.parts] == ["", "", "", "Violin"]
 
@@ -144,22 +144,22 @@ def test_a_track_that_changes_its_program_has_several_parts(channels: bool):
     assert rows(midi.parse(data_of(piece), channels)) == rows(piece)
 
 
-def test_forty_tracks():
-    """Each on every channel that is left, and in the end on one for all."""
+def test_forty_tracks_survive():
+    """Each on a channel of its own while there are any, and the rest on one that they share."""
     parts = [Part(f"Voice {i}", i % 7) for i in range(40)]
     piece = make_piece([(10 * (i % 3), 60, 25, 80, i) for i in range(40)], parts=parts)
     same = midi.parse(data_of(piece), channels=True)
-    assert heads(same) == heads(piece) and rows(same) == rows(piece)
+    assert players(same) == players(piece) and rows(same) == rows(piece)
 
 
 def test_tracks_without_notes_are_left_out():
     silent = titled("Silent", mido.Message("control_change", control=64, value=127))
     piece = midi.parse(file_of(silent, titled("Heard", *strike(60)), silent), channels=True)
-    assert heads(piece) == [("Heard", 0, False)] and not len(piece.pedals)
+    assert players(piece) == [("Heard", 0, False)] and not len(piece.pedals)
 
 
 def test_the_pedal_begins_where_it_is_pressed_on_any_channel():
-    """symusic has it down from the beginning on every channel but the first."""
+    """symusic says that it is down from the beginning on every channel but the first."""
 
     def pedal(value: int, time: int) -> mido.Message:
         return mido.Message("control_change", control=64, value=value, channel=5, time=time)
@@ -170,7 +170,7 @@ def test_the_pedal_begins_where_it_is_pressed_on_any_channel():
     assert midi.parse(file_of(track)).pedals.tolist() == [[10, 20, 0]]
 
 
-def test_only_drums():
+def test_a_file_of_drums_alone_is_read_and_written():
     piece = midi.parse(file_of(titled("Kit", *strike(36, 9, 25), *strike(38, 9))), channels=True)
     assert piece.parts == [Part("Kit", 25, True, 9)]
     assert notes(piece) == [(0, 36, 10, 70, 25, True), (10, 38, 10, 70, 25, True)]
@@ -195,15 +195,15 @@ def test_names_are_cleaned(name: str, cleaned: str):
     assert part.name == cleaned and part.called() == (cleaned or "Violin")
 
 
-def test_a_name_in_another_alphabet_is_no_reason_to_refuse_a_file():
+def test_a_file_with_a_name_in_another_encoding_is_read():
     for name, charset in (("Flöte", "latin-1"), ("ピアノ", "shift-jis")):
         data = io.BytesIO()
         mido.MidiFile(charset=charset, tracks=[mido.MidiTrack(titled(name, *strike(60)))]).save(file=data)
         assert len(midi.parse(data.getvalue(), channels=True)) == 1
 
 
-def slowly_sounding(piece: Piece) -> list[int]:
-    """The duration of each note, one after the other."""
+def sounding_durations(piece: Piece) -> list[int]:
+    """How long each note sounds, found note by note."""
     durations = []
     for onset, pitch, duration, _, number in zip(*(getattr(piece, c).tolist() for c in COLUMNS), strict=True):
         end = onset + duration
@@ -217,23 +217,23 @@ def slowly_sounding(piece: Piece) -> list[int]:
 
 @given(pieces())
 def test_notes_sound_while_the_pedal_is_down(piece: Piece):
-    """As the obvious way gives it, for notes that are not struck twice at once."""
+    """As computed in the obvious way, note by note, for pieces in which no note is struck twice at once."""
     _, first = np.unique(np.stack([piece.onset, piece.pitch, piece.part]), axis=1, return_index=True)
     piece = piece.take(first).sorted()
     sounding = piece.sounding()
-    assert sounding.duration.tolist() == slowly_sounding(piece)
+    assert sounding.duration.tolist() == sounding_durations(piece)
     assert not len(sounding.pedals) and (sounding.duration >= piece.duration).all()
     assert rows(sounding.sounding()) == rows(sounding)
 
 
-def test_a_pedal_holds_the_notes_of_its_part_until_it_is_lifted_or_the_key_struck_again():
+def test_a_pedal_holds_the_notes_of_its_part_until_it_is_lifted_or_the_key_is_struck_again():
     parts = [Part("Left"), Part("Right")]
     piece = make_piece(
         [(0, 60, 10), (0, 64, 10), (50, 60, 100), (0, 67, 10, 80, 1), (120, 72, 10)],
         parts=parts,
         pedals=np.array([[5, 100, 0], [125, 300, 0]]),
     )
-    # 60 is struck again; 64 lasts until the pedal is lifted; the second 60 meets it down again; 67 is the other hand's.
+    # 60 is struck again; 64 lasts as long as the pedal; the second 60 ends with it down again; 67 is the other hand's.
     assert rows(piece.sounding()) == [
         [0, 0, 60, 50, 80], [0, 0, 64, 100, 80], [1, 0, 67, 10, 80], [0, 50, 60, 250, 80], [0, 120, 72, 180, 80]
     ]  # fmt: skip

@@ -14,10 +14,10 @@ from utils.vocabulary import Vocabulary, build_vocabulary, nearest
 STREAMS = ("offset", "note", "duration")
 
 
-def on_grid(draw_steps: list[tuple[int, int, int]], grid: int, ticks: int) -> midi.Piece:
-    """A piece from (onset, pitch, duration) rows in grid steps; of equal onset and pitch the longest."""
+def on_grid(steps: list[tuple[int, int, int]], grid: int, ticks: int) -> midi.Piece:
+    """A piece from (onset, pitch, duration) rows in grid steps; of those with equal onset and pitch, the longest."""
     longest = {}
-    for onset, pitch, duration in draw_steps:
+    for onset, pitch, duration in steps:
         longest[onset, pitch] = max(duration, longest.get((onset, pitch), 0))
     scale = ticks // grid
     return make_piece([(o * scale, p, d * scale) for (o, p), d in longest.items()], ticks)
@@ -32,7 +32,7 @@ rows = st.lists(st.tuples(st.integers(0, 180), st.integers(0, 127), st.integers(
 
 @given(rows, st.sampled_from([(12, 480), (12, 96), (24, 120), (48, 480), (4, 32764), (1, 1)]), st.booleans())
 def test_music_on_the_grid_survives(steps, sizes, split: bool):
-    """Chords with their octaves, triplets, rests, notes struck again at once, notes held under others, any overlap."""
+    """Chords with octaves, triplets, rests, notes struck again immediately, notes held under others, any overlap."""
     grid, ticks = sizes
     piece = on_grid(steps, grid, ticks)
     written = events.from_piece(
@@ -42,9 +42,9 @@ def test_music_on_the_grid_survives(steps, sizes, split: bool):
     assert music(events.to_piece(written.streams, grid, ticks)) == music(piece)
 
 
-# One key cannot be struck again while it is down on the same channel, so a file of one track holds no such notes.
+# A key that is down cannot be struck again on the same channel, so here a note ends where its key is struck again.
 @given(rows)
-def test_midi_to_events_to_midi(steps):
+def test_midi_survives_being_turned_into_events_and_back(steps):
     piece = events.let_go(on_grid(steps, 12, 480))
     vocabulary = build_vocabulary(
         [events.from_piece(piece, Representation(max_beats=1000))], Representation(max_beats=1000), 0
@@ -61,7 +61,7 @@ def test_midi_to_events_to_midi(steps):
     st.sampled_from([7, 100, 384, 480, 1000]),
     st.sampled_from([3, 12, 48]),
 )
-def test_off_the_grid_onsets_move_half_a_step_at_most_and_nothing_drifts(gaps, ticks: int, grid: int):
+def test_onsets_off_the_grid_move_by_at_most_half_a_step_and_never_drift(gaps, ticks: int, grid: int):
     onset = np.cumsum([gap for gap, _, _ in gaps])
     piece = make_piece([(o, p, d) for o, (_, p, d) in zip(onset, gaps, strict=True)], ticks)
     written = events.from_piece(piece, Representation(grid=grid, max_beats=100_000))
@@ -73,14 +73,14 @@ def test_off_the_grid_onsets_move_half_a_step_at_most_and_nothing_drifts(gaps, t
     assert set(heard.tolist()) == set(steps.tolist())
 
 
-def test_equal_notes_of_two_tracks_become_one_and_the_longest_stays():
+def test_only_the_longest_of_equal_notes_is_kept():
     written = events.from_piece(make_piece([(0, 60, 240), (0, 60, 960), (0, 60, 480)]))
     assert {name: values.tolist() for name, values in written.streams.items() if name in STREAMS} == {
         "offset": [0], "note": [60], "duration": [24]
     }  # fmt: skip
 
 
-def test_class_chords_are_named_by_their_real_pitches():
+def test_chords_as_classes_are_named_by_their_real_pitches():
     piece = make_piece([(0, 36, 480), (0, 55, 480), (0, 76, 480), (480, 60, 240), (480, 64, 480)])
     written = events.from_piece(piece, Representation(chords="class"))
     assert written.streams["note"].tolist() == ["C2.G3.E5", "C4", "E4"]
@@ -103,12 +103,12 @@ def test_the_phase_follows_the_metre_of_the_file():
     assert [written.metre(event) for event in (0, 2, 3, -1)] == [(3, 4), (3, 4), (4, 4), (4, 4)]
 
 
-def test_a_key_struck_again_is_let_go_first():
+def test_a_note_ends_where_its_key_is_struck_again():
     piece = events.let_go(make_piece([(0, 60, 960), (480, 60, 480), (0, 62, 960)]))
     assert music(piece) == [(0, 60, 480), (0, 62, 960), (480, 60, 480)]
 
 
-def test_velocity_is_one_more_stream():
+def test_velocity_can_be_one_more_stream():
     piece = make_piece([(0, 60, 480, 33), (480, 62, 480, 127)])
     how = Representation((*STREAMS, "velocity"))
     written = events.from_piece(piece, how)
@@ -120,7 +120,7 @@ def test_velocity_is_one_more_stream():
 
 
 @pytest.mark.parametrize("chords", ["split", "class"])
-def test_the_vocabulary_covers_what_transposition_makes(chords: str):
+def test_the_vocabulary_covers_all_transpositions(chords: str):
     pieces = [events.from_piece(random_piece(seed), Representation(chords=chords)) for seed in range(3)]
     # At the edges of the keyboard there is less room.
     edges = make_piece([(0, 0, 480), (0, 125, 480)])
@@ -145,7 +145,7 @@ def test_values_never_seen_become_the_nearest_and_are_counted():
     new = events.from_piece(make_piece([(0, 61, 480), (480, 127, 40), (1440, 72, 4800)]))
     classes, moved = vocabulary.encode(new)
     assert vocabulary.decode(classes)["note"].tolist() == [60, 72, 72]
-    # 128 tells drums from pitches, and nothing from each other among offsets and durations.
+    # From 128 on, notes are drums and not pitches; among offsets and durations, 128 separates nothing.
     long = np.array([0, 120, 192])
     assert long[nearest(long, np.array([129, 170]))].tolist() == [120, 192]
     notes = np.array([60, 100, 160, 172])
@@ -154,13 +154,13 @@ def test_values_never_seen_become_the_nearest_and_are_counted():
     assert moved == {"offset": 0, "part": 0, "note": 2, "duration": 2}
 
 
-def test_the_nearest_chord_has_the_fewest_other_keys():
+def test_the_nearest_chord_has_the_fewest_differing_keys():
     values = np.array(sorted(["C4.E4.G4", "C4", "C5.E5.G5"]))
     wanted = np.array(["C4.E4", "B4", "C5.E5.G5"])
     assert values[nearest(values, wanted)].tolist() == ["C4.E4.G4", "C4", "C5.E5.G5"]
 
 
-def test_a_vocabulary_goes_through_json():
+def test_a_vocabulary_survives_json():
     for chords in ("split", "class"):
         how = Representation(chords=chords)
         vocabulary = build_vocabulary([events.from_piece(random_piece(1), how)], how, 2)
@@ -174,11 +174,11 @@ band_note = st.tuples(st.integers(0, 60), st.integers(0, 5), st.integers(35, 60)
 
 
 @given(st.lists(band_note, min_size=1, max_size=50), st.lists(part_of_a_band, min_size=5, max_size=5))
-def test_who_plays_survives(steps: list[tuple], names: list[tuple[str, int]]):
-    """MIDI -> events -> MIDI gives back each note with its part's name, program and drums; drums have no length."""
+def test_parts_survive(steps: list[tuple], names: list[tuple[str, int]]):
+    """MIDI -> events -> MIDI gives back each note with its part's name, program and drum flag; drums have no length."""
     parts = [*(Part(name, program) for name, program in names), Part("Kit", 8, drums=True)]
     rows = [(onset * 40, pitch, length * 40, 84, part) for onset, part, pitch, length in steps]
-    # One note for each onset, part and pitch, in a register for each part, so that parts alike keep their order.
+    # One note for each onset, part and pitch, in a register for each part, so that like parts keep their order.
     rows = list({(r[0], r[4], r[1]): (r[0], r[1] + 10 * (r[4] < 5) * (4 - r[4]), *r[2:]) for r in rows}.values())
     piece = make_piece(rows, parts=parts).played()
     read = midi.parse(midi.as_bytes(piece))

@@ -1,4 +1,4 @@
-"""The polyphonic-music benchmark in each form it is published in, and files that only look like it."""
+"""The polyphonic-music benchmark in every form in which it is published, and files that only look like it."""
 
 import json
 import pickle
@@ -36,7 +36,7 @@ def expected(piece: list[list[int]], ticks: int = 480) -> list[tuple]:
 
 
 def table(piece: list[list[int]]) -> np.ndarray:
-    """(F, 88) of zeros and ones."""
+    """The frames of a piece as an (F, 88) table of zeros and ones."""
     return np.array([[pitch in frame for pitch in range(21, 109)] for frame in piece], np.uint8).reshape(-1, 88)
 
 
@@ -57,7 +57,7 @@ def write_mat(path: Path, data: dict[str, Split]) -> Path:
 
 
 def write_mat_73(path: Path, data: dict[str, Split]) -> Path:
-    """A MAT file of version 7.3 as MATLAB lays it out: cells are references to arrays, turned."""
+    """A MAT file of version 7.3 as MATLAB lays it out: cells are references to transposed arrays."""
     with h5py.File(path, "w", userblock_size=512) as file:
         for split, pieces in data.items():
             cells = file.create_dataset(f"{split}data", (len(pieces), 1), h5py.ref_dtype)
@@ -74,8 +74,8 @@ def write_mat_73(path: Path, data: dict[str, Split]) -> Path:
 @pytest.mark.parametrize(
     ("write", "name"), [(write_json, "set.json"), (write_mat, "SET.MAT"), (write_mat_73, "set.mat")]
 )
-def test_every_sounding_key_is_a_note_of_one_frame(write, name: str, tmp_path: Path):
-    """And a piece without a note is left out, its number with it."""
+def test_every_sounding_key_is_a_note_as_long_as_a_frame(write, name: str, tmp_path: Path):
+    """A piece without a note is left out, and so is its number."""
     pieces = frames.read(write(tmp_path / name, DATA), 1.0)
     assert [place.as_posix() for place in pieces] == PLACES
     for place, piece in pieces.items():
@@ -86,7 +86,7 @@ def test_every_sounding_key_is_a_note_of_one_frame(write, name: str, tmp_path: P
 
 
 @given(st.lists(st.lists(st.integers(21, 108), max_size=6, unique=True), min_size=1, max_size=9))
-def test_all_forms_of_a_piece_in_json_are_one(piece: list[list[int]]):
+def test_all_json_forms_of_a_piece_are_read_alike(piece: list[list[int]]):
     voices = [frame + [None, -1, float("nan"), *frame][: 6 - len(frame)] for frame in piece]
     forms = [piece, voices, [[float(pitch) for pitch in frame] for frame in piece], table(piece).tolist()]
     forms.append([[bool(key) for key in row] for row in forms[-1]])
@@ -97,7 +97,7 @@ def test_all_forms_of_a_piece_in_json_are_one(piece: list[list[int]]):
         ]
 
 
-def test_pieces_without_splits_and_the_lowest_and_highest_pitch(tmp_path: Path):
+def test_pieces_without_splits_and_the_lowest_and_highest_pitch_are_read(tmp_path: Path):
     pieces = frames.read(write_json(tmp_path / "a.json", [[[0, 127]], [[0], [1]], [[-1, None]]]), 1.0)
     assert {place.as_posix(): notes(piece) for place, piece in pieces.items()} == {
         "0000.mid": expected([[0, 127]]),
@@ -133,13 +133,13 @@ def test_bad_files_are_named_with_the_reason(content: str, sentence: str, tmp_pa
     "content",
     ['{"name": "a"}', '{"train": {"rows": 5}}', '{"train": [{"id": 1}]}', "[]", "5", "[[1, 2], [3]]", '["a"]'],
 )
-def test_json_of_something_else(content: str, tmp_path: Path):
+def test_json_with_other_content_is_refused(content: str, tmp_path: Path):
     (tmp_path / "other.json").write_text(content)
     with pytest.raises(frames.NoFrames, match="other.json holds no pieces in frames"):
         frames.read(tmp_path / "other.json", 1.0)
 
 
-def test_mat_of_something_else_and_tables_of_another_size(tmp_path: Path):
+def test_mat_with_other_content_or_tables_of_another_size_is_refused(tmp_path: Path):
     savemat(tmp_path / "other.mat", {"x": np.eye(3), "traindata": np.eye(88)})
     with h5py.File(tmp_path / "other 73.mat", "w") as file:
         file["traindata"] = np.eye(88)
@@ -157,7 +157,7 @@ def test_mat_of_something_else_and_tables_of_another_size(tmp_path: Path):
 
 
 @pytest.mark.parametrize("write", [write_mat, write_mat_73])
-def test_a_cut_short_mat_file_is_refused_at_any_length(write, tmp_path: Path):
+def test_a_truncated_mat_file_is_refused_at_any_length(write, tmp_path: Path):
     data = write(tmp_path / "whole.mat", {"train": DATA["train"]}).read_bytes()
     path = tmp_path / "cut.mat"
     for size in np.linspace(0, len(data) - 1, 25).astype(int):
@@ -194,7 +194,7 @@ def test_a_benchmark_file_is_converted_into_a_folder_for_each_split(tmp_path: Pa
     assert "1 converted, 0 skipped (already there), 0 failed" in result.stdout
     assert {path.relative_to(out).as_posix() for path in out.rglob("*.mid")} == {*PLACES, "my own.mid"}
     assert notes(midi.read(out / "train/0000.mid")) == expected(DATA["train"][0], 240)
-    # Another set would mix with it: nothing is touched, unless asked for.
+    # Another set would mix with it, so nothing is touched unless that is asked for.
     write_json(source, {"valid": [[[1]], [[2]]]})
     result = run("convertmidis.py", "--source", source, "--out", out)
     assert "0 converted, 1 skipped (already there), 0 failed" in result.stdout
@@ -203,7 +203,7 @@ def test_a_benchmark_file_is_converted_into_a_folder_for_each_split(tmp_path: Pa
     assert "1 converted" in result.stdout and notes(midi.read(out / "valid/0000.mid")) == expected([[1]])
 
 
-def test_a_folder_with_benchmark_files_among_others(tmp_path: Path):
+def test_benchmark_files_among_others_in_a_folder_are_converted(tmp_path: Path):
     source, out = tmp_path / "source", tmp_path / "out"
     write_json(source / "set.json", DATA)
     write_mat(source / "set.mat", DATA)
@@ -227,7 +227,7 @@ def test_a_folder_with_benchmark_files_among_others(tmp_path: Path):
     assert "0 converted, 5 skipped (already there), 1 failed, 1 skipped (no music)" in result.stdout
 
 
-def test_a_single_file_that_cannot_be_used_is_one_sentence(tmp_path: Path):
+def test_a_single_file_that_cannot_be_used_is_refused_in_one_sentence(tmp_path: Path):
     source = write_json(tmp_path / "package.json", {"name": "something else"})
     assert "package.json holds no pieces" in one_line_error(
         run("convertmidis.py", "--source", source, "--out", tmp_path)

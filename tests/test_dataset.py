@@ -36,7 +36,7 @@ def corpus_of(pieces: list, transpose: int = 0, chords: str = "split") -> datase
 
 @given(st.lists(st.integers(1, 40), min_size=1, max_size=8), st.integers(1, 50), st.integers(0, 99))
 def test_windows_never_cross_pieces(lengths: list[int], window: int, seed: int):
-    # Each piece has a pitch of its own, so a window that crossed over would show two.
+    # Each piece has a pitch of its own, so a window across two pieces would show two.
     corpus = corpus_of([make_piece([(i * 480, 40 + n, 480) for i in range(size)]) for n, size in enumerate(lengths)])
     rng = np.random.default_rng(seed)
     piece, start = dataset.window_starts(corpus, window, rng)
@@ -45,7 +45,7 @@ def test_windows_never_cross_pieces(lengths: list[int], window: int, seed: int):
     note = weights[..., 1] > 0
     for row in range(len(piece)):
         assert set(pitches[row, 1:][note[row]]) <= {40 + piece[row]}
-    # The end of a piece is a target of the offset alone, and at most once in a window.
+    # The end of a piece is a target of the offset stream alone, and at most once in a window.
     ends = inputs["offset"][:, 1:] == corpus.vocabulary.end
     assert (weights[..., 1:][ends] == 0).all()
     assert (np.where(ends, weights[..., 0], 0).sum(axis=1) <= 1).all()
@@ -80,11 +80,11 @@ def test_transposition_stays_on_the_keyboard_and_keeps_intervals(chords: str):
         interval = corpus.vocabulary.interval(inputs["note"], inputs["origin"])[:, 1:]
         inner = valid & (inputs["note"][:, :-1] < notes)
         assert (interval[inner] == inputs["interval"][:, 1:][inner]).all()
-        # All are of one part here, so an interval counts from the note before.
+        # All notes here are of one part, so an interval is counted from the note before.
         assert (inputs["origin"][:, 1:][inner] == corpus.vocabulary.top[inputs["note"]][:, :-1][inner]).all()
 
 
-def test_equal_files_stand_on_the_same_side_and_new_files_move_nobody(music: Path, tmp_path: Path):
+def test_equal_files_are_on_the_same_side_and_new_files_move_no_others(music: Path, tmp_path: Path):
     folder = tmp_path / "music"
     shutil.copytree(music, folder)
     for path in list(folder.iterdir()):
@@ -111,7 +111,7 @@ def test_neither_side_of_a_small_folder_is_empty(tmp_path: Path):
     assert dataset.hold_out(read(tmp_path), 0.0)[1] == []
 
 
-def test_bad_files_are_skipped_with_their_reasons(tmp_path: Path):
+def test_bad_files_are_skipped_with_the_reason(tmp_path: Path):
     save(random_piece(1), tmp_path / "good.mid")
     (tmp_path / "text.mid").write_text("no music")
     good = (tmp_path / "good.mid").read_bytes()
@@ -128,10 +128,10 @@ def test_bad_files_are_skipped_with_their_reasons(tmp_path: Path):
         read(tmp_path)
 
 
-def die_of(path: Path, how: Representation, **_) -> str:
+def read_or_crash(path: Path, how: Representation, **_) -> str:
     """A reader that crashes on some files."""
     if path.stem in ("3", "17", "18", "40"):
-        faulthandler.disable()  # what it would print is no news
+        faulthandler.disable()  # this crash is meant, so nothing needs to be printed about it
         os.abort()
     return f"{path.stem} read"
 
@@ -139,19 +139,19 @@ def die_of(path: Path, how: Representation, **_) -> str:
 def test_a_file_that_crashes_its_reader_is_skipped(tmp_path: Path, monkeypatch):
     for number in range(41):
         (tmp_path / f"{number}.mid").touch()
-    monkeypatch.setattr(dataset, "read_source", die_of)
+    monkeypatch.setattr(dataset, "read_source", read_or_crash)
     with pytest.raises(UserError, match="None of the 41 MIDI files"):
         dataset.read_folder(tmp_path, Representation())
     files = [tmp_path / f"{number}.mid" for number in range(41)]
     for processes in (1, 2):
-        found = list(apart.each(functools.partial(die_of, how=None), files, processes, chunk=16))
+        found = list(apart.each(functools.partial(read_or_crash, how=None), files, processes, chunk=16))
         assert [number for number, result in enumerate(found) if result is None] == [3, 17, 18, 40]
         assert found[39] == "39 read" and len(found) == 41
-    monkeypatch.setattr(apart, "THREADED", ("os",))  # as on a page, where threads run
+    monkeypatch.setattr(apart, "THREADED", ("os",))  # as on the page of app.py, where threads run
     assert list(apart.each(os._exit, [3])) == [None]
 
 
-def test_a_file_of_somebody_else_is_read_apart(tmp_path: Path, monkeypatch):
+def test_an_untrusted_file_is_read_in_a_separate_process(tmp_path: Path, monkeypatch):
     piece = read_apart(save(random_piece(1), tmp_path / "good.mid"), "good.mid")
     assert len(piece) == len(random_piece(1))
     (tmp_path / "bad.mid").write_text("no music")
@@ -180,7 +180,7 @@ def test_scores_are_not_left_out_silently(tmp_path: Path):
     assert remark.startswith(f"not read: {convert}")
 
 
-def test_a_million_notes_and_an_hour_of_silence(tmp_path: Path):
+def test_a_million_notes_and_an_hour_of_silence_take_little_memory(tmp_path: Path):
     onset = np.arange(1_000_000) // 4 * 120
     onset[-1] += 480 * 7200
     many = make_piece([(0, 60, 1)])
@@ -208,7 +208,7 @@ def test_openings_are_real_passages(music: Path):
             assert len(classes) == 20
 
 
-def test_an_opening_has_the_metre_that_it_is_in():
+def test_an_opening_has_the_metre_in_which_it_ends():
     piece = make_piece([(480 * i, 60, 480) for i in range(60)], time_signatures=[(0, 3, 4), (480 * 48, 4, 4)])
     source = dataset.Source("one", 0.5, events.from_piece(piece))
     vocabulary = build_vocabulary([source.events], Representation(), 0)

@@ -1,4 +1,4 @@
-"""Many visitors of the page of app.py at once, who do their worst.
+"""Many visitors at once to the page of app.py, who do their worst.
 
 python tests/crowd.py                                   20 visitors, 100 bad uploads; the page's memory, files and waits
 python tests/crowd.py --visitors 100 --uploads 1000     the same with more
@@ -22,12 +22,12 @@ ROOT = Path(__file__).resolve().parent.parent
 API = "gradio_api/"
 JSON = {"Content-Type": "application/json"}
 MIDI = "a MIDI file of mine"
-SETTLED = 70  # seconds after which the page is to be as if nobody had been there
+SETTLED = 70  # seconds after which the page should be as if nobody had been there
 
 
 @contextlib.contextmanager
 def page(folder: Path, *flags: str) -> Iterator[tuple[str, subprocess.Popen]]:
-    """The address of a page, and its process, whose temporary files are in `folder`."""
+    """A page that runs within this context: its address, and its process, whose temporary files are in `folder`."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -42,7 +42,7 @@ def page(folder: Path, *flags: str) -> Iterator[tuple[str, subprocess.Popen]]:
 
 
 class Guest:
-    """A visitor without a browser. Hears on a connection of its own, as a browser does, until `leave`."""
+    """A visitor without a browser. Like a browser, it keeps a connection open, until `leave`."""
 
     def __init__(self, address: str):
         import httpx  # comes with Gradio, which not everybody has
@@ -50,7 +50,7 @@ class Guest:
         self.http = httpx.Client(base_url=address, timeout=300, trust_env=False)
         self.hash = secrets.token_hex(6)
         config = self.http.get("config").json()
-        self.parts = {part["id"]: part for part in config["components"]}
+        self.components = {each["id"]: each for each in config["components"]}
         self.events = config["dependencies"]
         self.open = contextlib.ExitStack()
         self.open.enter_context(self.http.stream("GET", f"{API}heartbeat/{self.hash}"))
@@ -62,22 +62,22 @@ class Guest:
         self.http.close()
 
     def named(self, name: str) -> int:
-        """The number of the part that has this label, text or identity."""
+        """The number of the component with this label, text or element id; 0 if there is none."""
         keys = ("label", "elem_id", "value")
         return next(
-            (i for i, part in self.parts.items() if name in [part["props"].get(key) for key in keys] and name), 0
+            (i for i, each in self.components.items() if name in [each["props"].get(key) for key in keys] and name), 0
         )
 
     def set(self, **values: object) -> None:
         for label, value in values.items():
-            self.parts[self.named(label.replace("_", " "))]["props"]["value"] = value
+            self.components[self.named(label.replace("_", " "))]["props"]["value"] = value
 
     def join(self, name: str, event: str) -> str:
-        """Ask for what happens on an event of a part, and do not wait for it."""
+        """Trigger an event of a component, without waiting for the result."""
         number = self.named(name)
         chosen = next(each for each in self.events if [number, event] in each["targets"])
-        entered = [self.parts[i] for i in chosen["inputs"]]
-        data = [part["props"].get("value", "" if part["type"] == "textbox" else None) for part in entered]
+        entered = [self.components[i] for i in chosen["inputs"]]
+        data = [each["props"].get("value", "" if each["type"] == "textbox" else None) for each in entered]
         body = {"data": data, "fn_index": chosen["id"], "session_hash": self.hash}
         return (
             self.http.post(f"{API}queue/join", content=json.dumps(body), headers=JSON)
@@ -86,7 +86,7 @@ class Guest:
         )
 
     def ask(self, name: str, event: str, until: str = "process_completed") -> list[dict]:
-        """The messages that come of it."""
+        """Trigger an event of a component, and return the messages that follow, the last one of the kind `until`."""
         self.join(name, event)
         messages = []
         with self.http.stream("GET", f"{API}queue/data", params={"session_hash": self.hash}) as stream:
@@ -97,7 +97,7 @@ class Guest:
         return messages
 
     def upload(self, name: str, data: bytes) -> list[dict]:
-        """Begin with a file: what is said of it, and what is shown."""
+        """Upload a file to begin with: the messages about it, or the status with which it is refused."""
         response = self.http.post(f"{API}upload", files={"files": (name, data)})
         if response.status_code != 200:
             return [{"refused": response.status_code}]
@@ -117,8 +117,8 @@ def files_of(messages: object) -> list[str]:
 
 
 def all_generate(guests: list[Guest]) -> tuple[list[set[str]], list[dict], float]:
-    """What each of some visitors is shown who want music at once, what they are told of the queue, and the seconds
-    until the last has got it."""
+    """The files that each of some visitors is shown when all want music at once, what they are told about the queue,
+    and the seconds until the last one has its music."""
     begun = time.monotonic()
     with ThreadPoolExecutor(len(guests)) as pool:
         messages = list(pool.map(lambda guest: guest.ask("generate", "click"), guests))
@@ -127,7 +127,7 @@ def all_generate(guests: list[Guest]) -> tuple[list[set[str]], list[dict], float
 
 
 def held(process: subprocess.Popen, folder: Path) -> tuple[float, int, float]:
-    """The memory of a page in MB, as Linux tells it; how many temporary files it has, and their MB."""
+    """The memory that a page takes in MB, according to Linux; how many temporary files it has, and their MB."""
     status = Path(f"/proc/{process.pid}/status").read_text()
     memory = int(status.split("VmRSS:")[1].split()[0]) / 1024
     sizes = [path.stat().st_size for path in folder.rglob("*") if path.is_file()]
@@ -135,7 +135,7 @@ def held(process: subprocess.Popen, folder: Path) -> tuple[float, int, float]:
 
 
 def bad_files(count: int) -> Iterator[tuple[str, bytes]]:
-    """Names and bytes of files that are no music, one worse than the other."""
+    """Names and contents of files that are not music, or are damaged, some under names that could do harm."""
     head, song = b"MThd\0\0\0\6\0\0\0\1\1\xe0", (ROOT / "samples" / "prior.mid").read_bytes()
     kinds = [b"", b"hello", head, head + b"MTrk\xff\xff\xff\xff", song[:70], bytes(3 * 2**20), song[:40] + b"\xff" * 90]
     names = [

@@ -1,10 +1,10 @@
-"""Read thousands of damaged MIDI files, and count what happens.
+"""Read thousands of damaged MIDI files, and count the outcomes.
 
-python tests/damage.py             the 100,000 files with the numbers from 0 on
+python tests/damage.py             100,000 files, from number 0 on
 python tests/damage.py 5000 70000  5,000 files from number 70,000 on
 
-Each file is a small good one, made in code, with up to eight injuries that its number decides. It ends with status 1 if
-one makes the reader crash, hang or raise what it should not, or if one is refused that mido reads.
+Each is a small intact file, made in code, with up to eight injuries that its number decides. The script ends with
+status 1 if a file makes the reader crash, hang or raise an unexpected error, or is refused although mido reads it.
 """
 
 import faulthandler
@@ -20,10 +20,10 @@ from conftest import band_piece, random_piece
 
 from utils import apart, events, midi
 
-PATIENCE = 20  # seconds after which a file hangs its reader
+PATIENCE = 20  # seconds after which a file counts as one that hangs its reader
 READ, PART, TOO_LONG = "read", "read in part", "too long"
 FAULTS = CRASHED, RAISED, REFUSED = "crashed or hung", "raised", "refused, but mido reads it"
-# Texts and system messages of sizes that they should not have, or that say what nobody would.
+# Messages, mostly meta events and system messages, with wrong sizes or absurd contents.
 WILD = (
     *(
         b"\xff\x51\0",
@@ -44,13 +44,13 @@ WILD = (
         b"\xff\xff\xff\x7f",
     ),
 )
-# What headers say instead of ticks per quarter note: 0; and frames a second, a negative number, and ticks of a frame.
+# What a header may say instead of ticks per quarter note: 0; or frames a second, negated, and ticks per frame.
 CLOCKS = (b"\0\0", b"\xe8\x28", b"\xe7\x28", b"\xe3\x50", b"\xe2\4", b"\xe7\0", b"\x80\xff", b"\xff\1")
 
 
 @functools.cache
 def good_files() -> list[bytes]:
-    """Small files of several kinds: in tracks or in one, for a pianist or a band, with many messages beside notes."""
+    """Small files of several kinds: one track or more, a pianist or a band, or many messages besides notes."""
     files = []
     for piece, merge in ((random_piece(1, 2), False), (random_piece(2, 2), True), (band_piece(1, 2), False)):
         files.append(io.BytesIO(midi.as_bytes(piece, merge)))
@@ -66,8 +66,8 @@ def good_files() -> list[bytes]:
 
 
 def damaged(number: int) -> bytes:
-    """A file with injuries: bytes changed, left out or put in, a wild message, another length of a track, a cut; one in
-    ten counts time otherwise than in ticks per quarter note."""
+    """A file with injuries: bytes changed, left out or put in, a wild message, a wrong length of a track, a cut; one in
+    ten does not give its ticks per quarter note."""
     rng = np.random.default_rng(number)
     data = bytearray(good_files()[number % len(good_files())])
     for _ in range(rng.integers(1, 9)):
@@ -102,7 +102,7 @@ def mido_hears(data: bytes) -> bool:
 
 
 def outcome(number: int) -> str:
-    """What comes of reading a damaged file."""
+    """What happens when a damaged file is read."""
     faulthandler.dump_traceback_later(PATIENCE, exit=True)
     data = damaged(number)
     try:
@@ -120,14 +120,14 @@ def outcome(number: int) -> str:
 
 
 def outcomes(first: int, count: int, processes: int = 1) -> dict[int, str]:
-    """Number -> outcome of some files, read in other processes."""
+    """Number -> outcome of reading each of some files, in other processes."""
     numbers = range(first, first + count)
     found = apart.each(outcome, numbers, processes, chunk=500)
     return {number: result or CRASHED for number, result in zip(numbers, found, strict=True)}
 
 
 def faults(found: dict[int, str]) -> dict[int, str]:
-    """Those of some outcomes that should not be."""
+    """Those of some outcomes that should not occur."""
     return {number: result for number, result in found.items() if result.startswith(FAULTS)}
 
 

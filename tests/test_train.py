@@ -1,4 +1,4 @@
-"""train.py: save, kill, resume; early ends; bad input."""
+"""train.py: saving, being killed, resuming, ending early, bad input."""
 
 import csv
 import functools
@@ -36,7 +36,7 @@ def arrays(path: Path) -> dict[str, np.ndarray]:
 
 
 def earlier_run(weights: Path, folder: Path) -> Path:
-    """What the run of two epochs behind `weights` left, copied into `folder` as a.*; returns a.weights.h5."""
+    """Copy the files of the two-epoch run that wrote `weights` into `folder` as a.*. Returns a.weights.h5."""
     for path in weights.parent.glob("tiny.*"):
         shutil.copy(path, folder / path.name.replace("tiny", "a"))
     return folder / "a.weights.h5"
@@ -65,18 +65,20 @@ def test_what_a_run_leaves_behind(weights: Path, music: Path):
 
 @pytest.fixture
 def as_scripts() -> Iterator[None]:
-    """Training computes as in a process of its own, to the last digit."""
+    """Training computes the same, to the last digit, as in a process of its own."""
     optimize_graphs(True)
     yield
     optimize_graphs(False)
 
 
 @pytest.mark.parametrize("more", [[], ["--chords", "class", "--heads", "parallel", "--layers", 2, "--dropout", 0.2]])
-def test_in_two_parts_the_weights_are_the_same(music: Path, weights: Path, tmp_path: Path, as_scripts, more: list):
+def test_training_in_two_parts_gives_the_same_weights(
+    music: Path, weights: Path, tmp_path: Path, as_scripts, more: list
+):
     common = ["--midi-dir", music, *more]
     if more:
         learn(*common, "--weights", tmp_path / "a.weights.h5", "--epochs", 2)
-    else:  # that run is there, made by another process
+    else:  # that run has been made already, by another process
         earlier_run(weights, tmp_path)
     learn(*common, "--weights", tmp_path / "parts.weights.h5", "--epochs", 1)
     learn(*common, "--weights", tmp_path / "parts.weights.h5", "--epochs", 2, "--resume")
@@ -96,12 +98,10 @@ def test_resuming_needs_the_same_network(music: Path, weights: Path, tmp_path: P
         learn("--midi-dir", music, "--weights", path, "--epochs", 3, "--no-styles", "--resume")
 
 
-def test_after_resuming_with_other_music_the_weights_are_of_the_epoch_that_was_kept(
-    music: Path, weights: Path, tmp_path: Path, capsys
-):
+def test_scores_before_resuming_with_other_music_do_not_count(music: Path, weights: Path, tmp_path: Path, capsys):
     path = earlier_run(weights, tmp_path)
     one = save(random_piece(99), tmp_path / "other" / "one.mid")
-    # At such a rate it forgets what it knew, but the score is the first one of the piece that is held out now.
+    # At such a rate the network forgets what it knew, but its score is the first on the piece that is held out now.
     learn("--midi-dir", one.parent, "--weights", path, "--epochs", 3, "--learning-rate", 20, "--resume")
     before, last = checkpoint.load(path).about["history"][-2:]
     assert last["kept"] and last["score"] > before["score"]
@@ -114,9 +114,9 @@ def test_resuming_needs_an_earlier_run(music: Path, tmp_path: Path):
     assert not list(tmp_path.iterdir())
 
 
-def test_a_run_that_was_set_aside_is_named_where_there_is_none_to_resume(weights: Path, tmp_path: Path):
+def test_if_there_is_no_run_to_resume_the_one_set_aside_is_suggested(weights: Path, tmp_path: Path):
     path = earlier_run(weights, tmp_path)
-    training.set_aside(str(path))  # as a run does that forgot --resume, and was stopped before its first epoch
+    training.set_aside(str(path))  # as when --resume is forgotten and the run stops before its first epoch
     with pytest.raises(UserError, match=r"name the run with --weights, such as .*a\.old-1\.weights\.h5\.$"):
         training.check(settings.parse(ROOT / "train.py", [f"--weights={path}", "--resume"]))
     training.check(settings.parse(ROOT / "train.py", [f"--weights={tmp_path / 'a.old-1.weights.h5'}", "--resume"]))
@@ -135,7 +135,7 @@ def test_an_lstm_is_trained_and_resumed(music: Path, tmp_path: Path):
     assert result.returncode == 0, result.stderr
 
 
-def test_starts_that_came_to_nothing_leave_one_copy(weights: Path, tmp_path: Path):
+def test_runs_stopped_before_their_first_epoch_leave_only_one_copy(weights: Path, tmp_path: Path):
     path = earlier_run(weights, tmp_path)
     for _ in range(3):
         training.set_aside(str(path))
@@ -161,7 +161,7 @@ def test_an_earlier_run_is_kept(music: Path, weights: Path, tmp_path: Path):
 
 
 def started(music: Path, weights: Path, line: str) -> subprocess.Popen:
-    """train.py in a process of its own, once it has printed a line that begins so; its errors go to `errors.txt`."""
+    """Start train.py in a process of its own, stderr in errors.txt, and wait until it prints a line that begins so."""
     flags = ["--midi-dir", music, "--weights", weights, "--epochs", 3000, "--patience", 0, *TINY]
     command = [sys.executable, "train.py", *map(str, flags)]
     with (weights.parent / "errors.txt").open("w") as errors:
@@ -177,7 +177,7 @@ def test_kill_9_at_any_moment_leaves_weights_that_load(music: Path, tmp_path: Pa
     with pytest.raises(UserError, match="is being trained by another process"):
         learn("--midi-dir", music, "--weights", path)
     time.sleep(np.random.default_rng().random() / 2)
-    checkpoint.load(path)  # who only plays need not wait
+    checkpoint.load(path)  # playing need not wait until training ends
     process.kill()
     process.communicate()
     for name in ("a.weights.h5", "a.last.weights.h5"):
@@ -187,7 +187,7 @@ def test_kill_9_at_any_moment_leaves_weights_that_load(music: Path, tmp_path: Pa
     assert len(checkpoint.load(tmp_path / "a.last.weights.h5").about["history"]) == epochs + 1
     assert not list(tmp_path.glob(".*.scratch"))
 
-    # A new run that is killed before its first epoch leaves the weights of the one before.
+    # A new run that is killed before its first epoch leaves the weights of the run before.
     process = started(music, path, "The files of an earlier run")
     process.kill()
     process.communicate()
@@ -208,20 +208,20 @@ def test_ctrl_c_ends_cleanly_and_keeps_what_was_learnt(music: Path, tmp_path: Pa
 
 
 def one_piece(folder: Path) -> list:
-    """Flags for training on a piece of three notes with windows that are longer."""
+    """Flags for training on a single piece of three notes, with windows that are longer."""
     save(make_piece([(0, 60, 480), (480, 62, 480), (960, 64, 480)]), folder / "midi" / "one.mid")
     return ["--midi-dir", folder / "midi", "--sequence-length", 500]
 
 
-def test_a_score_that_is_not_finite_stops_before_anything_is_written(tmp_path: Path):
-    """One update an epoch: the loss is measured before the weights go wrong."""
+def test_a_nonfinite_score_ends_training_before_anything_is_written(tmp_path: Path):
+    """With one update per epoch the loss is still finite: it is measured before the weights go wrong."""
     path = tmp_path / "a.weights.h5"
     with pytest.raises(UserError, match="no longer a finite number"):
         learn(*one_piece(tmp_path), "--weights", path, "--learning-rate", 1e38, "--warm-up", 0, how=eagerly)
     assert not path.exists() and not (tmp_path / "a.last.weights.h5").exists()
 
 
-def test_a_loss_that_is_not_finite_stops_and_keeps_the_last_good_weights(music: Path, weights: Path, tmp_path: Path):
+def test_a_nonfinite_loss_ends_training_and_keeps_the_last_good_weights(music: Path, weights: Path, tmp_path: Path):
     path = earlier_run(weights, tmp_path)
     good = arrays(path)
     with pytest.raises(UserError, match="no longer a finite number .* last good weights are in"):
@@ -242,7 +242,7 @@ def test_training_stops_when_held_out_pieces_stop_improving(music: Path, tmp_pat
     assert "have not improved for 2 epochs" in capsys.readouterr().out
 
 
-def test_the_learning_rate_ends_at_nothing_when_the_time_is_limited():
+def test_the_learning_rate_falls_to_0_by_the_time_limit_or_halves_without_improvement():
     args = settings.parse(ROOT / "train.py", ["--minutes", "3", "--learning-rate", "1", "--warm-up", "10"])
 
     def rate(progress: float, updates: int, kept: list[int]) -> float:
@@ -259,7 +259,7 @@ def test_the_learning_rate_ends_at_nothing_when_the_time_is_limited():
 
 
 def test_scores_of_other_pieces_do_not_lower_the_learning_rate(music: Path, tmp_path: Path):
-    """A run that goes on with other held-out pieces, which are harder, learns at its full rate while it gets better."""
+    """A run resumed with other, harder held-out pieces keeps its full rate as long as it improves on them."""
     path = tmp_path / "a.weights.h5"
     common = ("--midi-dir", music, "--weights", path, "--patience", 4, "--learning-rate", 1e-3, "--warm-up", 0)
     learn(*common, "--epochs", 2)
@@ -279,7 +279,7 @@ def test_scores_of_other_pieces_do_not_lower_the_learning_rate(music: Path, tmp_
 
 def test_the_time_limit_is_kept(music: Path, tmp_path: Path):
     path, ticks = tmp_path / "a.weights.h5", itertools.count(0, 0.1)
-    way = network.Way(clock=functools.partial(next, ticks))  # a tenth of a second passes whenever it is looked at
+    way = network.Way(clock=functools.partial(next, ticks))  # it advances by a tenth of a second whenever it is read
     learn("--midi-dir", music, "--weights", path, "--minutes", 0.1, "--epochs", 100_000, "--patience", 0, way=way)
     history = checkpoint.load(path).about["history"]
     last = checkpoint.load(tmp_path / "a.last.weights.h5").about["history"][-1]
@@ -288,7 +288,7 @@ def test_the_time_limit_is_kept(music: Path, tmp_path: Path):
         learn("--midi-dir", music, "--weights", tmp_path / "b.weights.h5", "--minutes", 1e-9)
 
 
-def test_one_piece_and_windows_longer_than_it(tmp_path: Path, capsys):
+def test_a_single_piece_shorter_than_a_window_can_be_learnt(tmp_path: Path, capsys):
     path = tmp_path / "a.weights.h5"
     learn(*one_piece(tmp_path), "--weights", path, "--epochs", 2, how=eagerly)
     assert "only one piece" in capsys.readouterr().out
@@ -296,7 +296,7 @@ def test_one_piece_and_windows_longer_than_it(tmp_path: Path, capsys):
     assert result.returncode == 0, result.stderr
 
 
-def test_nothing_held_out_and_nothing_dropped(music: Path, tmp_path: Path):
+def test_training_works_without_held_out_pieces_and_dropout(music: Path, tmp_path: Path):
     path = tmp_path / "a.weights.h5"
     flags = ["--midi-dir", music, "--weights", path, "--epochs", 2, "--batch-size", 64]
     learn(*flags, "--validation", 0, "--dropout", 0, how=eagerly)
@@ -304,7 +304,7 @@ def test_nothing_held_out_and_nothing_dropped(music: Path, tmp_path: Path):
     assert about["split"]["held_out"] == [] and len(about["history"]) == 2
 
 
-def test_a_folder_of_bad_and_odd_files(tmp_path: Path):
+def test_odd_files_are_read_and_bad_ones_skipped(tmp_path: Path):
     folder = tmp_path / "müsic"
     save(random_piece(1), folder / "sub folder" / "gööd 1.MID")
     save(random_piece(2), folder / "good.kar")
@@ -332,24 +332,24 @@ def test_a_folder_of_bad_and_odd_files(tmp_path: Path):
         (["--streams", "offset,note,part,duration"], "--streams must begin with offset"),
     ],
 )
-def test_wrong_settings_are_one_sentence(music: Path, flags: list[str], sentence: str):
+def test_wrong_settings_are_refused_in_one_sentence(music: Path, flags: list[str], sentence: str):
     assert sentence in one_line_error(call("train.py", "--midi-dir", music, *flags))
 
 
-def test_what_is_wrong_is_said_before_keras_is_started():
+def test_errors_are_reported_before_keras_starts():
     code = "import runpy, sys; sys.modules['keras'] = None; runpy.run_path('train.py', run_name='__main__')"
     assert "does not exist" in one_line_error(run("-c", code, "--midi-dir", "/no/such/folder"))
 
 
-def test_an_engine_that_is_not_there_is_one_sentence(music: Path, tmp_path: Path, monkeypatch):
+def test_a_missing_backend_is_reported_in_one_sentence(music: Path, tmp_path: Path, monkeypatch):
     monkeypatch.setenv("KERAS_BACKEND", "theano")
-    said = one_line_error(run("train.py", "--midi-dir", music, "--weights", tmp_path / "a.weights.h5"))
-    assert "no theano to train with: pip install -r requirements.txt or" in said
+    error = one_line_error(run("train.py", "--midi-dir", music, "--weights", tmp_path / "a.weights.h5"))
+    assert "no theano to train with: pip install -r requirements.txt or" in error
 
 
 @pytest.mark.skipif(not find_spec("jax"), reason="JAX is not installed")
-def test_where_tensorflow_is_not_installed_jax_trains(monkeypatch):
-    """And nothing that a script imports at its start or for training asks for TensorFlow."""
+def test_jax_trains_where_tensorflow_is_not_installed(monkeypatch):
+    """And nothing that a script imports, at its start or for training, needs TensorFlow."""
     monkeypatch.delenv("KERAS_BACKEND", raising=False)
     code = (
         "import sys; sys.modules['tensorflow'] = None\n"
@@ -361,14 +361,14 @@ def test_where_tensorflow_is_not_installed_jax_trains(monkeypatch):
     assert result.stdout == "jax\n", result.stderr
 
 
-def test_weights_that_cannot_be_written(music: Path, tmp_path: Path):
+def test_weights_that_cannot_be_written_are_reported(music: Path, tmp_path: Path):
     (tmp_path / "file").write_text("")
     with pytest.raises(UserError, match="cannot be written"):
         learn("--midi-dir", music, "--weights", tmp_path / "file" / "a.weights.h5")
 
 
-def test_music_is_not_needed_twice(music: Path, weights: Path, tmp_path: Path, capsys):
-    """Adding pieces between two parts of a run is allowed; what the vocabulary lacks moves to the nearest."""
+def test_pieces_may_be_removed_and_added_before_resuming(music: Path, weights: Path, tmp_path: Path, capsys):
+    """Values that the vocabulary lacks are replaced by the nearest."""
     folder = tmp_path / "midi"
     shutil.copytree(music, folder)
     path = earlier_run(weights, tmp_path)
@@ -378,14 +378,14 @@ def test_music_is_not_needed_twice(music: Path, weights: Path, tmp_path: Path, c
     learn("--midi-dir", folder, "--weights", path, "--epochs", 3, "--resume")
     about = checkpoint.load(tmp_path / "a.last.weights.h5").about
     assert len(about["history"]) == 3
-    # What was learnt once is known to have been learnt, though it is gone.
+    # A piece that is gone still counts as learnt.
     assert set(before) <= set(about["split"]["train"])
     assert "new.mid" in about["split"]["train"] + about["split"]["held_out"]
-    said = capsys.readouterr().out
-    assert "Continuing after epoch 2 of" in said and f"from here on it trains on {folder}" in said
+    printed = capsys.readouterr().out
+    assert "Continuing after epoch 2 of" in printed and f"from here on it trains on {folder}" in printed
 
 
-def test_what_tensorboard_shows(music: Path, tmp_path: Path, capsys):
+def test_tensorboard_shows_losses_speed_and_samples(music: Path, tmp_path: Path, capsys):
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
     def shown(folder: str) -> EventAccumulator:
@@ -407,7 +407,7 @@ def test_what_tensorboard_shows(music: Path, tmp_path: Path, capsys):
     for name in ("learning_rate", "notes_per_second"):
         assert [v.value for v in logged.Scalars(name)] == pytest.approx([row[name] for row in history])
         assert min(row[name] for row in history) > 0
-    # After the first and the third epoch, so two are heard and seen, and they differ, as the network has learnt.
+    # There are samples after the first and the third epoch, and they differ, as the network has learnt in between.
     sounds, pictures = logged.Audio("sample/wav"), logged.Images("sample/png")
     assert [sound.step for sound in sounds] == [picture.step for picture in pictures] == [updates[0], updates[2]]
     with wave.open(io.BytesIO(sounds[0].encoded_audio_string)) as file:
@@ -431,14 +431,14 @@ def test_the_logs_of_an_earlier_run_are_kept(tmp_path: Path):
     }
 
 
-def test_logs_that_cannot_be_made_cost_the_logs_alone(tmp_path: Path, monkeypatch, capsys):
+def test_logs_that_cannot_be_written_do_not_stop_training(tmp_path: Path, monkeypatch, capsys):
     def refuse(*_) -> None:
         raise PermissionError(13, "Permission denied")
 
     monkeypatch.setattr(os, "rename", refuse)
     (tmp_path / "file").write_text("")
     (tmp_path / "a").mkdir()
-    for logs, missing, said in (
+    for logs, missing, message in (
         (tmp_path / "file", False, "cannot be written"),
         (tmp_path, False, "a of an earlier run cannot be set aside"),
         (tmp_path, True, "pip install"),
@@ -446,7 +446,7 @@ def test_logs_that_cannot_be_made_cost_the_logs_alone(tmp_path: Path, monkeypatc
         if missing:
             monkeypatch.setitem(sys.modules, "tensorboard.summary.writer.record_writer", None)
         board = Board(str(logs), "a.weights.h5", False)
-        assert said in capsys.readouterr().out
+        assert message in capsys.readouterr().out
         board.update(1, {"loss": 1.0})
         board.epoch({"updates": 1, "learning_rate": 1, "notes_per_second": 1})
         board.sample({}, tmp_path / "none.weights.h5")

@@ -1,9 +1,9 @@
 """Kill train.py and generate_music.py at random moments: what they wrote must be whole, and training must go on as if
-nothing had been.
+nothing had happened.
 
 python tests/kill_scripts.py 100       a hundred times each
 
-Each is a process of its own, which gets no chance to clean up.
+Each runs in a process of its own, which gets no chance to clean up.
 """
 
 import random
@@ -41,7 +41,7 @@ def run(script: str, flags: list[object], seconds: float | None = None) -> bool:
 
 
 def check(path: Path) -> None:
-    """Raises whatever there is to raise if a file is not whole."""
+    """Raises an error, of whatever kind, if a file is not whole."""
     if path.name.endswith(".weights.h5"):
         checkpoint.load(path, with_optimizer=".last." in path.name)
     elif path.suffix == ".mid":
@@ -57,9 +57,9 @@ def check(path: Path) -> None:
         assert path.suffix in (".csv", ".lock", ".scratch"), path
 
 
-def killed(count: int, folder: Path, script: str, flags: Callable[[], list], ended: Callable, usual: float) -> None:
-    """Kill a script `count` times at random moments of a time that is a little longer than it `usual`ly takes, in
-    seconds; call `ended` whenever it ended by itself before. `flags` gives its flags, in view of what is there."""
+def kill_often(count: int, folder: Path, script: str, flags: Callable[[], list], ended: Callable, usual: float) -> None:
+    """Start a script until it has been killed `count` times, each time at a random moment within 1.1 times the `usual`
+    seconds it takes; call `ended` when it ends sooner by itself. `flags` returns its flags, given the files there."""
     kills = scratch = 0
     while kills < count:
         if run(script, flags(), random.uniform(0, 1.1 * usual)):
@@ -87,7 +87,7 @@ def kill_training(count: int, folder: Path) -> None:
     wanted = checkpoint.load(folder / "whole" / "a.last.weights.h5", with_optimizer=True)
 
     def ended() -> None:
-        """Compare with the undisturbed run; the next run begins anew."""
+        """If training is complete, compare with the undisturbed run and remove all files, so that it begins anew."""
         if len(checkpoint.load(last).about["history"]) < EPOCHS:
             return
         made = checkpoint.load(last, with_optimizer=True)
@@ -103,7 +103,7 @@ def kill_training(count: int, folder: Path) -> None:
 
     weights.parent.mkdir()
     resume = lambda: ["--resume"] if last.exists() else []  # noqa: E731
-    killed(count, weights.parent, "train.py", lambda: [*common, "--weights", weights, *resume()], ended, usual)
+    kill_often(count, weights.parent, "train.py", lambda: [*common, "--weights", weights, *resume()], ended, usual)
     ended()
     print(f"{compared[0]} resumed runs have the weights of an undisturbed one")
 
@@ -113,7 +113,7 @@ def kill_generating(count: int, folder: Path, weights: Path) -> None:
     flags = ["--weights", weights, "--out", out, "--bars", 4, "--seed", 1, "--notation", "--no-copying"]
     start = time.monotonic()
     assert run("generate_music.py", flags)
-    killed(count, out, "generate_music.py", lambda: flags, lambda: None, time.monotonic() - start)
+    kill_often(count, out, "generate_music.py", lambda: flags, lambda: None, time.monotonic() - start)
 
 
 if __name__ == "__main__":

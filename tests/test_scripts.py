@@ -1,4 +1,4 @@
-"""generate_music.py and predict_with_prior.py, each run once as a user runs it and else in this process, and
+"""generate_music.py and predict_with_prior.py, run as a user runs them once and otherwise in this process, and
 benchmark.py."""
 
 import json
@@ -17,7 +17,7 @@ from utils import checkpoint, compose, events, fragment, instruments, midi, samp
 from utils.errors import UserError
 from utils.stepper import Stepper
 
-SILENT = ("--no-wav", "--no-picture")  # what test_output.py tests
+SILENT = ("--no-wav", "--no-picture")  # sound and pictures are for test_output.py to test
 
 
 def rows(piece: midi.Piece) -> list[tuple]:
@@ -34,7 +34,7 @@ def generate(
     return [midi.read(path) for path in paths]
 
 
-def test_a_new_piece(weights: Path, tmp_path: Path):
+def test_a_new_piece_is_as_the_flags_say(weights: Path, tmp_path: Path):
     flags = ["--notes", 50, "--tempo", 90, "--instrument", "church organ", "--seed", 1]
     (piece,) = generate(weights, tmp_path, *flags, start=run)
     assert len(piece) == 50
@@ -46,7 +46,7 @@ def test_a_new_piece(weights: Path, tmp_path: Path):
     assert rows(events.let_go(piece)) == rows(piece)
 
 
-def test_seeds_numbers_and_batches(weights: Path, tmp_path: Path):
+def test_a_seed_repeats_its_pieces_and_files_are_numbered(weights: Path, tmp_path: Path):
     one = generate(weights, tmp_path, "--notes", 40, "--seed", 5)[0]
     three = generate(weights, tmp_path, "--notes", 40, "--seed", 5, "--count", 3)
     assert rows(one) in list(map(rows, three)) and rows(three[0]) != rows(three[1])
@@ -59,15 +59,15 @@ def test_seeds_numbers_and_batches(weights: Path, tmp_path: Path):
 
 
 @pytest.mark.parametrize("flags", [["--opening", "none"], ["--notes", "0"], ["--temperature", "0"], ["--top-p", "0.5"]])
-def test_other_ways_to_generate(weights: Path, tmp_path: Path, flags: list[str]):
+def test_other_settings_write_pieces_too(weights: Path, tmp_path: Path, flags: list[str]):
     (piece,) = generate(weights, tmp_path, "--notes", 60, "--seed", 1, *flags)
     assert len(piece) == 60 or flags == ["--notes", "0"]
 
 
 @pytest.mark.parametrize("opening", ["random", "none"])
 @pytest.mark.parametrize("how", [["--bars", 5], ["--bars", 1], ["--seconds", 9.6], ["--bars", 5, "--no-ending"]])
-def test_so_many_bars_exactly(weights: Path, tmp_path: Path, how: list, opening: str):
-    """Five bars of 4/4 at 120 beats a minute are ten seconds: music in the first and in the last, and none after it."""
+def test_a_piece_has_exactly_the_bars_asked_for(weights: Path, tmp_path: Path, how: list, opening: str):
+    """Five bars of 4/4 at 120 beats a minute last ten seconds; music begins in the first and ends in the last."""
     last = how[1] if how[0] == "--bars" else 5
     for piece in generate(weights, tmp_path, *how, "--opening", opening, "--seed", 1, "--count", 6):
         bar, ends = 4 * piece.ticks_per_quarter, piece.onset + piece.duration
@@ -78,8 +78,8 @@ def test_so_many_bars_exactly(weights: Path, tmp_path: Path, how: list, opening:
             assert (last - 1) * bar <= piece.onset[-1] and ends.max() <= last * bar
 
 
-def test_so_many_more_bars(weights: Path, tmp_path: Path):
-    """Two and a half bars are carried on to the end of the fifth; with seconds, at the tempo of the fragment."""
+def test_a_continuation_has_exactly_the_bars_asked_for(weights: Path, tmp_path: Path):
+    """A fragment of two and a half bars is completed to three, and two follow; seconds are counted at its tempo."""
     notes = [(i * 480, 60 + i, 480) for i in range(10)]
     save(make_piece(notes, tempos=[(0, 1_000_000)]), tmp_path / "prior.mid")
     for how in (["--bars", 2], ["--seconds", 8.5]):
@@ -99,23 +99,23 @@ def test_the_opening_is_left_out_unless_asked_for(weights: Path, tmp_path: Path)
     assert tail <= {(onset, pitch) for onset, pitch, *_ in rows(with_opening)}
 
 
-def test_an_opening_is_not_recalled(weights: Path, monkeypatch):
-    """Else a piece repeats it, and with it the training music."""
+def test_the_match_model_does_not_see_the_opening(weights: Path, monkeypatch):
+    """Otherwise the piece would repeat it, and so the training music."""
     kept = checkpoint.load(weights)
     stepper, begun, known = Stepper(kept), compose.openings(kept, 2, 1), []
-    plain = sampler.generate
+    real_generate = sampler.generate
 
-    def noted(stepper, state, *how):
+    def recording(stepper, state, *how):
         known.append(state.past.length)
-        return plain(stepper, state, *how)
+        return real_generate(stepper, state, *how)
 
-    monkeypatch.setattr(sampler, "generate", noted)
+    monkeypatch.setattr(sampler, "generate", recording)
     compose.new_pieces(stepper, begun, sampler.Sampling(seed=1), compose.Wanted(20))
     assert known == [0]
 
 
-def test_constraints_of_a_caller_are_kept(weights: Path):
-    """They come first, so they hold where the usual ones cannot hold too; and they still hold the next time."""
+def test_the_constraints_of_a_caller_come_first_and_stay(weights: Path):
+    """They come first, so they win where the usual ones contradict them; and they apply to the next call as well."""
     kept = checkpoint.load(weights)
     network, asked = Stepper(kept), []
 
@@ -134,7 +134,7 @@ def test_constraints_of_a_caller_are_kept(weights: Path):
     assert how.constraints == (highest,) and asked == [2] * 12 + [3] * 12
 
 
-def test_music_is_made_without_heavy_packages_and_the_training_music(weights: Path, tmp_path: Path):
+def test_music_is_made_without_heavy_packages_or_the_training_music(weights: Path, tmp_path: Path):
     code = (
         "import sys; sys.modules.update(dict.fromkeys('tensorflow keras music21 matplotlib symusic'.split()))\n"
         "from utils import settings; import evaluate, generate_music, predict_with_prior\n"
@@ -150,7 +150,7 @@ def test_music_is_made_without_heavy_packages_and_the_training_music(weights: Pa
 
 
 def off_grid_prior(path: Path) -> midi.Piece:
-    """A fragment played by hand: nothing on the grid, two instruments, changes of tempo and metre, a held note."""
+    """A fragment played by hand: nothing on the grid, two instruments, in 3/4, a change of tempo, a held note."""
     rng = np.random.default_rng(1)
     onset = np.cumsum(rng.integers(1, 200, 40))
     notes = [(int(o), int(rng.integers(40, 80)), int(rng.integers(1, 300)), int(rng.integers(1, 128)), i % 2 * 40)
@@ -163,7 +163,7 @@ def off_grid_prior(path: Path) -> midi.Piece:
     return midi.read(path)
 
 
-def test_the_prior_stands_before_its_continuation_exactly_as_it_is(weights: Path, tmp_path: Path):
+def test_the_prior_opens_the_result_exactly_as_it_is(weights: Path, tmp_path: Path):
     prior = off_grid_prior(tmp_path / "prior.mid")
     flags = ["--prior", tmp_path / "prior.mid", "--prior-notes", 0, "--notes", 60, "--seed", 2, "--count", 4]
     pieces = generate(weights, tmp_path / "out", *flags, script="predict_with_prior.py", start=run)
@@ -177,11 +177,11 @@ def test_the_prior_stands_before_its_continuation_exactly_as_it_is(weights: Path
         new = sorted(set(everything) - set(given))
         assert len(new) == 60
         continuations.append(tuple(new))
-        # No overlap at the seam: nothing comes before the last note of the prior, and no key is struck that it holds.
+        # No overlap: no new note begins before the last one of the prior, or strikes a key that the prior still holds.
         assert new[0][0] >= prior.onset[-1]
         held = {pitch: onset + duration for onset, pitch, duration, _, _ in given}
         assert all(onset >= held.get(pitch, 0) for onset, pitch, *_ in new)
-        # No gap: the first new note is as far from the last as the training music has notes apart.
+        # No gap: the first new note is no farther from the last one than notes are in the training music.
         assert new[0][0] - prior.onset[-1] <= 2 * prior.ticks_per_quarter
         # On the grid.
         steps = np.array([onset for onset, *_ in new]) * 12 / prior.ticks_per_quarter
@@ -190,19 +190,19 @@ def test_the_prior_stands_before_its_continuation_exactly_as_it_is(weights: Path
 
 
 @pytest.mark.parametrize("length", [1, 5, 500])
-def test_a_prior_of_any_length(weights: Path, tmp_path: Path, length: int):
+def test_a_prior_of_any_length_is_continued(weights: Path, tmp_path: Path, length: int):
     save(make_piece([(i * 240, 60 + i % 12, 240) for i in range(length)]), tmp_path / "prior.mid")
     flags = ["--prior", tmp_path / "prior.mid", "--prior-notes", 0, "--notes", 20]
     (piece,) = generate(weights, tmp_path / "out", *flags, script="predict_with_prior.py")
     assert len(piece) == length + 20
 
 
-def test_a_part_of_the_prior(weights: Path, tmp_path: Path):
+def test_a_passage_of_the_prior_can_be_continued(weights: Path, tmp_path: Path):
     save(make_piece([(i * 240, 40 + i, 240) for i in range(40)]), tmp_path / "prior.mid")
     flags = ["--prior", tmp_path / "prior.mid", "--notes", 20, "--prior-start", 5, "--prior-notes", 8, "--seed", 1]
     (piece,) = generate(weights, tmp_path / "out", *flags, script="predict_with_prior.py")
     assert len(piece) == 28
-    # Beat 5 is the second of its bar, and stays it.
+    # Beat 5 is the second of its bar, and stays the second.
     assert {(480 + i * 240, 50 + i, 240) for i in range(8)} <= {row[:3] for row in rows(piece)}
     (alone,) = generate(weights, tmp_path / "out", *flags, "--no-prepend", script="predict_with_prior.py")
     assert len(alone) == 20 and alone.onset[0] < 1920
@@ -220,7 +220,7 @@ def test_a_part_of_the_prior(weights: Path, tmp_path: Path):
         (0, -1, range(54, 56)),  # the last bar is the one in which the last note begins
         (0, -2, range(51, 56)),
         (4, 2, range(44, 51)),
-        (5, 2, range(45, 51)),  # the bar that the start is in is the first
+        (5, 2, range(45, 51)),  # the first bar is the one that contains the start
         (9, -2, range(51, 56)),
         (15, -9, range(55, 56)),
         (0, 5, range(40, 56)),
@@ -228,8 +228,8 @@ def test_a_part_of_the_prior(weights: Path, tmp_path: Path):
         (4, 9, range(44, 56)),
     ],
 )
-def test_bars_of_the_prior(start: float, bars: int, pitches: range, capsys):
-    """By the metre of the file: two bars of 4/4, then two of 3/4 and the beginning of another."""
+def test_the_first_or_last_bars_of_the_prior_can_be_used(start: float, bars: int, pitches: range, capsys):
+    """Bars are counted in the metre of the file: two of 4/4, then two of 3/4 and the beginning of another."""
     metres, tempos = [(0, 4, 4), (8 * 480, 3, 4)], [(0, 500_000), (13 * 480, 400_000)]
     notes = [(i * 480, 40 + i, 480) for i in range(15)] + [(15 * 480, 55, 9 * 480)]
     whole = make_piece(notes, time_signatures=metres, tempos=tempos)
@@ -238,20 +238,20 @@ def test_bars_of_the_prior(start: float, bars: int, pitches: range, capsys):
     onset = (pitches[0] - 40) * 480
     line, *metre = whole.bars(onset + 1)[-1]
     assert piece.onset[0] == onset - line and list(piece.time_signatures[0]) == [0, *metre]
-    # A change after the last note belongs to music that is not there.
+    # A change after the last note belongs to music that is not used.
     assert [tempo for _, tempo in piece.tempos][-1] == (400_000 if pitches[-1] > 53 else 500_000)
     fewer = abs(bars) > (5 if start < 4 else 4)
-    said = f"mine.mid has fewer than {abs(bars)} bars from beat {start:g} on, so all of them are used\n"
-    assert capsys.readouterr().out == (said if fewer else "")
+    message = f"mine.mid has fewer than {abs(bars)} bars from beat {start:g} on, so all of them are used\n"
+    assert capsys.readouterr().out == (message if fewer else "")
 
 
-def test_a_pickup_belongs_to_the_bar_after_it():
+def test_a_pickup_counts_with_the_bar_after_it():
     whole = make_piece([((3 + i) * 480, 60 + i, 480) for i in range(13)])
     for bars, pitches in {1: range(60, 65), 2: range(60, 69), -2: range(65, 73), -3: range(60, 73)}.items():
         assert fragment.cut(whole, 0, 0, "mine.mid", bars).pitch.tolist() == list(pitches)
 
 
-def test_a_pedal_at_the_end_of_the_prior_is_lifted_as_in_its_file_or_with_the_bar(weights: Path, tmp_path: Path):
+def test_a_pedal_at_the_end_of_the_prior_is_lifted_as_in_its_file_or_at_the_bar_line(weights: Path, tmp_path: Path):
     notes, pedals = [(i * 240, 60 + i, 240) for i in range(16)], [[10, 1900, 0], [1930, 5000, 0]]
     whole = make_piece(notes, pedals=np.array(pedals))
     for start, number, expected in (
@@ -279,7 +279,7 @@ def test_bars_without_notes_are_an_error(weights: Path, tmp_path: Path):
     assert "has fewer than 7 bars" in result.stdout and "2 notes of" in result.stdout, result.stderr
 
 
-def test_values_never_seen_are_moved_for_the_network_and_said(weights: Path, tmp_path: Path):
+def test_unknown_values_are_reported_and_come_out_as_they_are(weights: Path, tmp_path: Path):
     save(make_piece([(0, 0, 7), (480, 127, 480 * 99), (960, 60, 480)]), tmp_path / "odd.mid")
     result = call(
         "predict_with_prior.py", "--weights", weights, "--prior", tmp_path / "odd.mid", "--out", tmp_path, *SILENT
@@ -309,13 +309,13 @@ def test_values_never_seen_are_moved_for_the_network_and_said(weights: Path, tmp
         ("predict_with_prior.py", ["--bars", "-1"], "at least 0"),
     ],
 )
-def test_wrong_input_is_one_sentence(weights: Path, script: str, flags: list[str], sentence: str):
+def test_wrong_input_is_refused_in_one_sentence(weights: Path, script: str, flags: list[str], sentence: str):
     if "--weights" not in flags:
         flags = ["--weights", weights, *flags]
     assert sentence in one_line_error(call(script, *flags))
 
 
-def test_instruments():
+def test_instruments_are_found_by_name_or_number():
     assert len(instruments.INSTRUMENTS) == len(set(instruments.INSTRUMENTS)) == 128
     assert [instruments.program(name) for name in ("Acoustic Grand Piano", "GUNSHOT", "56", "flute")] == [
         0,
@@ -346,12 +346,12 @@ def test_instruments():
         ("ophone", "Xylophone", "."),
     ],
 )
-def test_a_guessed_instrument_is_said_with_the_others_that_fit(inexact: str, played: str, sentence: str, capsys):
+def test_a_guessed_instrument_is_named_with_the_others_that_fit(inexact: str, played: str, sentence: str, capsys):
     assert instruments.INSTRUMENTS[instruments.program(inexact)] == played
     assert capsys.readouterr().out.startswith(f"{inexact}: playing {played}{sentence}")
 
 
-def test_an_exact_instrument_is_not_commented_on(capsys):
+def test_an_exact_instrument_prints_no_message(capsys):
     for number, name in enumerate(instruments.INSTRUMENTS):
         assert instruments.program(name) == instruments.program(f" {name.upper()}") == number
         assert instruments.program(str(number)) == number
@@ -359,7 +359,7 @@ def test_an_exact_instrument_is_not_commented_on(capsys):
 
 
 @pytest.mark.parametrize("how", [["--notes", 8], ["--fill", "1"]])
-def test_that_a_prior_is_damaged_is_said_once(weights: Path, tmp_path: Path, how: list):
+def test_damage_to_a_prior_is_reported_once(weights: Path, tmp_path: Path, how: list):
     cut = tmp_path / "cut.mid"
     cut.write_bytes((ROOT / "samples" / "prior.mid").read_bytes()[:400])
     flags = ["--prior", cut, "--out", tmp_path / "out", "--no-wav", "--no-picture", *how]
@@ -370,11 +370,11 @@ def test_that_a_prior_is_damaged_is_said_once(weights: Path, tmp_path: Path, how
 
 @pytest.mark.parametrize("part", ["read", "all"])
 def test_the_benchmark_measures_each_part(part: str):
-    """At toy size: what it prints is there and is above 0. How fast is no business of a test."""
+    """At toy size. That all numbers are there and above 0 is tested, but not how fast anything is."""
     sizes = "--files 1 --updates 2 --ancestor-updates 1 --ancestor-notes 1 --repeat 1 --notes 100 --window 10"
     flags = f"{sizes} --prior-notes 50 --large 20000 --small 5000".split()
     flags += ["--train-with", "--sequence-length 2 --units 16"]
-    # --quick has sizes of its own, which reading can afford.
+    # --quick sets sizes of its own, which are small enough for reading alone.
     result = run("benchmark.py", "--part", part, *(["--quick"] if part == "read" else []), *flags)
     assert result.returncode == 0, result.stderr
     measured = json.loads(result.stdout.splitlines()[-1])
@@ -388,7 +388,7 @@ def test_the_benchmark_measures_each_part(part: str):
     assert all(value > 0 for value in measured.values())
 
 
-def test_the_benchmark_reads_music_as_the_network_that_it_measures(monkeypatch, tmp_path: Path):
+def test_the_benchmark_reads_music_with_the_settings_of_its_network(monkeypatch, tmp_path: Path):
     import benchmark
 
     flags = [*TINY, "--grid=48", "--no-parts", "--streams=offset,note,duration"]
@@ -398,7 +398,7 @@ def test_the_benchmark_reads_music_as_the_network_that_it_measures(monkeypatch, 
     assert how.grid == 48 and how.streams == ("offset", "note", "duration")
 
 
-def test_a_folder_without_music_is_said_before_any_experiment(tmp_path: Path):
+def test_a_folder_without_music_is_reported_before_any_experiment(tmp_path: Path):
     result = run("experiments.py", "--question", "sizes", "--midi-dir", tmp_path, "--out", tmp_path / "out")
     assert (
         f"No MIDI file (.mid, .midi, .kar) in {tmp_path}" in one_line_error(result) and not (tmp_path / "out").exists()
@@ -420,7 +420,7 @@ def test_the_bundled_network_plays_until_there_is_another(tmp_path: Path):
     assert "no weights at mine.weights.h5" in one_line_error(missing)
 
 
-def test_killed_while_writing(weights: Path, tmp_path: Path):
-    """What there is is whole. Many more times: python tests/kill_scripts.py 100."""
+def test_files_are_whole_when_their_writer_is_killed(weights: Path, tmp_path: Path):
+    """For many more kills: python tests/kill_scripts.py 100."""
     flags = ["--weights", weights, "--out", tmp_path, "--bars", 4, "--count", 4, "--no-copying"]
-    kill_scripts.killed(1, tmp_path, "generate_music.py", lambda: flags, lambda: None, 2.0)
+    kill_scripts.kill_often(1, tmp_path, "generate_music.py", lambda: flags, lambda: None, 2.0)

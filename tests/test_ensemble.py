@@ -26,18 +26,18 @@ def vocabulary(band: Path) -> Vocabulary:
     return checkpoint.load(band).vocabulary
 
 
-def written(out: Path) -> list[Path]:
+def midi_files(out: Path) -> list[Path]:
     return sorted(out.glob("*.mid"))
 
 
-def heads(piece: Piece) -> dict[str, tuple[int, bool]]:
+def cast_of(piece: Piece) -> dict[str, tuple[int, bool]]:
     return {part.name: (part.program, part.drums) for part in piece.parts}
 
 
 def test_a_new_piece_has_a_track_for_each_part(band: Path, tmp_path: Path):
     result = call("generate_music.py", "--weights", band, "--notes", 150, "--seed", 3, "--out", tmp_path, *QUIET)
     assert result.returncode == 0, result.stderr
-    file = mido.MidiFile(written(tmp_path)[0])
+    file = mido.MidiFile(midi_files(tmp_path)[0])
     first, *tracks = file.tracks
     assert file.type == 1 and {m.type for m in first} >= {"set_tempo", "time_signature"}
     known = {"Flute": 73, "Violin 1": 40, "Violin 2": 40, "Bass": 33, "Kit": 0, "Acoustic Grand Piano": 0}
@@ -49,20 +49,20 @@ def test_a_new_piece_has_a_track_for_each_part(band: Path, tmp_path: Path):
         assert sum(m.type == "note_on" for m in track) > 0
 
 
-def test_those_who_are_asked_for_play_and_no_others(band: Path, tmp_path: Path):
+def test_only_the_instruments_asked_for_play(band: Path, tmp_path: Path):
     flags = ("--weights", band, "--notes", 120, "--seed", 1, "--out", tmp_path, *QUIET)
     result = call("generate_music.py", *flags, "--instruments", "Violin, Violin, Cello", "--no-drums")
     assert result.returncode == 0, result.stderr
     assert "Cello is new to this network" in result.stdout
-    piece = midi.read(written(tmp_path)[0])
-    assert set(heads(piece).items()) <= {("Violin 1", (40, False)), ("Violin 2", (40, False)), ("Cello", (42, False))}
+    piece = midi.read(midi_files(tmp_path)[0])
+    assert set(cast_of(piece).items()) <= {("Violin 1", (40, False)), ("Violin 2", (40, False)), ("Cello", (42, False))}
 
 
-def test_sounds_are_set_without_asking_the_network(band: Path, tmp_path: Path):
+def test_other_sounds_change_no_notes(band: Path, tmp_path: Path):
     flags = ("--weights", band, "--notes", 200, "--seed", 1, "--out", tmp_path, *QUIET)
     for instrument in ("", "Church Organ, Tuba"):
         assert call("generate_music.py", *flags, "--instrument", instrument).returncode == 0
-    plain, other = map(midi.read, written(tmp_path))
+    plain, other = map(midi.read, midi_files(tmp_path))
     assert other.pitch.tolist() == plain.pitch.tolist() and other.onset.tolist() == plain.onset.tolist()
     pitched = [part.program for part in other.parts if not part.drums]
     assert set(pitched[:2]) <= {19, 58} and [p.drums for p in other.parts] == [p.drums for p in plain.parts]
@@ -80,21 +80,21 @@ def test_sounds_are_set_without_asking_the_network(band: Path, tmp_path: Path):
         (("--instruments", "drums", "--no-drums"), "leaves no part to play: choose from .*Flute"),
     ],
 )
-def test_wrong_instruments_are_one_sentence(band: Path, tmp_path: Path, flags: tuple[str, ...], sentence: str):
+def test_wrong_instruments_are_refused_in_a_sentence(band: Path, tmp_path: Path, flags: tuple[str, ...], sentence: str):
     import re
 
     result = call("generate_music.py", "--weights", band, "--out", tmp_path, *flags, *QUIET)
     assert re.search(sentence, one_line_error(result))
 
 
-def test_the_tracks_of_a_fragment_go_on(band: Path, tmp_path: Path):
+def test_new_music_continues_on_the_tracks_of_a_fragment(band: Path, tmp_path: Path):
     whole = band_piece(50)
     whole.parts = [Part("Voice", 73, channel=4), Part("I", 40, channel=2), Part("II", 40), *whole.parts[3:]]
     prior = save(whole, tmp_path / "prior.mid")
     flags = ("--prior", prior, "--weights", band, "--prior-notes", 60, "--notes", 300, "--seed", 1)
     result = call("predict_with_prior.py", *flags, "--out", tmp_path / "out", *QUIET)
     assert result.returncode == 0, result.stderr
-    piece, before = midi.read(written(tmp_path / "out")[0]), midi.read(prior)
+    piece, before = midi.read(midi_files(tmp_path / "out")[0]), midi.read(prior)
     assert {part.name: part for part in piece.parts} == {part.name: part for part in before.parts}
     rows = [
         list(zip(p.onset, p.pitch, p.velocity, [p.parts[i].name for i in p.part], strict=True)) for p in (piece, before)
@@ -104,7 +104,7 @@ def test_the_tracks_of_a_fragment_go_on(band: Path, tmp_path: Path):
     assert (after > 0).all()
 
 
-def test_parts_that_were_never_heard_are_heard_as_the_nearest(band: Path, tmp_path: Path):
+def test_unknown_parts_are_heard_as_the_nearest(band: Path, tmp_path: Path):
     prior = make_piece(
         [(beat * 480, 48 + beat % 5, 480, 80, 0) for beat in range(16)] + [(i * 960, 80, 960, 80, 1) for i in range(8)],
         parts=[Part("Zither", 15), Part("Piccolo", 72)],
@@ -115,10 +115,10 @@ def test_parts_that_were_never_heard_are_heard_as_the_nearest(band: Path, tmp_pa
     assert result.returncode == 0, result.stderr
     assert "Zither is new to this network: it is heard as" in result.stdout
     assert "Piccolo is new to this network: it is heard as Flute." in result.stdout
-    assert set(heads(midi.read(written(tmp_path / "out")[0]))) <= {"Zither", "Piccolo"}
+    assert set(cast_of(midi.read(midi_files(tmp_path / "out")[0]))) <= {"Zither", "Piccolo"}
 
 
-def test_only_drums_are_music(tmp_path: Path):
+def test_drums_alone_can_be_learnt_and_played(tmp_path: Path):
     rng = np.random.default_rng(1)
     for seed in range(4):
         rows = [(i * 240, int(rng.choice([36, 38, 42])), 60, 90, 0) for i in range(64)]
@@ -129,7 +129,7 @@ def test_only_drums_are_music(tmp_path: Path):
     assert result.returncode == 0, result.stderr
     flags = ("--weights", weights, "--notes", 40, "--seed", 1, "--out", tmp_path / "out")
     assert call("generate_music.py", *flags, "--notation").returncode == 0
-    piece = midi.read(written(tmp_path / "out")[0])
+    piece = midi.read(midi_files(tmp_path / "out")[0])
     assert [part.drums for part in piece.parts] == [True] and set(piece.pitch) <= {36, 38, 42}
     in_key = call("generate_music.py", *flags, "--key", "D minor")
     assert "knows only drums, which have no key: leave out --key" in one_line_error(in_key)
@@ -146,8 +146,8 @@ def test_only_drums_are_music(tmp_path: Path):
         ensemble.hear(known, random_piece(1))
 
 
-def test_nobody_breaks_the_rules_of_its_part(band: Path, vocabulary: Vocabulary):
-    """Only those who play; in their ranges; the bass, which never has two notes at once, has none; a chord in order."""
+def test_no_player_breaks_the_rules_of_its_part(band: Path, vocabulary: Vocabulary):
+    """Only the opening's parts play, in their ranges, the bass never two notes at once; and each chord is in order."""
     weights = checkpoint.load(band)
     opening = compose.openings(weights, 8, 1)
     how = sampler.Sampling(1.2, seed=2)
@@ -163,7 +163,7 @@ def test_nobody_breaks_the_rules_of_its_part(band: Path, vocabulary: Vocabulary)
             note, begin, end = values["note"][mine], onset[mine], (onset + values["duration"])[mine]
             assert ((known.low <= note) & (note <= known.high)).all()
             assert ((note >= events.FIRST_DRUM) == (value == parts.DRUMS)).all()
-            # The piano's piece is heard as that of another, and its chords are held for longer than any rest.
+            # The piano's piece is heard as another part's, and its chords are held for longer than any offset.
             assert not known.alone or len(begun["parts"]) == 1 or (begin[1:] >= end[:-1]).all()
     assert vocabulary.players[parts.value_of(33)].alone
 
@@ -173,14 +173,14 @@ def test_the_nearest_part_is_of_the_same_family_and_register():
     viola, piccolo, kit = parts.value_of(41), parts.value_of(72), parts.DRUMS
     heard = parts.heard_as({viola: 52.0, piccolo: 84.0, kit: 150.0}, known)
     assert heard == {viola: parts.value_of(42), piccolo: parts.value_of(73), kit: parts.DRUMS}
-    # What it knows stays what it is, and then a third violin is no violin any more.
+    # A known part is heard as itself, and then no violin is left for the other two.
     three = {parts.value_of(40, i): 70.0 - i for i in range(3)}
     heard = parts.heard_as(three, known)
     assert heard[parts.value_of(40, 0)] == parts.value_of(40, 0) and len(set(heard.values())) == 3
     assert parts.heard_as({kit: 150.0}, {parts.value_of(0): 60.0}) == {}
 
 
-def test_forty_tracks_are_learnt_and_all_are_told_apart():
+def test_forty_tracks_are_learnt_as_forty_parts():
     rows = [(i * 10, 40 + i, 480, 80, i) for i in range(40)]
     piece = make_piece(rows, parts=[Part(f"T{i}", i % 3) for i in range(40)])
     heard = events.from_piece(piece)
@@ -192,7 +192,7 @@ def test_forty_tracks_are_learnt_and_all_are_told_apart():
     assert corpus.playing.all() and corpus.playing.shape == (1, 40)
 
 
-def test_drums_end_with_a_fragment_if_the_network_knows_none(weights: Path):
+def test_drums_end_with_the_fragment_if_the_network_knows_none(weights: Path):
     network = Stepper(checkpoint.load(weights))
     prior = band_piece(1)
     (made,), before, sentences = compose.continuations(
@@ -207,7 +207,7 @@ def test_drums_end_with_a_fragment_if_the_network_knows_none(weights: Path):
         ensemble.hear(network.vocabulary, only)
 
 
-def test_without_parts_new_notes_are_never_those_of_the_kit():
+def test_without_parts_new_notes_never_go_to_the_drums():
     how = Representation(streams=("offset", "note", "duration"))
     prior = band_piece(1)
     vocabulary = build_vocabulary([events.from_piece(prior, how)], how, 0)
@@ -221,7 +221,7 @@ def test_without_parts_new_notes_are_never_those_of_the_kit():
 
 
 def test_rare_drums_stay_drums():
-    """Ten pieces, one of which has drums: nobody else can play them."""
+    """Even if only one piece in ten has drums: no other part can play them."""
     pieces = [events.from_piece(random_piece(seed)) for seed in range(9)] + [events.from_piece(band_piece(1))]
     vocabulary = build_vocabulary(pieces, Representation(), 0)
     assert list(vocabulary.players) == [parts.DRUMS, *np.unique(pieces[0].streams["part"])]
@@ -229,8 +229,8 @@ def test_rare_drums_stay_drums():
     assert ((back["note"] >= events.FIRST_DRUM) == (back["part"] == parts.DRUMS)).all()
 
 
-def test_who_is_unknown_to_the_network_blocks_nobodys_keys(band: Path, vocabulary: Vocabulary):
-    """A fragment's part that ends with it holds no key of the network's first part."""
+def test_a_part_that_does_not_play_on_blocks_no_keys(band: Path, vocabulary: Vocabulary):
+    """In particular, it does not hold the keys of the network's first part."""
     prior = band_piece(1)
     _, players, _ = ensemble.hear(vocabulary, prior)
     less = {value: part for value, part in players.items() if part.name != "Flute"}
@@ -239,8 +239,8 @@ def test_who_is_unknown_to_the_network_blocks_nobodys_keys(band: Path, vocabular
     assert {vocabulary.players[value].name for value in changed} == {"Flute"}
 
 
-def test_the_hands_of_an_unnamed_piano_stay_two(band: Path):
-    """Two tracks without names, of one instrument on one channel, as many files have for the hands."""
+def test_the_two_hands_of_an_unnamed_piano_stay_apart(band: Path):
+    """Many files have a track for each hand, both without a name, on one channel with one instrument."""
     network = Stepper(checkpoint.load(band))
     rows = [(i * 480, pitch + i % 5, 480, 80, hand) for i in range(16) for hand, pitch in ((0, 72), (1, 48))]
     prior = make_piece(rows, parts=told_apart([Part("", 40, channel=3)] * 2))
@@ -250,7 +250,7 @@ def test_the_hands_of_an_unnamed_piano_stay_two(band: Path):
         piece = made.piece
         before, after = piece.take(piece.onset < 16 * 480), piece.take(piece.onset >= 16 * 480)
         assert before.part.tolist() == prior.part.tolist() and len(piece.parts) == 2 + len(programs)
-        # The first, which is higher, is heard as the first violin and goes on as that, the second as the second.
+        # The first hand, which is higher, is heard and continued as the first violin, the other as the second.
         values = network.vocabulary.decode(made.classes)
         heard = [value for value, part in made.players.items() if part.twin != ensemble.UNHEARD]
         for lower, who in enumerate(sorted(heard)[::-1]):
@@ -258,8 +258,8 @@ def test_the_hands_of_an_unnamed_piano_stay_two(band: Path):
             assert mine == set(values["note"][values["part"] == who].tolist()) != set()
 
 
-def test_an_opening_is_played_by_those_who_are_asked_for(band: Path, vocabulary: Vocabulary):
-    """Note for note where a part of the opening is theirs to play; what nobody plays is left out."""
+def test_an_opening_is_recast_for_the_players_asked_for(band: Path, vocabulary: Vocabulary):
+    """Each plays a part of it note for note; the notes of all other parts are left out."""
     weights = checkpoint.load(band)
     players, _ = ensemble.asked(vocabulary, "Flute, Electric Bass (finger)", drums=False)
     for opening in weights.about["openings"]:
@@ -274,16 +274,16 @@ def test_an_opening_is_played_by_those_who_are_asked_for(band: Path, vocabulary:
         assert set(after["part"]) == set(roles)
 
 
-def test_whoever_has_not_played_for_long_is_likelier(band: Path, vocabulary: Vocabulary):
-    """By a nat when its patience is over, and then by the square."""
+def test_a_player_who_has_been_silent_for_long_becomes_likelier(band: Path, vocabulary: Vocabulary):
+    """By one nat once its patience is over, and from then on by the square of how many times as long it has waited."""
     network, count = Stepper(checkpoint.load(band)), vocabulary.parts
     start = network.start(1, (4, 4))
     voices, wanted = start.voices, []
     prefer, of_two = (all_play(np.arange(count)[None] < those, 100) for those in (count, 2))
-    for length in range(100, 100 + 12 * count + 1):  # the first part plays three times as long as they are patient
+    for length in range(100, 100 + 12 * count + 1):  # the first part plays for three times their patience
         state = replace(start, length=length, voices=voices)
         wanted.append(prefer("part", np.zeros((1, count)), state, {})[0].tolist())
-        part = np.full(1, length == 100 + 8 * count - 1)  # and the second once, when two thirds of that are over
+        part = np.full(1, length == 100 + 8 * count - 1)  # the second plays once, after two thirds of that
         voices = voices.after(
             1 * part, np.full(1, 60), np.ones(1, int), np.ones(1, int), dict.fromkeys(voices.last, np.zeros(1))
         )
@@ -293,8 +293,8 @@ def test_whoever_has_not_played_for_long_is_likelier(band: Path, vocabulary: Voc
 
 
 @pytest.mark.parametrize("length", [{"notes": 50}, {"bars": 4}, {"bars": 4, "ending": False}])
-def test_whom_nobody_asked_for_plays_in_the_mind_alone(band: Path, vocabulary: Vocabulary, length: dict):
-    """So as many notes are heard as were asked for, and the network hears more."""
+def test_parts_that_nobody_asked_for_are_only_imagined(band: Path, vocabulary: Vocabulary, length: dict):
+    """As many notes are heard as were asked for, while the network hears more."""
     weights, (players, _) = checkpoint.load(band), ensemble.asked(vocabulary, "Flute, Bass")
     wanted = compose.Wanted(**length, players=players, prepend=True)
     begun = compose.openings(weights, 2, 1, wanted=wanted)
@@ -314,7 +314,7 @@ def test_whom_nobody_asked_for_plays_in_the_mind_alone(band: Path, vocabulary: V
 
 
 @pytest.mark.parametrize("length", [{"notes": 60}, {"bars": 4}])
-def test_after_a_fragment_the_others_play_in_the_mind(band: Path, vocabulary: Vocabulary, length: dict):
+def test_after_a_fragment_the_other_parts_are_imagined(band: Path, vocabulary: Vocabulary, length: dict):
     whole = band_piece(1)
     prior = whole.take((whole.part == 0) | (whole.part == 3)).played()
     wanted = compose.Wanted(**length, prepend=True)
@@ -325,10 +325,10 @@ def test_after_a_fragment_the_others_play_in_the_mind(band: Path, vocabulary: Vo
     assert len(made.piece) == len(prior) + 60 or "bars" in length
 
 
-def test_those_who_would_hardly_be_heard_play_all_by_themselves(band: Path, vocabulary: Vocabulary):
+def test_players_who_would_hardly_be_heard_have_no_imagined_company(band: Path, vocabulary: Vocabulary):
     players, _ = ensemble.asked(vocabulary, "Flute")
     opening = checkpoint.load(band).about["openings"][0]
-    assert len(ensemble.imagined(vocabulary, opening, players)) == 4  # it is heard every second beat, for two
+    assert len(ensemble.imagined(vocabulary, opening, players)) == 4  # the flute comes in every second beat, for two
     values = vocabulary.decode({stream: np.array(some) for stream, some in opening["classes"].items()})
     flute = values["part"] == next(iter(players))
     values["duration"][flute] = 1
@@ -337,7 +337,7 @@ def test_those_who_would_hardly_be_heard_play_all_by_themselves(band: Path, voca
     assert [ensemble.sounding(rest, those) for those in ([5], [7], [5, 7], [])] == [0.4, 0.6, 0.8, 0]
 
 
-def test_imagined_parts_leave_room_for_those_who_are_heard(band: Path, vocabulary: Vocabulary):
+def test_imagined_parts_leave_room_for_those_that_are_heard(band: Path, vocabulary: Vocabulary):
     network, count = Stepper(checkpoint.load(band)), vocabulary.parts
     imagined, logits, rule = np.arange(count + 1)[None] != 1, np.zeros((1, count)), room_for_heard(10)
     state = replace(network.start(1, (4, 4)), imagined=imagined)
@@ -354,8 +354,8 @@ def test_imagined_parts_leave_room_for_those_who_are_heard(band: Path, vocabular
     assert heard == [0, 1, 2]
 
 
-def test_who_is_asked_for_is_who_plays_there(vocabulary: Vocabulary):
-    """Drums only if they are named; instruments that are new by where they usually play, and in company."""
+def test_instruments_asked_for_are_matched_with_the_parts_of_the_network(vocabulary: Vocabulary):
+    """Drums only if they are named; unknown instruments by their usual register and by which parts play together."""
     players, _ = ensemble.asked(vocabulary, "Flute")
     assert [part.name for part in players.values()] == ["Flute"]
     players, remarks = ensemble.asked(vocabulary, "Flute, drums", drums=False)
@@ -368,7 +368,7 @@ def test_who_is_asked_for_is_who_plays_there(vocabulary: Vocabulary):
     players, _ = ensemble.asked(four, "Violin, Violin, Viola, Cello")
     voices = {part.called(): four.players[value].name for value, part in players.items()}
     assert voices == {"Violin 1": "Voice 0", "Violin 2": "Voice 1", "Viola": "Voice 2", "Cello": "Voice 3"}
-    _, remarks = ensemble.asked(four, "Voice 1, Cello")  # the first is known, but in company another is like it
+    _, remarks = ensemble.asked(four, "Voice 1, Cello")  # the first is known, but in company it may play another part
     assert all("is new" in remark for remark in remarks if not remark.startswith("Voice"))
     assert not any("is new" in remark for remark in remarks if remark.startswith("Voice"))
     how = Representation(streams=("offset", "note", "duration"))
@@ -377,7 +377,7 @@ def test_who_is_asked_for_is_who_plays_there(vocabulary: Vocabulary):
         ensemble.asked(none, "Flute")
 
 
-def test_without_drums_no_passage_has_nothing_but_drums(band: Path):
+def test_without_drums_no_opening_is_for_drums_alone(band: Path):
     weights = checkpoint.load(band)
     kept = [{**one, "parts": [parts.DRUMS]} if i else one for i, one in enumerate(weights.about["openings"])]
     weights = replace(weights, about={**weights.about, "openings": kept})

@@ -1,4 +1,4 @@
-"""Music written around what is given: kept parts, and bars that are to be new."""
+"""Music written around what is given: parts that are kept, and the bars around those that are filled."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -30,7 +30,7 @@ def learnt(band: Path) -> Checkpoint:
 
 
 def notes(piece: Piece, which: np.ndarray | slice = slice(None)) -> list[tuple]:
-    """Notes with who plays them, in order."""
+    """The notes in order, each with the name of its part."""
     columns = (piece.onset, piece.pitch, piece.duration, piece.velocity, piece.part)
     rows = zip(*(column[which].tolist() for column in columns), strict=True)
     return sorted((*row, piece.parts[part].called()) for *row, part in rows)
@@ -44,7 +44,7 @@ def complete(learnt: Checkpoint, prior: Piece, seed: int = 1, **asked) -> Piece:
 
 
 def off_the_grid(piece: Piece) -> Piece:
-    """As somebody played it: some notes early, some late."""
+    """The piece as somebody might play it: some notes early, some late."""
     piece.onset[:] = np.maximum(piece.onset + np.random.default_rng(1).integers(-9, 10, len(piece)), 0)
     return piece.sorted()
 
@@ -72,7 +72,7 @@ def test_the_first_bars_can_be_kept_whole(learnt: Checkpoint):
 @pytest.mark.parametrize("fill", ["2", "2-3", "1, 4", "4", "2-4,3-3"])
 def test_bars_are_filled_and_all_others_come_out_exactly(learnt: Checkpoint, fill: str):
     prior = band_piece(52)
-    prior = prior.take((prior.onset < BAR) | (prior.onset >= 2 * BAR)) if fill == "2" else prior  # a hole
+    prior = prior.take((prior.onset < BAR) | (prior.onset >= 2 * BAR)) if fill == "2" else prior  # a gap
     bars = {number for first, last in completion.bar_numbers(fill) for number in range(first, last + 1)}
     made = complete(learnt, prior, fill=fill)
     new, old = (np.isin(piece.onset // BAR + 1, list(bars)) for piece in (made, prior))
@@ -108,27 +108,27 @@ def test_the_pedal_is_lifted_where_new_notes_are_written(learnt: Checkpoint):
     assert new.any() and (piece.onset + piece.sounding().duration)[new].max() <= 2 * BAR
 
 
-def test_without_parts_bars_are_filled(weights: Path):
+def test_bars_of_music_with_a_single_part_are_filled(weights: Path):
     prior = random_piece(40, bars=6)
     made = complete(checkpoint.load(weights), prior, fill="3-4")
     new, old = ((piece.onset >= 2 * BAR) & (piece.onset < 4 * BAR) for piece in (made, prior))
     assert notes(made, ~new) == notes(prior, ~old) and new.any()
 
 
-def test_a_melody_alone_gets_those_who_usually_play_with_it(learnt: Checkpoint):
+def test_a_melody_gets_the_parts_that_usually_play_with_it(learnt: Checkpoint):
     """It is heard as the part whose place it takes; with --parts the others are chosen."""
     melody = make_piece([(i * 480, 84 + i % 5, 480) for i in range(16)], parts=[Part("Tune", 74)])
     asked = Asked("it", keep="tune", versions=4)
-    (made,), before, said = completion.completions(Stepper(learnt), melody, Sampling(seed=1), asked, 1)
-    assert "Tune is heard as Flute." in said and notes(before) == notes(melody)
+    (made,), before, remarks = completion.completions(Stepper(learnt), melody, Sampling(seed=1), asked, 1)
+    assert "Tune is heard as Flute." in remarks and notes(before) == notes(melody)
     assert {part.called() for part in made.piece.parts} <= {"Tune", "Violin 1", "Violin 2", "Bass", "Kit"}
     assert len(made.piece) > len(melody)
     some = complete(learnt, melody, keep="tune", others="violin 2, Bass")
     assert {part.called() for part in some.parts} <= {"Tune", "Violin 2", "Bass"} and len(some.parts) > 1
 
 
-def test_the_others_are_imagined_beside_the_parts_that_are_named(learnt: Checkpoint):
-    """Those who usually play with them; of the piece nobody hears them, and who is named plays."""
+def test_the_usual_parts_are_imagined_beside_those_that_are_named(learnt: Checkpoint):
+    """They are not heard in the piece, and the parts that are named are."""
     prior = band_piece(50)
     asked = Asked("it", keep="Flute", others="Bass", versions=8)
     who, _ = completion.cast(learnt.vocabulary, prior, completion.kept_parts(prior, asked), asked)
@@ -139,13 +139,13 @@ def test_the_others_are_imagined_beside_the_parts_that_are_named(learnt: Checkpo
         assert {part.called() for part in made.parts} == {"Flute", "Church Organ" if programs else "Bass"}
 
 
-def test_a_name_may_have_a_comma():
+def test_a_name_may_contain_a_comma():
     prior = replace(band_piece(50), parts=[Part("Lead, high", 73), *band_piece(50).parts[1:]])
     assert completion.kept_parts(prior, Asked("it", keep="lead, High")).tolist() == [True, False, False, False, False]
 
 
-def test_a_part_is_who_its_name_says(learnt: Checkpoint):
-    """Even where the one above it is not there, or is called and sounds otherwise: else each would be one too high."""
+def test_a_part_is_heard_as_the_one_of_its_name(learnt: Checkpoint):
+    """Even if the part above is missing, or has another name and sound: otherwise each would be heard one too high."""
     prior = band_piece(57)
     named = {1: Part("Violin 1", 40), 2: Part("Violin 2", 40), 0: Part("Tune", 74)}
     prior.parts = [named.get(i, part) for i, part in enumerate(prior.parts)]
@@ -155,8 +155,8 @@ def test_a_part_is_who_its_name_says(learnt: Checkpoint):
     assert names == {"Tune": "Flute", "Violin 2": "Violin 2"}
 
 
-def test_what_is_given_costs_what_it_costs(learnt: Checkpoint):
-    """Where nothing may be written, the worth of a version is the likelihood of the piece."""
+def test_the_weight_of_a_version_is_the_likelihood_of_what_is_given(learnt: Checkpoint):
+    """Where nothing may be written, it is the likelihood of the whole piece."""
     network, vocabulary = Stepper(learnt), learnt.vocabulary
     heard = events.from_piece(band_piece(54), vocabulary.representation)
     corpus = dataset.encode([dataset.Source("it", 0.5, heard)], vocabulary)
@@ -176,8 +176,8 @@ def test_what_is_given_costs_what_it_costs(learnt: Checkpoint):
     assert versions.written.tolist() == [None, None]
 
 
-def test_versions_that_are_weighed_fit_better(learnt: Checkpoint):
-    """Than what is written with no regard to what is given."""
+def test_weighing_many_versions_gives_a_likelier_piece(learnt: Checkpoint):
+    """Likelier than a single version, which is written with no regard to the given notes that are still to come."""
 
     def nats(versions: int) -> float:
         asked = Asked("it", keep="Flute", versions=versions)
@@ -190,18 +190,18 @@ def test_versions_that_are_weighed_fit_better(learnt: Checkpoint):
     assert nats(32) < nats(1)
 
 
-def test_the_good_versions_are_copied(learnt: Checkpoint):
+def test_good_versions_are_copied_and_bad_ones_dropped(learnt: Checkpoint):
     state = Stepper(learnt).start(4, (4, 4))
     written = np.array(list("abcd"), object)
     versions = Versions(state, np.log([0.5, 0.5, 1e-9, 1e-9]), np.arange(4.0), written)
-    assert versions.dealt(np.random.default_rng(1)).written.tolist() == list("abcd")  # half of them is enough
+    assert versions.dealt(np.random.default_rng(1)).written.tolist() == list("abcd")  # two good ones are enough
     one = Versions(state, np.log([1e-9, 0.9, 0.1, 1e-9]), np.arange(4.0), written)
-    dealt = one.dealt(np.random.default_rng(1))
-    assert {"b"} <= set(dealt.written) <= {"b", "c"} and dealt.worth.tolist() == [0] * 4
-    assert dealt.nats.tolist() == [1.0 if each == "b" else 2.0 for each in dealt.written]
+    resampled = one.dealt(np.random.default_rng(1))
+    assert {"b"} <= set(resampled.written) <= {"b", "c"} and resampled.worth.tolist() == [0] * 4
+    assert resampled.nats.tolist() == [1.0 if each == "b" else 2.0 for each in resampled.written]
 
 
-def test_as_a_user_runs_it(band: Path, tmp_path: Path):
+def test_parts_are_kept_and_bars_redone_as_a_user_runs_it(band: Path, tmp_path: Path):
     path, out = save(band_piece(55), tmp_path / "mine.mid"), tmp_path / "out"
     flags = ("predict_with_prior.py", "--weights", band, "--prior", path, "--out", out, "--seed", 1, *QUIET)
     result = run(*flags, "--keep", "Flute", "--count", 2)
@@ -236,14 +236,14 @@ def test_as_a_user_runs_it(band: Path, tmp_path: Path):
         (["--keep", "Flute", "--particles", "0"], "--particles"),
     ],
 )
-def test_what_cannot_be_done_is_one_sentence(band: Path, tmp_path: Path, flags: list[str], sentence: str):
+def test_what_cannot_be_done_is_refused_in_one_sentence(band: Path, tmp_path: Path, flags: list[str], sentence: str):
     path = save(band_piece(55), tmp_path / "mine.mid")
     usual = ("--weights", band, "--prior", path, "--out", tmp_path, "--no-wav", "--no-picture")
     assert sentence in one_line_error(call("predict_with_prior.py", *usual, *flags))
     assert not list(tmp_path.glob("*completed*"))
 
 
-def test_weights_without_parts_keep_none(weights: Path, learnt: Checkpoint):
+def test_weights_with_too_few_parts_cannot_keep_any(weights: Path, learnt: Checkpoint):
     with pytest.raises(UserError, match="knows too few parts"):
         complete(checkpoint.load(weights), band_piece(56), keep="Flute")
     how = replace(learnt.vocabulary.representation, streams=("offset", "note", "duration"))
@@ -253,16 +253,16 @@ def test_weights_without_parts_keep_none(weights: Path, learnt: Checkpoint):
         completion.cast(Vocabulary(values, how), band_piece(56), kept, Asked("it"))
 
 
-def test_notes_that_the_network_never_met_are_told_and_come_out_exactly(learnt: Checkpoint):
+def test_unknown_notes_are_reported_and_come_out_exactly(learnt: Checkpoint):
     strange = make_piece([(i * 507, 20 + i, 9000, 80) for i in range(8)], parts=[Part("Deep", 58)])
     asked = Asked("it", keep="Deep", versions=4)
-    (made,), before, said = completion.completions(Stepper(learnt), strange, Sampling(seed=1), asked, 1)
+    (made,), before, remarks = completion.completions(Stepper(learnt), strange, Sampling(seed=1), asked, 1)
     deep = made.piece.part == [part.name for part in made.piece.parts].index("Deep")
     assert notes(made.piece, deep) == notes(strange) == notes(before)
-    assert any("never seen in training" in sentence for sentence in said)
+    assert any("never seen in training" in remark for remark in remarks)
 
 
-def test_parts_of_one_name_are_kept_by_their_numbers_from_the_highest_down():
+def test_parts_of_the_same_name_are_numbered_from_the_highest_down():
     low, high = (make_piece([(480 * i, pitch, 480) for i in range(8)]) for pitch in (50, 70))
     prior = replace(low, parts=[Part("Violin", 40)]).joined(replace(high, parts=[Part("Violin", 40)]))
     prior = replace(prior, part=(prior.pitch == 70).astype(int), parts=[Part("Violin", 40), Part("Violin", 40, twin=1)])
@@ -272,7 +272,7 @@ def test_parts_of_one_name_are_kept_by_their_numbers_from_the_highest_down():
         completion.kept_parts(prior, Asked("it", keep="Violin 3"))
 
 
-def test_drums_of_which_nothing_is_known_stay_where_they_are_kept():
+def test_unknown_drums_stay_only_where_they_are_kept():
     prior = band_piece(57)
     vocabulary = build_vocabulary([events.from_piece(prior.take(~prior.is_drum))], Representation(), 0)
     for keep in ("flute, kit", "flute"):
@@ -285,7 +285,7 @@ def test_drums_of_which_nothing_is_known_stay_where_they_are_kept():
             completion.cast(vocabulary, prior, completion.kept_parts(prior, asked), asked)
 
 
-def test_drums_alone_can_be_kept_in_bars_that_the_bundled_network_fills_though_it_cannot_hear_them():
+def test_drums_that_the_bundled_network_cannot_hear_can_be_kept_in_bars_that_it_fills():
     prior = band_piece(57)
     made = complete(checkpoint.load(ROOT / "weights/bach-chorales.weights.h5"), prior, keep="kit", fill="2")
     assert notes(made, made.is_drum) == notes(prior, prior.is_drum)
@@ -295,7 +295,7 @@ def test_drums_alone_can_be_kept_in_bars_that_the_bundled_network_fills_though_i
 
 @pytest.mark.parametrize(("others", "voice"), [("", "Alto"), ("Alto, Tenor, Bass", "Soprano")])
 def test_a_low_tune_is_on_top_if_only_lower_voices_are_asked_for(others: str, voice: str):
-    """So the README says of the bundled network."""
+    """As the README says of the bundled network."""
     tune = make_piece([(i * 480, 60 + i % 8, 480) for i in range(16)], parts=[Part("Melody", 73)])
     asked = Asked("it", keep="Melody", others=others)
     vocabulary = checkpoint.load(ROOT / "weights/bach-chorales.weights.h5").vocabulary
@@ -303,7 +303,7 @@ def test_a_low_tune_is_on_top_if_only_lower_voices_are_asked_for(others: str, vo
     assert f"Melody is heard as {voice}." in remarks
 
 
-def test_what_is_kept_plays_itself_whoever_else_is_asked_for(learnt: Checkpoint):
+def test_a_kept_part_is_heard_as_itself_whoever_else_is_asked_for(learnt: Checkpoint):
     prior = band_piece(58)
     asked = Asked("it", keep="Flute", others="Oboe, Bass")
     who, remarks = completion.cast(learnt.vocabulary, prior, completion.kept_parts(prior, asked), asked)

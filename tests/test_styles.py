@@ -1,4 +1,4 @@
-"""Styles: sub-folders of the music that are learnt apart, told, and recognised."""
+"""Styles: sub-folders of the training music that the network tells apart, plays when told, and recognises."""
 
 import contextlib
 import io
@@ -28,16 +28,16 @@ WITHOUT_PARTS = Representation(("offset", "note", "duration"))
 
 
 def bells(seed: int, length: int = 64) -> list[tuple[int, int, int]]:
-    """Something like nothing that `random_piece` plays: high notes, one at a time, each a beat after the one before."""
+    """Nothing like what `random_piece` makes: high notes, struck one at a time, a beat apart."""
     rng = np.random.default_rng(seed)
     return [(i * 480, int(rng.choice([84, 86, 88, 91, 93, 96])), 1920) for i in range(length)]
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory) -> Path:
-    """Music in two styles, one of them in folders of its own, and a piece of none."""
+    """Music in two styles, one of them in sub-folders, and a piece in neither."""
     folder = tmp_path_factory.mktemp("styles")
-    for seed in range(24):  # many beginnings, since what is told of the style is all that a beginning has to go by
+    for seed in range(24):  # many, as only at the beginning of a piece the style told is all there is to go by
         save(random_piece(seed, bars=3), folder / "tunes" / f"book {seed % 2}" / f"{seed}.mid")
         save(make_piece(bells(seed, 20)), folder / "bells" / f"{seed}.mid")
     save(random_piece(99), folder / "alone.mid")
@@ -48,11 +48,11 @@ def folder(tmp_path_factory) -> Path:
 def weights(folder: Path, tmp_path_factory) -> Path:
     path = tmp_path_factory.mktemp("learnt") / "toy.weights.h5"
     more = ("--epochs", 25, "--learning-rate", 0.014, "--dropout", 0.1, "--validation", 0, "--sequence-length", 16)
-    with contextlib.redirect_stdout(io.StringIO()) as said:
+    with contextlib.redirect_stdout(io.StringIO()) as printed:
         learn("--midi-dir", folder, "--weights", path, *more)
     size = r"\d+ pieces?, \d+ notes"
     line = re.compile(rf"^styles: bells \({size}\), tunes \({size}\), no style \({size}\)$", re.MULTILINE)
-    assert line.search(said.getvalue())
+    assert line.search(printed.getvalue())
     return path
 
 
@@ -75,27 +75,27 @@ def corpus_in(*names: str) -> dataset.Corpus:
 # ---- what is learnt ----
 
 
-def test_the_style_is_the_first_folder():
+def test_the_style_of_a_piece_is_its_top_folder():
     assert dataset.styles_of(sources_in("b/x/1.mid", "a/2.mid", "b/3.mid", "4.mid")) == ("a", "b")
     assert dataset.styles_of(sources_in("a/2.mid", "4.mid")) == ()
     corpus = corpus_in("b/x/1.mid", "a/2.mid", "4.mid")
     assert corpus.style.tolist() == [[False, True], [True, False], [False, False]]
 
 
-def test_it_is_told_in_half_of_the_windows_and_else_to_be_recognised():
+def test_the_style_is_told_in_half_of_the_windows_and_recognised_in_the_others():
     corpus = corpus_in(*(f"{i % 2}/{i}.mid" for i in range(20)), "of none.mid")
     inputs, weights = zip(*dataset.batches(corpus, 8, 16, 0, np.random.default_rng(1)), strict=True)
     told, wanted = (np.concatenate([batch[name] for batch in inputs]) for name in ("condition", "style"))
     known = (told + wanted).sum(axis=1)
     assert set(known.tolist()) == {0, 1} and (known == 0).mean() < 0.1
     assert 0.4 < told[known == 1].sum(axis=1).mean() < 0.6 and set(told.ravel()) == {0, 1}
-    # Whether the end is told has nothing to do with it.
+    # Whether the end is told does not depend on it.
     remaining = np.concatenate([batch["remaining"] for batch in inputs])[:, 0] != events.NOT_TOLD["remaining"]
     assert abs(np.corrcoef(remaining, told.sum(axis=1))[0, 1]) < 0.2
     assert weights[0].shape[-1] == 4
 
 
-def test_without_styles_nothing_of_them_is_there():
+def test_music_with_only_one_sub_folder_has_no_styles():
     corpus = corpus_in("a/1.mid", "a/2.mid", "3.mid")
     inputs, weights = next(dataset.batches(corpus, 8, 4, 0, np.random.default_rng(1)))
     assert not {"condition", "style"} & set(inputs) and weights.shape[-1] == 3
@@ -111,16 +111,16 @@ def test_the_styles_are_in_the_weights_file(weights: Path):
     assert history["train"] == pytest.approx(sum(shares), rel=1e-4) and 0 < history["train_style"] < np.log(2) / 2
 
 
-def test_a_style_that_came_later_is_named(folder: Path, weights: Path):
+def test_a_style_added_later_is_reported(folder: Path, weights: Path):
     vocabulary = checkpoint.load(weights).vocabulary
     sources, _ = dataset.read_folder(folder, vocabulary.representation)
     corpus = dataset.encode(sources, vocabulary)
     (before,) = training.describe_styles(sources, corpus)
-    said, more = training.describe_styles([*sources, replace(sources[0], name="jazz/a.mid")], corpus)
-    assert said == before and more.startswith("styles that this network cannot tell apart") and more[-6:] == ": jazz"
+    again, more = training.describe_styles([*sources, replace(sources[0], name="jazz/a.mid")], corpus)
+    assert again == before and more.startswith("styles that this network cannot tell apart") and more[-6:] == ": jazz"
 
 
-def test_no_styles_if_they_are_not_wanted(folder: Path, weights: Path, tmp_path: Path, monkeypatch):
+def test_no_styles_are_learnt_if_they_are_not_wanted(folder: Path, weights: Path, tmp_path: Path, monkeypatch):
     with pytest.raises(UserError, match="--styles, not --no-styles"):
         learn("--midi-dir", folder, "--weights", weights, "--validation", "0", "--resume", "--no-styles")
 
@@ -135,7 +135,7 @@ def test_no_styles_if_they_are_not_wanted(folder: Path, weights: Path, tmp_path:
         assert str(error.value) == f"known: {learnt}"
 
 
-def test_a_run_with_styles_in_two_parts_is_the_same(folder: Path, tmp_path: Path):
+def test_a_run_with_styles_gives_the_same_weights_in_two_parts(folder: Path, tmp_path: Path):
     for name, parts in {"whole": (["2"],), "parts": (["1"], ["2", "--resume"])}.items():
         for more in parts:
             learn("--midi-dir", folder, "--weights", tmp_path / f"{name}.weights.h5", "--no-parts", "--epochs", *more)
@@ -149,7 +149,7 @@ def known(*names: str) -> Vocabulary:
     return corpus_in(*(f"{name}/1.mid" for name in names)).vocabulary
 
 
-def test_shares_are_shares_of_one():
+def test_the_shares_of_styles_add_up_to_1():
     vocabulary = known("bach", "haydn", "op. 1: early")
     assert styles.asked(vocabulary, "") == ()
     assert styles.asked(vocabulary, "haydn") == (0, 1, 0) == styles.named(vocabulary, "haydn")
@@ -172,13 +172,13 @@ def test_shares_are_shares_of_one():
         ("bach,", "--style names ''; these weights have learnt bach, haydn."),
     ],
 )
-def test_a_wrong_style_is_one_sentence(wish: str, sentence: str):
+def test_a_wrong_style_is_refused_in_one_sentence(wish: str, sentence: str):
     with pytest.raises(UserError) as error:
         styles.asked(known("bach", "haydn"), wish)
     assert str(error.value) == sentence
 
 
-def test_the_openings_are_of_the_style_that_is_asked_for(weights: Path):
+def test_openings_are_in_the_style_asked_for(weights: Path):
     kept = checkpoint.load(weights)
     for shares, allowed in {(): {"bells", "tunes", ""}, (0.7, 0.3): {"bells"}, (0.5, 0.5): {"bells", "tunes"}}.items():
         begun = compose.openings(kept, 20, 1, wanted=compose.Wanted(style=shares))
@@ -186,8 +186,8 @@ def test_the_openings_are_of_the_style_that_is_asked_for(weights: Path):
     assert {one["style"] for one in compose.openings(kept, 20, 1, "none")} == {""}
 
 
-def test_what_is_told_is_played(toy: Stepper, weights: Path):
-    """From nothing, the style that is told is heard."""
+def test_the_network_plays_the_style_it_is_told(toy: Stepper, weights: Path):
+    """Even from silence, with no passage to follow."""
     kept, high = checkpoint.load(weights), {}
     for name in toy.vocabulary.styles:
         wanted = compose.Wanted(30, style=styles.named(toy.vocabulary, name))
@@ -207,7 +207,7 @@ def test_the_style_of_a_piece_is_recognised(toy: Stepper):
 # ---- the scripts ----
 
 
-def test_a_new_piece_in_a_style(weights: Path, tmp_path: Path):
+def test_a_new_piece_follows_a_passage_in_its_style(weights: Path, tmp_path: Path):
     flags = ("--weights", weights, "--notes", 60, "--seed", 3, "--out", tmp_path, *QUIET)
     for wish in ("bells", "tunes:0.7,bells:0.3"):
         result = call("generate_music.py", *flags, "--style", wish)
@@ -218,7 +218,7 @@ def test_a_new_piece_in_a_style(weights: Path, tmp_path: Path):
     assert "'haydn'; these weights have learnt bells, tunes." in sentence
 
 
-def test_a_fragment_goes_on_in_its_style(weights: Path, tmp_path: Path):
+def test_a_fragment_is_continued_in_its_style(weights: Path, tmp_path: Path):
     prior = save(make_piece(bells(77, 24)), tmp_path / "mine.mid")
     flags = ("--weights", weights, "--prior", prior, "--notes", 40, "--seed", 1, *QUIET)
     heard = call("predict_with_prior.py", *flags, "--out", tmp_path / "heard")
@@ -233,14 +233,14 @@ def test_a_fragment_goes_on_in_its_style(weights: Path, tmp_path: Path):
     assert heard == bells_told != tunes_told
 
 
-def test_weights_without_styles(music: Path, tmp_path: Path):
+def test_weights_without_styles_refuse_one(music: Path, tmp_path: Path):
     path = checkpoint.BUNDLED
     for script in ("generate_music.py", "predict_with_prior.py"):
         sentence = one_line_error(call(script, "--weights", path, "--style", "bach", "--out", tmp_path))
         assert "--style bach: these weights have learnt no styles." in sentence
 
 
-def test_how_well_styles_are_recognised_and_what_they_are_worth(weights: Path, folder: Path, tmp_path: Path):
+def test_evaluation_reports_how_well_styles_are_recognised_and_used(weights: Path, folder: Path, tmp_path: Path):
     result = call("evaluate.py", "--weights", weights, "--midi-dir", folder, "--no-baselines", "--json", tmp_path / "a")
     assert result.returncode == 0, result.stderr
     found = json.loads((tmp_path / "a").read_text())
@@ -253,7 +253,7 @@ def test_how_well_styles_are_recognised_and_what_they_are_worth(weights: Path, f
     assert result.stdout.splitlines()[-1].endswith("49 pieces that it learnt from.")
 
 
-def test_the_page_goes_on_in_the_style_of_a_fragment_or_in_those_that_are_chosen(weights: Path, toy: Stepper):
+def test_the_page_continues_in_the_style_of_the_fragment_or_in_those_chosen(weights: Path, toy: Stepper):
     learnt = checkpoint.load(weights)
     wanted = Order(weights, prior=make_piece(bells(99)), notes=10, seed=1)
     sounds_like = re.compile(r"The fragment sounds like bells \(\d+ %\), so the new music is written in that style.")

@@ -1,4 +1,4 @@
-"""The ear: learnt from real and from own music, kept in the weights file, heeded while versions are written."""
+"""The ear: trained on real music and on the network's own, kept in the weights file, used to compare versions."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -19,7 +19,7 @@ EVENTS, VERSIONS = 48, 8
 
 @pytest.fixture(scope="module")
 def taught(tmp_path_factory) -> Path:
-    """Weights that have an ear and have learnt nearly nothing else, from the pieces beside them."""
+    """Weights with an ear that have learnt almost nothing else; the training music is beside them."""
     folder = tmp_path_factory.mktemp("taught")
     for seed in range(60):
         save(random_piece(seed, 4), folder / "music" / f"{seed}.mid")
@@ -30,20 +30,20 @@ def taught(tmp_path_factory) -> Path:
 
 @pytest.fixture
 def network(taught: Path) -> Stepper:
-    """Their network, which heeds its ear more than one that hears a few notes of a tiny network would."""
+    """Their network, with an ear a hundred times as strong, since a few notes of a tiny network tell it little."""
     network = Stepper(checkpoint.load(taught))
     network.ear = 100 * network.ear
     return network
 
 
 def made(network: Stepper, versions: int, *rules, is_over=None) -> tuple[list[dict], np.ndarray]:
-    """What `sampler.generate` makes of two pieces, each in so many versions."""
+    """What `sampler.generate` returns for two pieces, each in so many versions: their classes and nats."""
     how = Sampling(seed=1, constraints=(*rules, *constraints.usual(network, EVENTS)))
     return sampler.generate(network, network.start(2 * versions, (4, 4)), EVENTS, how, is_over, versions)[:2]
 
 
 def heard(network: Stepper, pieces: list[dict]) -> float:
-    """What the ear makes of an event of these pieces, in the mean."""
+    """The mean verdict of the ear on the events of these pieces."""
     total, state = 0.0, network.start(len(pieces), (4, 4))
     for t in range(EVENTS):
         output, state = network.step(state)
@@ -56,7 +56,7 @@ def heard(network: Stepper, pieces: list[dict]) -> float:
     return total / EVENTS
 
 
-def test_it_tells_music_that_it_has_not_heard(taught: Path, network: Stepper):
+def test_the_ear_tells_real_from_own_music_that_it_has_not_heard(taught: Path, network: Stepper):
     weights = checkpoint.load(taught)
     _, held_out = copying.read_split(weights.about, taught.parent / "music")
     own = ear_training.own_music(network, weights, 24, EVENTS, seed=99)
@@ -65,7 +65,7 @@ def test_it_tells_music_that_it_has_not_heard(taught: Path, network: Stepper):
     assert min(map(len, worth)) >= 3 and np.mean(worth[0][:, None] < worth[1]) > 0.9
 
 
-def test_of_many_pieces_some_from_everywhere_are_enough(taught: Path, network: Stepper):
+def test_a_sample_of_pieces_is_spread_over_the_corpus(taught: Path, network: Stepper):
     weights = checkpoint.load(taught)
     train, _ = copying.read_split(weights.about, taught.parent / "music")
     corpus = dataset.encode(train, weights.vocabulary)
@@ -74,12 +74,12 @@ def test_of_many_pieces_some_from_everywhere_are_enough(taught: Path, network: S
     np.testing.assert_allclose(some[[0, -1]], every[[0, -1]], atol=1e-6)
 
 
-def test_few_pieces_teach_nothing(weights: Path, music: Path):
+def test_too_few_pieces_give_no_ear(weights: Path, music: Path):
     loaded = checkpoint.load(weights)
     assert loaded.ear is None and len(loaded.about["split"]["train"]) < ear_training.LEAST
 
 
-def test_short_pieces_teach_nothing(taught: Path, tmp_path: Path):
+def test_pieces_that_are_too_short_leave_the_ear_as_it_is(taught: Path, tmp_path: Path):
     weights, path = checkpoint.load(taught), tmp_path / "a.weights.h5"
     path.write_bytes(taught.read_bytes())
     train, _ = copying.read_split(weights.about, taught.parent / "music")
@@ -88,14 +88,14 @@ def test_short_pieces_teach_nothing(taught: Path, tmp_path: Path):
     assert path.read_bytes() == taught.read_bytes()
 
 
-def test_versions_that_sound_like_music_go_on(network: Stepper):
+def test_versions_that_sound_like_real_music_are_continued(network: Stepper):
     with_it, _ = made(network, VERSIONS)
     whole, network.ear = network.ear, None
     without, _ = made(network, VERSIONS)
     network.ear = whole
     alone, _ = made(network, 1)
     assert heard(network, with_it) > heard(network, without)
-    # A single version is as it would be without an ear, and what is dealt stays within its piece.
+    # A single version is as it would be without an ear, and versions are copied only within their piece.
     assert all(
         (mine[stream] == other[stream]).all()
         for mine, other in zip(alone[:1], without, strict=False)
@@ -107,27 +107,27 @@ def test_versions_that_sound_like_music_go_on(network: Stepper):
     assert beginnings[1] < beginnings[0]
 
 
-def test_versions_of_which_one_is_over_stay_as_they_are(network: Stepper):
-    """And those of other pieces are dealt on."""
+def test_versions_are_not_resampled_once_one_is_over(network: Stepper):
+    """Those of the other piece still are."""
 
     def is_over(state, chosen):
         return (np.arange(2 * VERSIONS) == VERSIONS - 1) & (state.length == sampler.RESAMPLE_EVERY - 2)
 
     some, _ = made(network, VERSIONS, is_over=is_over)
-    all_dealt, _ = made(network, VERSIONS)
+    all_resampled, _ = made(network, VERSIONS)
     network.ear = None
-    none_dealt, _ = made(network, VERSIONS, is_over=is_over)
+    none_resampled, _ = made(network, VERSIONS, is_over=is_over)
 
     def same(those: list[dict], others: list[dict]) -> list[bool]:
         return [np.array_equal(one["note"], other["note"]) for one, other in zip(those, others, strict=True)]
 
     assert len(some[VERSIONS - 1]["note"]) == sampler.RESAMPLE_EVERY - 2
-    assert all(same(some[:VERSIONS], none_dealt[:VERSIONS])) and not all(same(some, none_dealt))
-    assert all(same(some[VERSIONS:], all_dealt[VERSIONS:])) and not all(same(some, all_dealt))
+    assert all(same(some[:VERSIONS], none_resampled[:VERSIONS])) and not all(same(some, none_resampled))
+    assert all(same(some[VERSIONS:], all_resampled[VERSIONS:])) and not all(same(some, all_resampled))
 
 
-def test_what_is_dealt_is_whole(network: Stepper):
-    """Each version is a piece that the network might have written in one go, and costs what that would."""
+def test_resampled_versions_are_consistent(network: Stepper):
+    """Each is a piece that the network could have written in one go, and costs as many nats as that would."""
     pieces, nats = made(network, VERSIONS)
     for piece, cost in list(zip(pieces, nats, strict=True))[:: VERSIONS // 2]:
 
@@ -139,21 +139,21 @@ def test_what_is_dealt_is_whole(network: Stepper):
         assert costs[0] == pytest.approx(cost, rel=1e-5)
 
 
-def test_the_ear_has_a_say_in_which_end_is_best(taught: Path, network: Stepper, monkeypatch):
-    """Also in pieces that are over before any are dealt."""
+def test_the_ear_has_a_say_in_which_ending_is_best(taught: Path, network: Stepper, monkeypatch):
+    """Even in pieces that are over before any resampling."""
     monkeypatch.setattr(sampler, "RESAMPLE_EVERY", 1000)
     begun = compose.openings(checkpoint.load(taught), 8, 1, "none")
 
-    def notes(loudness: float | None) -> list[list[int]]:
-        network.ear = None if loudness is None else loudness * loud
+    def notes(strength: float | None) -> list[list[int]]:
+        network.ear = None if strength is None else strength * usual_ear
         made = compose.new_pieces(network, begun, Sampling(seed=1), compose.Wanted(bars=4))
         return [one.piece.pitch.tolist() for one in made]
 
-    loud = network.ear
+    usual_ear = network.ear
     assert notes(None) == notes(0.0) != notes(10.0)
 
 
-def test_pieces_of_so_many_notes_are_written_by_ear(taught: Path, network: Stepper):
+def test_pieces_of_a_given_number_of_notes_are_written_by_ear(taught: Path, network: Stepper):
     begun = compose.openings(checkpoint.load(taught), 2, 1, "none")
 
     def notes(**wanted) -> list[dict]:
@@ -165,7 +165,7 @@ def test_pieces_of_so_many_notes_are_written_by_ear(taught: Path, network: Stepp
     long = compose.LONG * compose.BAR
     assert compose.in_versions(network, compose.Wanted(notes=long)).versions == 1
     assert compose.in_versions(network, compose.Wanted(notes=long // 2)).versions == 2
-    assert compose.in_versions(network, compose.Wanted(notes=0)).versions == 1  # nobody knows how long it will be
+    assert compose.in_versions(network, compose.Wanted(notes=0)).versions == 1  # how long it will be is not known
     whole, network.ear = network.ear, None
     assert compose.in_versions(network, compose.Wanted(notes=EVENTS)).versions == 1
     alone, cut_off = notes(notes=EVENTS), notes(bars=4, ending=False)
@@ -174,28 +174,28 @@ def test_pieces_of_so_many_notes_are_written_by_ear(taught: Path, network: Stepp
     assert not all(np.array_equal(a["note"], b["note"]) for a, b in zip(by_bars, cut_off, strict=True))
 
 
-def test_how_likely_the_last_note_is_does_not_choose_where_music_is_cut_off(network: Stepper):
-    network.ear = 0 * network.ear  # it likes all alike
+def test_music_that_is_cut_off_is_not_chosen_by_how_likely_its_last_note_is(network: Stepper):
+    network.ear = 0 * network.ear  # it finds all versions equally good
     *_, ends_well = sampler.generate(network, network.start(16, (4, 4)), 5, Sampling(seed=1), versions=16)
     assert not ends_well.any()
 
 
-def test_a_fragment_goes_on_for_so_many_notes_at_once(network: Stepper):
-    """In one version, unless more are asked for: an ear takes twice the time."""
+def test_a_continuation_of_a_given_number_of_notes_has_one_version(network: Stepper):
+    """Unless more are asked for: comparing them by ear takes twice as long."""
 
-    def going_on(versions: int | None) -> dict:
+    def continued(versions: int | None) -> dict:
         wanted = compose.Wanted(notes=EVENTS, versions=versions)
         (made,), _, _ = compose.continuations(network, random_piece(3, 4), Sampling(seed=1), wanted, 1)
         return made.classes
 
-    usual, by_ear = going_on(None), going_on(16)
+    usual, by_ear = continued(None), continued(16)
     assert heard(network, [by_ear]) > heard(network, [usual])
     network.ear = None
-    assert all((made["note"] == usual["note"]).all() for made in (going_on(None), going_on(16)))
+    assert all((made["note"] == usual["note"]).all() for made in (continued(None), continued(16)))
 
 
-def test_versions_are_dealt_with_what_has_been_heard_of_them():
-    """With parts that nobody hears, each version may have as many notes as were asked for after another time."""
+def test_resampled_versions_keep_count_of_their_notes():
+    """With imagined parts, which do not count, versions reach the number of notes asked for at different times."""
     weights = checkpoint.load(checkpoint.BUNDLED)
     network = Stepper(weights)
     network.ear = 4 * network.ear
@@ -207,18 +207,18 @@ def test_versions_are_dealt_with_what_has_been_heard_of_them():
         assert len(one.piece) == 50 == heard.sum() < len(heard)
 
 
-def test_dealt_by_worth():
+def test_versions_are_resampled_by_their_weights():
     rngs = [np.random.default_rng(seed) for seed in range(3)]
     worth = np.array([0.0, 0, 0, 0, 0, 99, 0, 0, 0, 0, 9, 9])
     assert not (sampler.dealt(worth, rngs, np.zeros(3, bool)) - np.arange(12)).any() and worth[5] == 99
-    # Half of the last carry it.
+    # In the last piece half of the versions carry the weight, which is enough.
     assert sampler.dealt(worth, rngs, np.ones(3, bool)).tolist() == [0, 1, 2, 3, 5, 5, 5, 5, 8, 9, 10, 11]
     assert worth.tolist() == [0] * 10 + [9, 9]
-    # More than half carry it.
+    # Here more than half do.
     assert sampler.dealt(np.log([4.0, 2, 1, 1]), rngs[:1], np.ones(1, bool)).tolist() == [0, 1, 2, 3]
 
 
-def test_another_ear_takes_its_place(taught: Path, tmp_path: Path):
+def test_a_new_ear_replaces_the_old_one(taught: Path, tmp_path: Path):
     path = tmp_path / "b.weights.h5"
     path.write_bytes(taught.read_bytes())
     one = checkpoint.load(taught)
@@ -229,7 +229,7 @@ def test_another_ear_takes_its_place(taught: Path, tmp_path: Path):
     assert all((a == b).all() for name in one.arrays for a, b in zip(one.arrays[name], other.arrays[name], strict=True))
 
 
-def test_the_ear_of_an_earlier_version_is_not_asked(taught: Path, tmp_path: Path):
+def test_an_ear_from_an_earlier_version_of_the_program_is_ignored(taught: Path, tmp_path: Path):
     path = tmp_path / "b.weights.h5"
     path.write_bytes(taught.read_bytes())
     with h5py.File(path, "r+") as file:
@@ -238,7 +238,7 @@ def test_the_ear_of_an_earlier_version_is_not_asked(taught: Path, tmp_path: Path
     assert checkpoint.load(path).ear is None
 
 
-def test_what_goes_round_is_worth_nothing(network: Stepper, monkeypatch):
+def test_a_figure_that_keeps_repeating_gains_nothing(network: Stepper, monkeypatch):
     state = network.start(3, (4, 4))
     output, state = network.step(state)
     network.ear = np.zeros_like(network.ear)

@@ -1,10 +1,10 @@
-"""Damage weights files and play from them: each must be refused in a sentence, or play.
+"""Damage weights files and play from them: each must play, or be refused in a sentence.
 
-python tests/damage_weights.py 10000                       of the weights that come with the repository
-python tests/damage_weights.py 10000 mine.weights.h5       of others; several are damaged in turn
+python tests/damage_weights.py 10000                       damage the bundled weights
+python tests/damage_weights.py 10000 mine.weights.h5       damage others; several take turns
 
-Half of the damage is done to bytes, most of them to those that are no numbers of the network, and half to what the file
-says in JSON. Processes of their own do it, so that one that dies or hangs is told and the rest goes on.
+Half of the damage is done to bytes, mostly to those that are not numbers of the network, and half to the JSON text in
+the file. This happens in separate processes, so that one that dies or hangs is reported and the rest goes on.
 """
 
 import contextlib
@@ -32,13 +32,13 @@ from utils.errors import UserError  # noqa: E402
 from utils.stepper import Stepper  # noqa: E402
 
 CHUNK = 100  # files that a process damages
-PATIENCE = 20  # seconds after which a file hangs
+PATIENCE = 20  # seconds after which a file is taken to hang
 ODD = [None, True, False, -1, 0, 1, 255, 256, 2**31, 2**63, 10**30, 0.5, 1e308, -1e308, float("nan"), float("inf")]
 ODD += ["", "x", "\0", "\x1b[2J", "\ud800", "C4.E4", "x" * 10_000, [], {}, [[]], [0], {"": {}}, [0] * 5000, "nested"]
 
 
 def places_of(data: bytes) -> list[range]:
-    """Where the bytes of a weights file stand that are no numbers of the network."""
+    """Where a weights file has bytes that are not numbers of the network."""
     taken = []
     with h5py.File(io.BytesIO(data)) as file:
         file["layers"].visititems(
@@ -51,7 +51,7 @@ def places_of(data: bytes) -> list[range]:
 
 
 def damaged_bytes(rng: random.Random, data: bytes, places: list[range]) -> bytes:
-    """The file with some of its bytes changed, copied elsewhere, left out or made up."""
+    """The file with some bytes changed, replaced by others of its bytes, left out or inserted."""
     data = bytearray(data)
     for _ in range(rng.choice([1, 1, 2, 4, 16])):
         at = rng.choice(rng.choices(places, [len(place) for place in places])[0]) if rng.random() < 0.9 else 0
@@ -72,7 +72,7 @@ def damaged_bytes(rng: random.Random, data: bytes, places: list[range]) -> bytes
 
 
 def changed(rng: random.Random, value: Any) -> Any:
-    """Something else in place of a part of a text in JSON."""
+    """Something else in place of a value in JSON."""
     if type(value) in (int, float) and rng.random() < 0.5:
         return rng.choice([value + 1, value - 1, -value, value * 2, value / 2, value * 1000])
     if isinstance(value, list) and value and rng.random() < 0.5:
@@ -81,7 +81,7 @@ def changed(rng: random.Random, value: Any) -> Any:
 
 
 def damage(rng: random.Random, about: Any) -> None:
-    """Change something at random, somewhere in a text in JSON."""
+    """Change, rename or remove something at random, anywhere in the JSON value `about`, in place."""
     inner = about
     while True:
         keys = list(inner) if isinstance(inner, dict) else range(len(inner))
@@ -99,7 +99,7 @@ def damage(rng: random.Random, about: Any) -> None:
 
 
 def damaged_text(rng: random.Random, data: bytes) -> bytes:
-    """The file with what it says in JSON changed."""
+    """The file with its JSON text changed."""
     content = io.BytesIO(data)
     with h5py.File(content, "r+") as file:
         about = json.loads(file["about"][()])
@@ -136,8 +136,8 @@ def survive(data: bytes, places: list[range], seed: int, path: Path) -> str:
     return play(path, rng)
 
 
-def work(paths: list[str], seeds: range, folder: str, now: Any, told: Any) -> None:
-    """What a process does: each file of the `seeds`, `now` being the one in hand."""
+def work(paths: list[str], seeds: range, folder: str, now: Any, results: Any) -> None:
+    """What a process does: `survive` for each of the `seeds`, the current one in `now`; outcomes go into `results`."""
     files = [(data, places_of(data)) for data in (Path(path).read_bytes() for path in paths)]
     for seed in seeds:
         now.value = seed
@@ -146,23 +146,23 @@ def work(paths: list[str], seeds: range, folder: str, now: Any, told: Any) -> No
             said = survive(*files[seed % len(files)], seed, Path(folder, "damaged.weights.h5"))
         except Exception as error:
             said = f"{type(error).__name__}: {error} (seed {seed})"
-        told.put((said, time.perf_counter() - start, said == "plays" or said.endswith(".")))
+        results.put((said, time.perf_counter() - start, said == "plays" or said.endswith(".")))
 
 
 def main(count: int, paths: list[str]) -> None:
-    told, outcomes, slowest, wrong, begin = multiprocessing.SimpleQueue(), Counter(), 0.0, [], 0
+    results, outcomes, slowest, wrong, begin = multiprocessing.SimpleQueue(), Counter(), 0.0, [], 0
     now = multiprocessing.Value("q", 0)
     with tempfile.TemporaryDirectory() as folder:
         while begin < count:
             seeds = range(begin, min(begin + CHUNK, count))
-            process = multiprocessing.Process(target=work, args=(paths, seeds, folder, now, told))
+            process = multiprocessing.Process(target=work, args=(paths, seeds, folder, now, results))
             process.start()
             last, since = -1, time.monotonic()
             while process.is_alive():
                 process.join(0.05)
                 with contextlib.suppress(OSError):
-                    while not told.empty():
-                        said, seconds, right = told.get()
+                    while not results.empty():
+                        said, seconds, right = results.get()
                         outcomes["plays" if said == "plays" else "refused" if right else "wrong"] += 1
                         slowest, wrong = max(slowest, seconds), wrong + [said] * (not right)
                 if now.value != last:

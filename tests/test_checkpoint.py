@@ -1,4 +1,4 @@
-"""The weights file: whole, readable by Keras, and refused with a sentence when it cannot be used."""
+"""The weights file: complete, readable by Keras, and refused in a sentence if it cannot be used."""
 
 import json
 import os
@@ -22,7 +22,7 @@ def copy(weights: Path, folder: Path) -> Path:
     return path
 
 
-def test_it_holds_all_that_is_needed(weights: Path, music: Path):
+def test_the_weights_file_holds_all_that_is_needed(weights: Path, music: Path):
     loaded = checkpoint.load(weights)
     about = loaded.about
     assert about["settings"]["midi_dir"] == str(music)
@@ -33,12 +33,12 @@ def test_it_holds_all_that_is_needed(weights: Path, music: Path):
     assert [row["epoch"] for row in about["history"]][0] == 1
     assert {"keras", "numpy", "backend"} <= set(about["versions"])
     assert set(loaded.arrays) >= {"embed_offset", "gru_0", "head_note", "relative_note"}
-    # Half of it would be the optimizer's: that is for resuming, not for playing.
+    # The optimizer would more than double its size; it is for resuming, not for playing.
     with h5py.File(weights) as file:
         assert "optimizer" not in file
 
 
-def test_keras_loads_it(weights: Path):
+def test_keras_loads_the_weights_file(weights: Path):
     loaded = checkpoint.load(weights)
     trainer, _ = network.build(loaded.vocabulary, loaded.shape)
     trainer.load_weights(weights)
@@ -47,7 +47,7 @@ def test_keras_loads_it(weights: Path):
             np.testing.assert_array_equal(np.asarray(mine), kept)
 
 
-def test_every_layer_of_the_file_is_the_layer_it_is_named_after(tmp_path: Path, weights: Path):
+def test_each_layer_in_the_file_is_the_one_it_is_named_after(tmp_path: Path, weights: Path):
     loaded = checkpoint.load(weights)
     _, scorer = network.build(loaded.vocabulary, loaded.shape)
     checkpoint.save(tmp_path / "b.weights.h5", scorer, loaded.about)
@@ -58,7 +58,7 @@ def test_every_layer_of_the_file_is_the_layer_it_is_named_after(tmp_path: Path, 
     assert {layer.name for layer in scorer.layers if layer.trainable_weights} <= set(again.arrays)
 
 
-def test_a_cut_short_file_is_refused_at_any_length(weights: Path, tmp_path: Path):
+def test_a_truncated_file_is_refused_at_any_length(weights: Path, tmp_path: Path):
     path = copy(weights, tmp_path)
     data = path.read_bytes()
     for size in np.linspace(0, len(data) - 1, 25).astype(int):
@@ -70,10 +70,10 @@ def test_a_cut_short_file_is_refused_at_any_length(weights: Path, tmp_path: Path
 
 def edit(path: Path, change) -> None:
     with h5py.File(path, "r+") as file:
-        of_text(file, change)
+        edit_text(file, change)
 
 
-def test_missing_foreign_newer_and_other_networks(weights: Path, tmp_path: Path):
+def test_missing_foreign_newer_and_mismatched_files_are_refused(weights: Path, tmp_path: Path):
     with pytest.raises(UserError, match="no weights at .*train.py"):
         checkpoint.load(tmp_path / "none.weights.h5")
     with h5py.File(tmp_path / "foreign.weights.h5", "w") as file:
@@ -95,7 +95,7 @@ def test_missing_foreign_newer_and_other_networks(weights: Path, tmp_path: Path)
             checkpoint.load(path)
 
 
-def of_text(file: h5py.File, change) -> None:
+def edit_text(file: h5py.File, change) -> None:
     text = json.loads(file["about"][()])
     change(text)
     del file["about"]
@@ -114,19 +114,19 @@ def numbers(file: h5py.File, values: object, **how: object) -> None:
     file.create_dataset(place, shape, np.float32, **how) if values is None else file.create_dataset(place, data=values)
 
 
-# What a hostile file may hold, and the place that is named.
+# What a hostile file may hold, and the place that the error names.
 HOSTILE = {
     "a group": (lambda file: link(file, file.create_group("elsewhere")), "head_note is damaged"),
     "text as numbers": (lambda file: link(file, file["about"]), "head_note is damaged"),
     "another file": (lambda file: link(file, h5py.ExternalLink("/etc/passwd", "/")), "links to other files"),
-    "another file on the way": (lambda file: file.__setitem__("x", h5py.ExternalLink("a.h5", "/")), "other files"),
+    "another file elsewhere": (lambda file: file.__setitem__("x", h5py.ExternalLink("a.h5", "/")), "other files"),
     "a link to nothing": (lambda file: link(file, h5py.SoftLink("/nothing")), "damaged"),
     "a link to itself": (lambda file: link(file, h5py.SoftLink("/network/head_note/0")), "damaged"),
     "numbers of another file": (lambda file: numbers(file, None, external="/etc/passwd"), "head_note is damaged"),
-    "packed numbers": (lambda file: numbers(file, None, compression="gzip"), "head_note is damaged"),
-    "numbers that are not there": (lambda file: numbers(file, None), "head_note is damaged"),
+    "compressed numbers": (lambda file: numbers(file, None, compression="gzip"), "head_note is damaged"),
+    "missing numbers": (lambda file: numbers(file, None), "head_note is damaged"),
     "too many numbers": (lambda file: numbers(file, np.zeros((9, 9), np.float32)), "another network"),
-    "no number": (lambda file: file["network/head_note/1"].__setitem__(0, np.nan), "invalid weights"),
+    "not a number": (lambda file: file["network/head_note/1"].__setitem__(0, np.nan), "invalid weights"),
     "too large a number": (lambda file: file["network/head_note/1"].__setitem__(0, 1e30), "invalid weights"),
     "another network's ear": (
         lambda file: file.__setitem__("ear/hidden/0", np.zeros(9, np.float32)),
@@ -160,11 +160,11 @@ TEXTS = {
     "history[0].score": lambda text: text["history"][0].update(score="1"),
     "it holds Infinity": lambda text: text["history"][0].update(train=float("inf")),
 }
-HOSTILE |= {f"wrong {place}": (lambda f, change=change: of_text(f, change), place) for place, change in TEXTS.items()}
+HOSTILE |= {f"wrong {place}": (lambda f, change=change: edit_text(f, change), place) for place, change in TEXTS.items()}
 
 
 @pytest.mark.parametrize("kind", HOSTILE)
-def test_hostile_files_are_refused_and_the_place_is_named(weights: Path, tmp_path: Path, kind: str):
+def test_hostile_files_are_refused_and_the_error_names_the_place(weights: Path, tmp_path: Path, kind: str):
     path, (change, named) = copy(weights, tmp_path), HOSTILE[kind]
     with h5py.File(path, "r+") as file:
         change(file)
@@ -174,13 +174,13 @@ def test_hostile_files_are_refused_and_the_place_is_named(weights: Path, tmp_pat
 
 
 @pytest.mark.skipif(os.name == "nt", reason="Windows has no named pipes in folders")
-def test_a_pipe_is_no_weights_file(tmp_path: Path):
+def test_a_pipe_is_refused(tmp_path: Path):
     os.mkfifo(tmp_path / "a.weights.h5")
     with pytest.raises(UserError, match="is not a file"):
         checkpoint.load(tmp_path / "a.weights.h5")
 
 
-def test_a_text_of_any_size_costs_little(weights: Path, tmp_path: Path):
+def test_huge_texts_and_numbers_are_refused(weights: Path, tmp_path: Path):
     for text in ("[" * 10**6, " " * (about.LONGEST + 1), "9" * 10**6, '{"format": 1e999}'):
         path = copy(weights, tmp_path)
         with h5py.File(path, "r+") as file:
@@ -191,10 +191,10 @@ def test_a_text_of_any_size_costs_little(weights: Path, tmp_path: Path):
 
 
 def test_damaged_files_are_refused_or_play(weights: Path, band: Path, tmp_path: Path):
-    """Many more: python tests/damage_weights.py 10000."""
+    """For many more: python tests/damage_weights.py 10000."""
     originals = [(data, damage_weights.places_of(data)) for data in (weights.read_bytes(), band.read_bytes())]
-    said = [damage_weights.survive(*originals[seed % 2], seed, tmp_path / "a.weights.h5") for seed in range(200)]
-    assert 30 < said.count("plays") < 120 and all(each == "plays" or each.endswith(".") for each in said)
+    outcomes = [damage_weights.survive(*originals[seed % 2], seed, tmp_path / "a.weights.h5") for seed in range(200)]
+    assert 30 < outcomes.count("plays") < 120 and all(each == "plays" or each.endswith(".") for each in outcomes)
 
 
 def test_a_failed_save_leaves_the_old_file(weights: Path, tmp_path: Path):
@@ -211,7 +211,7 @@ def test_a_failed_save_leaves_the_old_file(weights: Path, tmp_path: Path):
 
 
 def no_space(*_: object) -> None:
-    """Stands for `os.fsync` where a disk is full."""
+    """Stands in for `os.fsync` on a full disk, and for `os.link` on a disk without links."""
     raise OSError(28, "No space left on device")
 
 
@@ -238,7 +238,7 @@ with training.alone(sys.argv[1]), open(sys.argv[2], "ab") as scratch:
 """
 
 
-def test_one_process_trains_and_what_the_dead_left_goes(tmp_path: Path):
+def test_only_one_process_trains_and_scratch_files_of_killed_ones_are_removed(tmp_path: Path):
     path, scratch = tmp_path / "a.weights.h5", tmp_path / files.SCRATCH.format(name="a.weights.h5", process=1)
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     command = [sys.executable, "-c", HELD, str(path), str(scratch)]
@@ -247,7 +247,7 @@ def test_one_process_trains_and_what_the_dead_left_goes(tmp_path: Path):
     with pytest.raises(UserError, match="is being trained by another process"), training.alone(str(path)):
         pass
     files.sweep(tmp_path)
-    assert scratch.exists()  # its writer is alive
+    assert scratch.exists()  # its writer is still alive
     with training.alone(str(tmp_path / "b.weights.h5")):
         pass
     process.kill()
@@ -256,8 +256,8 @@ def test_one_process_trains_and_what_the_dead_left_goes(tmp_path: Path):
         assert not scratch.exists()
 
 
-def test_names_that_others_take_meanwhile(tmp_path: Path, monkeypatch):
-    """Nothing is replaced, on disks without links either."""
+def test_a_file_that_takes_the_name_meanwhile_is_not_replaced(tmp_path: Path, monkeypatch):
+    """Not even on disks without links."""
     for links in (True, False):
         folder = tmp_path / str(links)
         if not links:
@@ -270,7 +270,7 @@ def test_names_that_others_take_meanwhile(tmp_path: Path, monkeypatch):
         assert (folder / "1.mid").read_bytes() == b"first" and len(list(folder.iterdir())) == len(written)
 
 
-def test_half_the_precision_is_half_the_file(tmp_path: Path, weights: Path):
+def test_half_precision_hardly_changes_the_weights(tmp_path: Path, weights: Path):
     whole = checkpoint.load(weights)
     _, scorer = network.build(whole.vocabulary, whole.shape)
     scorer.load_weights(weights)

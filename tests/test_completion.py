@@ -194,9 +194,9 @@ def test_good_versions_are_copied_and_bad_ones_dropped(learnt: Checkpoint):
     state = Stepper(learnt).start(4, (4, 4))
     written = np.array(list("abcd"), object)
     versions = Versions(state, np.log([0.5, 0.5, 1e-9, 1e-9]), np.arange(4.0), written)
-    assert versions.dealt(np.random.default_rng(1)).written.tolist() == list("abcd")  # two good ones are enough
+    assert versions.resampled(np.random.default_rng(1)).written.tolist() == list("abcd")  # two good ones are enough
     one = Versions(state, np.log([1e-9, 0.9, 0.1, 1e-9]), np.arange(4.0), written)
-    resampled = one.dealt(np.random.default_rng(1))
+    resampled = one.resampled(np.random.default_rng(1))
     assert {"b"} <= set(resampled.written) <= {"b", "c"} and resampled.worth.tolist() == [0] * 4
     assert resampled.nats.tolist() == [1.0 if each == "b" else 2.0 for each in resampled.written]
 

@@ -210,12 +210,12 @@ def test_resampled_versions_keep_count_of_their_notes():
 def test_versions_are_resampled_by_their_weights():
     rngs = [np.random.default_rng(seed) for seed in range(3)]
     worth = np.array([0.0, 0, 0, 0, 0, 99, 0, 0, 0, 0, 9, 9])
-    assert not (sampler.dealt(worth, rngs, np.zeros(3, bool)) - np.arange(12)).any() and worth[5] == 99
+    assert not (sampler.resampled_each(worth, rngs, np.zeros(3, bool)) - np.arange(12)).any() and worth[5] == 99
     # In the last piece half of the versions carry the weight, which is enough.
-    assert sampler.dealt(worth, rngs, np.ones(3, bool)).tolist() == [0, 1, 2, 3, 5, 5, 5, 5, 8, 9, 10, 11]
+    assert sampler.resampled_each(worth, rngs, np.ones(3, bool)).tolist() == [0, 1, 2, 3, 5, 5, 5, 5, 8, 9, 10, 11]
     assert worth.tolist() == [0] * 10 + [9, 9]
     # Here more than half do.
-    assert sampler.dealt(np.log([4.0, 2, 1, 1]), rngs[:1], np.ones(1, bool)).tolist() == [0, 1, 2, 3]
+    assert sampler.resampled_each(np.log([4.0, 2, 1, 1]), rngs[:1], np.ones(1, bool)).tolist() == [0, 1, 2, 3]
 
 
 def test_a_new_ear_replaces_the_old_one(taught: Path, tmp_path: Path):

@@ -131,7 +131,7 @@ class Versions:
     def __len__(self) -> int:
         return len(self.written)
 
-    def dealt(self, rng: np.random.Generator) -> "Versions":
+    def resampled(self, rng: np.random.Generator) -> "Versions":
         """As many versions, resampled if necessary; see `sampler.resampled`."""
         kept = sampler.resampled(self.worth, rng)
         return self if kept is None else replace(states.take(self, kept), worth=np.zeros(len(self)))
@@ -179,7 +179,7 @@ def write(
     how, zeros, given = how.constrained(guide), np.zeros(count), guide.given
     versions = Versions(states.stack([state] * count), zeros, zeros, np.full(count, None))
     for guide.now in tqdm(range(given.fixed, given.heard), "writing", unit="note", delay=2, leave=False):
-        versions = until_given(network, versions, guide, how, rng).dealt(rng)
+        versions = until_given(network, versions, guide, how, rng).resampled(rng)
     drawn = int(rng.choice(count, p=sampler.shares(versions.worth)))
     events, written = [], versions.written[drawn]
     while written:

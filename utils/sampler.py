@@ -140,7 +140,7 @@ class Sampling:
         return replace(self, constraints=(*self.constraints, *more))
 
 
-def dealt(worth: np.ndarray, rngs: list[np.random.Generator], whole: np.ndarray) -> np.ndarray:
+def resampled_each(worth: np.ndarray, rngs: list[np.random.Generator], whole: np.ndarray) -> np.ndarray:
     """Indices (B,) of the versions to keep. Each piece marked `whole` is resampled among its own versions by their
     log-weights `worth` (B,), which are reset to 0 where that happens; each piece has its own generator."""
     kept = np.arange(len(worth)).reshape(len(rngs), -1)
@@ -233,7 +233,7 @@ def generate(
             whole = (length == events).reshape(-1, versions).all(axis=1)  # pieces of which no version is over
             worth += np.repeat(whole, versions) * ear.worth(network, output, state)
             if n % RESAMPLE_EVERY == RESAMPLE_EVERY - 1:
-                kept = dealt(worth, rngs[::versions], whole)
+                kept = resampled_each(worth, rngs[::versions], whole)
                 state, worth, made, cost, weighed = states.take((state, worth, made, cost, weighed), kept)
     cost = np.array(cost + [*nats_of(network, weighed)] if weighed else cost)  # (E, B)
     # A piece that is cut off has no ending to judge.

@@ -1,4 +1,4 @@
-"""The house: rooms and functions of a size that can be read, imports one way, each heavy package in its rooms."""
+"""The shape of the code: small modules and functions, no cyclic imports, and few modules that import slow packages."""
 
 import ast
 from collections.abc import Iterator
@@ -11,8 +11,8 @@ ROOT = Path(__file__).parent.parent
 SCRIPTS = sorted(ROOT.glob("*.py"))
 MODULES = sorted((ROOT / "utils").rglob("*.py"))
 FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef)
-# Which rooms of utils may wait for a heavy package.
-ROOMS = {
+# The modules of utils that import each slow package.
+IMPORTERS = {
     "keras": {"checkpoint", "devices", "network", "traces_layer"},
     "music21": {"formats.score", "measure.ancestors"},
     "h5py": {"checkpoint", "formats.frames"},
@@ -20,13 +20,13 @@ ROOMS = {
 }
 
 
-def named(path: Path) -> str:
+def module_name(path: Path) -> str:
     return path.relative_to(ROOT).with_suffix("").as_posix().replace("/", ".").removesuffix(".__init__")
 
 
 def imported(path: Path, anywhere: bool) -> Iterator[str]:
-    """The modules that a file imports, `utils.midi` for `from utils import midi`: at its top, or `anywhere` but for the
-    sake of types."""
+    """The modules that a file imports, including `utils.midi` for `from utils import midi`: at its top level or, if
+    `anywhere`, inside other statements too, except imports for type checking only."""
     nodes = ast.parse(path.read_text(encoding="utf-8")).body
     for node in nodes:
         if isinstance(node, ast.Import):
@@ -38,8 +38,8 @@ def imported(path: Path, anywhere: bool) -> Iterator[str]:
             nodes += ast.iter_child_nodes(node)
 
 
-@pytest.mark.parametrize("path", SCRIPTS + MODULES, ids=named)
-def test_sizes(path: Path):
+@pytest.mark.parametrize("path", SCRIPTS + MODULES, ids=module_name)
+def test_modules_and_functions_are_small(path: Path):
     source = path.read_text(encoding="utf-8")
     assert source.count("\n") <= 300
     for node in ast.walk(ast.parse(source)):
@@ -49,18 +49,18 @@ def test_sizes(path: Path):
             assert len(set(parameters) - {"self", "cls"}) <= 6, node.name
 
 
-def test_imports_go_one_way():
-    names = {named(path) for path in MODULES}
-    graph = {named(path): names & set(imported(path, False)) - {"utils"} for path in MODULES}
+def test_imports_have_no_cycles():
+    names = {module_name(path) for path in MODULES}
+    graph = {module_name(path): names & set(imported(path, False)) - {"utils"} for path in MODULES}
     assert list(TopologicalSorter(graph).static_order())  # raises CycleError
 
 
-def test_no_room_imports_a_script():
+def test_no_module_imports_a_script():
     scripts = {path.stem for path in SCRIPTS}
     assert not [path for path in MODULES if scripts & set(imported(path, True))]
 
 
-@pytest.mark.parametrize("package", ROOMS)
-def test_heavy_packages_have_their_rooms(package: str):
-    rooms = {named(path) for path in MODULES if package in {name.split(".")[0] for name in imported(path, True)}}
-    assert rooms == {f"utils.{name}" for name in ROOMS[package]}
+@pytest.mark.parametrize("package", IMPORTERS)
+def test_slow_packages_are_imported_by_these_modules_only(package: str):
+    packages = {module_name(path): {name.split(".")[0] for name in imported(path, True)} for path in MODULES}
+    assert {name for name in packages if package in packages[name]} == {f"utils.{name}" for name in IMPORTERS[package]}

@@ -1,4 +1,4 @@
-"""What is heard of the keys struck so far: the chord that a note joins, and the one before."""
+"""Traces of the keys struck so far: the chord that a note joins, and the one before."""
 
 import numpy as np
 from conftest import make_piece
@@ -24,7 +24,7 @@ def test_a_note_joins_a_chord_and_leaves_another():
     nowhere = np.full_like(note[:, :-1], 60)
 
     def harmony(part: slice, before: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """How the pitch classes stand when each of the events comes that follow on those of `part`; what they leave."""
+        """How each pitch class stands in the harmony at the event after each of `part`; what those events leave."""
         read = note[:, :-1][:, part], offset[:, part.start : part.stop + 1], duration[:, :-1][:, part]
         *_, classes, after = Traces(vocabulary, ahead=True)(*read, nowhere[:, part], nowhere[:, part], before)
         assert classes.shape[-1] == HARMONY
@@ -35,10 +35,10 @@ def test_a_note_joins_a_chord_and_leaves_another():
     whole, _ = harmony(slice(0, len(rows)), silence)
     expected = [((), ()), ((G,), ()), ((G, C), ()), ((G,), (G, C, E)), ((), ())]
     for heard, chords in zip(whole, expected, strict=True):
-        for k, chord in enumerate(chords):  # the bass is the first of each
+        for k, chord in enumerate(chords):  # its first note is the bass
             sounds, bass = heard[:, 2 * k], heard[:, 2 * k + 1]
             assert set(np.flatnonzero(sounds)) == set(chord) and np.flatnonzero(bass).tolist() == list(chord[:1])
-    # In two parts, of which the second knows of the first what that left, it is the same.
+    # Read in two halves, the second starting from what the first left, it is the same.
     for cut in range(1, len(rows)):
         first, after = harmony(slice(0, cut), silence)
         then, _ = harmony(slice(cut, len(rows)), after)

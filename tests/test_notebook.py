@@ -1,4 +1,4 @@
-"""music.ipynb, run as in Jupyter with little music and a tiny network, and what it is made of."""
+"""music.ipynb, run as in Jupyter with little music and a tiny network, and what it consists of."""
 
 import base64
 import io
@@ -22,7 +22,7 @@ def book() -> nbformat.NotebookNode:
 
 
 def shown(cell: nbformat.NotebookNode, kind: str) -> list[str]:
-    """What a cell shows of a MIME type."""
+    """The outputs of a cell in this MIME type."""
     return [output.data[kind] for output in cell.outputs if kind in output.get("data", {})]
 
 
@@ -53,7 +53,7 @@ def test_it_runs_from_top_to_bottom(book: nbformat.NotebookNode, tmp_path: Path,
     assert len(midi.read(continued).bars()) == 8 + 2
 
 
-def test_it_comes_without_outputs_but_for_one_picture(book: nbformat.NotebookNode):
+def test_it_is_stored_without_outputs_except_for_one_picture(book: nbformat.NotebookNode):
     nbformat.validate(book)
     assert len(book.cells) < 25
     outputs = [output for cell in book.cells for output in cell.get("outputs", [])]
@@ -62,7 +62,7 @@ def test_it_comes_without_outputs_but_for_one_picture(book: nbformat.NotebookNod
     assert len(base64.b64decode(picture.data["image/png"])) < 60_000
 
 
-def test_each_script_flag_and_file_that_it_names_is_there(book: nbformat.NotebookNode):
+def test_every_script_flag_and_file_that_it_names_exists(book: nbformat.NotebookNode):
     text, scripts = "\n".join(cell.source for cell in book.cells), set()
     for line in text.splitlines():
         _, *named = re.split(r"(\w+\.py)\b", line)

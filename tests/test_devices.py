@@ -1,4 +1,4 @@
-"""Several devices and several processes learn what one device would; with JAX, on devices that one processor plays."""
+"""Several devices, or processes, learn what one device would: with JAX, on devices simulated by one processor."""
 
 import os
 import shutil
@@ -14,14 +14,14 @@ from conftest import ROOT, TINY, one_line_error, run
 from utils import checkpoint, devices
 from utils.errors import UserError
 
-# Compiled without optimization, and at one go, as both take longer than these tests compute.
+# Compiled without optimization and in one piece: compiling would otherwise take longer than these tests compute.
 QUICK = "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true "
 QUICK += "--xla_cpu_use_fusion_emitters=false --xla_cpu_parallel_codegen_split_count=1"
 
 
 def resumed(weights: Path, folder: Path, music: Path, processes: int = 1, each: int = 1) -> tuple[Path, list[str]]:
-    """Train a copy of some weights for two more epochs, of 32 updates, with JAX, in several processes that find
-    each other on this machine and have so many devices each; the copy, and what each of the processes says."""
+    """Train a copy of some weights for two more epochs (32 updates in all) with JAX, in several processes that find
+    each other on this machine and have `each` devices. Returns the copy, and what each process printed."""
     shutil.copytree(weights.parent, folder)
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
@@ -72,7 +72,7 @@ def test_several_learn_the_same_as_one(processes: int, each: int, alone: Path, w
     assert scores[0] == pytest.approx(scores[1], abs=1e-4)
 
 
-def test_what_devices_cannot_do_is_said(monkeypatch):
+def test_what_devices_cannot_do_is_reported(monkeypatch):
     monkeypatch.setattr(devices, "BACKEND", "jax")
     monkeypatch.setattr(devices, "NAMES", ["gpu:0", "gpu:1", "gpu:2"])
     args = devices.SimpleNamespace(batch_size=4, learning_rate=None, precision="float32")
@@ -83,7 +83,7 @@ def test_what_devices_cannot_do_is_said(monkeypatch):
     assert "set KERAS_BACKEND=jax" in one_line_error(run("-c", "from utils import settings\nimport train\n" + FAILING))
 
 
-# As a script that a user runs, so that the error is a line.
+# Run as a script, as a user does, so that the error is one line.
 FAILING = """
 def main(args):
     from utils import devices

@@ -13,7 +13,7 @@ from utils.piece import Piece
 
 @pytest.fixture(scope="module")
 def chorales() -> list[events.Events]:
-    """Every tenth of Bach's chorales that come with music21."""
+    """Every tenth of the Bach chorales that come with music21."""
     from utils.formats import score
 
     return [events.from_piece(score.read(path)[0]) for path in score.corpus_files("bach")[::10]]
@@ -41,8 +41,8 @@ def bass_late(piece: Piece) -> Piece:
 
 
 def area(made: list[Piece], real: list[Piece]) -> float:
-    """Of damaged and of real passages from the same pieces, in one order: both stand on one side of a fold, so what is
-    peculiar to a piece says nothing."""
+    """The judge's AUC for damaged and real passages of the same pieces, in the same order. Both passages of a piece are
+    on the same side of each fold, so what is peculiar to a piece gives nothing away."""
     matrix, *_ = judge.table([*map(judge.features, made), *map(judge.features, real)])
     return judge.area(matrix, np.arange(2 * len(made)) < len(made), np.tile(np.arange(len(made)), 2))
 
@@ -61,19 +61,19 @@ def test_damage_is_told_from_real_music_and_real_music_is_not(chorales: list[eve
     assert abs(found["auc"] - 0.5) < 3 * found["spread"] and abs(found["floor"] - 0.5) < 0.1
 
 
-def test_it_says_by_what():
+def test_the_judge_names_what_gives_new_pieces_away():
     made, real = ([statistics.cut(events.from_piece(random_piece(seed))) for seed in range(i, 60, 2)] for i in (0, 1))
     found = judge.judge([replace(piece, duration=piece.duration * 0 + 30) for piece in made], real)
     assert found["auc"] == 1 and abs(found["floor"] - 0.5) < 0.2
     assert "lengths in beats: 5/2 (more often in new pieces)" in found["giveaways"]
     assert len(found["giveaways"]) == judge.SHOWN
-    # Many passages of a few pieces are no more than a few pieces.
+    # Many passages of a few pieces count as no more than a few pieces.
     assert judge.judge(made, real[: judge.LEAST - 1]) is None
     assert judge.judge(made, real, [i // 5 for i in range(len(real))]) is None
     assert judge.judge(made, real, [f"piece {i // 2}" for i in range(len(real))])["auc"] < 0.8
 
 
-def test_what_is_counted_is_the_same_in_another_key():
+def test_features_are_the_same_in_another_key():
     rows = [(0, 48, 480), (0, 64, 240), (240, 65, 240), (480, 47, 480), (480, 67, 480)]
     piece = make_piece(rows, time_signatures=[(0, 2, 4)])
     counted = judge.features(piece)

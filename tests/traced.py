@@ -1,4 +1,4 @@
-"""train.py in this process, with the networks that earlier runs have compiled: most of a small run is that."""
+"""train.py in this process, with networks that earlier runs compiled, since compiling takes most of a small run."""
 
 import json
 import time
@@ -22,13 +22,13 @@ if ON_TENSORFLOW:
     import tensorflow as tf
 
 build, compile_trainer, network_diagram = network.build, network.compile_trainer, plots.network_diagram  # the real ones
-compiled: dict[tuple, tuple[keras.Model, keras.Model]] = {}  # by all that they were made from
-drawn: dict[tuple, bytes] = {}  # pictures, also
+compiled: dict[tuple, tuple[keras.Model, keras.Model]] = {}  # by everything that they were made from
+drawn: dict[tuple, bytes] = {}  # pictures, likewise
 
 
 def optimize_graphs(wanted: bool) -> None:
-    """Whether TensorFlow optimizes its graphs in this process: it takes longer than a small run computes, and changes
-    last digits."""
+    """Say whether TensorFlow optimizes its graphs in this process: that takes longer than a small run computes, and
+    changes the last digits."""
     if ON_TENSORFLOW:
         tf.config.optimizer.set_experimental_options({"disable_meta_optimizer": not wanted})
 
@@ -36,9 +36,9 @@ def optimize_graphs(wanted: bool) -> None:
 optimize_graphs(False)
 
 
-def assign(kept: list[keras.Variable], new: list[keras.Variable]) -> None:
-    for mine, value in zip(kept, new, strict=True):
-        mine.assign(value)
+def assign(cached: list[keras.Variable], new: list[keras.Variable]) -> None:
+    for variable, value in zip(cached, new, strict=True):
+        variable.assign(value)
 
 
 def variables(model: keras.Model) -> list[keras.Variable]:
@@ -46,19 +46,19 @@ def variables(model: keras.Model) -> list[keras.Variable]:
 
 
 def build_once(vocabulary: Vocabulary, shape: Shape, way: network.Way | None = None) -> tuple[keras.Model, keras.Model]:
-    """What `network.build` returns; if that has been built before, the earlier models with the values of the new."""
+    """As `network.build`; if the same was built before, the earlier models with the values of the new ones."""
     models = build(vocabulary, shape, way)
     key = (json.dumps(vocabulary.to_json()), repr(shape), replace(way or network.Way(), clock=time.monotonic))
-    kept = compiled.setdefault(key, models)
-    assign(variables(kept[0]), variables(models[0]))
-    return kept
+    cached = compiled.setdefault(key, models)
+    assign(variables(cached[0]), variables(models[0]))
+    return cached
 
 
 def compile_once(trainer: keras.Model, streams: tuple[str, ...], optimizer: keras.Optimizer, *loss) -> None:
-    """`network.compile_trainer`; of a trainer that is compiled like this already, the optimizer begins anew."""
+    """As `network.compile_trainer`; if the trainer is already compiled like this, only its optimizer is reset."""
 
-    def constants(of: keras.Optimizer) -> dict:
-        return {**of.get_config(), "learning_rate": None, "name": None}  # the rate is a variable
+    def constants(one: keras.Optimizer) -> dict:
+        return {**one.get_config(), "learning_rate": None, "name": None}  # the rate is a variable
 
     if trainer.compiled and constants(trainer.optimizer) == constants(optimizer):
         optimizer.build(trainer.trainable_variables)
@@ -68,7 +68,7 @@ def compile_once(trainer: keras.Model, streams: tuple[str, ...], optimizer: kera
 
 
 def diagram_once(vocabulary: Vocabulary, shape: Shape, path: Path) -> None:
-    """`plots.network_diagram`, which shows nothing but this; what has been drawn before is written again."""
+    """As `plots.network_diagram`, which depends on these alone; a picture drawn before is written again."""
     key = (json.dumps(vocabulary.to_json()), repr(shape))
     if key in drawn:
         path.write_bytes(drawn[key])
@@ -79,30 +79,30 @@ def diagram_once(vocabulary: Vocabulary, shape: Shape, path: Path) -> None:
 
 @contextmanager
 def traced_once() -> Iterator[None]:
-    """Within it train.py uses what was compiled for an earlier run of a network of the same form."""
-    # TensorFlow's own seed, from which Keras draws nothing: whoever sets it throws away what is compiled.
+    """Within it, train.py reuses what an earlier run compiled for a network of the same form."""
+    # TensorFlow's own seed, which Keras does not use: setting it would throw away what is compiled.
     seed = patch.object(tf.random, "set_seed") if ON_TENSORFLOW else nullcontext()
     drawing = patch.object(plots, "network_diagram", diagram_once)
     with seed, drawing, patch.multiple(network, build=build_once, compile_trainer=compile_once):
         yield
 
 
-def build_eager(*how) -> tuple[keras.Model, keras.Model]:
-    models = build(*how)
+def build_eager(*args) -> tuple[keras.Model, keras.Model]:
+    models = build(*args)
     for model in models:
         model.run_eagerly = True
     return models
 
 
-def compile_eager(trainer: keras.Model, *how) -> None:
-    compile_trainer(trainer, *how)
+def compile_eager(trainer: keras.Model, *args) -> None:
+    compile_trainer(trainer, *args)
     trainer.run_eagerly = True
 
 
 @contextmanager
 def eagerly() -> Iterator[None]:
-    """Within it train.py computes operation after operation. An update takes as long as a tenth of what it takes to
-    trace a network, so this is for runs of a few updates of a network that no other test trains."""
+    """Within it, train.py runs operation by operation, without tracing. An update then takes a tenth of the time that
+    tracing a network takes, so this is for runs of a few updates of a network that no other test trains."""
     with patch.multiple(network, build=build_eager, compile_trainer=compile_eager):
         yield
 

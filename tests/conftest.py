@@ -45,8 +45,8 @@ TINY += ["--logs", ""]
 
 
 def make_piece(rows: list[tuple], ticks_per_quarter: int = 480, **kwargs) -> Piece:
-    """A piece from (onset, pitch, duration[, velocity[, part]]) rows in ticks; a part is a number among the `parts`, of
-    which there are otherwise as many as needed, each with its number as its program."""
+    """A piece from (onset, pitch, duration[, velocity[, part]]) rows in ticks; a part is an index into
+    `parts`, by default as many as needed, each with its index as its program."""
     full = np.array([(*row, 80, 0)[:5] if len(row) == 3 else (*row, 0)[:5] for row in rows], dtype=np.int64)
     columns = full.reshape(-1, 5).T
     parts = kwargs.pop("parts", None) or [Part(program=program) for program in range(columns[4].max(initial=0) + 1)]
@@ -60,7 +60,7 @@ def save(piece: Piece, path: Path) -> Path:
 
 
 def random_piece(seed: int, bars: int = 8) -> Piece:
-    """A tune in eighths over a chord a bar, in a key of its own."""
+    """A tune over one chord a bar, in a random major key."""
     rng = np.random.default_rng(seed)
     key = int(rng.integers(0, 12))
     scale = np.array([0, 2, 4, 5, 7, 9, 11])
@@ -77,7 +77,7 @@ def random_piece(seed: int, bars: int = 8) -> Piece:
 
 
 def band_piece(seed: int, bars: int = 4) -> Piece:
-    """A flute and two violins, which are sometimes in unison, over a bass and drums, in a key of its own."""
+    """A flute and two violins, sometimes in unison, over bass and drums, in a random major key."""
     rng = np.random.default_rng(seed)
     key, scale = int(rng.integers(0, 12)), np.array([0, 2, 4, 5, 7, 9, 11])
     rows = []
@@ -92,7 +92,7 @@ def band_piece(seed: int, bars: int = 4) -> Piece:
 
 
 def twice(piece: Piece) -> Piece:
-    """The piece, and behind its last bar all of it again."""
+    """The piece, followed by all of it again after its last bar."""
     start, *metre = piece.bars(int((piece.onset + piece.duration).max()))[-1]
     after = {"onset": piece.onset + start + theory.bar_length(metre, piece.ticks_per_quarter)}
     columns = {name: np.append(getattr(piece, name), after.get(name, getattr(piece, name))) for name in COLUMNS}
@@ -100,7 +100,7 @@ def twice(piece: Piece) -> Piece:
 
 
 def about_of(vocabulary: Vocabulary, shape: Shape, sources: list[dataset.Source]) -> dict:
-    """What the weights file of a network that has learnt nothing yet says."""
+    """The metadata in the weights file of an untrained network."""
     how = {**asdict(vocabulary.representation), "midi_dir": "", "transpose": 0, "split": 0, "heads": "chained"}
     about = {"settings": how, "shape": vars(shape), "vocabulary": vocabulary.to_json(), "metre": (4, 4)}
     about |= {"split": {"train": [], "held_out": []}, "openings": dataset.passages(sources, vocabulary, 8, 2, 1)}
@@ -108,7 +108,7 @@ def about_of(vocabulary: Vocabulary, shape: Shape, sources: list[dataset.Source]
 
 
 def run(*command: object, cwd: Path = ROOT, **kwargs) -> subprocess.CompletedProcess:
-    """Run `python COMMAND` and return what came of it, with its output as text."""
+    """Run `python COMMAND` and return the finished process, with its output as text."""
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "PYTHONIOENCODING": "utf-8"}
     return subprocess.run(
         [sys.executable, *map(str, command)],
@@ -122,7 +122,7 @@ def run(*command: object, cwd: Path = ROOT, **kwargs) -> subprocess.CompletedPro
 
 
 def call(script: str, *flags: object) -> subprocess.CompletedProcess:
-    """What `run` returns, of a script that runs in this process, which saves the time that a start takes."""
+    """The same as `run`, but in this process, which saves the time of starting Python."""
     out, err = (io.TextIOWrapper(io.BytesIO(), "utf-8") for _ in range(2))
     status, here, arguments = 0, Path.cwd(), [script, *map(str, flags)]
     main = importlib.import_module(Path(script).stem).main
@@ -134,7 +134,7 @@ def call(script: str, *flags: object) -> subprocess.CompletedProcess:
             status = end.code
         finally:
             os.chdir(here)
-    if isinstance(status, str):  # Python prints it when a process ends so
+    if isinstance(status, str):  # Python prints it when it exits with a text
         print(status, file=err)
         status = 1
     for stream in (out, err):
@@ -151,7 +151,7 @@ def one_line_error(result: subprocess.CompletedProcess) -> str:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """The files that take longest come first, so that no process is left alone with one of them at the end."""
+    """Run the files that take longest first, so that no process is left alone with one of them at the end."""
     items.sort(key=lambda item: LONGEST.index(item.path.name) if item.path.name in LONGEST else len(LONGEST))
 
 
@@ -199,7 +199,7 @@ def band(tmp_path_factory) -> Path:
             save(band_piece(seed), folder / "music" / f"{seed}.mid")
         save(random_piece(1), folder / "music" / "alone.mid")  # one part in a folder of bands
         weights = folder / "band.weights.h5"
-        flags = [*TINY, "--epochs", 4, "--sequence-length", 16, "--batch-size", 4]  # so that they learn enough
+        flags = [*TINY, "--epochs", 4, "--sequence-length", 16, "--batch-size", 4]  # so that it learns enough
         result = call("train.py", "--midi-dir", folder / "music", "--weights", weights, *flags)
         assert result.returncode == 0, result.stderr
         assert "parts: " in result.stdout and "Flute (" in result.stdout and "Violin 2 (" in result.stdout

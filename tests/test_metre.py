@@ -1,4 +1,4 @@
-"""Files that have their metre wrong: noticed, and counted in another."""
+"""Files that state a wrong metre: noticed, and re-barred in another."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -23,7 +23,7 @@ def test_a_metre_is_read(text: str, metre: theory.Metre):
 
 
 @pytest.mark.parametrize("text", ["", "4", "4/3", "0/4", "33/4", "4/64", "-3/4", "3/4/4", "a/b", "4:4", "²/4"])
-def test_what_is_no_metre_is_one_sentence(text: str):
+def test_what_is_no_metre_is_refused(text: str):
     with pytest.raises(UserError, match="--metre is .*such as 3/4"):
         theory.metre(text)
 
@@ -32,7 +32,7 @@ def test_what_is_no_metre_is_one_sentence(text: str):
     ("before", "after"),
     [
         ([(0, 1, 4)], [(0, 4, 4)]),
-        ([(0, 4, 4), (0, 1, 4)], [(0, 4, 4)]),  # as files write that were made in two steps
+        ([(0, 4, 4), (0, 1, 4)], [(0, 4, 4)]),  # as in files that were made in two steps
         ([], [(0, 4, 4)]),
         ([(0, 1, 4), (1920, 3, 4)], [(0, 4, 4)]),
         ([(0, 1, 8), (240, 4, 4), (9600, 3, 4)], [(0, 1, 8), (240, 4, 4)]),  # a pickup
@@ -44,13 +44,13 @@ def test_bars_are_counted_from_the_first_bar_line(before: list, after: list):
     assert piece.in_metre((4, 4)).in_metre((4, 4)).time_signatures == after
 
 
-def test_events_are_where_they_are_in_that_metre():
+def test_events_are_in_the_bars_of_the_given_metre():
     right = make_piece([(i * 480, 60 + i, 480) for i in range(9)], time_signatures=[(0, 4, 4)])
     wrong = replace(right, time_signatures=[(0, 1, 4)])
-    heard, true = events.from_piece(wrong, FOUR), events.from_piece(right)
+    heard, expected = events.from_piece(wrong, FOUR), events.from_piece(right)
     for name in ("phase", "bar", "metres"):
-        np.testing.assert_array_equal(getattr(heard, name), getattr(true, name))
-    assert heard.bars == true.bars == 3 and not events.from_piece(wrong).phase.any()
+        np.testing.assert_array_equal(getattr(heard, name), getattr(expected, name))
+    assert heard.bars == expected.bars == 3 and not events.from_piece(wrong).phase.any()
 
 
 def test_a_weights_file_keeps_the_metre():
@@ -61,7 +61,7 @@ def test_a_weights_file_keeps_the_metre():
     assert Vocabulary.from_json(data).representation == replace(vocabulary.representation, metre="")
 
 
-def test_a_fragment_is_heard_in_it_and_its_bars_are_too(capsys):
+def test_a_fragment_is_counted_in_the_metre_of_the_network(capsys):
     vocabulary = build_vocabulary([events.from_piece(random_piece(1), FOUR)], FOUR, 0)
     wrong = replace(random_piece(2), time_signatures=[(0, 1, 4)])
     piece, (sentence,) = fragment.counted(vocabulary, wrong, "a.mid")
@@ -76,7 +76,7 @@ def test_a_fragment_is_heard_in_it_and_its_bars_are_too(capsys):
 
 @pytest.fixture(scope="module")
 def songs(tmp_path_factory) -> Path:
-    """A folder of pieces of which two in three say that their bars have one beat."""
+    """A folder of pieces, two in three of which state a metre with one beat to the bar."""
     folder = tmp_path_factory.mktemp("songs")
     for seed in range(6):
         metre = (1, 4) if seed % 3 else (4, 4)
@@ -84,7 +84,7 @@ def songs(tmp_path_factory) -> Path:
     return folder
 
 
-def test_training_says_so_and_counts_in_another(songs: Path, tmp_path: Path, capsys):
+def test_training_warns_of_bars_of_one_beat_and_counts_in_another_metre(songs: Path, tmp_path: Path, capsys):
     path = tmp_path / "a.weights.h5"
     flags = ["--midi-dir", songs, "--weights", path, "--validation", 0, "--batch-size", 64]
     learn(*flags, "--epochs", 1, how=eagerly)
@@ -98,11 +98,11 @@ def test_training_says_so_and_counts_in_another(songs: Path, tmp_path: Path, cap
     assert about["metre"] == [4, 4] and {tuple(opening["metre"]) for opening in about["openings"]} == {(4, 4)}
     assert {phase for opening in about["openings"] for phase in opening["phase"]} > {0, 12, 24, 36}
 
-    # Music is read in the same way when it is scored.
+    # Music is re-barred in the same way when it is scored.
     train, scored, _ = evaluation.read_music(path, about, settings.parse(ROOT / "evaluate.py", [f"--midi-dir={songs}"]))
     assert {source.events.metre() for source in train + scored} == {(4, 4)}
 
-    # And a fragment is continued, and written, in it.
+    # A fragment is continued and written in that metre, too.
     flags = ["--prior", songs / "1.mid", "--prior-bars", 2, "--bars", 2, "--out", tmp_path, "--no-wav", "--no-picture"]
     result = call("predict_with_prior.py", "--weights", path, *flags)
     assert result.returncode == 0, result.stderr
@@ -114,6 +114,6 @@ def test_training_says_so_and_counts_in_another(songs: Path, tmp_path: Path, cap
     assert 3 * 1920 < (piece.onset + piece.duration).max() <= 4 * 1920
 
 
-def test_a_wrong_metre_is_said_before_any_music_is_read(tmp_path: Path):
+def test_a_wrong_metre_is_reported_before_any_music_is_read(tmp_path: Path):
     with pytest.raises(UserError, match="--metre is '4/5'"):
         learn("--midi-dir", tmp_path / "none", "--weights", tmp_path / "a.weights.h5", "--metre", "4/5")

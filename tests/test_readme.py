@@ -16,10 +16,10 @@ from utils import midi
 from utils.formats import score
 
 BLOCK = re.compile(r"```(sh|powershell)\n(.*?)```", re.DOTALL)
-# Not run: the tests themselves, what makes an environment (there is one), the page, which stays open, and what the demo
-# runs.
 ENVIRONMENT = ("KERAS_BACKEND", "JAX_COMPILATION_CACHE_DIR")  # variables of Keras and JAX
 IN_DEMO = "python train.py --minutes 3"
+# Not run: the tests themselves, what sets up an environment (there is one), the page, which would stay open, and the
+# command that the demo runs.
 NOT_RUN = ("make test", "python -m venv", ".venv", "pip install", "python app.py", IN_DEMO)
 TOY = {"UNITS": 16, "EMBEDDING": 8, "HIDDEN": 16, "SURROUNDINGS": 4, "EPOCHS": 2,
        "SEQUENCE_LENGTH": 8, "PARTICLES": 8, "NOTES": 40, "LARGE": 20_000,
@@ -34,7 +34,7 @@ def commands() -> list[str]:
 
 
 def lines_of(name: str) -> list[str]:
-    """What a list of requirements names, without comments and without the lists that it includes."""
+    """The requirements in a file, without its comments and the files that it includes."""
     lines = [line.split("#")[0].strip() for line in (ROOT / name).read_text("utf-8").splitlines()]
     return [line for line in lines if line and not line.startswith("-r")]
 
@@ -59,11 +59,11 @@ def clone(tmp_path_factory) -> Path:
     for seed in range(4):
         save(random_piece(seed), folder / "my-music" / f"{seed}.mid")
         save(random_piece(seed + 9), folder / "midis" / f"{seed}.mid")
-    # All chorales but two are there already, as single notes: to convert and learn four hundred would take minutes.
+    # All chorales but two are there already, as single notes: converting and learning four hundred would take minutes.
     note = save(make_piece([(0, 60, 480)]), folder / "note.mid")
     for path in score.corpus_files("bach")[2:]:
         target = folder / "midis" / f"{path.stem}.mid"
-        # A few are in the corpus in two formats, of which convertmidis.py gives the second its full name.
+        # A few are in the corpus in two formats; convertmidis.py names the second by its full file name.
         shutil.copy(note, target.with_name(f"{path.name}.mid") if target.exists() else target)
     (folder / ".venv" / "bin").mkdir(parents=True)
     (folder / ".venv" / "bin" / "python").write_text(f'#!/bin/sh\nexec {sys.executable} "$@"\n')
@@ -103,7 +103,7 @@ def test_a_command_of_the_readme_works_as_written(command: str, clone: Path):
         ("3, 14, 9", 64, ""),
     ],
 )
-def test_a_python_that_nothing_supports_makes_no_environment(version: str, bits: int, said: str, tmp_path: Path):
+def test_an_unsupported_python_makes_no_environment(version: str, bits: int, said: str, tmp_path: Path):
     for path in [ROOT / "Makefile", *ROOT.glob("requirements*.txt")]:
         shutil.copy(path, tmp_path)
     python = tmp_path / "python"
@@ -118,22 +118,22 @@ def test_a_python_that_nothing_supports_makes_no_environment(version: str, bits:
         assert rest and all(line.startswith("make") for line in rest)
 
 
-def test_every_file_that_the_readme_names_is_there():
+def test_every_file_that_the_readme_names_exists():
     text = (ROOT / "README.md").read_text("utf-8")
     for target in re.findall(r"\]\(([^)#]+)\)", text):
         assert target.startswith("http") or (ROOT / target).exists(), target
 
 
-def test_every_setting_that_the_readme_names_is_there():
+def test_every_setting_that_the_readme_names_exists():
     text = (ROOT / "README.md").read_text("utf-8")
-    # Settings of the scripts, and the lists to which an idea of one's own is added.
+    # Settings of the scripts, and the tables to which users add their own ideas.
     places = [*ROOT.glob("*.py"), ROOT / "utils" / "measure" / "ways.py"]
     sources = "".join(path.read_text("utf-8") for path in places)
     for name in re.findall(r"`([A-Z][A-Z_]+)`", text):
         assert re.search(rf"^{name}( =|:)", sources, re.MULTILINE) or name in ENVIRONMENT, name
 
 
-def test_every_table_of_experiments_says_at_which_commit_it_was_made():
+def test_every_table_in_experiments_names_the_commit_it_was_made_at():
     sections = re.split(r"^\|-.*\n(?:\|.*\n)+", (ROOT / "EXPERIMENTS.md").read_text("utf-8"), flags=re.MULTILINE)
     assert len(sections) > 10
     for after in sections[1:]:
@@ -147,8 +147,8 @@ def test_the_constraints_allow_what_is_required():
         assert fixed[required.name] in required.specifier, required
 
 
-def test_the_gallery_is_whole():
-    """What the READMEs link to is there, every piece of it can be read, and no sound is large."""
+def test_the_gallery_is_complete():
+    """The files that the READMEs link to exist, every piece can be read, and no sound file is large."""
     for page in (ROOT / "README.md", ROOT / "samples" / "README.md"):
         links = re.findall(r"\]\((?!https?:)([^)#]+)\)", page.read_text("utf-8"))
         assert links and not [link for link in links if not (page.parent / link).exists()]

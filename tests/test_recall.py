@@ -1,4 +1,4 @@
-"""What came next the last time, in whole pieces at once and event by event."""
+"""The match model, computed for whole pieces at once and event by event."""
 
 import numpy as np
 import pytest
@@ -12,7 +12,7 @@ from utils.vocabulary import REACH, build_vocabulary
 
 
 def repeating_piece(seed: int, chords: str = "split") -> events.Events:
-    """A piece of few values in 3/4, of which a passage comes again, and again a fourth higher."""
+    """A piece in 3/4 with few values: a passage, the same again, and half of it a fourth higher."""
     rng = np.random.default_rng(seed)
     rows, onset = [], 0
     for _ in range(60):
@@ -27,7 +27,7 @@ def repeating_piece(seed: int, chords: str = "split") -> events.Events:
 def corpus_of(pieces: list[events.Events], how: Representation = events.DEFAULT) -> dataset.Corpus:
     sources = [dataset.Source(str(i), i / 9, piece) for i, piece in enumerate(pieces)]
     corpus = dataset.encode(sources, build_vocabulary(pieces, how, 0))
-    # For `added`: what the form of each piece says, of its start token and its end nothing.
+    # For `added`: what the form of each piece repeats; nothing at its start token and its end.
     again = [np.pad(form.again(piece.form(), piece.bar), ((1, 1), (0, 0))) for piece in pieces]
     corpus.matches.again = np.concatenate(again)
     return corpus
@@ -47,7 +47,7 @@ def start_of(corpus: dataset.Corpus, count: int = 1) -> tuple[recall.Past, Voice
 
 
 def added(so_far: tuple[recall.Past, Voices], corpus: dataset.Corpus, at: np.ndarray, **other: np.ndarray):
-    """Past and voices with the events `at` (B,) of a corpus, or `other` ones, after them."""
+    """The past and voices with the events `at` (B,) of a corpus added, but for the `other` columns given."""
     past, voices = so_far
     vocabulary = corpus.vocabulary
     event = {name: column[at] for name, column in corpus.inputs.items()} | other
@@ -57,13 +57,13 @@ def added(so_far: tuple[recall.Past, Voices], corpus: dataset.Corpus, at: np.nda
 
 
 def assert_same(recalled: dict[str, np.ndarray], expected: dict[str, np.ndarray], at: int, start: int) -> None:
-    """What is recalled of one piece, event by event, is what is recalled in whole pieces that begin at `start`."""
+    """What is `recalled` event by event equals what is `expected` of whole pieces after event `at`."""
     for name, classes in recalled.items():
         assert (classes[0] == expected[name][at]).all(), (at - start, name)
 
 
 def slow_last_time(classes: dict[str, np.ndarray], start: int, at: int, streams: tuple[str, ...], length: int) -> int:
-    """The distance to the last equal context, by looking at all of them."""
+    """How many events ago the same context ended the last time, by trying all of them; 0 if it is new."""
 
     def context(end: int) -> list:
         return [classes[stream][end - length + 1 : end + 1].tolist() for stream in streams]
@@ -71,7 +71,7 @@ def slow_last_time(classes: dict[str, np.ndarray], start: int, at: int, streams:
     return next((back for back in range(1, at - start - length + 1) if context(at - back) == context(at)), 0)
 
 
-def test_the_last_time_is_found():
+def test_what_is_found_is_what_a_slow_search_finds():
     corpus = encoded()
     back = recall.last_times(corpus.inputs, corpus.first)
     for start, end in zip(corpus.first[:-1], corpus.first[1:], strict=True):
@@ -81,29 +81,29 @@ def test_the_last_time_is_found():
     assert (back[:, recall.LENGTH == 16] > 0).any()
 
 
-def test_what_stood_some_bars_ago_is_found():
-    """By hand: a bar of 3/4 that comes again a third lower, in chords of two."""
+def test_what_came_some_bars_ago_is_found():
+    """By hand: a bar of 3/4 whose first chord comes again in the next bar, a third lower."""
     rows = [(0, 60, 480), (0, 64, 480), (480, 65, 480), (960, 67, 480)]
     piece = events.from_piece(make_piece([*rows, (1440, 57, 480), (1440, 61, 480)], time_signatures=[(0, 3, 4)]))
     corpus = corpus_of([piece])
     told = corpus.matches.recalled(np.arange(corpus.first[-1]))
     one_bar = len(recall.REPEATS)
     offsets = corpus.vocabulary.values["offset"]
-    # Events 1 to 4 have no bar before them; event 5 (57) is lower than 60, the first note a bar ago, which comes next.
+    # Events 1 to 4 have no bar before them. After event 5 (57), 60 is the next note of a bar ago, as it is higher.
     assert (told["offset"][:5, one_bar] == recall.NOTHING).all()
     assert offsets[told["offset"][5, one_bar]] == 0 and told["interval"][5, one_bar] - REACH == 60 - 57
-    # After event 6 (61) it is 64, and so on.
+    # After event 6 (61) it is 64.
     assert offsets[told["offset"][6, one_bar]] == 0 and told["interval"][6, one_bar] - REACH == 64 - 61
 
 
-def test_what_the_form_says_comes_again():
-    """By hand: four bars of quarter notes, of which the third is the same as the first."""
+def test_what_the_form_recalls_is_found():
+    """By hand: four bars of quarter notes, the third the same as the first."""
     pitches = [60, 62, 64, 65, 71, 69, 67, 66, 60, 62, 64, 65, 50, 51, 53, 55]
     piece = events.from_piece(make_piece([(480 * i, pitch, 480) for i, pitch in enumerate(pitches)]))
     assert piece.form().tolist() == [0, 0, 2, 0]
     corpus = corpus_of([piece])
     told = corpus.matches.recalled(np.arange(1, 17), form=True)
-    # In the second bar it is known how the third begins (if there is such an offset), then how it goes on.
+    # In the second bar, how the third begins is recalled (if there is such an offset), then how it goes on.
     assert told["back"][:, recall.STREAKS].tolist() == [0] * 4 + [5, 6, 7, 8, 8, 8, 8] + [0] * 5
     assert (told["interval"][7:11, recall.STREAKS] - REACH).tolist() == [60 - 66, 2, 2, 1]
     assert (corpus.vocabulary.values["offset"][told["offset"][7:11, recall.STREAKS]] == 12).all()
@@ -112,7 +112,7 @@ def test_what_the_form_says_comes_again():
 
 
 @pytest.mark.parametrize("chords", ["split", "class", "parts"])
-def test_event_by_event_it_is_the_same(chords: str):
+def test_the_same_is_recalled_event_by_event(chords: str):
     corpus = encoded(chords)
     expected = corpus.matches.recalled(np.arange(corpus.first[-1]), form=True)
     for start, end in zip(corpus.first[:-1], corpus.first[1:], strict=True):
@@ -123,22 +123,22 @@ def test_event_by_event_it_is_the_same(chords: str):
             assert_same(past[0].recalled, expected, at, start)
 
 
-def test_one_past_may_go_on_in_several_ways():
+def test_a_past_can_be_continued_in_several_ways():
     corpus = encoded()
     expected = corpus.matches.recalled(np.arange(corpus.first[-1]), form=True)
     past = start_of(corpus)
     for at in range(corpus.first[0] + 1, corpus.first[1] - 1):
-        added(past, corpus, np.array([at]), offset=np.array([0]))  # another way
+        added(past, corpus, np.array([at]), offset=np.array([0]))  # one way, dropped
         past = added(past, corpus, np.array([at]))
         assert all((classes[0] == expected[name][at]).all() for name, classes in past[0].recalled.items())
 
 
-def test_how_far_back_is_limited(monkeypatch):
+def test_how_far_back_it_searches_is_limited_event_by_event_too(monkeypatch):
     monkeypatch.setattr(recall, "REMEMBERED", 20)
-    test_event_by_event_it_is_the_same("split")
+    test_the_same_is_recalled_event_by_event("split")
 
 
-def test_pasts_of_different_lengths_are_stacked_and_taken_apart():
+def test_pasts_of_different_lengths_can_be_stacked_and_separated():
     corpus = encoded()
 
     def read(so_far: tuple[recall.Past, Voices], rows: np.ndarray, times: range) -> tuple[recall.Past, Voices]:
@@ -158,7 +158,7 @@ def test_pasts_of_different_lengths_are_stacked_and_taken_apart():
 
 
 def test_how_long_each_context_has_been_right():
-    """Three notes again and again, then something else: by hand, and counted in rounds."""
+    """By hand: three notes over and over, then something else; the streaks, and the rounds."""
     rows = [(i * 240, (60, 64, 67)[i % 3], 240) for i in range(40)]
     rows += [((40 + i) * 240, 40 + i * (i + 1) // 2, 240) for i in range(10)]  # wider and wider intervals
     piece = events.from_piece(make_piece(rows))
@@ -168,16 +168,16 @@ def test_how_long_each_context_has_been_right():
     for at in range(1, len(rows) + 1):
         past = added(past, corpus, np.array([at]))
         rounds.append(float(past[0].rounds()[0]))
-    # The first event has an offset and an interval of its own. So what comes a second time begins with the fifth event;
-    # the context of one event knows it then, and is right from the sixth on.
+    # The first event has an offset and an interval that never return, so repetition begins with the fifth event. Only
+    # then does the context of one event recall what follows, and it is right from the sixth event on.
     streak = corpus.matches.recalled(np.arange(1, len(rows) + 1))["streak"][:, 0]
     assert streak.tolist() == [0] * 5 + [*range(1, 36)] + [0] * 10
     assert rounds[4] == 0 and rounds[7] == 1 and rounds[10] == 2 and rounds[39] == 35 / 3
     assert max(rounds[40:]) == 0
 
 
-def test_no_streak_is_longer_than_can_be_told(monkeypatch):
+def test_streaks_are_counted_up_to_the_longest_that_can_be_told(monkeypatch):
     monkeypatch.setattr(recall, "LONGEST_STREAK", 5)
     monkeypatch.setattr(recall, "CHUNK", 7)
-    test_event_by_event_it_is_the_same("split")
+    test_the_same_is_recalled_event_by_event("split")
     assert encoded().matches.streak.max() == 5

@@ -1,4 +1,4 @@
-"""Which bars of a piece come again, and new music whose bars do."""
+"""The form of a piece: which bars repeat earlier ones, and new music that follows a form."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -20,7 +20,7 @@ QUIET = ("--no-wav", "--no-picture", "--no-copying")
 
 
 def bars_of(*bars: list[int]) -> events.Events:
-    """A piece in 4/4 of some bars of quarter notes; 0 is a rest."""
+    """A piece in 4/4 with these bars of quarter notes; 0 is a rest."""
     notes = [(1920 * i + 480 * k, pitch, 480) for i, bar in enumerate(bars) for k, pitch in enumerate(bar) if pitch]
     return events.from_piece(make_piece(notes, time_signatures=[(0, 4, 4)]))
 
@@ -32,32 +32,31 @@ A, B, C = [60, 62, 64, 65], [71, 69, 67, 66], [48, 50, 52, 53]
     ("bars", "expected"),
     [
         ((A, B, C), [0, 0, 0]),
-        ((A, A, A), [0, 1, 1]),  # the nearest of those that are as much alike
+        ((A, A, A), [0, 1, 1]),  # of several equally similar bars the nearest counts
         ((A, B, A, B, C), [0, 0, 2, 2, 0]),
-        ((A, B, C, A, [71, 69, 67, 59]), [0, 0, 0, 3, -3]),  # three notes of five are common to both
+        ((A, B, C, A, [71, 69, 67, 59]), [0, 0, 0, 3, -3]),  # three of five notes are in both
         ((A, B, [60, 62, 0, 0]), [0, 0, -2]),
         ((A, B, [60, 0, 0, 0]), [0, 0, 0]),  # one of four is not enough
         ((A, [0, 0, 0, 0], A), [0, 0, 2]),  # a bar without notes is new
-        ((A, B, C, B, A, B), [0, 0, 0, 2, 4, 4]),  # going on with what came after A, not the B two bars ago
+        ((A, B, C, B, A, B), [0, 0, 0, 2, 4, 4]),  # the B that came after an A, not the B two bars ago
         (([72, 74, 76, 77], A), [0, 0]),  # an octave lower is another bar
     ],
 )
-def test_which_bars_come_again(bars: tuple[list[int], ...], expected: list[int]):
+def test_which_bars_repeat_earlier_ones(bars: tuple[list[int], ...], expected: list[int]):
     assert bars_of(*bars).form().tolist() == expected
 
 
-def test_a_bar_is_not_looked_for_too_far_away(monkeypatch):
+def test_repeated_bars_are_not_looked_for_too_far_back(monkeypatch):
     monkeypatch.setattr(form, "FARTHEST", 2)
     assert bars_of(A, B, C, A, C).form().tolist() == [0, 0, 0, 0, 2]
 
 
-def test_each_part_has_its_own_notes():
-    """A tune that another part takes up is not the same bar."""
+def test_a_bar_taken_up_by_another_part_is_new():
     rows = [(1920 * i + 480 * k, pitch, 480, 80, i) for i in range(2) for k, pitch in enumerate(A)]
     assert events.from_piece(make_piece(rows)).form().tolist() == [0, 0]
 
 
-def test_what_is_told_of_bars():
+def test_what_a_form_says_of_bars():
     told = np.array([0, 1, -1, UNTOLD])
     assert form.kinds(told).tolist() == [NEW, SAME_AS_ANOTHER, LIKE_ANOTHER, KINDS]
     bars = np.array([-1, 0, 1, 2, 3, 4])
@@ -70,30 +69,30 @@ def test_what_is_told_of_bars():
 
 
 def likeness_of(piece: events.Events, asked: list[int]) -> list[float]:
-    """How much each bar of a piece is like the one that a form wants it to be like."""
+    """How much each bar of a piece is like the one that it should repeat in the `asked` form."""
     alike = form.likeness(piece.bar, piece.phase * 1000 + piece.streams["note"], max(piece.bars, len(asked)))
     return [float(alike[i, abs(ago)]) for i, ago in enumerate(asked[: piece.bars]) if 0 < abs(ago) < UNTOLD]
 
 
-@pytest.mark.parametrize(("own", "asked"), [([0, 0, 2, 2, 0, 5], None), ([0, 0, 0, 3, 0, 1], [0, 0, 2, 2, 0, 5])])
-def test_new_music_has_the_form_of_its_opening_or_that_is_asked_for(weights: Path, own, asked, monkeypatch):
-    """With so strong a wish that even a network that has learnt next to nothing fulfils it."""
-    kept = checkpoint.load(weights)
-    stepper, wanted = Stepper(kept), compose.Wanted(bars=6, ending=False, form=asked)
-    begun = [{**one, "form": own} for one in compose.openings(kept, 24, 1, "none")]
+@pytest.mark.parametrize(("opening", "asked"), [([0, 0, 2, 2, 0, 5], None), ([0, 0, 0, 3, 0, 1], [0, 0, 2, 2, 0, 5])])
+def test_new_music_has_the_form_of_its_opening_or_the_one_asked_for(weights: Path, opening, asked, monkeypatch):
+    """With a FORM_STRENGTH so high that even a network that has learnt next to nothing follows the form."""
+    loaded = checkpoint.load(weights)
+    stepper, wanted = Stepper(loaded), compose.Wanted(bars=6, ending=False, form=asked)
+    openings = [{**one, "form": opening} for one in compose.openings(loaded, 24, 1, "none")]
     means = []
     for strength in (0, 50):
         monkeypatch.setattr(control, "FORM_STRENGTH", dict.fromkeys((LIKE_ANOTHER, SAME_AS_ANOTHER), strength))
-        made = compose.new_pieces(stepper, begun, sampler.Sampling(seed=1), wanted)
+        made = compose.new_pieces(stepper, openings, sampler.Sampling(seed=1), wanted)
         pieces = [events.from_piece(one.piece) for one in made]
-        means.append(np.mean(sum([likeness_of(piece, asked or own) for piece in pieces], [])))
+        means.append(np.mean(sum([likeness_of(piece, asked or opening) for piece in pieces], [])))
     assert means[0] < 0.2 and means[1] > 0.8
 
 
 def test_a_form_begins_with_the_new_music(weights: Path):
-    """Behind an opening its bars are counted from the first new one on."""
-    kept = checkpoint.load(weights)
-    state = Stepper(kept).start(2, (4, 4))
+    """After an opening, its bars are counted from the first new one on."""
+    loaded = checkpoint.load(weights)
+    state = Stepper(loaded).start(2, (4, 4))
     told = control.with_forms(state, [[0, 1], [0, 0, -2]], np.array([96, 0])).form
     assert (told == form.table([[UNTOLD, UNTOLD, 0, 1], [0, 0, -2]])).all()
 
@@ -106,7 +105,7 @@ def test_openings_have_the_form_of_their_pieces(weights: Path):
     assert control.form_named("", vocabulary) is None and control.form_named("none", vocabulary) == []
 
 
-def test_the_form_of_a_file(weights: Path, tmp_path: Path):
+def test_music_is_written_in_the_form_of_a_file(weights: Path, tmp_path: Path):
     song = save(twice(random_piece(1)), tmp_path / "song.mid")
     expected = events.from_piece(midi.read(song)).form().tolist()
     vocabulary = checkpoint.load(weights).vocabulary
@@ -119,7 +118,7 @@ def test_the_form_of_a_file(weights: Path, tmp_path: Path):
     assert len(list((tmp_path / "out").glob("*.mid"))) == 3
 
 
-def test_forms_that_cannot_be_had_are_one_sentence(weights: Path, tmp_path: Path):
+def test_forms_that_cannot_be_followed_are_refused(weights: Path, tmp_path: Path):
     once = save(make_piece([(480 * i, 40 + i, 480) for i in range(40)]), tmp_path / "once.mid")
     flags = ("--weights", weights, "--bars", 4, "--out", tmp_path, *QUIET)
     assert f"No bar of {once} is repeated" in one_line_error(call("generate_music.py", *flags, "--form-of", once))
@@ -138,14 +137,14 @@ def test_forms_that_cannot_be_had_are_one_sentence(weights: Path, tmp_path: Path
 
 @pytest.fixture(params=[5, 6])
 def older(request, weights: Path, tmp_path: Path) -> Path:
-    """Weights of an older format: before 6 networks were not told of form, nor of how far their parts have ranged, and
-    before 7 not of what is recalled of the line of the part that plays."""
-    kept, path, told_form = checkpoint.load(weights), tmp_path / "older.weights.h5", request.param == 6
-    vocabulary, shape = replace(kept.vocabulary, told_form=told_form, told_lines=False), kept.shape
+    """Weights of an older format: before 6, networks were not told the form, nor how far their parts have ranged;
+    before 7, they were not told what is recalled of the line of the part that plays."""
+    loaded, path, told_form = checkpoint.load(weights), tmp_path / "older.weights.h5", request.param == 6
+    vocabulary, shape = replace(loaded.vocabulary, told_form=told_form, told_lines=False), loaded.shape
     if not told_form:
         sees = {stream: tuple(name for name in names if name != "form") for stream, names in shape.sees.items()}
         shape = replace(shape, sees=sees)
-    about = {**kept.about, "vocabulary": vocabulary.to_json(), "shape": vars(shape)}
+    about = {**loaded.about, "vocabulary": vocabulary.to_json(), "shape": vars(shape)}
     del about["vocabulary"]["told_lines"], about["format"]
     if not told_form:
         about["openings"] = [{name: one[name] for name in one if name != "form"} for one in about["openings"]]
@@ -156,17 +155,17 @@ def older(request, weights: Path, tmp_path: Path) -> Path:
 
 
 def test_older_networks_play_as_they_did(older: Path, tmp_path: Path):
-    kept = checkpoint.load(older)
-    assert kept.about["format"] in (5, 6) and ("embed_form" in kept.arrays) == (kept.about["format"] == 6)
+    loaded = checkpoint.load(older)
+    assert loaded.about["format"] in (5, 6) and ("embed_form" in loaded.arrays) == (loaded.about["format"] == 6)
     assert call("generate_music.py", "--weights", older, "--bars", 2, "--out", tmp_path, *QUIET).returncode == 0
-    corpus = dataset.encode([dataset.Source("it", 0.5, events.from_piece(twice(random_piece(1))))], kept.vocabulary)
-    scorer = network.build(kept.vocabulary, kept.shape)[1]
+    corpus = dataset.encode([dataset.Source("it", 0.5, events.from_piece(twice(random_piece(1))))], loaded.vocabulary)
+    scorer = network.build(loaded.vocabulary, loaded.shape)[1]
     scorer.load_weights(older)
-    nats = likelihood.score(Stepper(kept), corpus).nats.sum(axis=0) / corpus.events
-    np.testing.assert_allclose(nats, likelihood.held_out_nats(scorer, corpus, kept.shape), atol=1e-4)
+    nats = likelihood.score(Stepper(loaded), corpus).nats.sum(axis=0) / corpus.events
+    np.testing.assert_allclose(nats, likelihood.held_out_nats(scorer, corpus, loaded.shape), atol=1e-4)
 
 
-def test_older_networks_learn_on_as_a_beginning_of_others(older: Path, monkeypatch):
+def test_older_networks_cannot_be_resumed_but_can_be_started_from(older: Path, monkeypatch):
     old = checkpoint.load(older)
     monkeypatch.setattr(checkpoint, "load", lambda path, with_optimizer: old)
     with pytest.raises(UserError, match="cannot be trained further. Train without --resume, .* --start-from the-best"):
@@ -176,6 +175,6 @@ def test_older_networks_learn_on_as_a_beginning_of_others(older: Path, monkeypat
     sees = {stream: (*names, *["form"] * (untold and "remaining" in names)) for stream, names in old.shape.sees.items()}
     arrays = transfer.started(vocabulary, replace(old.shape, sees=sees), old)
     for stream in vocabulary.streams:
-        was, now = old.arrays[f"trust_{stream}"][0], arrays[f"trust_{stream}"][0]
+        before, after = old.arrays[f"trust_{stream}"][0], arrays[f"trust_{stream}"][0]
         new = untold + LINE_CONTEXTS * (stream in ("note", "duration"))
-        np.testing.assert_array_equal(now, np.pad(was, ((0, 0), (0, new))))
+        np.testing.assert_array_equal(after, np.pad(before, ((0, 0), (0, new))))

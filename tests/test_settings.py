@@ -54,7 +54,7 @@ def test_defaults_types_and_flags(tmp_path: Path):
         "STREAMS: tuple = ()",
     ],
 )
-def test_a_constant_that_cannot_be_so_is_one_line(line: str, tmp_path: Path, monkeypatch):
+def test_a_constant_with_a_wrong_value_gives_a_one_line_error(line: str, tmp_path: Path, monkeypatch):
     script = tmp_path / "script.py"
     script.write_text(f"{line}  # a value\n")
     monkeypatch.setattr("sys.argv", ["script.py"])
@@ -76,19 +76,19 @@ def test_a_constant_that_cannot_be_so_is_one_line(line: str, tmp_path: Path, mon
         ("evaluate.py", "WEIGHTS = ['a.weights.h5', 'b.weights.h5']"),
     ],
 )
-def test_a_setting_of_a_script_that_cannot_be_so_is_refused(script: str, wrong: str):
+def test_a_wrong_value_of_a_setting_of_a_script_is_refused(script: str, wrong: str):
     name, value = wrong.split(" = ")
     source = (ROOT / script).read_text(encoding="utf-8")
     with pytest.raises(UserError, match=f"^{name} is .*, which is not allowed"):
         settings.constants(re.sub(rf"^({name}\b.*?) = .*?  #", rf"\1 = {value}  #", source, flags=re.M))
 
 
-def test_a_whole_number_may_be_computed_with_fractions():
+def test_a_whole_number_may_be_computed_as_a_float():
     [units, notes] = settings.constants("UNITS: int = 256 / 2  # units\nNOTES: int = 1e3  # notes\n")
     assert (repr(units.default), repr(notes.default)) == ("128", "1000")
 
 
-def test_a_path_may_begin_at_home(tmp_path: Path, monkeypatch):
+def test_a_path_may_begin_with_the_tilde_of_the_home_folder(tmp_path: Path, monkeypatch):
     monkeypatch.setenv("HOME", "/home/me")
     monkeypatch.setenv("USERPROFILE", "/home/me")
     script = tmp_path / "script.py"
@@ -107,7 +107,7 @@ def test_help_names_every_constant_with_its_comment(script: str):
     for group, name, default, _, _, comment in settings.constants((ROOT / script).read_text()):
         assert f"--{name.lower().replace('_', '-')}" in text
         assert comment, f"{name} has no comment"
-        # A long word may be broken over two lines at its hyphen.
+        # A long word may be broken across two lines at its hyphen.
         assert comment.replace(" ", "") in text.replace(" ", "")
         assert group in text
         assert default is None or isinstance(default, (tuple, bool)) or f"[{default}]" in text or default == ""
@@ -116,12 +116,12 @@ def test_help_names_every_constant_with_its_comment(script: str):
 NAMES_OF_PATHS = ("_DIR", "OUT", "LOGS", "WEIGHTS", "_FROM", "_OF", "PRIOR", "SOUNDFONT", "PICTURE", "SOURCE", "JSON")
 
 
-def test_all_scripts_of_the_root_are_tested():
+def test_all_scripts_in_the_root_are_tested():
     assert sorted(path.name for path in ROOT.glob("*.py")) == sorted(SCRIPTS)
 
 
 @pytest.mark.parametrize("script", SCRIPTS)
-def test_help_shows_file_or_folder_for_a_path_and_for_nothing_else(script: str, capsys):
+def test_help_shows_file_or_folder_for_paths_only(script: str, capsys):
     with pytest.raises(SystemExit):
         settings.parse(ROOT / script, ["--help"])
     text = re.sub(r"\s+", " ", capsys.readouterr().out)
@@ -145,7 +145,7 @@ def test_help_shows_file_or_folder_for_a_path_and_for_nothing_else(script: str, 
         ("filed under this name", "TEXT"),
     ],
 )
-def test_a_path_is_known_by_the_beginning_of_its_comment(comment: str, word: str, tmp_path: Path, capsys):
+def test_a_path_is_recognised_by_the_beginning_of_its_comment(comment: str, word: str, tmp_path: Path, capsys):
     (tmp_path / "script.py").write_text(f'PLACE: str = "a"  # {comment}\n')
     with pytest.raises(SystemExit):
         settings.parse(tmp_path / "script.py", ["--help"])
@@ -154,12 +154,12 @@ def test_a_path_is_known_by_the_beginning_of_its_comment(comment: str, word: str
 
 @pytest.mark.parametrize("script", SCRIPTS)
 @pytest.mark.parametrize("flags", [["--no-such-flag"], ["--seed", "many"], ["--workers", "x"], ["--n", "x"]])
-def test_wrong_flags_are_one_line(script: str, flags: list[str]):
+def test_wrong_flags_give_a_one_line_error(script: str, flags: list[str]):
     start = run if flags == ["--no-such-flag"] else call
     assert "--help" in one_line_error(start(script, *flags))
 
 
-def test_a_setting_as_a_flag():
+def test_settings_are_written_as_flags():
     values = {"grid": 12, "pedal": False, "no_end": True, "metre": "", "streams": ("offset", "note"), "max_beats": 1.5}
     flags = [settings.flag(*each) for each in values.items()]
     assert flags == ["--grid 12", "--no-pedal", "--no-end", "--metre ''", "--streams offset,note", "--max-beats 1.5"]
@@ -168,13 +168,13 @@ def test_a_setting_as_a_flag():
 @pytest.mark.parametrize(
     ("script", "flag"), [("experiments.py", ("--question", "cells", "--flags")), ("benchmark.py", ("--train-with",))]
 )
-def test_flags_in_a_text(script: str, flag: tuple[str, ...]):
+def test_flags_are_read_from_a_text(script: str, flag: tuple[str, ...]):
     assert settings.words("flags", "--metre '3/4 2/4' --units=8") == ["--metre", "3/4 2/4", "--units=8"]
     error = one_line_error(call(script, *flag, "--metre '3/4"))
     assert f'{flag[-1]} "--metre \'3/4" has a quotation mark that is not closed' in error
 
 
-def test_control_characters_are_shown():
+def test_control_characters_are_written_visibly():
     said: list[str] = []
     settings.write_visibly(said.append, "a\x1b[2J\x9bÄ\u202e\r\n\tb\0")
     assert said == ["a\\x1b[2J\\x9bÄ\\u202e\r\n\tb\\x00"]

@@ -1,4 +1,4 @@
-"""Choosing, and what must not be chosen."""
+"""Sampling, and what must not be chosen."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -44,8 +44,8 @@ def test_choose_follows_the_probabilities():
     assert set(sampler.choose(edge, 1.0, 1.0, np.array([0.0, 1 - 1e-17]))) <= {1, 3}
 
 
-def test_temperature_and_top_p_are_for_what_is_new():
-    """Of four classes the first two repeat something: they keep the share that the network gives them."""
+def test_temperature_and_top_p_apply_to_new_material_only():
+    """The first two of four classes repeat something: they keep the share that the network gives them."""
     logits = np.log(np.tile([0.4, 0.2, 0.3, 0.1], (20_000, 1)))
     uniform = np.random.default_rng(1).random(len(logits))
     gained = np.tile([1.0, -1.0, 0.0, 0.0], (len(logits), 1))
@@ -60,7 +60,7 @@ def test_temperature_and_top_p_are_for_what_is_new():
     assert sampler.choose(logits[:1], 0.5, 0.5, np.array([0.99]), everything, 1.0) == 3
 
 
-def test_the_nats_of_all_streams():
+def test_surprise_is_in_nats_for_each_stream():
     rng = np.random.default_rng(1)
     logits = [rng.normal(0, 50, (5, size)) for size in (3, 1, 20)]
     classes = [rng.integers(0, each.shape[1], 5) for each in logits]
@@ -72,8 +72,8 @@ def test_the_nats_of_all_streams():
 
 
 @pytest.mark.parametrize("chords", ["split", "class"])
-def test_music_of_one_part_and_of_none(chords: str):
-    """Who plays a piano is no choice; where chords are classes there are no parts, and so no rules for them."""
+def test_music_with_one_part_and_without_parts(chords: str):
+    """With one part, who plays is no choice; where chords are classes there are no parts, and so no rules for them."""
     how = Representation(chords=chords)
     stepper = Stepper(network(build_vocabulary([events.from_piece(random_piece(1), how)], how, 0)))
     players = stepper.vocabulary.players
@@ -84,12 +84,12 @@ def test_music_of_one_part_and_of_none(chords: str):
     assert "part" not in made or not made["part"].any()
 
 
-def test_the_longer_it_goes_round_the_warmer(stepper: Stepper):
+def test_the_temperature_rises_the_longer_music_repeats_itself(stepper: Stepper):
     past = stepper.start(4, (4, 4)).past
     past.recalled["back"] = np.full((4, recall.K), 8)
     past.recalled["streak"] = np.array([[0], [4], [8], [64]]) * np.ones((1, recall.K), int)
     np.testing.assert_allclose(sampler.repeating_temperature(past)[:, 0], [0.92, 0.92, 1.02, 1.32])
-    alone = replace(past, viewpoint=SimpleNamespace(vocabulary=SimpleNamespace(players={})))  # all is one part
+    alone = replace(past, viewpoint=SimpleNamespace(vocabulary=SimpleNamespace(players={})))  # without parts
     np.testing.assert_allclose(sampler.repeating_temperature(alone)[:, 0], [0.95, 0.95, 1.05, 1.35])
 
 
@@ -101,8 +101,8 @@ def test_a_seed_gives_the_same_piece_alone_or_among_others(stepper: Stepper):
     assert any((one[stream] != generate(stepper, 50, seed=2)[0][stream]).any() for stream in one)
 
 
-def test_nothing_that_is_heard_is_a_denormal_number(stepper: Stepper):
-    """A processor multiplies them many times more slowly than others."""
+def test_no_audible_feature_is_a_denormal_number(stepper: Stepper):
+    """Processors multiply such numbers many times more slowly than others."""
     state = stepper.start(1, (4, 4))
     traces = state.traces
     traces[:, :-1] = 1e-40
@@ -110,14 +110,14 @@ def test_nothing_that_is_heard_is_a_denormal_number(stepper: Stepper):
     assert (traces[:, :-1] > 0).all() and not ((audible != 0) & (np.abs(audible) < np.finfo(np.float32).tiny)).any()
 
 
-def test_exactly_as_many_events_as_asked_for(stepper: Stepper):
+def test_exactly_as_many_events_are_made_as_asked_for(stepper: Stepper):
     for made in generate(stepper, 200, 4):
         assert {len(classes) for classes in made.values()} == {200}
         assert made["offset"].max() < stepper.vocabulary.end
 
 
 def test_pieces_may_end_by_themselves(stepper: Stepper):
-    """With nothing against it, a class that has probability is met sooner or later."""
+    """Unless it is constrained, the end is chosen sooner or later, since it has some probability."""
     state = stepper.start(64, (4, 4))
     made, nats, _ = sampler.generate(stepper, state, 400, sampler.Sampling(1.0, 1.0, 1))
     lengths = [len(classes["offset"]) for classes in made]
@@ -141,13 +141,13 @@ def test_keys_that_are_held_are_not_struck(stepper: Stepper):
         assert not ((onset < 96) & (pitch >= 50) & (pitch < 90)).any()
 
 
-def test_no_onset_before(stepper: Stepper):
+def test_no_onset_comes_before_the_given_time(stepper: Stepper):
     for made in generate(stepper, 5, 8, (constraints.no_onset_before(stepper, 5.5),), temperature=2.0):
         assert stepper.steps(made["offset"])[0] >= 6
 
 
-def test_what_comes_after_the_last_bar_line_is_the_end(stepper: Stepper):
-    """In the last bar the end has the probability of all offsets that lead beyond it; before that bar it has none."""
+def test_offsets_beyond_the_last_bar_line_count_as_the_end(stepper: Stepper):
+    """In the last bar the end takes the probability of all offsets that lead beyond it; before that bar it has none."""
     close, _ = constraints.ends_at_bar_line(stepper)
     gaps, end = stepper.gaps[:-1], stepper.vocabulary.end
     begun = stepper.start(2, (4, 4))
@@ -159,7 +159,7 @@ def test_what_comes_after_the_last_bar_line_is_the_end(stepper: Stepper):
     assert before[end] == -np.inf and (before[:end][40 + gaps[:end] < 96] == 0).all()
 
 
-def test_a_row_that_would_lose_every_class_keeps_them():
+def test_a_row_that_would_lose_every_class_keeps_all():
     logits = np.zeros((2, 3))
     got = constraints.forbid(logits, np.array([[True, True, True], [True, False, True]]))
     assert got.tolist() == [[0, 0, 0], [-np.inf, 0, -np.inf]]
@@ -168,6 +168,6 @@ def test_a_row_that_would_lose_every_class_keeps_them():
 @pytest.mark.parametrize(
     "wrong", [{"temperature": -1}, {"temperature": np.nan}, {"top_p": 0}, {"top_p": 2}, {"seed": -1}]
 )
-def test_numbers_that_make_no_sense(wrong: dict):
+def test_settings_that_make_no_sense_are_refused(wrong: dict):
     with pytest.raises(UserError, match="must be|share"):
         sampler.Sampling(**wrong)

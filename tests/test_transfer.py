@@ -42,7 +42,7 @@ def started(vocabulary: Vocabulary, earlier: Checkpoint) -> Checkpoint:
 
 
 def logits(weights: Checkpoint, heard: Events) -> list[dict[str, np.ndarray]]:
-    """Of each event of a piece, the logits (V,) of all classes of each stream."""
+    """For each event of a piece: stream -> the logits (V,) of all its classes."""
     stepper, told = Stepper(weights), []
     classes, _ = weights.vocabulary.encode(heard)
     playing = np.isin(list(weights.vocabulary.players), list(weights.vocabulary.heard_as(heard).values()))
@@ -60,22 +60,22 @@ def logits(weights: Checkpoint, heard: Events) -> list[dict[str, np.ndarray]]:
 
 
 def other_players(piece: Piece) -> Piece:
-    """The same music, but for the drums by others."""
+    """The same music with other players, except for the drums."""
     parts = [Part("Oboe", 68), Part("", 41), Part("", 41), Part("Fretless", 35), piece.parts[-1]]
     return replace(piece, parts=parts)
 
 
-def odd(piece: Piece) -> Piece:
-    """The piece a sixth higher and, on the grid, two thirds as fast."""
+def altered(piece: Piece) -> Piece:
+    """The piece two thirds as fast, with notes a third as long, and a sixth higher except for the drums."""
     higher = piece.pitch + 9 * ~piece.is_drum
     return replace(piece, pitch=higher, onset=piece.onset * 3 // 2, duration=piece.duration // 3)
 
 
 @pytest.mark.parametrize("heads", ["chained", "parallel"])
 @pytest.mark.parametrize("how", [Representation(), Representation(NO_PARTS), Representation(chords="class")])
-def test_what_was_known_is_played_as_before(how: Representation, heads: str):
-    """Though the vocabulary has grown, by notes or chords, lengths and players."""
-    old, new = (events.from_piece(piece, how) for piece in (band_piece(1), odd(other_players(band_piece(2)))))
+def test_known_values_are_played_as_before(how: Representation, heads: str):
+    """Even though the vocabulary has grown by notes or chords, lengths and players."""
+    old, new = (events.from_piece(piece, how) for piece in (band_piece(1), altered(other_players(band_piece(2)))))
     earlier = network(build_vocabulary([old], how, 1), heads, "lstm")
     grown = started(build_vocabulary([new], how, 2).joined(earlier.vocabulary), earlier)
     known, values = earlier.vocabulary.values, grown.vocabulary.values
@@ -101,7 +101,7 @@ def test_with_nothing_new_nothing_changes(heads: str):
 
 
 def test_new_players_are_heard_as_the_nearest():
-    """As the network that they start from hears them, and as it plays these."""
+    """The earlier network, which takes new players for the nearest ones that it knows, gives the same logits."""
     how = Representation()
     old, new = events.from_piece(band_piece(1), how), events.from_piece(other_players(band_piece(1)), how)
     earlier = network(build_vocabulary([old], how, 1))
@@ -113,8 +113,8 @@ def test_new_players_are_heard_as_the_nearest():
         for stream in ("offset", "note", "duration"):
             np.testing.assert_allclose(after[stream], before[stream], atol=1e-4)
         for value, known in heard.items():
-            place = list(earlier.vocabulary.players).index(known)
-            assert after["part"][order.index(value)] == pytest.approx(before["part"][place], abs=1e-4)
+            nearest = list(earlier.vocabulary.players).index(known)
+            assert after["part"][order.index(value)] == pytest.approx(before["part"][nearest], abs=1e-4)
 
 
 def test_new_values_start_from_the_nearest():
@@ -132,8 +132,8 @@ def test_new_values_start_from_the_nearest():
         np.testing.assert_array_equal(kernel[:, here.index(value)], earlier.arrays[f"head_{stream}"][0][:, place])
 
 
-def test_what_nothing_is_like_starts_at_0():
-    """New drums in a network without drums, and a block that an earlier network did not have at all."""
+def test_values_without_a_relative_start_at_0():
+    """New drums in a network without drums, and a block that the earlier network did not have at all."""
     how = Representation()
     tune, band = events.from_piece(random_piece(1), how), events.from_piece(band_piece(1), how)
     earlier = network(build_vocabulary([tune], how, 0))
@@ -145,11 +145,11 @@ def test_what_nothing_is_like_starts_at_0():
     np.testing.assert_array_equal(transfer.moved(np.array([1.0, 2, 3]), (new,), (old,), {}), [0, 0, 3, 2, 2])
 
 
-def test_a_vocabulary_joined_with_another_says_of_its_parts_what_it_knows_itself():
+def test_a_vocabulary_joined_with_another_keeps_what_it_knows_of_its_parts():
     how = Representation()
     first, second = band_piece(1), band_piece(2)
     second.parts[0] = Part("Flauto", 73)
-    one, other = (build_vocabulary([events.from_piece(piece, how)], how, 1) for piece in (first, odd(second)))
+    one, other = (build_vocabulary([events.from_piece(piece, how)], how, 1) for piece in (first, altered(second)))
     both = one.joined(other)
     assert both.players == one.players and other.joined(one).players == other.players
     for stream in how.streams:
@@ -162,8 +162,8 @@ def test_a_vocabulary_joined_with_another_says_of_its_parts_what_it_knows_itself
 # ---- the script ----
 
 
-def test_it_starts_where_the_other_is_and_can_be_resumed(music: Path, weights: Path, tmp_path: Path, capsys):
-    """Without any update the weights are those that it starts from; the sizes are theirs, whatever the settings say."""
+def test_training_starts_from_the_given_weights_and_can_be_resumed(music: Path, weights: Path, tmp_path: Path, capsys):
+    """At a learning rate of 0 the weights stay as they were; the sizes are theirs too, whatever the settings say."""
     path = tmp_path / "a.weights.h5"
     flags = ["--midi-dir", music, "--weights", path, "--units", 48]
     learn(*flags, "--start-from", weights, "--epochs", 1, "--learning-rate", 0)
@@ -179,7 +179,7 @@ def test_it_starts_where_the_other_is_and_can_be_resumed(music: Path, weights: P
 
 
 def test_it_learns_from_a_few_pieces(weights: Path, tmp_path: Path, capsys):
-    """Of other players, and in the end all that it starts from is known to have been learnt."""
+    """The pieces have other players; the new weights also name the pieces that the earlier network learnt from."""
     for seed in (30, 31, 32):
         save(other_players(band_piece(seed)), tmp_path / "midi" / f"{seed}.mid")
     path = tmp_path / "a.weights.h5"
@@ -196,7 +196,7 @@ def test_it_learns_from_a_few_pieces(weights: Path, tmp_path: Path, capsys):
     assert copying.trained_on(made.about, [], pieces).tolist() == [True, False]
 
 
-def test_weights_of_before_parts_and_in_half_precision(music: Path, tmp_path: Path):
+def test_training_starts_from_weights_older_than_parts_and_in_half_precision(music: Path, tmp_path: Path):
     old, path = tmp_path / "old.weights.h5", tmp_path / "a.weights.h5"
     flags = ["--midi-dir", music, "--weights", path, "--epochs", 1, "--batch-size", 64]
     learn(*flags, "--weights", old, "--no-parts", "--no-pedal", "--half", how=eagerly)
@@ -225,12 +225,12 @@ def test_weights_of_before_parts_and_in_half_precision(music: Path, tmp_path: Pa
         (["--chords", "class"], "--chords split --parts, not --chords class --no-parts"),
     ],
 )
-def test_music_that_is_written_otherwise(music: Path, weights: Path, tmp_path: Path, flags: list, sentence: str):
+def test_another_representation_is_refused(music: Path, weights: Path, tmp_path: Path, flags: list, sentence: str):
     with pytest.raises(UserError, match=sentence):
         learn("--midi-dir", music, "--weights", tmp_path / "a.weights.h5", "--start-from", weights, *flags)
 
 
-def test_weights_to_start_from_that_are_not_there_or_not_whole(music: Path, weights: Path, tmp_path: Path):
+def test_missing_or_damaged_weights_to_start_from_are_refused(music: Path, weights: Path, tmp_path: Path):
     flags = ["--midi-dir", music, "--weights", tmp_path / "a.weights.h5", "--start-from"]
     with pytest.raises(UserError, match="no weights at .*none.weights.h5 to start from"):
         learn(*flags, tmp_path / "none.weights.h5")

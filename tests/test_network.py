@@ -35,10 +35,10 @@ CELLS += [(*CASES[0], "lstm", ("one/", "other/")), (*WITH_PARTS, "gru", ("one/",
 def build(
     chords: str, heads: str, layers: int, streams: tuple[str, ...], path: Path, cell: str = "lstm", folders=("", "")
 ):
-    """A small network with random weights, its weights file read back, and two pieces, which are in these folders."""
+    """A small network with random weights, the same read back from its file, and two pieces in these folders."""
     how = Representation(streams, chords=chords)
     make = band_piece if how.has_parts else random_piece
-    pieces = [events.from_piece(twice(make(seed)), how) for seed in range(2)]  # so that bars come again
+    pieces = [events.from_piece(twice(make(seed)), how) for seed in range(2)]  # so that bars repeat
     sources = [dataset.Source(f"{folders[i]}{i}", i / 9, pieces[i]) for i in range(2)]
     vocabulary = build_vocabulary(pieces, how, 3, dataset.styles_of(sources))
     sizes = {
@@ -53,7 +53,7 @@ def build(
     shape = Shape.of(SimpleNamespace(streams=streams, heads=heads, **sizes))
     network.keras.utils.set_random_seed(layers)
     trainer, scorer = network.build(vocabulary, shape)
-    for weight in trainer.trainable_variables:  # larger than they start, so that mistakes show
+    for weight in trainer.trainable_variables:  # larger than at the start, so that mistakes show
         weight.assign(np.random.default_rng(1).normal(0, 0.5, weight.shape))
     checkpoint.save(path, scorer, about_of(vocabulary, shape, sources))
     return trainer, scorer, shape, dataset.encode(sources, vocabulary), Stepper(checkpoint.load(path)), sources
@@ -66,9 +66,9 @@ def test_stepping_gives_the_same_distributions(chords, heads, layers, streams, c
     length = int(np.diff(corpus.first).min()) - 1
     pieces = np.arange(2)
     told = np.zeros((2, corpus.vocabulary.hints), bool)
-    told[0, 1:] = True  # of the first piece who plays, its form and its style
+    told[0, 1:] = True  # who plays in the first piece, its form and its style
     inputs, weights = dataset.cut(corpus, pieces, corpus.first[:-1], length, told)
-    scorer.run_eagerly = True  # once, which takes less time than to trace it
+    scorer.run_eagerly = True  # once, which takes less time than tracing it
     nats, *_ = scorer.predict_on_batch({**inputs, **shape.silence(2)})
     state = stepper.start(2, (4, 4), inputs.get("condition", 0.0))
     state = control.with_forms(state, [sources[0].events.form(), ()], np.zeros(2, int))
@@ -95,7 +95,7 @@ def test_stepping_gives_the_same_distributions(chords, heads, layers, streams, c
             stepper.tell(stream, output, state, chosen)
         if t == length:  # the shorter piece ends: it has no next note
             break
-        # What the stepper derives is what the corpus has.
+        # The stepper derives the same as the corpus has.
         assert all((chosen[name] == inputs[name][:, t]).all() for name in chosen)
         state = stepper.append(state, chosen)
 
@@ -118,9 +118,9 @@ def test_all_classes_have_the_probability_that_keras_gives_them(tmp_path: Path):
         assert abs(np.exp(-nats[0, 2, 0]) - probability) < 1e-4
 
 
-def test_what_is_told_of_the_end_and_where_home_is(tmp_path: Path):
-    """Told to the stepper bar by bar as the corpus has it, from the start token on; and a window in the middle of a
-    piece begins with all keys that were struck before it."""
+def test_the_stepper_is_told_the_same_of_the_end_and_of_home_as_the_corpus(tmp_path: Path):
+    """From the start token on, bar by bar; and a window in the middle of a piece begins with all keys that were struck
+    before it."""
     *_, corpus, stepper, sources = build(*CASES[0], tmp_path / "a.weights.h5")
     first, length = corpus.first[:1], int(corpus.first[1]) - 1
     inputs, _ = dataset.cut(corpus, np.array([0]), first, length, told=True)
@@ -151,7 +151,7 @@ def test_the_state_is_carried_from_chunk_to_chunk(tmp_path: Path, monkeypatch):
 
 def test_the_loss_counts_real_events_only(tmp_path: Path):
     trainer, scorer, shape, corpus, *_ = build(*CASES[0], tmp_path / "a.weights.h5")
-    trainer.run_eagerly = scorer.run_eagerly = True  # once, which takes less time than to trace them
+    trainer.run_eagerly = scorer.run_eagerly = True  # once, which takes less time than tracing them
     length = int(np.diff(corpus.first).max()) + 30  # every window is padded
     inputs, weights = dataset.cut(corpus, np.arange(2), corpus.first[:-1], length)
     nats = trainer.predict_on_batch({**inputs, **shape.silence(2)})
@@ -189,7 +189,7 @@ def test_heads_see_what_was_chosen_before_them():
 
 
 @pytest.mark.parametrize("cell", network.LAYERS)
-def test_what_learns_event_after_event_is_the_layer_of_keras(cell: str, monkeypatch):
+def test_training_event_by_event_computes_the_same_as_the_keras_layer(cell: str, monkeypatch):
     rng = np.random.default_rng(1)
     layer = network.LAYERS[cell](6, return_sequences=True, return_state=True)
     layer.build((None, None, 5))

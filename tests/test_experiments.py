@@ -1,4 +1,4 @@
-"""experiments.py: a question at toy size, and what its ways of training are."""
+"""experiments.py: a question at toy size, and the ways of training that it compares."""
 
 import functools
 import itertools
@@ -27,7 +27,7 @@ def asked(folder: Path, *flags: object) -> SimpleNamespace:
     return settings.parse(ROOT / "experiments.py", [str(flag) for flag in (*WITH, "--out", folder, *flags)])
 
 
-def test_a_question_is_answered_and_a_run_is_made_once(music: Path, tmp_path: Path):
+def test_a_question_is_answered_and_no_run_is_repeated(music: Path, tmp_path: Path):
     flags = ["--question", "prior", "--priors", "0,4,20", "--following", 20, "--midi-dir", music, "--out", tmp_path]
     first = run("experiments.py", *flags, *WITH)
     assert first.returncode == 0, first.stderr
@@ -41,7 +41,7 @@ def test_a_question_is_answered_and_a_run_is_made_once(music: Path, tmp_path: Pa
     assert again.stdout == first.stdout and made.stat().st_mtime == written
 
 
-def test_what_can_be_asked():
+def test_every_way_belongs_to_a_question_and_all_questions_are_listed():
     assert set(itertools.chain(*ways.QUESTIONS.values())) == set(ways.WAYS)
     text = run("experiments.py").stdout
     assert all(question in text for question in ways.QUESTIONS)
@@ -49,7 +49,7 @@ def test_what_can_be_asked():
 
 
 @pytest.mark.parametrize("flags", ["--seed 4", "--units 8 --midi-dir=there"])
-def test_what_each_run_is_given_cannot_be_given_to_all(music: Path, tmp_path: Path, flags: str):
+def test_flags_that_are_set_for_each_run_cannot_be_given_to_all(music: Path, tmp_path: Path, flags: str):
     command = ["--question", "cells", "--midi-dir", music, "--out", tmp_path, f"--flags={flags}"]
     error = one_line_error(call("experiments.py", *command))
     assert "which experiments.py sets for each run" in error and not list(tmp_path.iterdir())
@@ -69,7 +69,7 @@ def test_a_wrong_way_is_reported_before_any_run(music: Path, tmp_path: Path, mon
     assert said in one_line_error(call("experiments.py", *command)) and not list(tmp_path.iterdir())
 
 
-def test_the_columns_of_a_table_stand_apart(capsys):
+def test_the_columns_of_a_table_are_aligned_and_separate(capsys):
     row = {"nats_per_note": 12.29, "nats_per_beat": 60.69, "updates": 1, "parameters": 2, "notes_per_second": 3}
     runs = {"a": [row | {"heads": {"offset": 2.05}}], "b": [row | {"heads": dict.fromkeys("abcde", 2.05)}]}
     experiments.print_table(runs)
@@ -78,7 +78,7 @@ def test_the_columns_of_a_table_stand_apart(capsys):
     assert lines[1].split() == ["b", "12.290", "60.690", *["2.05"] * 5, "1", "2", "3"]
 
 
-def test_copies_are_looked_for_again_and_again(music: Path, tmp_path: Path):
+def test_copying_is_measured_at_each_stage_of_training(music: Path, tmp_path: Path):
     flags = ["--question", "copying", "--stages", "1,2", "--pieces", 2, "--midi-dir", music]
     args = asked(tmp_path, "--only", "as it is", *flags)
     with traced_once():
@@ -88,27 +88,27 @@ def test_copies_are_looked_for_again_and_again(music: Path, tmp_path: Path):
     assert stages["2"]["generated max"] >= stages["2"]["generated median"] > 0
 
 
-def test_all_changes_at_once_still_learn(music: Path, tmp_path: Path, monkeypatch):
+def test_a_network_trains_with_all_changes_at_once(music: Path, tmp_path: Path, monkeypatch):
     names = ("label smoothing", "one target a window", "scalar inputs")
-    ticks = itertools.count(0, 0.2)  # seconds, whenever it is looked at
-    both = {**ways.averaged(), **ways.focal(), "clock": functools.partial(next, ticks)}
+    ticks = itertools.count(0, 0.2)  # seconds; it advances each time it is read
+    changes = {**ways.averaged(), **ways.focal(), "clock": functools.partial(next, ticks)}
     for name in names:
-        both |= ways.WAYS[name][1]()
-    assert len(both) == 7
-    monkeypatch.setitem(ways.WAYS, "all", ("--embedding 1", lambda: both))
+        changes |= ways.WAYS[name][1]()
+    assert len(changes) == 7
+    monkeypatch.setitem(ways.WAYS, "all", ("--embedding 1", lambda: changes))
     experiments.alone(asked(tmp_path, "--only", "all", "--midi-dir", music))
     (results,) = tmp_path.glob("*/results.json")
     assert json.loads(results.read_text())["updates"] > 3
 
 
 @pytest.mark.parametrize("name", ["Adam", "RMSprop", "Lion"])
-def test_other_optimizers(name: str):
+def test_other_optimizers_get_their_settings(name: str):
     made = ways.WAYS[name][1]()["optimizer"](0.1, 0.2, 0.3)
     assert type(made) is getattr(network.keras.optimizers, name)
     assert [float(made.learning_rate), made.weight_decay, made.global_clipnorm] == pytest.approx([0.1, 0.2, 0.3])
 
 
-def test_what_the_losses_are():
+def test_losses_and_costs_are_what_they_are_by_hand():
     weights, nats = np.ones((1, 2, 3), np.float32), np.array([[[0.0, 1, 2], [3, 0, 0]]], np.float32)
     assert float(network.Way().loss(weights, nats)) == pytest.approx(3)
     expected = sum(n * (1 - np.exp(-n)) ** 2 for n in (1, 2, 3)) / 2
@@ -121,7 +121,7 @@ def test_what_the_losses_are():
 
 
 def test_the_score_is_in_nats_whatever_the_cost(music: Path, tmp_path: Path):
-    """The trainer's cost may be another one; the scorer's never is."""
+    """A way may change the trainer's cost, but never the scorer's."""
     sources = [dataset.Source("a", 0.5, events.from_piece(random_piece(1)))]
     vocabulary = build_vocabulary([s.events for s in sources], Representation(), 0)
     args = settings.parse(ROOT / "train.py", [*TINY, f"--streams={','.join(vocabulary.streams)}"])
@@ -129,12 +129,12 @@ def test_the_score_is_in_nats_whatever_the_cost(music: Path, tmp_path: Path):
     for way in (network.Way(), network.Way(**ways.smoothing())):
         network.keras.utils.set_random_seed(1)
         _, scorer = network.build(vocabulary, shape, way)
-        scorer.run_eagerly = True  # once, which takes less time than to trace it
+        scorer.run_eagerly = True  # once, which takes less time than tracing it
         scores.append(likelihood.held_out_nats(scorer, corpus, shape))
     np.testing.assert_allclose(*scores, rtol=1e-6)
 
 
-def test_a_window_trains_its_last_event():
+def test_only_the_last_event_of_a_window_is_trained():
     sources = [dataset.Source("a", 0.5, events.from_piece(random_piece(1)))]
     vocabulary = build_vocabulary([s.events for s in sources], Representation(), 0)
     corpus = dataset.encode(sources, vocabulary)
@@ -142,7 +142,7 @@ def test_a_window_trains_its_last_event():
         assert not weights[:, :-1].any() and weights[:, -1, 0].all()
 
 
-def test_results_of_an_older_state_of_the_code_are_not_taken_for_today_s(tmp_path: Path, monkeypatch):
+def test_results_of_other_code_are_not_reused(tmp_path: Path, monkeypatch):
     args = asked(tmp_path, "--only", "as it is")
     now = experiments.folder_of(args)
     assert now == experiments.folder_of(args)
@@ -157,7 +157,7 @@ def test_the_ancestors_network_is_scored_event_by_event():
     sizes = [vocabulary.size(stream) for stream in vocabulary.streams]
     network.keras.utils.set_random_seed(1)
     model = ancestors.build(vocabulary, window)
-    model.run_eagerly = True  # a few times each, which takes less time than to trace it for batches of several sizes
+    model.run_eagerly = True  # a few times each, which takes less time than tracing it for batches of several sizes
     clock = itertools.count(0, 20)
     assert ancestors.learn(model, corpus, 1, 1, lambda: next(clock)) == 2
     total = np.zeros(len(sizes))

@@ -1,4 +1,4 @@
-"""The page of app.py, used as a visitor uses it: in a real browser without a screen."""
+"""The page of app.py: as visitors use it, in a headless browser, as programs misuse it, and its parts alone."""
 
 import contextlib
 import json
@@ -46,8 +46,8 @@ needs_browser = pytest.mark.skipif(
 
 @pytest.fixture(scope="module")
 def served(weights: Path, band: Path, tmp_path_factory) -> Iterator[tuple[str, Path]]:
-    """The address of a page, with the tiny weights to choose from, of which those of the band are the older; and where
-    its temporary files are. When it is ended, nothing that visitors made is left."""
+    """The address of a page that offers the tiny weights and the older ones of the band; and the folder of its
+    temporary files. When the page ends, nothing that visitors made is left."""
     scratch, folder = tmp_path_factory.mktemp("scratch"), tmp_path_factory.mktemp("offered")
     for modified, path in enumerate([band, weights]):
         os.utime(shutil.copy(path, folder), (modified, modified))
@@ -63,7 +63,7 @@ def address(served: tuple[str, Path]) -> str:
 
 
 def wait_for(condition: Callable[[], object], what: str, seconds: float = 60) -> object:
-    """What `condition` gives, as soon as that is true. It is asked again if the page replaced what it looked at."""
+    """The value of `condition`, once it is true. It is tried again if the page replaced what it looked at."""
     from selenium.common.exceptions import StaleElementReferenceException
 
     end = time.monotonic() + seconds
@@ -87,7 +87,7 @@ class Visitor:
         options.binary_location = BROWSER
         for flag in ("--headless=new", "--no-sandbox", "--disable-dev-shm-usage", "--window-size=1400,1800"):
             options.add_argument(flag)
-        # It asks nobody else, not even whether it is up to date.
+        # The browser itself contacts no host, not even to look for updates.
         for flag in ("background-networking", "component-update", "sync"):
             options.add_argument(f"--disable-{flag}")
         options.add_argument("--autoplay-policy=no-user-gesture-required")
@@ -100,12 +100,12 @@ class Visitor:
         wait_for(lambda: self.all("input[aria-label='Weights']")[0].get_attribute("value"), "the weights")
 
     def all(self, selector: str) -> list:
-        """The elements that are seen."""
+        """The visible elements."""
         return [element for element in self.driver.find_elements("css selector", selector) if element.is_displayed()]
 
-    def named(self, selector: str, words: str) -> list:
-        """Those of them that show the words."""
-        return [element for element in self.all(selector) if words in element.text]
+    def named(self, selector: str, text: str) -> list:
+        """The visible elements that show the text."""
+        return [element for element in self.all(selector) if text in element.text]
 
     def text(self, selector: str) -> str:
         return self.driver.find_element("css selector", selector).text
@@ -124,14 +124,14 @@ class Visitor:
         box.send_keys(str(text))
 
     def seed(self, number: int) -> None:
-        """Enter a seed, which is folded away at first."""
+        """Enter a seed; its field is folded away at first."""
         if not self.all(SEED):
             self.driver.find_element("css selector", "#more button").click()
         wait_for(lambda: self.all(SEED), "the field of the seed")
         self.fill(SEED, number)
 
     def generate(self, name: str) -> None:
-        """Press the button and wait until the piece of that name, and all else, is there."""
+        """Press the button and wait until the piece of that name, and everything else, is there."""
         self.driver.find_element("id", "generate").click()
         wait_for(lambda: name in [title.text for title in self.all("h3")], name)
         wait_for(lambda: "Seed" in self.text("#message"), "the end")
@@ -140,7 +140,7 @@ class Visitor:
         wait_for(lambda: [b.click() for b in self.named("button, a", name)[-1:] if b.text.strip() == name], name)
 
     def download(self, name: str, ending: str) -> Path:
-        """Press the button and return the file that comes."""
+        """Press the button and return the file that is downloaded."""
         before = set(self.downloads.glob("*"))
         self.press(name)
 
@@ -150,7 +150,7 @@ class Visitor:
         return wait_for(new, f"the download of {name}")[0]
 
     def hosts(self) -> set[str]:
-        """All that the page asked, be it fonts or counters."""
+        """All hosts that the page contacted, for fonts and counters too."""
         messages = [json.loads(entry["message"])["message"] for entry in self.driver.get_log("performance")]
         urls = [m["params"]["request"]["url"] for m in messages if m["method"] == "Network.requestWillBeSent"]
         return {url.split("/")[2].split(":")[0] for url in urls if url.startswith("http")}
@@ -158,14 +158,14 @@ class Visitor:
 
 @pytest.fixture
 def visitor(address: str, tmp_path: Path) -> Iterator[Visitor]:
-    one = Visitor(address, tmp_path)
-    yield one
-    one.driver.quit()
+    browser = Visitor(address, tmp_path)
+    yield browser
+    browser.driver.quit()
 
 
 @needs_gradio
 @needs_browser
-def test_from_an_upload_to_music(visitor: Visitor, address: str, tmp_path: Path):
+def test_an_uploaded_fragment_is_continued(visitor: Visitor, address: str, tmp_path: Path):
     given = midi.read(save(random_piece(3), tmp_path / "my tune.mid"))
     visitor.choose("Begin with", "a MIDI file of mine")
     visitor.upload(tmp_path / "my tune.mid")
@@ -174,7 +174,7 @@ def test_from_an_upload_to_music(visitor: Visitor, address: str, tmp_path: Path)
     visitor.generate("tiny-seed-7-001")
     wait_for(lambda: len(visitor.all("audio")) == 2, "the player")
 
-    # It sounds, and is seen.
+    # It can be heard and seen.
     audio = visitor.all("audio")[1]
     wait_for(lambda: audio.get_property("duration"), "the length of the sound")
     visitor.driver.execute_script("arguments[0].muted = true; arguments[0].play()", audio)
@@ -183,7 +183,7 @@ def test_from_an_upload_to_music(visitor: Visitor, address: str, tmp_path: Path)
     pictures = wait_for(lambda: visitor.all(".roll img"), "the piano roll")
     wait_for(lambda: pictures[-1].get_property("naturalWidth") == 2100, "the piano roll")
 
-    # The downloads are what they say; the piece begins with what was sent.
+    # The downloads are what their buttons say, and the piece begins with what was uploaded.
     piece = midi.read(visitor.download("MIDI", ".mid"))
     notes = set(zip(piece.onset.tolist(), piece.pitch.tolist(), strict=True))
     used = given.take(slice(100))
@@ -195,7 +195,7 @@ def test_from_an_upload_to_music(visitor: Visitor, address: str, tmp_path: Path)
 
     assert converter.parse(visitor.download("MusicXML", ".musicxml"), forceSource=True).recurse().notes
 
-    # The same seed and settings, the same piece.
+    # The same seed and settings give the same piece.
     visitor.generate("tiny-seed-7-002")
     again = midi.read(visitor.download("MIDI", ".mid"))
     assert all((getattr(again, name) == getattr(piece, name)).all() for name in midi.COLUMNS)
@@ -209,7 +209,7 @@ def test_from_an_upload_to_music(visitor: Visitor, address: str, tmp_path: Path)
     longer = midi.read(visitor.download("MIDI", ".mid"))
     assert len(longer) == len(piece) + 200
 
-    # Another visitor sees nothing of all this, and nobody else was asked for anything.
+    # Another visitor sees nothing of all this, and no other host was contacted.
     other = Visitor(address, tmp_path)
     assert not other.all("audio") and not other.all("img")
     assert "seed" not in other.text("body")
@@ -219,7 +219,7 @@ def test_from_an_upload_to_music(visitor: Visitor, address: str, tmp_path: Path)
 
 @needs_gradio
 @needs_browser
-def test_a_bad_upload_gets_a_sentence(visitor: Visitor, tmp_path: Path):
+def test_a_bad_upload_is_answered_with_a_message(visitor: Visitor, tmp_path: Path):
     (tmp_path / "no music.mid").write_text("hello")
     (tmp_path / "words.txt").write_text("hello")
     with open(tmp_path / "large.mid", "wb") as file:
@@ -227,20 +227,20 @@ def test_a_bad_upload_gets_a_sentence(visitor: Visitor, tmp_path: Path):
     visitor.choose("Begin with", "a MIDI file of mine")
     wait_for(lambda: "Choose a MIDI file" in visitor.text("#trouble"), "a hint")
     visitor.driver.find_element("id", "generate").click()
-    wait_for(lambda: "nothing to begin with" in visitor.text("#message"), "a sentence")
+    wait_for(lambda: "nothing to begin with" in visitor.text("#message"), "a message")
     for name, sentence in (("words.txt", "Invalid file type"), ("large.mid", "exceed the maximum allowed size")):
         visitor.upload(tmp_path / name)
         wait_for(lambda sentence=sentence: sentence in visitor.text("body"), sentence)
     visitor.upload(tmp_path / "no music.mid")
-    wait_for(lambda: visitor.text("#trouble") == "no music.mid cannot be used: it is not a MIDI file.", "a sentence")
+    wait_for(lambda: visitor.text("#trouble") == "no music.mid cannot be used: it is not a MIDI file.", "a message")
     assert "Traceback" not in visitor.text("body")
     visitor.driver.find_element("id", "generate").click()
-    wait_for(lambda: "nothing to begin with" in visitor.text("#message"), "a sentence")
+    wait_for(lambda: "nothing to begin with" in visitor.text("#message"), "a message")
 
 
 @needs_gradio
 @needs_browser
-def test_a_part_is_kept_and_bars_are_made_anew(visitor: Visitor, tmp_path: Path):
+def test_a_part_is_kept_and_bars_are_rewritten(visitor: Visitor, tmp_path: Path):
     save(band_piece(50), tmp_path / "tune.mid")
     visitor.choose("Weights", "band")
     visitor.choose("Begin with", "a MIDI file of mine")
@@ -260,7 +260,7 @@ def test_a_part_is_kept_and_bars_are_made_anew(visitor: Visitor, tmp_path: Path)
 
     visitor.fill("#bars-1 input, #bars-1 textarea", "9")
     visitor.press("Another version of these bars")
-    wait_for(lambda: "has the bars 1 to 4" in visitor.text("#message"), "a sentence")
+    wait_for(lambda: "has the bars 1 to 4" in visitor.text("#message"), "a message")
     assert visitor.named("h3", "band-seed-7-001")
     visitor.fill("#bars-1 input, #bars-1 textarea", "2")
     visitor.press("Another version of these bars")
@@ -268,7 +268,7 @@ def test_a_part_is_kept_and_bars_are_made_anew(visitor: Visitor, tmp_path: Path)
     again = midi.read(visitor.download("MIDI", ".mid"))
     assert notes(again, ~in_bars(again, 2, 2)) == notes(made, ~in_bars(made, 2, 2))
     assert notes(again) != notes(made)
-    # What was made first is there to begin with.
+    # The first version can be chosen to begin with.
     visitor.choose("Begin with", "band-seed-7-001")
     wait_for(lambda: len(visitor.all("audio")) == 2, "the piece as a fragment")
 
@@ -292,7 +292,7 @@ def status(request: urllib.request.Request | str) -> int:
 
 
 @needs_gradio
-def test_nothing_else_is_served_and_nothing_large_is_taken(address: str, weights: Path):
+def test_no_other_file_is_served_and_no_large_one_accepted(address: str, weights: Path):
     for path in ("/etc/passwd", weights, ROOT / "app.py", "../app.py", "..%2fapp.py", ROOT / "samples" / "prior.mid"):
         assert status(f"{address}gradio_api/file={path}") in (403, 404), path
     body = b'--x\r\nContent-Disposition: form-data; name="files"; filename="../../a.mid"\r\n\r\n%b\r\n--x--\r\n'
@@ -305,7 +305,7 @@ def test_nothing_else_is_served_and_nothing_large_is_taken(address: str, weights
 
 
 @needs_gradio
-def test_what_can_be_chosen(tmp_path: Path):
+def test_only_finished_weights_and_fragments_are_offered(tmp_path: Path):
     from utils.output import offered
 
     for name in ("music.weights.h5", "music.last.weights.h5", ".123.music.weights.h5", "notes.txt"):
@@ -317,7 +317,7 @@ def test_what_can_be_chosen(tmp_path: Path):
 
 
 @needs_gradio
-def test_the_page_begins_with_what_was_trained_last(tmp_path: Path, monkeypatch):
+def test_the_network_trained_last_is_offered_first(tmp_path: Path, monkeypatch):
     from utils.output import offered, page
 
     monkeypatch.setattr(checkpoint, "BUNDLED", tmp_path / "bundled.weights.h5")
@@ -334,7 +334,7 @@ def test_the_page_begins_with_what_was_trained_last(tmp_path: Path, monkeypatch)
 
 
 @needs_gradio
-def test_nobody_gets_more_than_the_settings_allow(tmp_path: Path):
+def test_nobody_can_ask_for_more_than_the_settings_allow(tmp_path: Path):
     import gradio
 
     from utils.output import page
@@ -347,11 +347,11 @@ def test_nobody_gets_more_than_the_settings_allow(tmp_path: Path):
 
 
 @needs_gradio
-def test_what_is_said_when_there_are_no_weights_or_no_seed(tmp_path: Path, weights: Path):
+def test_missing_weights_and_wrong_numbers_are_reported(tmp_path: Path, weights: Path):
     from utils.output import page
 
     def answer(folder: Path, **changes: object) -> str:
-        """The last message to a visitor who generates with these changes to what the page proposes."""
+        """The last message to a visitor who generates with these changes to the values on the page."""
         one = page.Page(settings.parse(ROOT / "app.py", ["--weights-dir", str(folder)]), str(tmp_path))
         one.visitors.arrive("me")
         asked = {part: getattr(part, "value", None) for part in vars(one).values() if isinstance(part, Hashable)}
@@ -365,7 +365,7 @@ def test_what_is_said_when_there_are_no_weights_or_no_seed(tmp_path: Path, weigh
 
 
 @needs_gradio
-def test_other_versions_are_of_the_piece_beside_the_button(tmp_path: Path, weights: Path):
+def test_another_version_is_made_of_the_piece_beside_the_button(tmp_path: Path, weights: Path):
     from utils.output import page
 
     one = page.Page(settings.parse(ROOT / "app.py", ["--weights-dir", str(weights.parent)]), str(tmp_path))
@@ -393,7 +393,7 @@ def test_other_versions_are_of_the_piece_beside_the_button(tmp_path: Path, weigh
         ("prior", "some bars anew", {"keep", "fill"}),
     ],
 )
-def test_only_what_means_something_is_shown(tmp_path: Path, source: str, mode: str, shown: set[str]):
+def test_only_fields_that_apply_are_shown(tmp_path: Path, source: str, mode: str, shown: set[str]):
     from utils.output import page
 
     one = page.Page(settings.parse(ROOT / "app.py", []), str(tmp_path))
@@ -402,7 +402,7 @@ def test_only_what_means_something_is_shown(tmp_path: Path, source: str, mode: s
     assert {name for name, change in zip(names, changes, strict=True) if change.visible} == shown
 
 
-def test_an_order_of_bars_in_a_key(weights: Path):
+def test_an_order_is_filled_in_bars_and_in_a_key(weights: Path):
     music = filled(weights, bars=4, key="D dorian", key_lock=True, count=2)
     assert [one.nats for one in music.made] == sorted(one.nats for one in music.made) and len(music.made) == 2
     line = beside.about(weights, music.how, music.made[0].key)
@@ -413,7 +413,7 @@ def test_an_order_of_bars_in_a_key(weights: Path):
         assert (one.piece.onset + one.piece.duration).max() <= 4 * 4 * one.piece.ticks_per_quarter
 
 
-def test_an_order_goes_on_at_a_bar_line_in_another_tempo(weights: Path):
+def test_an_order_continues_at_a_bar_line_in_another_tempo(weights: Path):
     prior = random_piece(1).take(slice(20))
     music = filled(weights, prior=prior, notes=10, at_bar=True, tempo=90)
     (one,) = music.made
@@ -421,13 +421,13 @@ def test_an_order_goes_on_at_a_bar_line_in_another_tempo(weights: Path):
     assert one.piece.onset[20] % 1920 == 0 and one.piece.tempos == [(0, round(60e6 / 90))]
 
 
-def test_an_order_keeps_parts_and_other_bars(band: Path):
+def test_an_order_keeps_parts_and_the_other_bars(band: Path):
     prior = band_piece(50)
     around = filled(band, prior=prior, mode=AROUND, keep=["Flute"], players=["Bass"])
     piece = around.made[0].piece
     assert notes(piece, of_flute(piece)) == notes(prior, of_flute(prior))
     assert {part.called() for part in piece.parts} == {"Flute", "Bass"}
-    assert notes(around.before) == notes(prior, of_flute(prior))  # the picture tells what was given
+    assert notes(around.before) == notes(prior, of_flute(prior))  # the picture shows what was given
     assert "Written to go with it: Bass." in around.remarks and around.how.temperature == 0.8
 
     other = filled(band, prior=prior, mode=order.ANEW, keep=["Flute"], fill="2-3", players=["Bass"])
@@ -453,14 +453,14 @@ def test_an_order_keeps_parts_and_other_bars(band: Path):
         ({"mode": order.ANEW, "fill": "2", "most": 10}, "with more than 10 it can only be continued"),
     ],
 )
-def test_an_order_that_cannot_be_filled_gets_a_sentence(weights: Path, wish: dict, sentence: str):
+def test_an_order_that_cannot_be_filled_is_refused(weights: Path, wish: dict, sentence: str):
     prior = random_piece(1) if "mode" in wish else None
     with pytest.raises(UserError, match=sentence):
         filled(weights, prior=prior, **wish)
 
 
 def filled(weights: Path, *also: Constraint, **wish: object) -> order.Filled:
-    """What comes of an order with these fields."""
+    """The result of an order with these fields."""
     learnt = checkpoint.load(weights)
     return order.filled(Order(weights, seed=5, **wish), learnt, Stepper(learnt), *also)
 
@@ -483,23 +483,23 @@ def test_without_gradio_it_says_what_to_install():
         (["--upload", -1], "at least"),
     ],
 )
-def test_wrong_settings_are_one_sentence(flags: list, sentence: str):
+def test_wrong_settings_give_a_one_line_error(flags: list, sentence: str):
     assert sentence in one_line_error(run("app.py", *flags))
 
 
 @needs_gradio
-def test_a_port_that_is_taken_and_a_foreign_address_are_one_sentence():
+def test_a_taken_port_and_a_foreign_address_give_a_one_line_error():
     with socket.create_server(("127.0.0.1", 0)) as other:
         port = other.getsockname()[1]
         for host in ("127.0.0.1", "0.0.0.0"):
             said = one_line_error(run("app.py", "--port", port, "--host", host))
             assert said.endswith(f"Port {port} is taken: choose another with --port.")
-    for host in ("192.0.2.1", "no.invalid"):  # of no computer (RFC 5737, RFC 2606)
+    for host in ("192.0.2.1", "no.invalid"):  # no computer has these (RFC 5737, RFC 2606)
         said = one_line_error(run("app.py", "--port", port, "--host", host))
         assert said.endswith(f"This computer has no address {host}: name another with --host.")
 
 
-# ---- those who do not mean well ----
+# ---- visitors who mean harm, and many at once ----
 
 
 @pytest.fixture
@@ -533,13 +533,13 @@ def guest(address: str) -> Iterator[crowd.Guest]:
         ("monitoring", {}, 404),
     ],
 )
-def test_the_page_answers_under_its_own_name_to_itself_alone(guest, served, path: str, headers: dict, status: int):
+def test_the_page_answers_only_to_itself_under_its_own_name(guest, served, path: str, headers: dict, status: int):
     (folder,) = served[1].glob("music-*")
     assert guest.http.get(path.format(folder=folder), headers=headers).status_code == status
 
 
 @needs_gradio
-def test_its_own_origin_may_ask_and_nothing_large_or_endless_is_taken(guest: crowd.Guest):
+def test_only_its_own_origin_may_post_and_nothing_large_or_endless(guest: crowd.Guest):
     host = guest.http.base_url.netloc.decode()
     cancel = {"session_hash": guest.hash, "fn_index": 0, "event_id": "x"}
     own, foreign = ({"Origin": f"http://{name}"} for name in (host, "evil.example"))
@@ -551,7 +551,7 @@ def test_its_own_origin_may_ask_and_nothing_large_or_endless_is_taken(guest: cro
 
 
 @needs_gradio
-def test_on_a_network_it_answers_to_addresses_and_the_names_that_were_given(tmp_path: Path):
+def test_on_a_network_it_answers_to_addresses_and_the_given_names(tmp_path: Path):
     from utils.output.door import Door
 
     args = settings.parse(ROOT / "app.py", ["--host", "0.0.0.0", "--names", "Music.example.org, other"])
@@ -589,7 +589,7 @@ def test_on_a_network_it_answers_to_addresses_and_the_names_that_were_given(tmp_
         ("MIDI file", {"a": {"path": "https://example.org/a.mid", "meta": {"_type": "gradio.FileData"}}}),
     ],
 )
-def test_what_the_page_could_not_send_gets_a_sentence(guest: crowd.Guest, label: str, value: object):
+def test_values_that_the_page_could_not_send_are_refused(guest: crowd.Guest, label: str, value: object):
     guest.set(**{label: value})
     asked = ("MIDI file", "change") if label == "MIDI file" else ("generate", "click")
     (*_, last) = guest.ask(*asked)
@@ -597,7 +597,7 @@ def test_what_the_page_could_not_send_gets_a_sentence(guest: crowd.Guest, label:
 
 
 @needs_gradio
-def test_bad_uploads_get_a_sentence_each(guest: crowd.Guest):
+def test_every_bad_upload_is_refused(guest: crowd.Guest):
     for name, data in crowd.bad_files(7):
         (*_, last) = guest.upload(name, data)
         assert last.get("refused") == 413 or " cannot be used: " in str(last["output"]["data"]), name
@@ -605,7 +605,7 @@ def test_bad_uploads_get_a_sentence_each(guest: crowd.Guest):
 
 
 @needs_gradio
-def test_a_crowd_comes_and_goes(served: tuple[str, Path]):
+def test_many_visitors_get_their_files_and_leave_none(served: tuple[str, Path]):
     address, folder = served
     guests = [crowd.Guest(address) for _ in range(3)]
     for guest in guests:
@@ -613,7 +613,7 @@ def test_a_crowd_comes_and_goes(served: tuple[str, Path]):
     shown = crowd.all_generate(guests)[0]
     assert all(shown) and sum(map(len, shown)) == len(set().union(*shown))
     sounds = {file for files in shown for file in files if file.endswith(".wav")}
-    assert {str(path) for path in folder.rglob("*.wav")} == sounds and len(sounds) == 3  # each once
+    assert {str(path) for path in folder.rglob("*.wav")} == sounds and len(sounds) == 3  # one each
     for guest in guests:
         guest.set(New_notes=500, Pieces=4)
         guest.join("generate", "click")
@@ -625,7 +625,7 @@ def test_a_crowd_comes_and_goes(served: tuple[str, Path]):
 
 
 @needs_gradio
-def test_music_for_somebody_who_has_left_is_not_made(tmp_path: Path, weights: Path):
+def test_no_music_is_made_for_a_visitor_who_has_left(tmp_path: Path, weights: Path):
     visitor = Visitors(tmp_path, 0, print).arrive("me")
     assert filled(weights, visitor.stays, notes=20).made
     visitor.seen -= 2 * PATIENCE
@@ -636,7 +636,7 @@ def test_music_for_somebody_who_has_left_is_not_made(tmp_path: Path, weights: Pa
 
 
 @needs_gradio
-def test_who_has_left_is_forgotten_with_all_that_was_theirs(tmp_path: Path):
+def test_visitors_who_left_are_forgotten_with_all_their_files(tmp_path: Path):
     forgotten = []
     visitors = Visitors(tmp_path, 60, forgotten.append)
     one, other = visitors.arrive("one"), visitors.arrive("other")
@@ -662,7 +662,7 @@ def test_who_has_left_is_forgotten_with_all_that_was_theirs(tmp_path: Path):
 
 
 @needs_gradio
-def test_what_lasts_too_long_has_no_sound_and_is_no_fragment(tmp_path: Path):
+def test_a_piece_that_is_too_long_gets_no_sound_and_is_no_fragment(tmp_path: Path):
     from utils.output import page
 
     one = page.Page(settings.parse(ROOT / "app.py", ["--minutes", "1"]), str(tmp_path))
@@ -694,7 +694,7 @@ def test_what_lasts_too_long_has_no_sound_and_is_no_fragment(tmp_path: Path):
         ("<b>*a* ![x](y) `$z$`", "&#60;b&#62;&#42;a&#42; &#33;&#91;x&#93;&#40;y&#41; &#96;&#36;z&#36;&#96;"),
     ],
 )
-def test_a_sentence_names_what_stands_on_the_page(tmp_path: Path, said: str, shown: str):
+def test_messages_use_the_labels_on_the_page_in_place_of_flags(tmp_path: Path, said: str, shown: str):
     from utils.output import page
 
     one = page.Page(settings.parse(ROOT / "app.py", []), str(tmp_path))

@@ -1,4 +1,4 @@
-"""evaluate.py, once run as a user runs it and else in this process, and what it measures with."""
+"""evaluate.py, run as a user runs it or in this process, and its measures."""
 
 import json
 import shutil
@@ -29,7 +29,7 @@ STREAMS = ("offset", "part", "note", "duration")
 
 
 def evaluate(*flags: object, start: Callable = call) -> tuple[dict, str]:
-    """The numbers of evaluate.py, and what it prints for people."""
+    """The numbers that evaluate.py prints as JSON, and the text that it prints for people."""
     result = start("evaluate.py", *flags, "--json", "-")
     assert result.returncode == 0, result.stderr
     *text, numbers = result.stdout.splitlines(keepends=True)
@@ -58,13 +58,13 @@ def corpora(train: list, scored: list, chords: str = "split", transpose: int = 2
 # ---- the script ----
 
 
-def test_held_out_pieces_baselines_and_samples(weights: Path, music: Path, tmp_path: Path):
+def test_held_out_pieces_baselines_and_samples_are_measured(weights: Path, music: Path, tmp_path: Path):
     picture = tmp_path / "samples.png"
     flags = "--samples 2 --notes 40 --passages 5".split()
     found, text = evaluate("--weights", weights, *flags, "--picture", picture, start=run)
     about = checkpoint.load(weights).about
 
-    # The same number as training gave these weights, head by head.
+    # The same nats as training reported for these weights, head by head.
     best = min(about["history"], key=lambda row: row["score"])
     assert found["nats_per_note"] == pytest.approx(best["held_out"], abs=1e-3)
     for stream in STREAMS:
@@ -75,7 +75,7 @@ def test_held_out_pieces_baselines_and_samples(weights: Path, music: Path, tmp_p
     assert found["pieces"] == len(held_out) and found["trained_on"] == 0
     assert found["nats_total"] == pytest.approx(found["nats_per_note"] * found["notes"])
     assert found["nats_total"] == pytest.approx(found["nats_per_beat"] * found["beats"])
-    assert {row["beats"] for row in found["per_piece"]} <= {32, 33}  # eight bars; a last note may hang over
+    assert {row["beats"] for row in found["per_piece"]} <= {32, 33}  # eight bars; a last note may last longer
     baselines = found["baselines"]
     assert baselines["5-gram"]["nats_per_note"] < baselines["unigram"]["nats_per_note"]
     assert baselines["unigram"]["nats_per_note"] < baselines["uniform"]["nats_per_note"]
@@ -102,7 +102,7 @@ def test_held_out_pieces_baselines_and_samples(weights: Path, music: Path, tmp_p
     assert text.splitlines()[-1] == short
 
 
-def test_pieces_may_end_by_themselves(weights: Path, music: Path, tmp_path: Path):
+def test_how_whole_pieces_end_is_measured(weights: Path, music: Path, tmp_path: Path):
     flags = ["--samples", 12, "--notes", 0, "--no-baselines", "--picture", tmp_path / "samples.png"]
     found, text = evaluate("--weights", weights, *flags)
     measured = found["samples"]
@@ -126,7 +126,7 @@ def test_the_verdict_of_the_judge_is_shown(capsys):
     assert text.endswith("\n  ".join(["beats:", *verdicts["generated"]["giveaways"]]) + "\n")
 
 
-def test_a_folder_and_what_of_it_was_trained_on(weights: Path, music: Path, tmp_path: Path):
+def test_pieces_of_a_folder_that_were_trained_on_are_recognised(weights: Path, music: Path, tmp_path: Path):
     names = checkpoint.load(weights).about["split"]["train"]
     save(midi.read(music / names[0]).finer(2), tmp_path / "under another name.mid")
     save(random_piece(77), tmp_path / names[1])  # the name of a training piece, but other music
@@ -136,7 +136,7 @@ def test_a_folder_and_what_of_it_was_trained_on(weights: Path, music: Path, tmp_
     }  # fmt: skip
     assert "; pieces that it was trained on: 1\n" in text
     assert "on 2 pieces, 1 of which it learnt from (5-gram" in text.splitlines()[-1]
-    # Without the training music guessing is the only baseline, and there is only the name to go by.
+    # Without the training music, guessing is the only baseline, and pieces are recognised by name only.
     (tmp_path / "broken.mid").write_text("no music")
     flags = ["--training-dir", tmp_path / "nowhere", "--samples", 1]
     found, text = evaluate("--weights", weights, "--midi-dir", tmp_path, *flags)
@@ -147,7 +147,7 @@ def test_a_folder_and_what_of_it_was_trained_on(weights: Path, music: Path, tmp_
     assert [remark.split(":")[0] for remark in found["remarks"]][1:] == ["skipped"]
 
 
-def test_numbers_go_into_a_file_and_no_training_piece_that_is_lost_counts_as_new(weights: Path, music: Path, tmp_path):
+def test_numbers_go_into_a_file_and_no_missing_training_piece_counts_as_new(weights: Path, music: Path, tmp_path):
     train = checkpoint.load(weights).about["split"]["train"]
     for name in train[1:]:
         save(midi.read(music / name), tmp_path / "there" / name)
@@ -170,12 +170,12 @@ def test_numbers_go_into_a_file_and_no_training_piece_that_is_lost_counts_as_new
         (["--training-dir", "none"], "see --training-dir"),
         (["--training-dir", "samples"], "None of the pieces held out"),
         (["--picture", "a.txt"], "must end in .png"),
-        (["--json", "tests", "--weights", "none"], "tests cannot be written"),  # before all else
+        (["--json", "tests", "--weights", "none"], "tests cannot be written"),  # checked first
         (["--json", "README.md/x", "--weights", "none"], "name another place with --json"),
         (["--keep", "Alto", "--particles", "0", "--weights", "none"], "--particles is 0; it must be at least 1"),
     ],
 )
-def test_wrong_input_is_one_sentence(weights: Path, flags: list[str], sentence: str):
+def test_wrong_input_gives_a_one_line_error(weights: Path, flags: list[str], sentence: str):
     assert sentence in one_line_error(call("evaluate.py", "--weights", weights, *flags))
 
 
@@ -188,8 +188,8 @@ def test_new_pieces_that_are_too_short_are_not_compared(weights: Path, music: Pa
 def test_a_new_piece_that_is_too_short_is_not_left_out_silently(weights: Path, music: Path, monkeypatch):
     made = compose.new_pieces
 
-    def one_short(*how) -> list[compose.Made]:
-        first, *others = made(*how)
+    def one_short(*args) -> list[compose.Made]:
+        first, *others = made(*args)
         return [replace(first, piece=first.piece.take(slice(3))), *others]
 
     monkeypatch.setattr(compose, "new_pieces", one_short)
@@ -202,7 +202,7 @@ def test_a_new_piece_that_is_too_short_is_not_left_out_silently(weights: Path, m
 
 
 def another(weights: Path, path: Path, held_out: list[str]) -> Path:
-    """A copy of a network that has other pieces held out and forgot half of what its heads learnt."""
+    """A copy of a network with other pieces held out, and half of the weights of its heads set to 0."""
     shutil.copy(weights, path)
     with h5py.File(path, "r+") as file:
         about = json.loads(file["about"][()])
@@ -245,23 +245,23 @@ def test_two_networks_are_compared_on_what_neither_learnt_from(weights: Path, mu
     assert f"Every piece found (2 pieces) was learnt by {weights} or {other}: name a folder of other music" in error
 
 
-def test_networks_that_say_other_things_are_not_compared(weights: Path):
-    kept = checkpoint.load(weights)
-    form = kept.vocabulary.representation
+def test_networks_with_different_representations_are_not_compared(weights: Path):
+    loaded = checkpoint.load(weights)
+    form = loaded.vocabulary.representation
 
-    def writing(**changes: object) -> checkpoint.Checkpoint:
-        return replace(kept, vocabulary=SimpleNamespace(representation=replace(form, **changes)))
+    def changed(**changes: object) -> checkpoint.Checkpoint:
+        return replace(loaded, vocabulary=SimpleNamespace(representation=replace(form, **changes)))
 
-    # Chords as classes have no parts, so these are another difference.
+    # Chords as classes have no parts, which is another difference.
     with pytest.raises(UserError, match="cannot be compared.* --streams was "):
-        evaluation.check_comparable({"a": kept, "b": writing(chords="class")})
-    without = replace(kept, vocabulary=SimpleNamespace(representation=replace(form, streams=form.streams[:1])))
+        evaluation.check_comparable({"a": loaded, "b": changed(chords="class")})
+    without = replace(loaded, vocabulary=SimpleNamespace(representation=replace(form, streams=form.streams[:1])))
     with pytest.raises(UserError, match="cannot be compared.* --chords was "):
-        evaluation.check_comparable({"a": without, "b": writing(chords="class", streams=form.streams[:1])})
+        evaluation.check_comparable({"a": without, "b": changed(chords="class", streams=form.streams[:1])})
     for name, value in (("grid", 24), ("streams", (*form.streams, "velocity")), ("max_beats", 8), ("metre", "3/4")):
         with pytest.raises(UserError, match=f"cannot be compared.* --{name.replace('_', '-')} was "):
-            evaluation.check_comparable({"a": kept, "b": kept, "c": writing(**{name: value})})
-    evaluation.check_comparable({"a": kept, "b": writing(streams=form.streams[::-1])})  # the same in another order
+            evaluation.check_comparable({"a": loaded, "b": loaded, "c": changed(**{name: value})})
+    evaluation.check_comparable({"a": loaded, "b": changed(streams=form.streams[::-1])})  # the order does not matter
     for flags, sentence in (
         (["--weights", f"{weights},{weights}"], "name two networks"),
         (["--weights", f"{weights},other.weights.h5", "--samples", 1], "a single network"),
@@ -270,7 +270,7 @@ def test_networks_that_say_other_things_are_not_compared(weights: Path):
         assert sentence in one_line_error(call("evaluate.py", *flags))
 
 
-def test_there_is_no_verdict_where_a_network_knows_too_little_to_be_wrong(weights: Path, tmp_path: Path, monkeypatch):
+def test_there_is_no_verdict_if_one_network_lacks_far_more_values(weights: Path, tmp_path: Path, monkeypatch):
     encode, split = dataset.encode, checkpoint.load(weights).about["split"]
     other = another(weights, tmp_path / "b.weights.h5", split["held_out"])
     paths = [str(weights), str(other)]
@@ -281,7 +281,7 @@ def test_there_is_no_verdict_where_a_network_knows_too_little_to_be_wrong(weight
     assert verdict.startswith("No verdict: one network lacks far more values of note than another")
 
 
-def test_the_verdict_says_whether_it_is_more_than_chance():
+def test_the_verdict_says_whether_the_difference_is_more_than_chance():
     def verdict(saved: list[float], level: float = 0.05) -> str:
         return evaluation.in_words("a", "b", np.array(saved), np.full(len(saved), 10), level)
 
@@ -296,7 +296,7 @@ def test_the_verdict_says_whether_it_is_more_than_chance():
     assert "(p < 0.001)" in verdict([1] * 30)
     assert "by less than 0.001 nats a note" in verdict([0.001] * 30)
     assert verdict([0] * 9) == "a and b are equally good on each of 9 pieces."
-    # All signs of few differences can be tried.
+    # With so few differences, all combinations of signs can be tried.
     difference = np.array([3.0, 1, -2, 5, 0.5, -1, 4])
     signs = np.array(list(product((-1, 1), repeat=7)))
     exact = np.mean(np.abs(signs @ difference) >= abs(difference.sum()))
@@ -306,13 +306,13 @@ def test_the_verdict_says_whether_it_is_more_than_chance():
 # ---- likelihood ----
 
 
-def test_a_piece_costs_the_same_alone_and_among_others(weights: Path):
-    kept = checkpoint.load(weights)
-    stepper = Stepper(kept)
+def test_a_piece_scores_the_same_alone_and_among_others(weights: Path):
+    loaded = checkpoint.load(weights)
+    stepper = Stepper(loaded)
     sources = sources_of(*(random_piece(seed, bars) for seed, bars in ((1, 2), (2, 6), (3, 1), (4, 6))))
-    together = likelihood.score(stepper, dataset.encode(sources, kept.vocabulary))
+    together = likelihood.score(stepper, dataset.encode(sources, loaded.vocabulary))
     for i, source in enumerate(sources):
-        alone = likelihood.score(stepper, dataset.encode([source], kept.vocabulary))
+        alone = likelihood.score(stepper, dataset.encode([source], loaded.vocabulary))
         np.testing.assert_allclose(together.nats[i], alone.nats[0], rtol=1e-4)
         here = slice(together.corpus.first[i], together.corpus.first[i + 1])
         assert (together.right[here] == alone.right).all()
@@ -322,11 +322,11 @@ def test_a_piece_costs_the_same_alone_and_among_others(weights: Path):
         np.testing.assert_allclose(together.events[here].sum(axis=0), together.nats[i])
 
 
-def test_beats_are_the_frames_of_a_benchmark():
-    """A quarter note for each frame: silence before and within a piece counts, and a last note is a whole frame."""
+def test_beats_are_counted_as_the_frames_of_the_benchmark():
+    """A frame is a quarter note: silence before and within a piece counts, and the last frame counts in full."""
     assert beats_of(make_piece([(480 * frame, 60, 480) for frame in (2, 3, 7)]), 12) == 8
     assert beats_of(make_piece([(0, 60, 480 * 3), (480, 64, 480)]), 12) == 3
-    # A note that ends a little before or after a beat ends on it.
+    # A note that ends just before or after a beat counts as ending on it.
     for nearly in (-9, 9):
         assert beats_of(make_piece([(0, 60, 960 + nearly)]), 12) == 2
     assert beats_of(make_piece([(0, 60, 960 + 99)]), 12) == 3
@@ -365,15 +365,15 @@ def test_counts_and_smoothing_by_hand():
     asked = after_offset.table.toarray()[after_offset.context]
     assert asked.tolist() == [[1, 0, 0, 0], [0, 1, 0, 0], [0, 2, 1, 0]]
     assert (after_offset.total.tolist(), after_offset.kinds.tolist()) == ([1, 1, 3], [1, 1, 2])
-    own, shorter = np.array([3, 0, 0]), np.array([0.25, 0.25, 0.5])
+    often, shorter = np.array([3, 0, 0]), np.array([0.25, 0.25, 0.5])
     total, kinds = np.array([4, 4, 0]), np.array([2, 2, 0])
-    np.testing.assert_allclose(ngram.blend(own, shorter, total, kinds, (0.5, 0)), [2.75 / 4, 0.25 / 4, 0.5])
-    np.testing.assert_allclose(ngram.blend(own, shorter, total, kinds, (0.5, 4)), [3.75 / 8, 1.25 / 8, 0.5])
-    assert ngram.blend(own, shorter, total, kinds, None).tolist() == shorter.tolist()
+    np.testing.assert_allclose(ngram.blend(often, shorter, total, kinds, (0.5, 0)), [2.75 / 4, 0.25 / 4, 0.5])
+    np.testing.assert_allclose(ngram.blend(often, shorter, total, kinds, (0.5, 4)), [3.75 / 8, 1.25 / 8, 0.5])
+    assert ngram.blend(often, shorter, total, kinds, None).tolist() == shorter.tolist()
 
 
 @pytest.mark.parametrize("chords", ["split", "class"])
-def test_the_ngram_knows_what_it_learnt_in_another_key(chords: str):
+def test_the_ngram_recognises_what_it_learnt_in_another_key(chords: str):
     piece = random_piece(1)
     moved = replace(piece, pitch=piece.pitch + 2)
     train, scored = corpora([piece, random_piece(2)], [moved], chords)
@@ -394,7 +394,7 @@ notes = st.lists(st.tuples(st.integers(0, 2), st.integers(60, 62), st.integers(1
 
 @settings(deadline=None, max_examples=60)
 @given(st.lists(notes, min_size=1, max_size=3), st.lists(notes, min_size=1, max_size=2))
-def test_the_longest_shared_run_is_the_longest(training: list, made: list):
+def test_the_longest_shared_run_is_what_a_slow_search_finds(training: list, made: list):
     def pieces(gaps: list[list[tuple]]) -> list[events.Piece]:
         onsets = [np.cumsum([gap for gap, *_ in piece]) for piece in gaps]
         return [in_steps([(int(o), p, d) for o, (_, p, d) in zip(on, piece, strict=True)])
@@ -436,19 +436,19 @@ def test_a_planted_copy_is_found_in_another_key():
 
 
 def test_the_playing_scripts_say_what_they_copied(weights: Path, music: Path, tmp_path: Path, capsys):
-    kept = checkpoint.load(weights)
-    sources, _ = copying.read_split(kept.about)
-    classes, _ = kept.vocabulary.encode(sources[0].events)
+    loaded = checkpoint.load(weights)
+    sources, _ = copying.read_split(loaded.about)
+    classes, _ = loaded.vocabulary.encode(sources[0].events)
     made = [compose.Made(random_piece(0), classes, 1.0)]
-    copying.report(kept, [Path("a.mid")], made, str(music))
+    copying.report(loaded, [Path("a.mid")], made, str(music))
     line = f"longest run shared with the training music: {len(sources[0].events)} notes ({sources[0].name}, beat 0)\n"
     assert capsys.readouterr().out == line
-    for folder in (tmp_path, tmp_path / "nowhere", "samples"):  # empty, not there, and other music
-        copying.report(kept, [Path("a.mid")], made, str(folder))
-    about = {**kept.about, "settings": {**kept.about["settings"], "midi_dir": "samples"}}
-    copying.report(replace(kept, about=about), [Path("a.mid")], made)
+    for folder in (tmp_path, tmp_path / "nowhere", "samples"):  # empty, missing, and with other music
+        copying.report(loaded, [Path("a.mid")], made, str(folder))
+    about = {**loaded.about, "settings": {**loaded.about["settings"], "midi_dir": "samples"}}
+    copying.report(replace(loaded, about=about), [Path("a.mid")], made)
     assert capsys.readouterr().out == ""
-    copying.report(kept, [Path("a.mid")], made)  # the file may come from anywhere, and name any folder
+    copying.report(loaded, [Path("a.mid")], made)  # weights may come from anywhere and name any folder
     assert "name its folder with --training-dir" in capsys.readouterr().out
     for script in ("generate_music.py", "predict_with_prior.py"):
         flags = ["--weights", weights, "--out", tmp_path, "--notes", 20, "--count", 2, "--no-wav", "--no-picture"]
@@ -472,19 +472,19 @@ def test_a_scale_has_known_statistics():
     assert numbers == counted | {"stuck": numbers["stuck"], "repeated_1_bar": 0, "home": numbers["home"]}
 
 
-def test_a_loop_is_found_and_repetition_is_counted_where_it_stands():
+def test_loops_are_found_and_repeated_bars_counted():
     rng = np.random.default_rng(1)
-    loop = [(0, 60), (480, 64), (240, 67), (240, 72), (960, 59)]  # a bar and then four beats and a half
+    loop = [(0, 60), (480, 64), (240, 67), (240, 72), (960, 59)]  # five notes in a bar of 4/4
     onset = np.cumsum([gap for gap, _ in loop] * 8)
     stuck = make_piece([(int(at), loop[i % 5][1], 240) for i, at in enumerate(onset)])
     assert statistics.stuck(stuck) == 1 and statistics.beyond(statistics.describe(stuck))["stuck over 0.8"]
-    # In the last half one note of five has another length: it is no loop there.
+    # In the last half, one note in five has a new length, so it is not part of the loop.
     half = np.arange(40) >= 20
     varied = replace(stuck, duration=stuck.duration + half * (np.arange(40) % 5 == 0) * rng.integers(1, 99, 40))
     assert statistics.stuck(varied) == pytest.approx(0.8)
     free = make_piece([(240 * i, int(rng.integers(0, 128)), 240) for i in range(100)])
     assert statistics.stuck(free) < 0.1 and statistics.stuck(make_piece([(0, 60, 480)])) == 0
-    # Two bars of 3/4 come again, the second time with one of six notes changed; then in 4/4 nothing.
+    # Two bars of 3/4 are repeated with one of six notes changed; the bar of 4/4 after them repeats nothing.
     tune = [*range(60, 66)] * 2
     tune[8] = 80
     rows = [(480 * i, pitch, 480) for i, pitch in enumerate(tune)] + [(5760 + 480 * i, 90 + i, 480) for i in range(4)]
@@ -509,7 +509,7 @@ def test_home_and_how_a_piece_ends():
     def ends(*chord: int, length: int = 1920, more: tuple = ()) -> set[str]:
         last = [(480 * 24, pitch, length) for pitch in chord]
         found = statistics.ending(make_piece([*tune, *more, *last], time_signatures=[(0, 4, 4)]))
-        return {name for name, so in found.items() if so}
+        return {name for name, holds in found.items() if holds}
 
     assert ends(48, 64, 67, 72) == {"triad", "tonic", "held", "bar_line"}
     assert ends(48, 64) == {"triad", "tonic", "held", "bar_line"}  # without the fifth
@@ -517,7 +517,7 @@ def test_home_and_how_a_piece_ends():
     assert ends(59, 62, 65, length=720) == {"triad", "held"}  # diminished
     assert ends(48, 55, length=960) == {"held"}
     assert ends(48, 64, 67, 70) == {"held", "bar_line"}
-    # What began before the last onset and still sounds belongs to it.
+    # A note that began before the last onset and still sounds belongs to the last chord.
     assert "triad" not in ends(48, 64, 67, more=[(480 * 23, 62, 960)])
 
 
@@ -536,7 +536,7 @@ def test_chords_rests_and_repetitions_are_counted():
     found = statistics.describe(make_piece(chords, time_signatures=[(0, 3, 8)]))
     assert found["polyphony"] == 3 and found["on_beat"] == 1 and found["range"] == 7
     assert found["notes_per_beat"] == pytest.approx(24 * 480 / (7 * 720 + 480))
-    # 17 figures of eight notes, of which three are different.
+    # 17 figures of eight notes, only three of them different.
     assert found["repeated_figures"] == pytest.approx(14 / 17)
     in_quarters = statistics.describe(make_piece(chords, time_signatures=[(0, 4, 4)]))
     assert in_quarters["on_beat"] == 0.5
@@ -544,7 +544,7 @@ def test_chords_rests_and_repetitions_are_counted():
 
 def test_key_clarity():
     def clarity(sounding: np.ndarray) -> float:
-        """Of a chord whose notes are held for so long."""
+        """That of a chord whose notes are held this long."""
         return statistics.describe(make_piece([(0, 60 + i, round(t)) for i, t in enumerate(sounding) if t]))[
             "key_clarity"
         ]
@@ -583,11 +583,11 @@ def test_sets_that_differ_are_far_apart():
 
 
 def test_the_legend_covers_no_line_and_the_diagram_shows_every_part(weights: Path, tmp_path: Path, monkeypatch):
-    figures, kept = [], checkpoint.load(weights)
+    figures, loaded = [], checkpoint.load(weights)
     monkeypatch.setattr(plots, "save", lambda figure, path: figures.append(figure))
-    plots.learning_curve(kept.about["history"], tmp_path / "curve.png")
-    shape = replace(kept.shape, cell="lstm", layers=2)
-    plots.network_diagram(kept.vocabulary, shape, tmp_path / "network.png")
+    plots.learning_curve(loaded.about["history"], tmp_path / "curve.png")
+    shape = replace(loaded.shape, cell="lstm", layers=2)
+    plots.network_diagram(loaded.vocabulary, shape, tmp_path / "network.png")
     curve, diagram = figures
     curve.draw_without_rendering()
     (legend,), (axes,) = curve.legends, curve.axes

@@ -1,4 +1,4 @@
-"""Measure speed and memory beside the ancestors' method, in one run on one machine; the last line printed is JSON.
+"""Compare speed and memory with the ancestors' method, in one run on one machine; the last line printed is JSON.
 
     python benchmark.py --quick         under a minute on two cores
     python benchmark.py                 a few minutes, steadier numbers
@@ -66,8 +66,8 @@ def best_time(repeat: int, work: Callable[[], object]) -> float:
 
 
 def limit(weights: checkpoint.Checkpoint, rows: int, steps: int, repeat: int) -> float:
-    """A lower bound in seconds for `steps` events of `rows` pieces: the float32 matrix products with all arrays of a
-    weights file, in NumPy on one thread (see utils/__init__.py). A product is taken for all events at once unless it
+    """Seconds that the arithmetic alone takes for `steps` events of `rows` pieces: the float32 matrix products with all
+    arrays of a weights file, in NumPy on one thread (see utils/__init__.py), each for all events at once unless it
     depends on the event before. Embeddings are looked up; the kernels that describe keys are applied to each key or
     pitch class. Playing multiplies embeddings in advance (`Stepper`), which saves a fifth of what is counted here."""
     places, factors = {"surroundings": weights.vocabulary.highest - weights.vocabulary.lowest + 1, "harmony": 12}, []
@@ -273,7 +273,7 @@ def main(args: SimpleNamespace) -> None:
             print(f"measuring: {part} ...", flush=True)
             if part in ("sample", "prior") and not weights.exists():
                 begun(folder, weights)
-            # In a process of its own, or other parts would add to the memory and have imported the packages already.
+            # In a process of its own: other parts would add to its memory, or have imported its packages already.
             if part in ("memory", "render") and args.part == "all":
                 command = [sys.executable, __file__, *sys.argv[1:], f"--part={part}"]
                 done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)

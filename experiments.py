@@ -42,7 +42,7 @@ SCORE_DIR: str = ""  # folder of the pieces to score ('': the held-out pieces of
 SPLIT: int = 0  # which pieces are held out, as in train.py
 # ---- how long
 MINUTES: float = 3.0  # minutes of CPU time for each run, so that other work on the machine makes no difference
-SEEDS: int = 2  # runs of each way, each with another seed
+SEEDS: int = 2  # runs of each way, each with a seed of its own
 JOBS: int = 1  # runs at the same time; they share the cores
 FLAGS: str = ""  # flags of train.py for all ways
 OUT: str = "experiments"  # folder for weights and scores; runs found there are not repeated

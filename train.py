@@ -63,8 +63,8 @@ SEED: int = 1  # seed of all random choices: the same number gives the same weig
 
 
 def learning_rate(run: Run) -> float:
-    """The rate after the warm-up: with a time limit, half a cosine that reaches 0 at its end (Loshchilov & Hutter
-    2017); without one, halved each time a quarter of the patience has passed without improvement."""
+    """The rate of the next update. After the warm-up: with a time limit, half a cosine down to 0 at its end (Loshchilov
+    & Hutter 2017); without one, halved each time a quarter of the patience has passed without improvement."""
     args, factor = run.args, 1.0
     if args.minutes:
         factor = 0.5 + 0.5 * math.cos(math.pi * min(run.progress(), 1))
@@ -92,7 +92,7 @@ def learn(args, way=None) -> None:
             start = run.seconds()
             for inputs, weights in run.until_over(batches):
                 run.trainer.optimizer.learning_rate = learning_rate(run)
-                run.trainer.reset_metrics()  # some versions of Keras 3 do so themselves, others average all updates
+                run.trainer.reset_metrics()  # some versions of Keras 3 do so themselves, some give means of all updates
                 inputs, weights = devices.own(({**silence, **inputs}, weights))
                 losses = run.trainer.train_on_batch(inputs, weights, return_dict=True)
                 run.add(losses)

@@ -134,7 +134,7 @@ HOSTILE = {
     ),
     "an ear of text": (lambda file: file.__setitem__("ear/hidden/0", "0" * 16), "the ear is damaged"),
     "no network": (lambda file: file.pop("network"), "not written by this train.py"),
-    "no text": (lambda file: (file.pop("about"), file.__setitem__("about", [1])), "about is not a text"),
+    "no text": (lambda file: (file.pop("about"), file.__setitem__("about", [1])), "about is not text"),
 }
 TEXTS = {
     "shape": lambda text: text.pop("shape"),

@@ -168,7 +168,7 @@ def test_older_networks_play_as_they_did(older: Path, tmp_path: Path):
 def test_older_networks_cannot_be_resumed_but_can_be_started_from(older: Path, monkeypatch):
     old = checkpoint.load(older)
     monkeypatch.setattr(checkpoint, "load", lambda path, with_optimizer: old)
-    with pytest.raises(UserError, match="cannot be trained further. Train without --resume, .* --start-from the-best"):
+    with pytest.raises(UserError, match="cannot be resumed. Train without --resume, .* --start-from the-best"):
         training.resumed(SimpleNamespace(**{**old.about["settings"], "weights": "the-best"}), older)
     vocabulary = replace(old.vocabulary, told_form=True, told_lines=True)
     untold = not old.vocabulary.told_form

@@ -209,7 +209,7 @@ def test_training_starts_from_weights_older_than_parts_and_in_half_precision(mus
             del about["vocabulary"][name]
         del file["about"], about["learnt_before"]
         file["about"] = json.dumps(about)
-    with pytest.raises(UserError, match="was trained with --no-pedal --no-parts, not --pedal --parts: use those flags"):
+    with pytest.raises(UserError, match="was trained with --no-pedal --no-parts, not --pedal --parts: use its flags"):
         learn(*flags, "--start-from", old)
     learn(*flags, "--start-from", old, "--no-parts", "--no-pedal", "--learning-rate", 0, how=eagerly)
     assert_same(path, old)
@@ -218,7 +218,7 @@ def test_training_starts_from_weights_older_than_parts_and_in_half_precision(mus
 @pytest.mark.parametrize(
     ("flags", "sentence"),
     [
-        (["--grid", 24], "was trained with --grid 12, not --grid 24: use those flags"),
+        (["--grid", 24], "was trained with --grid 12, not --grid 24: use its flags"),
         (["--no-parts"], "was trained with --parts, not --no-parts"),
         (["--metre", "3/4"], "was trained with --metre '', not --metre 3/4"),
         (["--streams", "offset,note,duration,velocity"], "--streams offset,note,duration, not --streams .*,velocity"),

@@ -85,11 +85,11 @@ ABOUT = {
 
 
 class Misfit(Exception):
-    """A weights file holds something that it cannot; the message says where."""
+    """A weights file holds something invalid; the message says where."""
 
 
 def misfit(value: Any, form: Any) -> str | None:
-    """The place in a value that does not fit its form, such as '.openings[3].metre', '' for all of it; None if none."""
+    """The place in a value that does not fit its form, such as '.openings[3].metre', '' for all of it; or None."""
     if isinstance(form, list) and len(form) == 1:
         if not isinstance(value, list):
             return ""

@@ -45,8 +45,8 @@ class Lstm(Cell):
 
 
 class Gru(Cell):
-    """Gates in the order update, reset, candidate. The reset gate is applied after the product with the last state,
-    which has a bias of its own (`reset_after` of Keras), for cuDNN."""
+    """Gates in the order update, reset, candidate. The reset gate is applied to the product with the last state, and
+    that has a bias of its own (`reset_after` of Keras), for cuDNN."""
 
     gates, states, biases = 3, 1, (2,)
 

@@ -98,7 +98,7 @@ def to_play(path: str) -> str:
     """The weights to play: `path`, or those that come with the repository if train.py has not written any there yet."""
     if Path(path).exists() or Path(path) != Path(USUAL) or not BUNDLED.exists():
         return path
-    print(f"{path} does not exist yet, so this plays {BUNDLED.name}, which comes with the repository")
+    print(f"{path} does not exist yet, so this uses {BUNDLED.name}, which comes with the repository")
     return str(BUNDLED)
 
 
@@ -154,7 +154,7 @@ def read(file: h5py.File, path: str | Path, with_optimizer: bool) -> Checkpoint:
         raise UserError(f"{path} was not written by this train.py: train again, or name others with --weights.")
     text = file["about"]
     if not is_plain(text) or text.shape != () or h5py.check_string_dtype(text.dtype) is None:
-        raise Misfit("about is not a text")
+        raise Misfit("about is not text")
     about = parsed(text[()])
     if not OLDEST <= about["format"] <= FORMAT:
         age, remedy = ("an older", "train again") if about["format"] < OLDEST else ("a newer", "update yours")

@@ -86,7 +86,7 @@ def log_softmax(xp: ModuleType, logits: Array) -> Array:
 
 
 def confidence(xp: ModuleType, streak: Array, back: Array) -> Array:
-    """(..., 2 * contexts) how long each context has been right, and how many times its distance of repetition that is,
+    """(..., 2 * contexts) how long each context has been right, and that divided by the distance at which it repeats,
     both as logarithms, from which the network can learn when repetition ends. `streak` and `back` (..., contexts)
     are those of all contexts but the form, see `recall.TOLD`."""
     back = xp.maximum(back, 1)
@@ -133,7 +133,7 @@ class Head:
         # The Dense layers above the hidden one, and the axis of each one's output.
         trust = counted("trust", self.contexts, "same")
         self.outputs = {f"head_{stream}": vocabulary.choices(stream), f"trust_{stream}": (trust,)}
-        self.needed: dict[str, slice] = {}  # the part of an output that NumPy needs, if not all
+        self.needed: dict[str, slice] = {}  # the slice of an output that NumPy needs, if not all
         # Weights in addition to those of the layers; all start at 0.
         self.own_weights: dict[str, list[Axes]] = {}
 

@@ -1,10 +1,10 @@
 """The match model of the next event's part: what that part did the last time, once the part and its onset are known.
 
-`recall` compares all parts together; if an inner voice deviates by one note, everything is new to it. The line of a
-single part continues by itself. So as soon as the part and the onset of the next event are known, the heads of its note
-and duration are also told what followed in that part's line the last time that its last few events and the time until
-the next were the same; what the part played at the same place one, two, four and eight bars ago; and, if the form of
-the piece is told, in the bar that this bar repeats. They are also told how long each of these has been right.
+`recall` compares all parts together; if an inner voice deviates by one note, everything is new to it. Here the line of
+a part is compared by itself: as soon as part and onset of the next event are known, the heads of its note and duration
+are also told what followed in that part's line the last time that its last few events and the time until the next were
+the same; what the part played at the same place one, two, four and eight bars ago; and, if the form of the piece is
+told, in the bar that this bar repeats. They are also told how long each of these has been right.
 
 Shapes: E events of all pieces, B pieces side by side, L events of a piece so far, K contexts (repeats, bars, the form).
 """
@@ -158,7 +158,7 @@ class LinePast:
         return cls(np.zeros((count, 5, 1), np.int32), parts)
 
     def add(self, past: Past, event: dict[str, np.ndarray]) -> "LinePast":
-        """The same with one more `event` (B,), the last one of `past`; it includes what was recalled for it."""
+        """The same with one more `event` (B,), the last one of `past`, which includes what was recalled for it."""
         rows, who, parts = np.arange(len(self.parts)), past.events[:, WHO], self.parts.copy()
         part = who[:, -1]
         parts[..., self.SINCE] += past.viewpoint.steps.take(event[END_STREAM])[:, None]

@@ -166,12 +166,12 @@ def inputs_of(vocabulary: Vocabulary, shape: Shape) -> dict[str, keras.KerasTens
 
 
 def hear(vocabulary: Vocabulary, shape: Shape, inputs: dict, read: dict, following: dict) -> tuple:
-    """The pitch (B, T) of the last note, from which the next spacing counts; the audible features relative to
-    it, and relative to the last note of the next event's part, both (B, T, HEARD); each key as `described`; and the
-    traces after the last event, see `Traces`."""
+    """The pitch (B, T) of the last note, from which the next spacing counts; the features heard relative to it, and
+    relative to the last note of the next event's part, both (B, T, HEARD); each key as `described`; and the traces
+    after the last event, see `Traces`."""
     top = ops.take(ops.convert_to_tensor(vocabulary.top.astype("int32")), read["note"], axis=0)
     here = ops.where(ops.equal(top, NOBODY), read["origin"], top)  # the origin of a drum is the last note before it
-    # Onsets must differ to a thousandth of a beat, so traces are always computed in float32.
+    # Onsets are told apart to a thousandth of a beat, so traces are always computed in float32.
     traces = Traces(vocabulary, ahead=END_STREAM in shape.sees["note"], name="traces_of_keys", dtype="float32")
     heard, heard_by_part, around, harmony, after = traces(
         read["note"], inputs["offset"], read["duration"], here, following["origin"], inputs["traces"]
@@ -185,8 +185,8 @@ def build(vocabulary: Vocabulary, shape: Shape, way: Way | None = None) -> tuple
     Inputs: the vocabulary's inputs, (B, T + 1) integers; 'recall_NAME' (B, T + 1, K), what followed the last time (see
     `recall`), and 'line_NAME', the same in the line of each event's own part (see `line_recall`); the other inputs that
     `dataset.cut` makes; and the state and traces before the first event (`Shape.silence`). The trainer returns the cost
-    of each event in each stream and, if there are styles, one more: that of recognising the style before the event,
-    (B, T, S + 1). The scorer returns the nats, and the state and the traces after the last event.
+    of each event in each stream and, if there are styles, one more: that of recognising the style from what came before
+    it, (B, T, S + 1). The scorer returns the nats, and the state and the traces after the last event.
     """
     way, inputs = way or Way(), inputs_of(vocabulary, shape)
     classes = {name: tensor for name, tensor in inputs.items() if tensor.dtype == "int32"}
@@ -227,7 +227,7 @@ def build(vocabulary: Vocabulary, shape: Shape, way: Way | None = None) -> tuple
         if head.knows_line:
             seen.append(confidence(ops, *(following[f"line_{name}"] for name in TOLD)))
         logits = predict(head, seen + condition, coming, known)
-        # Not every head has classes for the start token and the end of a piece; such targets have weight 0.
+        # A target that is no class of the head, such as a start token or the end of a piece, has weight 0.
         target = ops.minimum(following[head.stream], head.classes - 1)
         nats.append(cross_entropy(target, logits))
         costs.append(nats[-1] if way.cost is cross_entropy else way.cost(target, logits))

@@ -27,7 +27,7 @@ PLACED = ("note", "who", "onset")  # needed to hear events some bars ago; `who` 
 REPEATS = tuple((COMPARED, n) for n in (1, 2, 3, 4, 6, 8, 12, 16, 24)) + tuple((RHYTHM, n) for n in (2, 4, 8, 16))
 LENGTH = np.array([length for _, length in REPEATS], np.int8)  # small, since it is compared with each event of a piece
 NEXT, LONGEST = np.array(1, np.int8), np.array(LENGTH.max())  # arrays for the sake of speed, as `parts.ONE`
-BARS = np.array([1, 2, 4, 8])  # numbers of bars ago
+BARS = np.array([1, 2, 4, 8])  # how many bars ago
 STREAKS = len(REPEATS) + len(BARS)  # contexts whose streak is told, see TOLD
 K = STREAKS + 1  # and the form, whose streak does not matter: where it is told, it is right
 KIND = np.array([int(streams == RHYTHM) for streams, _ in REPEATS])  # see `Past.runs`
@@ -45,7 +45,7 @@ CHUNK = 2**16  # events looked up at once
 
 
 def codes(columns: dict[str, np.ndarray], length: int) -> np.ndarray:
-    """(E,) the sum that is hashed, see FACTORS, of the last `length` events up to each event in these streams."""
+    """(E,) the sum whose upper half is the hash, of the last `length` events up to each event in these streams."""
     count = len(next(iter(columns.values())))
     code = np.zeros(count, np.uint64)
     for stream, column in columns.items():
@@ -112,7 +112,7 @@ class Viewpoint:
         self.of_steps[vocabulary.values[END_STREAM]] = np.arange(vocabulary.end)
         # The notes of a chord are in order of pitch, unless the chord is one event.
         self.by_pitch = vocabulary.representation.chords == "split"
-        self.step = np.array(8 * FIRST_DRUM * (vocabulary.parts + 1))  # the rise of `order` in each step
+        self.step = np.array(8 * FIRST_DRUM * (vocabulary.parts + 1))  # the rise of `order` per step
 
     def order(self, onset: np.ndarray, part: np.ndarray, rank: np.ndarray) -> np.ndarray:
         """A sort key that increases from each event of a piece to the next."""
@@ -144,8 +144,8 @@ def by_form(
     again: np.ndarray, line: np.ndarray, goes_on: np.ndarray, then: np.ndarray, begins: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
     """(...) how many events back from the next one the event lies that the form recalls, 0 if there is none, and (...)
-    how many steps ago it came. It is the next event in the bar that this bar repeats or, if there is none, the first
-    event of the bar that the next bar repeats.
+    how many steps before its repeat it came. It is the next event in the bar that this bar repeats or, if there is
+    none, the first event of the bar that the next bar repeats.
 
     `again` (..., 2) is how many steps ago the bars lie that this bar and the next one repeat, 0 for none; `line` (...)
     is the onset of the next bar line, in steps; `goes_on` and `begins` (...) are how many events back those two events
@@ -292,7 +292,7 @@ class Past:
         return (self.recalled["streak"] / np.maximum(self.recalled["back"], 1))[:, :STREAKS].max(axis=1)
 
     def aligned(self, length: int) -> "Past":
-        """The same, padded so that its last event is at index `length` - 1: so several can be put side by side."""
+        """The same, padded so that its last event is at index `length` - 1, so that several can be put side by side."""
         before = length - self.length
         events = np.pad(self.events, ((0, 0), (0, 0), (before, 0)), constant_values=NOTHING)
         order = np.pad(self.order, ((0, 0), (before, 0)), constant_values=NOTHING)

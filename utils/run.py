@@ -47,13 +47,13 @@ class Run:
     train: Corpus
     held_out: Corpus
     about: dict  # what the weights file holds besides the weights; `history` has a row for each epoch
-    seconds: Callable[[], float]  # of training so far, earlier parts of a resumed run included
+    seconds: Callable[[], float]  # since the start, with those of earlier parts of a resumed run
     agreed: Callable[..., tuple[float, ...]]  # the same numbers in all processes that train together
     board: Board
     best: float = math.inf  # the lowest score so far
     losses: Counter = field(default_factory=Counter)  # sums over the current epoch, of the loss and of each stream
     count: int = 0  # updates in the current epoch
-    now: float = 0.0  # seconds of training when the clock was last read
+    now: float = 0.0  # `seconds` when the clock was last read
     asked_to_stop: bool = False
     problem: str = ""  # why training went wrong
 
@@ -190,7 +190,7 @@ def finish(run: Run, epochs_before: int) -> None:
         raise UserError(f"{problem}; {kept}.{advice}")
     if len(history) == epochs_before:
         minutes = history[-1]["seconds"] / 60
-        print(f"Nothing to do after {epochs_before} epochs ({minutes:.1f} minutes): raise --epochs or --minutes.")
+        print(f"Nothing to do: {epochs_before} epochs ({minutes:.1f} minutes) are done; raise --epochs or --minutes.")
         return
     if args.ear:
         ear_training.learn(args.weights, run.train, args.ear, args.seed)

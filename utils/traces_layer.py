@@ -67,7 +67,7 @@ class Traces(layers.Layer):
         beats for which each key is still held, and 1 for each key that sounded right before the last event."""
         # Tensors throughout, as PyTorch does not multiply an array by a tensor.
         by_event, by_beat = (ops.log(ops.convert_to_tensor(column, "float32")) for column in zip(*FADING, strict=True))
-        step = ops.cumsum(ops.take(ops.convert_to_tensor(self.counts), note, axis=0), axis=1)  # (B, T) from 1 on
+        step = ops.cumsum(ops.take(ops.convert_to_tensor(self.counts), note, axis=0), axis=1)  # (B, T)
         place = ops.arange(ops.shape(note)[1])
         onset = ops.cumsum(ops.take(ops.convert_to_tensor(self.offset), offset, axis=0), axis=1)  # (B, T + 1) beats
         now = onset[:, :-1]

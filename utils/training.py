@@ -111,7 +111,7 @@ def alone(weights: str) -> Iterator[None]:
 
 def read_music(args: SimpleNamespace) -> tuple[list[Source], list[Source]]:
     """The training pieces of a run and its held-out pieces. Sets `args.streams` to the streams that are learnt, and
-    other settings as `settle` does. Prints which files are skipped."""
+    other settings as `settle` does. Prints remarks on the files."""
     automatic = settle(args)
     sources, skipped = dataset.read_folder(args.midi_dir, Representation.of(vars(args)), args.split)
     for remark in remarks_on(args.midi_dir, sources, skipped):
@@ -144,8 +144,8 @@ def resumed(args: SimpleNamespace, path: Path) -> checkpoint.Checkpoint:
             raise UserError(f"{path} was trained with {was}, not {now}: resume with that, or train without --resume.")
     if not earlier.vocabulary.told_lines:
         raise UserError(
-            f"{path} is from an older version, whose networks were told less: it plays, but cannot be trained further. "
-            f"Train without --resume, starting from its weights: --start-from {args.weights}."
+            f"{path} is from an older version, whose networks were told less: it still plays, but its training "
+            f"cannot be resumed. Train without --resume, starting from its weights: --start-from {args.weights}."
         )
     row = earlier.about["history"][-1]
     print(f"Continuing after epoch {row['epoch']} of {path}, {row['seconds'] / 60:.1f} minutes of training.")
@@ -240,8 +240,8 @@ def describe(train: list[Source], held_out: list[Source], learnt: Corpus, scored
     for sentence in (*describe_metres(train), *describe_parts(train, learnt), *in_styles):
         print(sentence)
     print(f"vocabulary: {sizes}; rests and notes clipped to {beats} beats: {clipped:,}")
-    if moved := ", ".join(f"{count} of {stream}" for stream, count in scored.moved.items() if count):
-        print(f"values in held-out pieces that this network does not know, replaced by the nearest: {moved}")
+    if moved := ", ".join(f"{count} in {stream}" for stream, count in scored.moved.items() if count):
+        print(f"notes of held-out pieces with values that this network does not know, taken as the nearest: {moved}")
 
 
 def describe_metres(train: list[Source]) -> Iterator[str]:
@@ -249,7 +249,7 @@ def describe_metres(train: list[Source]) -> Iterator[str]:
     if one_beat := sum(source.events.metre()[0] == 1 for source in train):
         yield (
             f"bars of one beat: {one_beat} of {len(train)} pieces, as in files whose metre was unknown; if they are "
-            "in 4/4, train with --metre 4/4, which counts all bars in 4/4"
+            "in 4/4, train with --metre 4/4, which then holds for all pieces"
         )
 
 

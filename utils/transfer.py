@@ -35,7 +35,7 @@ def adopt(args: SimpleNamespace, path: str, earlier: Checkpoint) -> None:
     both = zip(flags(Representation.of(then)), flags(Representation.of(vars(args))), strict=True)
     if other := [pair for pair in both if pair[0] != pair[1]]:
         theirs, ours = (" ".join(some) for some in zip(*other, strict=True))
-        raise UserError(f"{path} was trained with {theirs}, not {ours}: use those flags or start from other weights.")
+        raise UserError(f"{path} was trained with {theirs}, not {ours}: use its flags or start from other weights.")
     sizes = {"heads": then["heads"], **vars(earlier.shape)}
     vars(args).update({name: sizes[name] for name in SIZES})
     print(

@@ -63,7 +63,7 @@ def windows(model: keras.Model, corpus: Corpus, target: np.ndarray) -> list[np.n
 
 
 def learn(model: keras.Model, corpus: Corpus, minutes: float, seed: int, clock: Callable[[], float]) -> int:
-    """Train on randomly drawn windows for `minutes` of `clock`, in seconds; returns the number of updates."""
+    """Train on randomly drawn windows for `minutes` of `clock` (seconds); returns the number of updates."""
     rng, end, updates = np.random.default_rng(seed), clock() + 60 * minutes, 0
     streams, every = corpus.vocabulary.streams, np.flatnonzero(corpus.is_target.any(axis=1))
     with tqdm(desc="the ancestors' network", unit="update", mininterval=0.5) as bar:

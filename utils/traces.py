@@ -60,7 +60,7 @@ def height(xp: ModuleType, struck: Array, pitch: Array | None = None) -> Array:
 
 def tonality(xp: ModuleType, struck: Array) -> Array:
     """(..., 24) how well each key, the major ones from the last note up, then the minor ones, fits how often each pitch
-    class, also from the last note up, was `struck` (..., 12) so far: by `theory.key_fits`, as shares of 1."""
+    class, also from the last note up, was `struck` (..., 12) so far: by `theory.key_fits`, sharpened to shares of 1."""
     apart = xp.matmul(struck, FROM_MEAN)
     length = xp.sqrt(xp.sum(apart * apart, axis=-1, keepdims=True))
     fits = xp.exp(10 * xp.matmul(apart, PROFILES) / (length + 1e-6))

@@ -9,7 +9,7 @@ import pytest
 from conftest import TINY, band_piece, call, make_piece, one_line_error, random_piece, save
 from traced import eagerly
 
-from utils import checkpoint, compose, dataset, ensemble, events, fragment, midi, parts, sampler
+from utils import checkpoint, compose, dataset, ensemble, events, fragment, midi, parts, sampler, training
 from utils.constraints import SPARE, all_play, room_for_heard
 from utils.errors import UserError
 from utils.events import Representation
@@ -178,6 +178,20 @@ def test_the_nearest_part_is_of_the_same_family_and_register():
     heard = parts.heard_as(three, known)
     assert heard[parts.value_of(40, 0)] == parts.value_of(40, 0) and len(set(heard.values())) == 3
     assert parts.heard_as({kit: 150.0}, {parts.value_of(0): 60.0}) == {}
+
+
+def test_training_says_who_is_heard_as_another_part_and_who_is_not_heard():
+    def source(*more: Part) -> dataset.Source:
+        parts = [Part("", 73), Part("", 33), *more]
+        rows = [(480 * i, 38 if part.drums else 60, 480, 80, k) for i in range(8) for k, part in enumerate(parts)]
+        return dataset.Source("a", 0.5, events.from_piece(make_piece(rows, parts=parts)))
+
+    known, both = [source()] * 5, source(Part("Solo", 68), Part("Kit", 0, drums=True))
+    vocabulary = build_vocabulary([one.events for one in known], Representation(), 0)
+    first, *others = training.describe_parts([*known, both], dataset.encode([*known, both], vocabulary))
+    assert first == "parts: Flute (6 pieces, 56 notes), Electric Bass (finger) (6 pieces, 48 notes)"
+    missing = "parts that this network does not have, "
+    assert others == [missing + "heard as the nearest that it has: Solo (1 piece)", missing + "left out: Kit (1 piece)"]
 
 
 def test_forty_tracks_are_learnt_as_forty_parts():

@@ -129,7 +129,7 @@ def numbered(group: object, what: str) -> list[h5py.Dataset]:
 def numbers(array: h5py.Dataset) -> np.ndarray:
     """The numbers in a dataset, as float32. Raises Misfit for numbers that training never makes."""
     if array.dtype.kind != "f" or array.dtype.itemsize > 4:
-        raise Misfit(f"{array.name[1:]} is not in single precision")
+        raise Misfit(f"{array.name[1:]} is not in single or half precision")
     values = array[()].astype(np.float32, copy=False)
     if not (np.abs(values) <= LARGEST).all():
         raise Misfit(f"{array.name[1:]} holds invalid weights")

@@ -260,7 +260,7 @@ def describe_parts(train: list[Source], learnt: Corpus) -> Iterator[str]:
         yield f"left out: {left_out:,} drum notes, since all parts are learnt as one"
     if not vocabulary.players:
         return
-    pieces, notes, merged = Counter(), Counter(), Counter()
+    pieces, notes, merged, unheard = Counter(), Counter(), Counter(), Counter()
     for source in train:
         heard = vocabulary.heard_as(source.events)
         values, counts = np.unique(source.events.streams["part"], return_counts=True)
@@ -268,16 +268,17 @@ def describe_parts(train: list[Source], learnt: Corpus) -> Iterator[str]:
         pieces.update(set(known))
         for value, count, one in zip(values.tolist(), counts.tolist(), known, strict=True):
             notes[one] += count
-            merged[source.events.parts[value].called()] += one != value
+            if one != value:
+                (unheard if one is None else merged)[source.events.parts[value].called()] += 1
     named = [
         f"{vocabulary.players[value].name} ({plural(pieces[value], 'piece')}, {plural(count, 'note')})"
         for value, count in notes.most_common()
         if value is not None
     ]
     yield f"parts: {shortened(named)}"
-    if merged := +merged:
-        others = [f"{name} ({count})" for name, count in merged.most_common()]
-        yield f"parts that this network does not have, heard as the nearest that it has: {shortened(others)}"
+    for instead, others in {"heard as the nearest that it has": merged, "left out": unheard}.items():
+        if named := [f"{name} ({plural(count, 'piece')})" for name, count in others.most_common()]:
+            yield f"parts that this network does not have, {instead}: {shortened(named)}"
 
 
 def describe_styles(train: list[Source], learnt: Corpus) -> Iterator[str]:

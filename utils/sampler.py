@@ -70,10 +70,13 @@ def choose(
     probability = np.exp(below_top if temperature == 1 else below_top / temperature)
     if top_p < 1 or repeating is not None:
         is_new = np.equal(gained, ZERO)
-        new = nucleus(probability * is_new, top_p) if top_p < 1 else probability
+        only_new = is_new.astype(np.float64)
+        new = probability * only_new
+        new = nucleus(new, top_p) if top_p < 1 else new
         probability = np.exp(below_top / (temperature if repeating is None else repeating))
-        share, of = (np.add.reduce(each, axis=1, keepdims=True, where=is_new) for each in (probability, new))
-        np.multiply(new, share / np.maximum(of, TINY), out=probability, where=is_new)
+        share = np.add.reduce(probability * only_new, axis=1, keepdims=True)
+        new *= share / np.maximum(np.add.reduce(new, axis=1, keepdims=True), TINY)
+        np.copyto(probability, new, where=is_new)
     cumulative = probability.cumsum(axis=1)
     # Classes without probability are never chosen, not even by a number of exactly 0 or 1.
     return (cumulative > np.minimum(uniform, BELOW_1)[:, None] * cumulative[:, -1:]).argmax(axis=1)

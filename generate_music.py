@@ -22,9 +22,9 @@ WEIGHTS: str = "weights/music.weights.h5"  # file that train.py wrote
 NOTES: int = 400  # notes in each piece, unless BARS or SECONDS sets its length (0: until it ends by itself)
 BARS: int = 0  # bars in each piece; the last one brings it to an end (0: NOTES sets the length)
 SECONDS: float = 0.0  # instead of BARS: about how long each piece should last, in whole bars
-ENDING: bool = True  # bring a piece of so many bars or seconds to an end; otherwise it is cut off
+ENDING: bool = True  # bring a piece whose length is set in bars or seconds to an end; otherwise it is cut off
 COUNT: int = 1  # pieces to write, the likeliest first
-VERSIONS: int = 16  # versions of each piece, written side by side; one is kept; fewer if it is long (1: fastest)
+VERSIONS: int = 16  # versions of each piece to write side by side, fewer if it is long; one is kept (1: fastest)
 OPENING: str = "random"  # random: a passage of the training music sets the scene; none: start from silence
 STYLE: str = ""  # sub-folder of the training music to sound like, or several: haydn:0.7,bach:0.3 ('': the opening's)
 INCLUDE_OPENING: bool = False  # put the opening in front of the new music
@@ -33,7 +33,7 @@ METRE: str = ""  # metre of the music, such as 3/4 or 6/8 ('': that of the openi
 # ---- the key
 KEY: str = ""  # key of the music, such as D minor or Eb ('': that of the opening; none: no key is imposed)
 SCALE: str = ""  # scale to use instead of the key's, such as dorian or D dorian (if it names no tonic: the opening's)
-KEY_STRENGTH: float = 1.0  # nats by which notes outside the key are made less likely; less where the music modulates
+KEY_STRENGTH: float = 1.0  # how strictly to avoid notes outside the key, in nats (0: not at all); less in modulations
 KEY_LOCK: bool = False  # never play a note outside the key, drums excepted
 # ---- how notes are chosen
 TEMPERATURE: float = 0.9  # lower: safer and more repetitive; higher: bolder; 0: always the likeliest note
@@ -47,15 +47,15 @@ TEMPO: float = 120.0  # quarter notes per minute
 INSTRUMENT: str = ""  # sounds for the parts, in order, as General MIDI names or numbers ('': the parts' own sounds)
 OUT: str = "samples"  # folder for all output; nothing there is overwritten
 COPYING: bool = True  # report the longest run of notes that the training music has too, in any key, if that is there
-TRAINING_DIR: str = ""  # folder of that music ('': where it was during training, if that is below this folder)
+TRAINING_DIR: str = ""  # folder of that music ('': where it was during training, if that is below the current folder)
 # ---- written beside each MIDI file, under its name
 WAV: bool = True  # audio
 PICTURE: bool = True  # piano roll (PNG)
 NOTATION: bool = False  # score for notation programs (MusicXML)
 SOUNDFONT: str = ""  # .sf2 or .sf3 file to make the audio with ('': the one that comes with pretty_midi)
 # ---- pieces that end by themselves (--notes 0)
-LEAST_EVENTS: int = 32  # events before a piece may end
-MOST_EVENTS: int = 5000  # events after which a piece is cut off
+LEAST_EVENTS: int = 32  # events (usually notes) before a piece may end
+MOST_EVENTS: int = 5000  # events (usually notes) after which a piece is cut off
 
 
 def main(args) -> None:

@@ -30,22 +30,22 @@ AT_BAR: bool = False  # begin the new music at the next bar line, not within the
 KEEP: str = ""  # names of parts to keep throughout, such as Violin 2,Viola; the others are new after PRIOR_BARS bars
 PARTS: str = ""  # names or instruments of those others ('': the file's other parts, or whoever usually joins in)
 FILL: str = ""  # bars to write anew, such as 5-8 or 3,7-8; everything before and after them stays
-REDO: str = ""  # the same for a generated piece: write these bars again
+REDO: str = ""  # the same as FILL, for a generated piece: bars to write again
 PARTICLES: int = 256  # versions to write side by side; one that fits well is kept
 # ---- the music
 WEIGHTS: str = "weights/music.weights.h5"  # file that train.py wrote
 NOTES: int = 700  # new notes, unless BARS or SECONDS sets the length; around what is kept, as many as fit
 BARS: int = 0  # new bars; the last one brings the piece to an end (0: NOTES sets the length)
 SECONDS: float = 0.0  # instead of BARS: about how long the new music should last, in whole bars
-ENDING: bool = True  # bring so many bars or seconds of music to an end; otherwise it is cut off
+ENDING: bool = True  # bring music whose length is set in bars or seconds to an end; otherwise it is cut off
 FORM_OF: str = ""  # MIDI file whose bars repeat as fragment and new music together should ('' or none: left to chance)
 STYLE: str = ""  # sub-folder of the training music to sound like, or several: haydn:0.7,bach:0.3 ('': the fragment's)
 COUNT: int = 1  # different continuations to write, the likeliest first
-VERSIONS: int | None = None  # of each, side by side; one is kept (none: 16 by BARS or SECONDS, 1 by NOTES)
+VERSIONS: int | None = None  # versions of each; one is kept (none: 16, or 1 if NOTES sets the length)
 # ---- the key
 KEY: str = ""  # key of the new music, such as D minor or Eb ('': that of the fragment; none: no key is imposed)
 SCALE: str = ""  # scale to use instead of the key's, such as dorian or D dorian (if it names no tonic: the fragment's)
-KEY_STRENGTH: float = 0.5  # nats by which notes outside the key are made less likely; less where the music modulates
+KEY_STRENGTH: float = 0.5  # how strictly to avoid notes outside the key, in nats (0: not at all); less in modulations
 KEY_LOCK: bool = False  # never play a note outside the key, drums excepted
 # ---- how notes are chosen
 TEMPERATURE: float | None = None  # lower: safer; higher: bolder (none: 0.9, or 0.8 around what is kept)
@@ -56,7 +56,7 @@ TEMPO: float = 0.0  # quarter notes per minute (0: as in the fragment)
 INSTRUMENT: str = ""  # sounds for the parts' new notes, in order, as General MIDI names or numbers ('': their own)
 OUT: str = "samples"  # folder for all output; nothing there is overwritten
 COPYING: bool = True  # report the longest run of new notes that the training music has, in any key, if that is there
-TRAINING_DIR: str = ""  # folder of that music ('': where it was during training, if that is below this folder)
+TRAINING_DIR: str = ""  # folder of that music ('': where it was during training, if that is below the current folder)
 # ---- written beside each MIDI file, under its name
 WAV: bool = True  # audio
 PICTURE: bool = True  # piano roll (PNG)

@@ -167,7 +167,7 @@ def test_numbers_go_into_a_file_and_no_missing_training_piece_counts_as_new(weig
         (["--weights", ","], "--weights , names no file"),
         (["--weights", "a,b", "--keep", "Soprano"], "--keep works with a single network"),
         (["--midi-dir", "none"], "none does not exist"),
-        (["--training-dir", "none"], "see --training-dir"),
+        (["--training-dir", "none"], "elsewhere, name its folder with --training-dir"),
         (["--training-dir", "samples"], "None of the pieces held out"),
         (["--picture", "a.txt"], "must end in .png"),
         (["--json", "tests", "--weights", "none"], "tests cannot be written"),  # checked first

@@ -135,7 +135,7 @@ def cast(vocabulary: Vocabulary, prior: Piece, kept: np.ndarray, asked: Asked) -
         remarks += more
     values, rest = ensemble.in_company(vocabulary, heard, frozenset(players), more=1)
     if not values:
-        raise UserError("This network knows no part that plays with those that are kept: choose other --weights.")
+        raise UserError("This network knows no part to add to those you keep: keep fewer, or choose other --weights.")
     written = players or ensemble.of_classes(vocabulary, list(rest))
     keeping = {known: heard.parts[value] for value, known in values.items()}
     others = {part.called(): vocabulary.players[known].name for known, part in keeping.items()}

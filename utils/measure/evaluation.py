@@ -38,7 +38,7 @@ def read_music(
         train, scored = copying.read_split(about, folder)
     except UserError as error:
         if not asked.midi_dir:
-            raise UserError(f"{error} The held-out pieces were there: see --training-dir.") from None
+            raise UserError(f"{error} If the music is elsewhere, name its folder with --training-dir.") from None
     if not scored and not asked.midi_dir:
         raise UserError(
             f"None of the pieces held out in the training of {weights} is in {folder}: name their folder with "

@@ -102,6 +102,8 @@ def main(args) -> None:
             prepend=args.prepend,
             versions=args.versions,
         )
+        if (args.versions or 1) > 1 and not wanted.ends and weights.ear is None:
+            print("One version is written: these weights have no ear, which would compare several.")
     made, before, remarks = completion.from_fragment(Stepper(weights), prior, args, how, wanted)
     for remark in [*counted, *remarks]:
         print(remark)

@@ -6,7 +6,7 @@ from pathlib import Path
 import h5py
 import numpy as np
 import pytest
-from conftest import random_piece, save
+from conftest import call, random_piece, save
 from traced import eagerly, learn
 
 from utils import checkpoint, compose, constraints, dataset, ear, ear_training, ensemble, sampler
@@ -79,13 +79,20 @@ def test_too_few_pieces_give_no_ear(weights: Path, music: Path):
     assert loaded.ear is None and len(loaded.about["split"]["train"]) < ear_training.LEAST
 
 
-def test_pieces_that_are_too_short_leave_the_ear_as_it_is(taught: Path, tmp_path: Path):
+def test_pieces_that_are_too_short_leave_the_ear_as_it_is(taught: Path, tmp_path: Path, capsys):
     weights, path = checkpoint.load(taught), tmp_path / "a.weights.h5"
     path.write_bytes(taught.read_bytes())
     train, _ = copying.read_split(weights.about, taught.parent / "music")
     short = [replace(source, events=source.events[:20]) for source in train]
     ear_training.learn(path, dataset.encode(short, weights.vocabulary), 64, 1)
-    assert path.read_bytes() == taught.read_bytes()
+    assert path.read_bytes() == taught.read_bytes() and "No ear was trained" in capsys.readouterr().out
+
+
+def test_versions_that_nothing_could_compare_are_not_written(weights: Path, taught: Path, tmp_path: Path):
+    flags = ["--prior", "samples/prior.mid", "--notes", 5, "--out", tmp_path, "--no-wav", "--no-picture"]
+    for path, versions, remark in ((weights, 4, True), (weights, 1, False), (taught, 4, False)):
+        result = call("predict_with_prior.py", "--weights", path, "--versions", versions, *flags)
+        assert result.returncode == 0 and ("have no ear" in result.stdout) == remark
 
 
 def test_versions_that_sound_like_real_music_are_continued(network: Stepper):

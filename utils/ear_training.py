@@ -57,9 +57,10 @@ def own_music(network: Stepper, weights: checkpoint.Checkpoint, count: int, size
 
 def learn(path: str, train: Corpus, count: int, seed: int) -> None:
     """Add an ear to the weights file at `path`, fitted to the corpus `train`, from which its network has learnt, and to
-    `count` pieces of its own, unless either kind is too few or too short. Raises UserError as `checkpoint.add_ear`."""
+    `count` pieces of its own; say so if either are too few or too short. Raises UserError as `checkpoint.add_ear`."""
     size = int(min(EVENTS, np.quantile(train.events_each, SHORT)))
     if size < SHORTEST or min(np.count_nonzero(train.events_each >= size), count) < LEAST:
+        print(f"No ear was trained: it takes {LEAST} training pieces of {SHORTEST} notes or more, and --ear {LEAST}.")
         return
     from sklearn.linear_model import LogisticRegression  # takes a second
     from sklearn.preprocessing import StandardScaler

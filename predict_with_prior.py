@@ -90,7 +90,7 @@ def main(args) -> None:
     prior = fragment.cut(whole, args.prior_start, notes, args.prior, bars)
     if args.tempo:
         prior.tempos = [(0, theory.microseconds(args.tempo))]
-    how = Sampling.of(args, completion.TEMPERATURE if around else compose.TEMPERATURE)
+    network, how = Stepper(weights), Sampling.of(args, completion.TEMPERATURE if around else compose.TEMPERATURE)
     if not around:
         *_, (_, tempo) = prior.tempos_from_start()
         wanted = Wanted(
@@ -102,9 +102,9 @@ def main(args) -> None:
             prepend=args.prepend,
             versions=args.versions,
         )
-        if (args.versions or 1) > 1 and not wanted.ends and weights.ear is None:
-            print("One version is written: these weights have no ear, which would compare several.")
-    made, before, remarks = completion.from_fragment(Stepper(weights), prior, args, how, wanted)
+        if compose.in_versions(network, wanted).versions == 1 < (args.versions or 1):
+            print("One version is written: the music is too long, or these weights have no ear to compare several.")
+    made, before, remarks = completion.from_fragment(network, prior, args, how, wanted)
     for remark in [*counted, *remarks]:
         print(remark)
     stem = f"{Path(args.prior).stem}-{'completed' if around else 'continued'}"

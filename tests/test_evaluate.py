@@ -404,16 +404,33 @@ def test_the_longest_shared_run_is_what_a_slow_search_finds(training: list, made
         part = slice(begin, begin + length)
         return (*np.diff(piece.pitch[part]), *np.diff(piece.onset[part]), *piece.duration[part])
 
+    def counted(piece: events.Piece, begin: int, length: int) -> int:
+        columns = (np.diff(piece.onset), piece.pitch[1:], piece.duration[1:])
+        played = [None, *zip(*(column.tolist() for column in columns), strict=True)]
+        figures = range(1, copying.FIGURE + 1)
+        return sum(
+            not any(i >= 2 * k and played[i - k + 1 : i + 1] == played[i - 2 * k + 1 : i - k + 1] for k in figures)
+            for i in range(begin, begin + length)
+        )
+
     there, here = pieces(training), pieces(made)
     rows = copying.longest_shared(dict(zip("abc", there, strict=False)), here)["per_piece"]
     for piece, row in zip(here, rows, strict=True):
         shared = [
-            length
+            counted(piece, i, length)
             for other, i, j in product(there, range(len(piece)), range(12))
             for length in range(1, min(len(piece) - i, len(other) - j) + 1)
             if figure(piece, i, length) == figure(other, j, length)
         ]
         assert row["notes"] == max(shared, default=0)
+
+
+def test_notes_that_go_on_with_a_figure_are_not_counted():
+    pulse, trill = [(12 * i, 60, 12) for i in range(40)], [(12 * i, 60 + i % 2, 6) for i in range(40)]
+    tune = [(12 * i, pitch, 12) for i, pitch in enumerate((60, 62, 64, 60, 67, 65, 64, 62, 71, 60))]
+    pieces = [in_steps(rows) for rows in (pulse, trill, [*pulse[:30], *((o + 360, p, d) for o, p, d in tune)])]
+    rows = copying.longest_shared(dict(zip("abc", pieces, strict=True)), pieces)["per_piece"]
+    assert [row["notes"] for row in rows] == [2, 4, 11]
 
 
 def test_a_planted_copy_is_found_in_another_key():

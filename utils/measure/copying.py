@@ -14,6 +14,8 @@ from utils.dataset import Source
 from utils.errors import UserError
 from utils.piece import Piece, plural
 
+FIGURE = 8  # notes of the longest figure whose rounds are not counted as copied: those of arpeggios, trills, pulses
+
 
 def mix(hashes: np.ndarray, values: np.ndarray) -> np.ndarray:
     """Hashes (N,) of sequences of small numbers -> hashes of the same sequences, each extended by one of `values` (N,).
@@ -24,9 +26,21 @@ def mix(hashes: np.ndarray, values: np.ndarray) -> np.ndarray:
     return hashes ^ (hashes >> np.uint64(29))
 
 
+def goes_on(notes: np.ndarray, line: np.ndarray) -> np.ndarray:
+    """(N,) whether each note only goes on with a figure: whether the last 1 to `FIGURE` of the `notes` (N,), hashes of
+    what is played and when after the note before, are the same as those before them, in the same `line` (N,)."""
+    repeats = np.zeros(len(notes), bool)
+    for size in range(1, min(FIGURE, (len(notes) - 1) // 2) + 1):
+        same = np.cumsum(notes[size:] == notes[:-size])
+        again = same[size:] - same[:-size] == size  # for the notes from 2 * size on
+        repeats[2 * size :] |= again & (line[2 * size :] == line[: -2 * size])
+    return repeats
+
+
 def longest_shared(training: dict[str, Piece], made: list[Piece]) -> dict:
     """For each piece of `made`, the longest run of successive notes of a part that also occurs, with the same
-    intervals, offsets and durations, in a piece of `training`, name -> piece.
+    intervals, offsets and durations, in a piece of `training`, name -> piece. Notes that only go on with a figure are
+    not counted: a note that is struck fifty times is in much music.
 
     Returns the median and the max of the lengths in notes, and per_piece: notes; name of the training piece, '' if no
     note is shared; and beat, where the run begins in that piece, in quarter notes from its start. Empty if `made` is.
@@ -39,7 +53,10 @@ def longest_shared(training: dict[str, Piece], made: list[Piece]) -> dict:
     line = np.append(np.repeat(np.arange(len(lines)), list(map(len, lines))), -1)  # (N + 1,) of each note; -1: the end
     piece = np.repeat(np.arange(len(pieces)), [len(piece.parts) for piece in pieces])[line]  # (N + 1,) of each note
     empty = np.zeros(len(onset), np.uint64)
-    move = mix(mix(mix(empty, np.diff(onset, prepend=0)), np.diff(pitch, prepend=0)), duration)
+    later = mix(empty, np.diff(onset, prepend=0))
+    move = mix(mix(later, np.diff(pitch, prepend=0)), duration)
+    figures = goes_on(mix(mix(later, pitch), duration), line[:-1])
+    counted = np.cumsum(np.append(0, ~figures))  # (N + 1,) how many of the notes before each are counted
     rows, length = [{"notes": 0, "name": "", "beat": 0.0} for _ in made], 1
     at, hashes = np.arange(len(onset)), mix(empty, duration)  # where runs of `length` notes begin
     while (new := piece[at] >= len(training)).any():
@@ -50,10 +67,15 @@ def longest_shared(training: dict[str, Piece], made: list[Piece]) -> dict:
         example = np.full(len(known), -1)
         example[which[in_training]] = at[in_training]  # of equal runs the first wins, as it is written last
         shared = same & (example[which] >= 0)
-        number, first = np.unique(piece[at[shared & new]], return_index=True)
-        for i, place in zip(number - len(training), example[which[shared & new][first]], strict=True):
-            beat = float(onset[place] / pieces[0].ticks_per_quarter)
-            rows[i] = {"notes": length, "name": names[piece[place]], "beat": beat}
+        found = np.flatnonzero(shared & new)
+        notes = counted[at[found] + length] - counted[at[found]]
+        order = np.argsort(-notes, kind="stable")
+        _, first = np.unique(piece[at[found[order]]], return_index=True)
+        for i in order[first]:  # the run of each piece with the most notes
+            row, place = rows[piece[at[found[i]]] - len(training)], example[which[found[i]]]
+            if notes[i] > row["notes"]:
+                beat = float(onset[place] / pieces[0].ticks_per_quarter)
+                row |= {"notes": int(notes[i]), "name": names[piece[place]], "beat": beat}
         longer = shared & (line[at + length] == line[at])  # the next note belongs to the same part
         at = at[longer]
         hashes, length = mix(hashes[longer], move[at + length]), length + 1

@@ -219,19 +219,19 @@ class Page:
 
     def trim(self, asked: dict) -> dict:
         """Picture and sound of the chosen section."""
-        nothing, problems = {self.prior_roll: None, self.prior_sound: None}, []
+        shown, problems = {self.prior_roll: None, self.prior_sound: None}, []
         files = SimpleNamespace(wav=True, picture=True, notation=False, soundfont=self.args.soundfont)
         try:
             visitor = self.visitors[asked[self.session]]
             if visitor.prior is None:  # `pick` has said why
-                return nothing
+                return shown
             piece, path = self.trimmed(asked), visitor.new_fragment()
             key = tonality.of_fragment(piece)
             line = f"{asked[self.source]}{f' · in {key.name}' if key else ''}"
             beside.write_beside(path, piece, files, line, warn=problems.append)
+            shown = {self.prior_roll: sibling(path, ".png"), self.prior_sound: sibling(path, ".wav")}
         except UserError as error:
-            return {self.trouble: self.said(str(error)), **nothing}
-        shown = {self.prior_roll: sibling(path, ".png"), self.prior_sound: sibling(path, ".wav")}
+            problems.append(str(error))
         return {self.trouble: self.said(*problems), **shown}
 
     def ordered(self, asked: dict, slot: Slot | None) -> Order:

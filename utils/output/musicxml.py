@@ -115,18 +115,17 @@ def voice_tags(bar: Bar, chords: list[Chord], place: tuple[int, int], key: Key |
             at = after
 
 
-def attributes_tag(first: bool, key: Key | None, metre: Metre | None, clefs: list[Clef]) -> Element:
-    """The attributes at the beginning of a part, or where `key` or `metre` changes (None: it does not)."""
+def attributes_tag(key: Key | None, metre: Metre | None, clefs: list[Clef]) -> Element:
+    """The attributes where a part begins, with its `clefs`, or where `key` or `metre` changes (None: it does not)."""
+    divisions = tag("divisions", GRID) if clefs else None
     time = tag("time", tag("beats", metre[0]), tag("beat-type", metre[1])) if metre else None
     signature = tag("key", tag("fifths", key[0]), tag("mode", "minor" if key[1] else "major")) if key else None
-    if not first:
-        return tag("attributes", signature, time)
     braced = [tag("staves", len(clefs)), tag("part-symbol", "brace")] if len(clefs) > 1 else []
     signs = []
     for i, clef in enumerate(clefs, 1):
         octaves = tag("clef-octave-change", clef.octaves) if clef.octaves else None
         signs.append(tag("clef", tag("sign", clef.sign), tag("line", clef.line), octaves, number=i))
-    return tag("attributes", tag("divisions", GRID), signature, time, *braced, *signs)
+    return tag("attributes", divisions, signature, time, *braced, *signs)
 
 
 def tempo_tags(piece: Piece, bars: list[Bar]) -> dict[int, list[Element]]:
@@ -138,7 +137,7 @@ def tempo_tags(piece: Piece, bars: list[Bar]) -> dict[int, list[Element]]:
     steps, last = np.unique(changes[::-1], return_index=True)  # of several at the same time the last one counts
     tempos = 60e6 / lengths[::-1][last]
     for n, (step, tempo) in enumerate(zip(steps.tolist(), tempos.tolist(), strict=True)):
-        i = max(int(np.searchsorted(starts, step, "right")) - 1, 0)
+        i = int(np.searchsorted(starts, step, "right")) - 1
         until = step + bars[i].end - bars[i].start
         bar = tempos[n : np.searchsorted(steps, until)]
         steady = until <= bars[-1].end and np.ptp(bar) <= CLEARLY * tempo
@@ -163,7 +162,7 @@ def measures(
         measure = tag("measure", number=bar.number, implicit=None if bar.number else "yes")
         new = [now if now != then else None for now, then in zip((keys[i], bar.metre), before, strict=True)]
         if any(new):
-            measure.append(attributes_tag(i == 0, *new, [clef for clef, _ in player.staves]))
+            measure.append(attributes_tag(*new, [clef for clef, _ in player.staves] if i == 0 else []))
         before = keys[i], bar.metre
         measure.extend(tempos.get(i, []))
         for place, sounding in lines.items():
@@ -204,9 +203,9 @@ def write(piece: Piece, path: Path, title: str) -> None:
     if max(len(bars), bars[-1].end / GRID) > LONGEST:
         raise UserError(f"it has more than {LONGEST:,} quarter notes or bars, which is too long for a score")
     tempos, listed, parts = tempo_tags(piece, bars), [], []
-    begins, signatures = zip(*((tick, key) for tick, *key in tonality.signatures(piece)), strict=True)
-    begins = to_steps(np.array(begins), piece.ticks_per_quarter, GRID)
-    written = [signatures[i] for i in np.searchsorted(begins, [bar.start for bar in bars], "right") - 1]
+    signatures = tonality.signatures(piece)
+    begins = to_steps(np.array([tick for tick, *_ in signatures]), piece.ticks_per_quarter, GRID)
+    written = [signatures[i][1:] for i in np.searchsorted(begins, [bar.start for bar in bars], "right") - 1]
     for number, player in enumerate(notation.players(piece, bars), 1):
         name = f"P{number}"
         keys = [None] * len(bars) if player.part.drums else written

@@ -40,7 +40,6 @@ class Order:
     at_bar: bool = False
     style: str = ""  # several are mixed
     key: str = ""  # a key or a scale
-    scale: str = ""
     key_lock: bool = False
     players: tuple[str, ...] = ()  # names of parts of the network; if AROUND, those that are written
     instrument: str = ""
@@ -48,7 +47,7 @@ class Order:
     top_p: float = 1.0
     seed: int | None = None
     tempo: float = 0
-    seconds, ending, opening, metre = 0, True, "random", ""  # the same for all orders
+    seconds, ending, opening, metre, scale = 0, True, "random", "", ""  # the same for all orders
 
     def __post_init__(self):
         if self.prior is None:

@@ -27,8 +27,7 @@ HEADING = "# Music generator\nNew music from a network that you trained, from no
 WELCOME = "Your music will appear here."
 AS_BEFORE, OWN_KEY, ANY_KEY = ("each part's own", ""), ("its own", ""), ("no fixed key", "none")
 # The fields of an order that come unchanged from the parts of the page with the same names.
-CHOICES = ["mode", "keep", "fill", "notes", "bars", "count", "style", "key", "players", "instrument"]
-CHOICES += ["top_p", "tempo", "at_bar", "key_lock"]
+CHOICES = "mode keep fill notes bars count style key players instrument top_p tempo at_bar key_lock".split()
 QUEUE = 100  # requests that may wait
 PRIOR_NOTES = 100  # of a longer fragment, until the visitor asks for more: some bars, which the network reads instantly
 PRIVATE = {"api_visibility": "private"}  # the page is for people: programs can use the scripts
@@ -81,8 +80,8 @@ class Page:
             self.length = gr.Slider(1, 2, 1, step=1, label="Length", info="notes")
             self.prior_sound, self.prior_roll = player_and_picture("fragment")
             self.mode = gr.Radio([AFTER, AROUND, ANEW], value=AFTER, label="What to write")
-            about = {"label": "Bars to write anew", "info": "such as 5-8 or 3,7-8; all others stay as they are"}
-            self.fill = gr.Textbox(**about, max_length=40, visible=False)
+            about = "such as 5-8 or 3,7-8; all others stay as they are"
+            self.fill = gr.Textbox(label="Bars to write anew", info=about, max_length=40, visible=False)
             self.keep = gr.Dropdown([], multiselect=True, label="Parts to keep", visible=False)
 
     def place_choices(self) -> None:
@@ -106,8 +105,8 @@ class Page:
             self.temperature = gr.Textbox("", label="Temperature", info=about, max_length=LONGEST_NUMBER)
             self.top_p = gr.Slider(0.05, 1, 1, step=0.05, label="Top-p", info="lower leaves out unlikely notes")
             with gr.Row():
-                about = {"info": "empty: a new one", "max_length": LONGEST_NUMBER, "elem_id": "seed"}
-                self.seed = gr.Textbox("", label="Seed", **about)
+                about = "empty: a new one"
+                self.seed = gr.Textbox("", label="Seed", info=about, max_length=LONGEST_NUMBER, elem_id="seed")
                 self.tempo = gr.Number(0, label="Tempo", info="0: as in the fragment, or 120")
             self.at_bar = gr.Checkbox(label="Continue a fragment from the next bar line")
             self.key_lock = gr.Checkbox(label="No note outside the key")

@@ -70,7 +70,7 @@ def rows_of(drums: Piece) -> tuple[list[str], np.ndarray]:
     used, which = np.unique(drums.pitch, return_inverse=True)
     names = [drum(key) for key in used.tolist()]
     # 'Low floor tom' and 'High tom' are toms.
-    names = fewer(names, [name.split()[-1].capitalize() for name in names], which.ravel(), MOST_DRUMS)
+    names = fewer(names, [name.split()[-1].capitalize() for name in names], which, MOST_DRUMS)
     rows, row = list(dict.fromkeys(names)), np.zeros(128, int)
     row[used] = [rows.index(name) for name in names]
     return rows, row
@@ -128,7 +128,7 @@ def draw(piece: Piece, title: str, about: str, prior: Piece | None) -> Canvas:
     room = WIDTH - LEFT - RIGHT
     both = prior is not None and 0 < len(prior) < len(piece)
     new = is_new(shown, prior) if both else np.ones(len(shown), bool)
-    around = both and bool(shown.onset[new].min(initial=prior.onset.max()) < prior.onset.max())
+    around = both and (shown.onset[new] < prior.onset.max()).any()
     continued = both and not around
     seam = seam_of(piece, prior) if continued else np.zeros(0, int)
     writing = {shown.parts[i] for i in np.unique(shown.part[new])}

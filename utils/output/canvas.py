@@ -12,7 +12,7 @@ import itertools
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageFont
 
 DPI, POINTS = 150, 72  # pixels and points in an inch
 POINT = DPI / POINTS  # pixels
@@ -107,12 +107,11 @@ class Canvas:
 
     def write(self, x: float, y: float, words: str, anchor: str, letters: ImageFont.FreeTypeFont, colour: str) -> None:
         """Write words on a baseline at y; what extends beyond the page is cut off."""
-        left, top, right, bottom = map(round, letters.getbbox(words, anchor=anchor))
-        image = Image.new("L", (max(right - left, 1), max(bottom - top, 1)))
-        ImageDraw.Draw(image).text((-left, -top), words, 255, letters, anchor)
+        mask, (left, top) = letters.getmask2(words, "L", anchor=anchor)
+        image = np.frombuffer(bytes(mask), np.uint8).reshape(mask.size[::-1])
         left, top = max(edges(x) + left, 0), max(edges(y) + top, 0)
-        area = self.pixels[top : top + image.height, left : left + image.width]
-        greys = np.rint(np.asarray(image)[: len(area), : area.shape[1]] / 255 * GREYS).astype(int)
+        area = self.pixels[top : top + len(image), left : left + image.shape[1]]
+        greys = np.rint(image[: len(area), : area.shape[1]] / 255 * GREYS).astype(int)
         shares = np.arange(GREYS + 1)[:, None] / GREYS
         table = self.numbers(np.rint(255 - shares * (255 - rgb(colour))).astype(np.uint8))
         np.copyto(area, table[greys], where=greys > 0)

@@ -13,6 +13,7 @@ from starlette.datastructures import Headers, QueryParams
 from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from utils.instruments import listed
 from utils.output.visitors import Visitors
 
 EVERYWHERE = ("0.0.0.0", "::")  # addresses that stand for all addresses of this computer
@@ -37,7 +38,7 @@ class Door:
         self.app, self.visitors = app, visitors
         self.most = round(args.upload * 2**20) + SPARE
         self.files, self.everywhere = f"{API}file={visitors.folder}", args.host in EVERYWHERE
-        self.given = {name.strip().lower() for name in args.names.split(",")} - {""}
+        self.given = set(listed(args.names.lower()))
         self.names = {"localhost", "127.0.0.1", "::1", args.host.lower()} | self.given
         if self.everywhere:
             hostname = socket.gethostname().lower()

@@ -34,7 +34,7 @@ def rgb(colours: Colours) -> np.ndarray:
 def font(size: float, bold: bool) -> ImageFont.FreeTypeFont:
     """DejaVu Sans, taken from matplotlib without importing it."""
     folder = Path(importlib.util.find_spec("matplotlib").origin).with_name("mpl-data") / "fonts" / "ttf"
-    file = folder / ("DejaVuSans-Bold.ttf" if bold else "DejaVuSans.ttf")
+    file = str(folder / ("DejaVuSans-Bold.ttf" if bold else "DejaVuSans.ttf"))  # Pillow 10.1 takes no Path
     return ImageFont.truetype(file, size * POINT, layout_engine=ImageFont.Layout.BASIC)
 
 

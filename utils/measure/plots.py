@@ -135,16 +135,13 @@ def comparison(features: dict[str, list[Features]], path: Path) -> bool:
     histogram, and for every other feature its distribution over the pieces. Returns whether it was written."""
     ticks = {"pitch_classes": theory.NOTES, "note_lengths": [str(Fraction(x).limit_denominator(12)) for x in LENGTHS]}
     figure = Figure(figsize=(17, 9.6), layout="constrained")
-    grid = figure.add_gridspec(3, 6)
     sets = {what: features[name] for name, what in SETS.items() if name in features}
     # The first two rows of the picture begin with a histogram that is two places wide.
-    numbers = [name for name in features["real"][0] if name not in ticks]
-    places = {name: grid[row, :2] for row, name in enumerate(ticks)}
-    free = [(row, column) for row in range(3) for column in range(2 * (row < 2), 6)]
-    places |= {name: grid[place] for name, place in zip(numbers, free, strict=True)}
-    for name, place in places.items():
+    numbers, (pitches, lengths) = [name for name in features["real"][0] if name not in ticks], ticks
+    rows = [[pitches, pitches, *numbers[:4]], [lengths, lengths, *numbers[4:8]], numbers[8:]]
+    for name, axes in figure.subplot_mosaic(rows).items():
         values = [defined(some, name) for some in sets.values()]
-        axes = figure.add_subplot(place, title=TITLES.get(name, name.replace("_", " ")), xlabel=UNITS.get(name, ""))
+        axes.set(title=TITLES.get(name, name.replace("_", " ")), xlabel=UNITS.get(name, ""))
         axes.grid(axis="y", alpha=0.3)
         if name in ticks:
             axes.set_ylabel("share of the notes")

@@ -40,20 +40,18 @@ def serve(work: Callable, pipe: Connection) -> None:
 
 
 class Worker:
-    """A process that does one job after another; if a job ends it, a new process takes its place."""
+    """A process that does one job after another; one that has ended is replaced by a new worker."""
 
     def __init__(self, work: Callable, megabytes: float):
-        self.work, self.megabytes = work, megabytes
-        self.process: multiprocessing.Process | None = None
+        self.megabytes = megabytes
+        self.pipe, theirs = multiprocessing.Pipe()
+        self.process = multiprocessing.Process(target=serve, args=(work, theirs), daemon=True)
+        self.process.start()
+        theirs.close()  # so that the pipe closes when the worker ends
+        self.usage = psutil.Process(self.process.pid)
 
     def start(self, source: Path, target: Path, seconds: float) -> None:
         """Begin a job that may take `seconds` of processor time."""
-        if self.process is None or not self.process.is_alive():
-            self.pipe, theirs = multiprocessing.Pipe()
-            self.process = multiprocessing.Process(target=serve, args=(self.work, theirs), daemon=True)
-            self.process.start()
-            theirs.close()  # so that the pipe closes when the worker ends
-            self.usage = psutil.Process(self.process.pid)
         self.source, self.seconds, self.began, self.computed = source, seconds, time.monotonic(), self.processor()
         self.pipe.send((source, target))
 
@@ -88,9 +86,8 @@ class Worker:
 
     def end(self) -> None:
         """End the process at once."""
-        if self.process is not None:
-            self.process.kill()
-            self.process.join()
+        self.process.kill()
+        self.process.join()
 
 
 def each(
@@ -105,8 +102,8 @@ def each(
     try:
         while waiting or busy:
             while idle and waiting:
-                source, target = waiting.pop()
-                busy.append(idle.pop())
+                (source, target), worker = waiting.pop(), idle.pop()
+                busy.append(worker if worker.process.is_alive() else Worker(work, megabytes))
                 busy[-1].start(source, target, seconds(source))
             ready = wait([worker.pipe for worker in busy], LOOK)
             if look := time.monotonic() - looked > LOOK:

@@ -158,26 +158,21 @@ def find(folder: Path, endings: Iterable[str] = ENDINGS) -> list[Path]:
     return sorted(path for path in paths if path.is_file())
 
 
-class Channels:
-    """The channels of a piece's parts. Each part has one, and further ones for notes struck while the part already
-    holds the same key: on one channel, their ends could not be told apart."""
-
-    def __init__(self, parts: list[Part]):
-        self.taken: dict[tuple[int, int], int] = {}  # (part, lane) -> channel
-        wanted = Counter(part.channel for part in parts if not part.drums)
-        kept = [channel for channel, count in wanted.items() if count == 1 and 0 <= channel != DRUM_CHANNEL]
-        self.free = [c for c in range(SHARED_CHANNEL - 1, -1, -1) if c != DRUM_CHANNEL and c not in kept]
-        for i, part in enumerate(parts):
-            if part.drums or part.channel in kept:
-                self.taken[i, 0] = DRUM_CHANNEL if part.drums else part.channel
-            else:
-                self.of(i, 0)
-
-    def of(self, part: int, lane: int) -> int:
-        """The channel of a lane of a part: SHARED_CHANNEL if no other is free."""
-        if (part, lane) not in self.taken and self.free:
-            self.taken[part, lane] = self.free.pop()
-        return self.taken.get((part, lane), SHARED_CHANNEL)
+def channels_for(parts: list[Part]) -> dict[tuple[int, int], int]:
+    """(part, lane) -> channel. Each part has one, and further ones, taken when they are asked for, for notes struck
+    while the part already holds the same key: on one channel, their ends could not be told apart. When no other channel
+    is free, it is SHARED_CHANNEL."""
+    wanted = Counter(part.channel for part in parts if not part.drums)
+    kept = [channel for channel, count in wanted.items() if count == 1 and 0 <= channel != DRUM_CHANNEL]
+    free = (channel for channel in range(SHARED_CHANNEL) if channel != DRUM_CHANNEL and channel not in kept)
+    another = functools.partial(next, free, SHARED_CHANNEL)
+    channels = defaultdict(another)
+    for i, part in enumerate(parts):
+        if part.drums:
+            channels[i, 0] = DRUM_CHANNEL
+        else:
+            channels[i, 0] = part.channel if part.channel in kept else another()
+    return channels
 
 
 def lane_of(ends: list[int], onset: int, end: int) -> int:
@@ -199,7 +194,7 @@ def messages(piece: Piece) -> Iterator[tuple[int, int, int, bytes]]:
         yield 0, tick, 0, chunks.text(chunks.METRE, bytes([numerator, power, 24, 8]))
     for tick, sharps, minor in piece.key_signatures:
         yield 0, tick, 0, chunks.text(chunks.KEY, bytes([sharps & 0xFF, minor]))
-    channels, used = Channels(piece.parts), defaultdict(list)  # part -> its channels, which have its program set
+    channels, used = channels_for(piece.parts), defaultdict(list)  # part -> its channels, which have its program set
     for track, part in enumerate(piece.parts, 1):
         yield track, 0, 0, chunks.text(chunks.NAME, part.called().encode())
     ends = defaultdict(list)  # (part, pitch) -> when each of its lanes becomes free
@@ -207,7 +202,7 @@ def messages(piece: Piece) -> Iterator[tuple[int, int, int, bytes]]:
     for onset, pitch, duration, velocity, part in zip(*columns, strict=True):
         track, program, end = part + 1, piece.parts[part].program, onset + max(duration, 1)
         lane = 0 if piece.parts[part].drums else lane_of(ends[part, pitch], onset, end)
-        channel = channels.of(part, lane)
+        channel = channels[part, lane]
         if channel == SHARED_CHANNEL:  # each note sets its own program
             yield track, onset, 3, bytes([chunks.PROGRAM | channel, program])
         elif channel not in used[part]:
@@ -216,7 +211,7 @@ def messages(piece: Piece) -> Iterator[tuple[int, int, int, bytes]]:
         yield track, onset, 3, bytes([chunks.NOTE_ON | channel, pitch, velocity])
         yield track, end, 2, bytes([chunks.NOTE_OFF | channel, pitch, 0])
     for down, up, part in piece.pedals.tolist():
-        for channel in sorted(used[part]) or [channels.of(part, 0)]:
+        for channel in sorted(used[part]) or [channels[part, 0]]:
             yield part + 1, down, 1, bytes([chunks.CONTROL | channel, PEDAL, 127])
             yield part + 1, up, 1, bytes([chunks.CONTROL | channel, PEDAL, 0])
 

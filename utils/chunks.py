@@ -5,7 +5,6 @@ symusic 0.5 reads thousands of files a second, but it may crash on a damaged one
 well-formed tracks; any other is read here event by event, which is slow but cannot crash, and rewritten.
 """
 
-import functools
 import re
 import struct
 from collections import Counter
@@ -92,8 +91,9 @@ def is_sound(track: bytes) -> bool:
     four bytes, and certainly less than 2^31 ticks in all; delta times of two, three and four bytes are below 2^14, 2^21
     and 2^28."""
     end = 0
-    while (events := EVENTS.match(track, end))[0]:
-        end = events.end() + functools.reduce(lambda size, byte: size << 7 | byte & 0x7F, events[1] or b"", 0)
+    while (run := EVENTS.match(track, end))[0]:
+        size, _ = number(run[1] or b"\0", 0)  # of the meta event or system message that the run ends with
+        end = run.end() + size
     high = np.frombuffer(TEMPOS.sub(b"", track), np.uint8) >= 0x80
     pairs = high[:-1] & high[1:]
     threes = pairs[:-1] & high[2:]

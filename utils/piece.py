@@ -12,6 +12,7 @@ from utils.instruments import INSTRUMENTS
 
 SHOWN = 12  # names that a message lists before it only counts the rest
 FINE = 960  # ticks per quarter note: at 120 a minute, times are exact to a quarter of a millisecond
+VELOCITY = 80  # of notes whose file does not say how loud they are
 COLUMNS = ("onset", "pitch", "duration", "velocity", "part")
 CHANGES = ("tempos", "time_signatures", "key_signatures")
 

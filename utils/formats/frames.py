@@ -19,7 +19,7 @@ import numpy as np
 
 from utils import midi, theory
 from utils.errors import UserError
-from utils.piece import Piece
+from utils.piece import VELOCITY, Piece
 
 ENDINGS = (".json", ".mat")
 PICKLES = (".pkl", ".pickle", ".p")  # the sets are also published as pickles, which are refused
@@ -29,7 +29,6 @@ KEYS = 88  # in a row of a table
 LOWEST = 21  # MIDI pitch of the first key
 LARGEST = 10_000_000  # numbers in an array; the longest piece of the benchmark has less than a tenth of that
 TICKS_PER_QUARTER = 480
-VELOCITY = 80  # frames do not say how loud a note is
 
 
 class NoFrames(UserError):

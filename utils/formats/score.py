@@ -19,11 +19,10 @@ from music21.musicxml.xmlObjects import MusicXMLWarning
 from utils import midi
 from utils.errors import UserError
 from utils.formats import SCORE_ENDINGS
-from utils.piece import Part, Piece
+from utils.piece import VELOCITY, Part, Piece
 
 TICKS_PER_QUARTER = 3360  # 2^5 * 3 * 5 * 7: triplets, quintuplets and septuplets fall on whole ticks
 LARGEST = 100e6  # bytes of an unpacked archive: ten times a symphony
-VELOCITY = 80  # of notes for which the score gives no dynamics
 CHOIR = 52  # the program of every singer
 # Programs that scores in music21's corpus also give to other instruments: none, piano, strings, ... If the name of such
 # a part says what plays, the name is right.

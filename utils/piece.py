@@ -164,21 +164,21 @@ class Piece:
             lines += [(begin, *metre) for begin in range(tick, until, length)]
         return lines
 
-    def span(self, start: int, end: int | None = None) -> "Piece":
-        """The notes with start <= onset (< end), in ticks, moved so that the last bar line at or before `start` is tick
+    def span(self, start: int, end: float = np.inf) -> "Piece":
+        """The notes with start <= onset < end, in ticks, moved so that the last bar line at or before `start` is tick
         0; the tempo, metre and key in force there apply."""
         origin = self.bars(start + 1)[-1][0]
 
         def inside(changes: list[tuple]) -> list[tuple]:
-            moved = [(max(tick - origin, 0), *rest) for tick, *rest in changes if end is None or tick < end]
+            moved = [(max(tick - origin, 0), *rest) for tick, *rest in changes if tick < end]
             # Of the changes up to that bar line, only the last one applies.
             return [change for i, change in enumerate(moved) if i + 1 == len(moved) or moved[i + 1][0] > 0]
 
-        chosen = self.take((self.onset >= start) & (end is None or self.onset < end))
+        chosen = self.take((self.onset >= start) & (self.onset < end))
         changes = {name: inside(getattr(self, name)) for name in CHANGES}
         down, up, _ = self.pedals.T
-        pedals = self.pedals[(up > start) & (end is None or down < end)] - (origin, origin, 0)
-        pedals[:, :2] = pedals[:, :2].clip(0, None if end is None else end - origin)
+        pedals = self.pedals[(up > start) & (down < end)] - (origin, origin, 0)
+        pedals[:, :2] = pedals[:, :2].clip(0, end - origin)
         return replace(chosen, onset=chosen.onset - origin, **changes, pedals=pedals)
 
     def tempos_from_start(self) -> list[tuple[int, int]]:

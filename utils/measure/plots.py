@@ -72,7 +72,14 @@ def network_diagram(vocabulary: Vocabulary, shape: Shape, path: Path) -> None:
     """Draw the network as a PNG: what it reads of an event at the top, the match model on the right, the heads at the
     bottom, shapes of arrays beside the arrows."""
     heads, parts, styles, last = shape.sees, vocabulary.told_parts, len(vocabulary.styles), -1 - shape.layers
-    columns = len(vocabulary.inputs) + 1 + (parts > 0) + (styles > 0)
+    traces, becomes = len(FADING), f"Embedding\n{shape.embedding}"
+    read = [(f"{name}\n{size} classes", "(B, T)", becomes) for name, size in vocabulary.inputs.items()]
+    read.append(("keys struck so far,\nlately and overall", f"(B, T, {traces}, 128)", f"heard; home\n{HEARD} numbers"))
+    if parts:
+        read.append(("the parts that play,\nand for how long", f"(B, T, 2, {parts})", f"who plays\n{parts} numbers"))
+    if styles:
+        read.append(("the style\nif it is told", f"(B, {styles})", f"share of each\n{styles} numbers"))
+    columns = len(read)
     figure = Figure(figsize=(2.1 * (columns + 1), 5.5 + 0.9 * shape.layers), layout="constrained")
     axes = figure.add_subplot()
     axes.axis("off")
@@ -87,13 +94,6 @@ def network_diagram(vocabulary: Vocabulary, shape: Shape, path: Path) -> None:
         axes.text((x0 + x1) / 2 + 0.04, (y0 + y1) / 2, text, fontsize=7.5, color="dimgray", va="center")
 
     middle, wide = (columns - 1) / 2, 0.62 * columns
-    traces, becomes = len(FADING), f"Embedding\n{shape.embedding}"
-    read = [(f"{name}\n{size} classes", "(B, T)", becomes) for name, size in vocabulary.inputs.items()]
-    read.append(("keys struck so far,\nlately and overall", f"(B, T, {traces}, 128)", f"heard; home\n{HEARD} numbers"))
-    if parts:
-        read.append(("the parts that play,\nand for how long", f"(B, T, 2, {parts})", f"who plays\n{parts} numbers"))
-    if styles:
-        read.append(("the style\nif it is told", f"(B, {styles})", f"share of each\n{styles} numbers"))
     for x, (text, array, becomes) in enumerate(read):
         box(x, 0, text, "#e8f0fe")
         arrow(x, 0, x, -1, array)
@@ -154,7 +154,7 @@ def comparison(features: dict[str, list[Features]], path: Path) -> bool:
             axes.set_ylabel("share of the pieces")
             values = [each[:, 0] for each in values]
             even = [np.full(len(each), 1 / max(len(each), 1)) for each in values]
-            together = np.append(np.concatenate(values), 0.0 if name in REPEATED else values[0][:1])
+            together = np.concatenate([*values, [0.0] * (name in REPEATED)])
             low, high = together.min(), together.max()
             bins = np.linspace(low, max(high, low + 1e-3), 13)  # all pieces may have nearly the same number
             axes.hist(values, bins, weights=even, color=COLORS[: len(sets)], label=list(sets))

@@ -41,9 +41,9 @@ def value_of(program: int, which: int = 0) -> int:
     return (128 - program) * ALIKE + ALIKE - 1 - min(which, ALIKE - 1)
 
 
-def player(value: int) -> tuple[int, int]:
-    """(program, which) of a part that is not the drums."""
-    return 128 - value // ALIKE, ALIKE - 1 - value % ALIKE
+def program_of(value: int) -> int:
+    """The program of a part that is not the drums."""
+    return 128 - value // ALIKE
 
 
 def values_of(piece: Piece) -> np.ndarray:
@@ -71,12 +71,12 @@ class Class(NamedTuple):
 
 def as_part(value: int, name: str = "") -> Part:
     """The part of a new piece that a value of the part stream stands for."""
-    return Part(name, 0 if value == DRUMS else player(value)[0], value == DRUMS)
+    return Part(name, 0 if value == DRUMS else program_of(value), value == DRUMS)
 
 
 def family(value: int) -> int:
     """The General MIDI family of instruments that a part belongs to; -1 for the drums."""
-    return instruments.family(player(value)[0]) if value != DRUMS else -1
+    return instruments.family(program_of(value)) if value != DRUMS else -1
 
 
 def distance(value: int, mean: float, known: int, its_mean: float) -> float:
@@ -84,7 +84,7 @@ def distance(value: int, mean: float, known: int, its_mean: float) -> float:
     12 for another `family`. A mean of NaN is unknown. Drums are like nothing else (inf)."""
     if DRUMS in (value, known):
         return 0 if value == known else np.inf
-    (program, _), (other, _) = player(value), player(known)
+    program, other = program_of(value), program_of(known)
     register = abs(mean - its_mean)
     near = abs(program - other) / 100  # breaks ties: the nearer in the list of General MIDI
     unlike = near + 6 * (program != other) + 12 * (family(value) != family(known))

@@ -13,12 +13,11 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
 
-from utils import theory
+from utils import parts, theory
 from utils.cells import CELLS
 from utils.events import FIRST_DRUM, KNOWN_STREAMS, LONGEST_BAR, Representation, derived, pitches
 from utils.form import FARTHEST
 from utils.heads import HEADS, Shape
-from utils.parts import ALIKE, DRUMS
 from utils.vocabulary import Vocabulary
 
 LONGEST = 2**25  # characters of JSON, enough to name half a million pieces; in memory it may take twenty times as much
@@ -57,7 +56,7 @@ def is_chord(value: Any) -> bool:
 
 ANY = range(2**62)
 STEPS = MOST["grid"] * MOST["max_beats"]
-PART = frozenset({DRUMS, *range(ALIKE, 129 * ALIKE)})  # see `parts.player`
+PART = frozenset({parts.DRUMS, *range(parts.ALIKE, parts.MOST)})  # see `parts.value_of`
 NOTE = range(2 * FIRST_DRUM)
 PLAYER = [PART, [is_name, NOTE, NOTE, Real(0, 2 * FIRST_DRUM), bool]]  # the value of a part, and its `parts.Class`
 METRE = [range(1, 256), frozenset(2**k for k in range(8))]  # numerator and denominator, a byte each as in MIDI

@@ -120,9 +120,8 @@ def names_of(values: Iterable[int], common: dict[int, str]) -> dict[int, str]:
     """A name for each part: that in `common`, or else the name of its instrument, numbered from the highest part down
     where several have the same name."""
     highest_first = sorted(values, reverse=True)
-    return dict(
-        zip(highest_first, numbered([as_part(v, common.get(v, "")).called() for v in highest_first]), strict=True)
-    )
+    names = numbered([as_part(value, common.get(value, "")).called() for value in highest_first])
+    return dict(zip(highest_first, names, strict=True))
 
 
 @dataclass

@@ -87,9 +87,8 @@ def check_length(args: SimpleNamespace, least_notes: int) -> None:
 def length_of(args: SimpleNamespace, tempo: int) -> dict:
     """The fields of Wanted that say how long new music is, from the settings notes, bars, seconds and ending; `tempo`
     is in microseconds per quarter note."""
-    by_bars = args.bars or args.seconds
-    length = {"bars": args.bars, "quarters": args.seconds * 1e6 / tempo, "ending": args.ending}
-    return {"notes": 0 if by_bars else args.notes, **length}
+    notes = 0 if args.bars or args.seconds else args.notes
+    return {"notes": notes, "bars": args.bars, "quarters": args.seconds * 1e6 / tempo, "ending": args.ending}
 
 
 def openings(

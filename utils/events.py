@@ -186,9 +186,8 @@ def from_piece(piece: Piece, how: Representation = DEFAULT) -> Events:
     """
     values = parts.values_of(piece)
     valued = by_value(piece, how, values)
-    onset, end = (
-        to_steps(at, piece.ticks_per_quarter, how.grid) for at in (valued.onset, valued.onset + valued.duration)
-    )
+    onset = to_steps(valued.onset, piece.ticks_per_quarter, how.grid)
+    end = to_steps(valued.onset + valued.duration, piece.ticks_per_quarter, how.grid)
     duration = np.where(valued.pitch < FIRST_DRUM, np.maximum(end - onset, 1), how.drum_length)
     notes = without_doubles(replace(valued, onset=onset, duration=duration))
     if how.chords == "class":

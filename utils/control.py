@@ -51,7 +51,7 @@ def asked(args: SimpleNamespace) -> Tonality | None:
 
 def of_opening(opening: dict, vocabulary: Vocabulary) -> Tonality | None:
     """The key of an opening, see `dataset.passages`; None if it is silent, or has only drums."""
-    values = vocabulary.decode({stream: np.array(some, int) for stream, some in opening["classes"].items()})
+    values = vocabulary.decode(opening["classes"])
     chords = [[pitch for pitch in pitches(value) if pitch < FIRST_DRUM] for value in values["note"].tolist()]
     size = [len(chord) for chord in chords]
     return tonality.of_notes(np.array(sum(chords, []), int), np.repeat(values["duration"], size))

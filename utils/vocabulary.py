@@ -99,8 +99,8 @@ class Vocabulary:
         drums = np.flatnonzero(~self.keys[:-1].any(axis=1))
         self.top[drums] = parts.NOBODY
         pitched = self.top[:-1][self.top[:-1] != parts.NOBODY]
-        self.lowest, self.highest = int(pitched.min(initial=127)), int(pitched.max(initial=0))
-        self.highest = max(self.lowest, self.highest)  # even if all notes are drums there is one key
+        self.lowest = int(pitched.min(initial=127))
+        self.highest = int(pitched.max(initial=self.lowest))  # even if all notes are drums there is one key
         # Interval classes: from -REACH to REACH, then one for each drum, which has no interval. The class of a note is
         # `steady`, less the pitch from which the interval is counted where it `moves`; (V + 1,) each.
         self.steady, self.moves = self.top + REACH, np.ones_like(self.top)

@@ -88,9 +88,8 @@ class Run:
     def until_over(self, batches: Iterator[tuple]) -> Iterator[tuple]:
         """The batches of an epoch with a progress bar that shows the mean losses, until the run is over."""
         self.losses, self.count = Counter(), 0
-        with tqdm(
-            prepared(batches), f"epoch {self.epoch}", self.batches, leave=False, unit="update", mininterval=0.5
-        ) as bar:
+        title = f"epoch {self.epoch}"
+        with tqdm(prepared(batches), title, self.batches, leave=False, unit="update", mininterval=0.5) as bar:
             for batch in bar:
                 if self.is_over():
                     break

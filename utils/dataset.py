@@ -85,7 +85,7 @@ class Corpus:
     @property
     def events(self) -> int:
         """Number of events, without the start and the end of each piece."""
-        return int(self.first[-1]) - 2 * self.pieces
+        return int(self.events_each.sum())
 
     @property
     def events_each(self) -> np.ndarray:
@@ -163,8 +163,8 @@ def encode(sources: list[Source], vocabulary: Vocabulary, transpose: int = 0) ->
     playing[np.repeat(np.arange(len(sources)), np.diff(first)), lines.part] = True
     style = [[source.style == known for known in vocabulary.styles] for source in sources]
     style = np.array(style, bool).reshape(len(sources), len(vocabulary.styles))
-    recalled = lines.ranges(inputs["origin"]), matches, line_model
-    return Corpus(inputs, first, is_target, *recalled, rooms, playing[:, :-1], style, moved, vocabulary)
+    ranges, playing = lines.ranges(inputs["origin"]), playing[:, :-1]
+    return Corpus(inputs, first, is_target, ranges, matches, line_model, rooms, playing, style, moved, vocabulary)
 
 
 def lines_of(inputs: dict[str, np.ndarray], first: np.ndarray, vocabulary: Vocabulary) -> Lines:

@@ -73,7 +73,7 @@ class Corpus:
     matches: recall.MatchModel  # what is recalled after each event
     lines: LineModel | None  # what is recalled of the line of the part that plays, if the network is told that
     room: np.ndarray  # (P, 2) semitones by which each piece can be transposed down and up
-    playing: np.ndarray  # (P, parts) whether each part plays in each piece
+    playing: np.ndarray  # (P, parts) whether each part plays in each piece; (P, 0) without parts
     style: np.ndarray  # (P, G) which of the styles in the vocabulary each piece is of, if any
     moved: dict[str, int]  # stream -> number of values that the vocabulary lacked
     vocabulary: Vocabulary
@@ -163,7 +163,7 @@ def encode(sources: list[Source], vocabulary: Vocabulary, transpose: int = 0) ->
     playing[np.repeat(np.arange(len(sources)), np.diff(first)), lines.part] = True
     style = [[source.style == known for known in vocabulary.styles] for source in sources]
     style = np.array(style, bool).reshape(len(sources), len(vocabulary.styles))
-    ranges, playing = lines.ranges(inputs["origin"]), playing[:, :-1]
+    ranges, playing = lines.ranges(inputs["origin"]), playing[:, : vocabulary.told_parts]
     return Corpus(inputs, first, is_target, ranges, matches, line_model, rooms, playing, style, moved, vocabulary)
 
 
@@ -227,7 +227,7 @@ def cut(
     if vocabulary.told_ranges:
         inputs["range"] = corpus.ranges[index].astype(np.float32)
     if vocabulary.conditions:
-        playing, style = corpus.playing[piece, : vocabulary.told_parts], corpus.style[piece]
+        playing, style = corpus.playing[piece], corpus.style[piece]
         condition = np.concatenate([playing & of_players, style & of_style], axis=1)
         inputs["condition"] = condition.astype(np.float32)
     if vocabulary.styles:

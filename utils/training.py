@@ -15,7 +15,7 @@ from utils import checkpoint, dataset, files, settings, theory, transfer
 from utils.about import MOST
 from utils.cells import CELLS
 from utils.checkpoint import sibling
-from utils.dataset import Corpus, Source
+from utils.dataset import Corpus
 from utils.errors import UserError
 from utils.events import KNOWN_STREAMS, Representation
 from utils.heads import HEADS, Shape
@@ -23,7 +23,7 @@ from utils.measure import plots
 from utils.output.tensorboard import Board
 from utils.piece import plural, shortened
 from utils.run import Run
-from utils.source import remarks_on
+from utils.source import Source, remarks_on
 from utils.vocabulary import build_vocabulary
 
 if TYPE_CHECKING:

@@ -106,9 +106,9 @@ def constants(source: str) -> list[Setting]:
 def parse(script: str | Path, argv: list[str] | None = None) -> SimpleNamespace:
     """The settings of `script`, overridden by the flags of `argv` (default: the command line): a lower-case attribute
     for each constant, MIDI_DIR -> settings.midi_dir."""
-    source, how = Path(script).read_text(encoding="utf-8"), argparse.RawDescriptionHelpFormatter
+    source, layout = Path(script).read_text(encoding="utf-8"), argparse.RawDescriptionHelpFormatter
     about = ast.get_docstring(ast.parse(source))
-    parser = OneLineParser(Path(script).name, description=about, formatter_class=how, allow_abbrev=False)
+    parser = OneLineParser(Path(script).name, description=about, formatter_class=layout, allow_abbrev=False)
     for title, settings in itertools.groupby(constants(source), lambda setting: setting.group):
         group = parser.add_argument_group(title)
         for setting in settings:

@@ -79,7 +79,7 @@ def show_network(weights: str, result: dict, picture: Path) -> None:
     seen = {0: " that it never saw", count: " that it learnt from"}.get(known, f", {known} of which it learnt from")
     for name, row in list(result["baselines"].items())[-1:]:  # the best
         seen += f" ({'guessing' if name == 'uniform' else name} {row['nats_per_note']:.2f})"
-    name = Path(weights).name.removesuffix(".weights.h5")
+    name = checkpoint.name_of(weights)
     print(f"{name}: {result['nats_per_note']:.2f} nats a note on {pieces}{seen}.")
 
 

@@ -8,8 +8,6 @@ python generate_music.py --style haydn                     in the style of the t
 python generate_music.py --temperature 0.8 --seed 7        calmer, and the same every time
 """
 
-from pathlib import Path
-
 from utils import checkpoint, compose, control, ensemble, files, instruments, settings, styles, theory
 from utils.compose import Wanted
 from utils.errors import UserError
@@ -89,7 +87,7 @@ def main(args) -> None:
         versions=args.versions,
     )
     made = compose.from_nothing(weights, Stepper(weights), args, how, wanted)
-    beside.write_all(made, weights, args, Path(args.weights).name.removesuffix(".weights.h5"), how)
+    beside.write_all(made, weights, args, checkpoint.name_of(args.weights), how)
 
 
 if __name__ == "__main__":

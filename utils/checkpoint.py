@@ -44,6 +44,11 @@ class Checkpoint:
     optimizer: list[np.ndarray] = field(default_factory=list)  # its variables, if requested
 
 
+def name_of(weights: str | Path) -> str:
+    """folder/music.weights.h5 -> music."""
+    return Path(weights).name.removesuffix(".weights.h5")
+
+
 def sibling(weights: str, ending: str) -> Path:
     """music.weights.h5 -> music.ENDING, in the same folder."""
     return Path(weights.removesuffix("weights.h5") + ending)

@@ -7,7 +7,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 from utils import ensemble, instruments, midi
-from utils.checkpoint import Checkpoint
+from utils.checkpoint import Checkpoint, name_of
 from utils.compose import Made
 from utils.errors import UserError
 from utils.measure import copying
@@ -17,7 +17,7 @@ from utils.sampler import Sampling
 
 def about(weights: str | Path, how: Sampling, key: str) -> str:
     """One line on how a piece was made: the weights, seed, temperature and top-p, and the `key`, a phrase."""
-    name = Path(weights).name.removesuffix(".weights.h5")
+    name = name_of(weights)
     nucleus = f" · top-p {how.top_p:g}" if how.top_p < 1 else ""
     return f"weights {name} · seed {how.seed} · temperature {how.temperature:g}{nucleus}{key and f' · {key}'}"
 

@@ -16,7 +16,7 @@ def networks(folder: str) -> dict[str, Path]:
     last. Left out are hidden files, which are still being written, and those from which training resumes."""
     paths = list(Path(folder).glob("[!.]*.weights.h5"))
     paths.sort(key=lambda path: (path.resolve() == checkpoint.BUNDLED, -path.stat().st_mtime, path.name))
-    names = {path.name.removesuffix(".weights.h5"): path for path in paths}
+    names = {checkpoint.name_of(path): path for path in paths}
     return {name: path for name, path in names.items() if not name.endswith(".last")}
 
 

@@ -29,7 +29,7 @@ SHOWN = SimpleNamespace(wav=True, picture=True, notation=False, soundfont="")  #
 def folder_of(logs: str, weights: str, resumed: bool) -> Path:
     """The folder for the logs of a run. The logs of an earlier run with weights of that name are set aside, as
     NAME.old-1 and so on, unless this run resumes that one. Raises UserError if that fails."""
-    folder = Path(logs, Path(weights).name.removesuffix(".weights.h5"))
+    folder = Path(logs, checkpoint.name_of(weights))
     if not resumed:
         files.set_aside(folder)
     return folder

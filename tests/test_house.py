@@ -60,7 +60,12 @@ def test_no_module_imports_a_script():
     assert not [path for path in MODULES if scripts & set(imported(path, True))]
 
 
+@pytest.fixture(scope="module")
+def packages() -> dict[str, set[str]]:
+    """Module -> the packages that it imports anywhere."""
+    return {module_name(path): {name.split(".")[0] for name in imported(path, True)} for path in MODULES}
+
+
 @pytest.mark.parametrize("package", IMPORTERS)
-def test_slow_packages_are_imported_by_these_modules_only(package: str):
-    packages = {module_name(path): {name.split(".")[0] for name in imported(path, True)} for path in MODULES}
+def test_slow_packages_are_imported_by_these_modules_only(package: str, packages: dict[str, set[str]]):
     assert {name for name in packages if package in packages[name]} == {f"utils.{name}" for name in IMPORTERS[package]}

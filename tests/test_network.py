@@ -165,7 +165,7 @@ def test_the_ancestors_configuration_learns(tmp_path: Path):
     """Parallel heads, chords as classes: the loss falls."""
     trainer, _, shape, corpus, *_ = build("class", "parallel", 2, CASES[0][3], tmp_path / "a.weights.h5")
     network.compile_trainer(trainer, corpus.vocabulary.streams, network.adamw(0.01, 0, 1.0))
-    inputs, weights = dataset.cut(corpus, np.arange(2), corpus.first[:-1], 8)
+    inputs, weights = dataset.cut(corpus, np.arange(2), corpus.first[:-1], 4)
     batch = {**inputs, **shape.silence(2)}
     losses = [trainer.train_on_batch(batch, weights, return_dict=True) for _ in range(30)]
     assert losses[-1]["loss"] < 0.7 * losses[0]["loss"]

@@ -124,11 +124,11 @@ def test_if_there_is_no_run_to_resume_the_one_set_aside_is_suggested(weights: Pa
 
 def test_an_lstm_is_trained_and_resumed(music: Path, tmp_path: Path):
     path = tmp_path / "a.weights.h5"
-    flags = ["--midi-dir", music, "--weights", path, "--cell", "lstm"]
-    learn(*flags, "--epochs", 1)
+    flags = ["--midi-dir", music, "--weights", path, "--batch-size", 256, "--warm-up", 0, "--cell", "lstm"]
+    learn(*flags, "--epochs", 1, how=eagerly)
     with pytest.raises(UserError, match="--cell lstm, not gru"):
-        learn(*flags[:4], "--epochs", 2, "--resume")
-    learn(*flags, "--epochs", 2, "--resume")
+        learn(*flags[:-2], "--epochs", 2, "--resume")
+    learn(*flags, "--epochs", 2, "--resume", how=eagerly)
     history = checkpoint.load(tmp_path / "a.last.weights.h5").about["history"]
     assert history[1]["train"] < history[0]["train"]
     result = call("generate_music.py", "--weights", path, "--out", tmp_path / "out", "--notes", 20)
@@ -290,7 +290,7 @@ def test_the_time_limit_is_kept(music: Path, tmp_path: Path):
 
 def test_a_single_piece_shorter_than_a_window_can_be_learnt(tmp_path: Path, capsys):
     path = tmp_path / "a.weights.h5"
-    learn(*one_piece(tmp_path), "--weights", path, "--epochs", 2, how=eagerly)
+    learn(*one_piece(tmp_path), "--weights", path, "--epochs", 1, how=eagerly)
     assert "only one piece" in capsys.readouterr().out
     result = call("generate_music.py", "--weights", path, "--out", tmp_path / "out", "--notes", 20)
     assert result.returncode == 0, result.stderr
@@ -298,7 +298,7 @@ def test_a_single_piece_shorter_than_a_window_can_be_learnt(tmp_path: Path, caps
 
 def test_training_works_without_held_out_pieces_and_dropout(music: Path, tmp_path: Path):
     path = tmp_path / "a.weights.h5"
-    flags = ["--midi-dir", music, "--weights", path, "--epochs", 2, "--batch-size", 64]
+    flags = ["--midi-dir", music, "--weights", path, "--epochs", 2, "--batch-size", 256]
     learn(*flags, "--validation", 0, "--dropout", 0, how=eagerly)
     about = checkpoint.load(path).about
     assert about["split"]["held_out"] == [] and len(about["history"]) == 2

@@ -149,16 +149,15 @@ def test_ctrl_c_ends_the_conversion_early(tmp_path: Path):
         "import _thread, pathlib, threading, time, convertmidis\n"
         "def work(source, target):\n"
         "    target.touch(); time.sleep(0.1)\n"
-        "def count(): return len(list(folder.glob('*.mid')))\n"
         "def interrupt():\n"
-        "    while not count(): time.sleep(0.1)\n"
-        "    before = -1\n"
-        "    while before < count():\n"  # again, if it came where Python ignores exceptions, as in a callback
-        "        _thread.interrupt_main(); time.sleep(0.5); before = count(); time.sleep(0.5)\n"
-        "folder = pathlib.Path(__file__).parent\n"
+        "    while not over.wait(0.5):\n"  # again, if it came where Python ignores exceptions, as in a callback
+        "        if any(folder.glob('*.mid')): _thread.interrupt_main()\n"
+        "folder, over = pathlib.Path(__file__).parent, threading.Event()\n"
         "if __name__ == '__main__':\n"
-        "    threading.Thread(target=interrupt).start()\n"
-        "    convertmidis.convert_all({folder / str(n): folder / f'{n}.mid' for n in range(300)}, 2, work, 10, 800)\n"
+        "    threading.Thread(target=interrupt, daemon=True).start()\n"
+        "    targets = {folder / str(n): folder / f'{n}.mid' for n in range(300)}\n"
+        "    try: convertmidis.convert_all(targets, 2, work, 10, 800)\n"
+        "    finally: over.set()\n"
     )
     result = run(script)
     assert result.returncode != 0 and "KeyboardInterrupt" in result.stderr

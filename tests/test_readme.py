@@ -21,7 +21,7 @@ IN_DEMO = "python train.py --minutes 3"
 # Not run: the tests themselves, what sets up an environment (there is one), the page, which would stay open, and the
 # command that the demo runs.
 NOT_RUN = ("make test", "python -m venv", ".venv", "pip install", "python app.py", IN_DEMO)
-TOY = {"UNITS": 16, "EMBEDDING": 8, "HIDDEN": 16, "SURROUNDINGS": 4, "EPOCHS": 2,
+TOY = {"UNITS": 16, "EMBEDDING": 8, "HIDDEN": 16, "SURROUNDINGS": 4, "EPOCHS": 1,
        "SEQUENCE_LENGTH": 8, "PARTICLES": 8, "NOTES": 40, "LARGE": 20_000,
        "SMALL": 5_000, "UPDATES": 2, "ANCESTOR_UPDATES": 1, "ANCESTOR_NOTES": 1, "FILES": 1, "REPEAT": 1}  # fmt: skip
 

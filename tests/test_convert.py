@@ -146,7 +146,7 @@ def test_a_file_that_crashes_its_reader_does_not_affect_the_others(tmp_path: Pat
 def test_ctrl_c_ends_the_conversion_early(tmp_path: Path):
     script = tmp_path / "stop.py"
     script.write_text(
-        "import _thread, pathlib, threading, time, convertmidis\n"
+        "import _thread, pathlib, signal, threading, time, convertmidis\n"
         "def work(source, target):\n"
         "    target.touch(); time.sleep(0.1)\n"
         "def interrupt():\n"
@@ -154,6 +154,7 @@ def test_ctrl_c_ends_the_conversion_early(tmp_path: Path):
         "        if any(folder.glob('*.mid')): _thread.interrupt_main()\n"
         "folder, over = pathlib.Path(__file__).parent, threading.Event()\n"
         "if __name__ == '__main__':\n"
+        "    signal.signal(signal.SIGINT, signal.default_int_handler)\n"  # a shell in the background ignores it
         "    threading.Thread(target=interrupt, daemon=True).start()\n"
         "    targets = {folder / str(n): folder / f'{n}.mid' for n in range(300)}\n"
         "    try: convertmidis.convert_all(targets, 2, work, 10, 800)\n"

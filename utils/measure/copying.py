@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from utils import dataset, ensemble, events
+from utils import dataset, ensemble, events, recall
 from utils.checkpoint import Checkpoint
 from utils.compose import Made
 from utils.dataset import Source
@@ -30,9 +30,8 @@ def goes_on(notes: np.ndarray, line: np.ndarray) -> np.ndarray:
     """(N,) whether each note only goes on with a figure: whether the last 1 to `FIGURE` of the `notes` (N,), hashes of
     what is played and when after the note before, are the same as those before them, in the same `line` (N,)."""
     repeats = np.zeros(len(notes), bool)
-    for size in range(1, min(FIGURE, (len(notes) - 1) // 2) + 1):
-        same = np.cumsum(notes[size:] == notes[:-size])
-        again = same[size:] - same[:-size] == size  # for the notes from 2 * size on
+    for size in range(1, FIGURE + 1):
+        again = recall.streaks(notes[size:] == notes[:-size])[size:] >= size  # for the notes from 2 * size on
         repeats[2 * size :] |= again & (line[2 * size :] == line[: -2 * size])
     return repeats
 

@@ -13,7 +13,7 @@ import numpy as np
 
 from utils import parts, theory
 from utils.form import KINDS, form_of
-from utils.piece import Part, Piece
+from utils.piece import VELOCITY, Part, Piece
 from utils.theory import Metre, bar_length, metres_from_start, note_name, note_pitch, to_steps
 
 KNOWN_STREAMS = ("offset", "part", "note", "duration", "velocity")
@@ -217,7 +217,7 @@ def to_piece(
     grid: int = 12,
     ticks_per_quarter: int = 480,
     start: int = 0,
-    velocity: int = 80,
+    velocity: int = VELOCITY,
     players: dict[int, Part] | None = None,
 ) -> Piece:
     """The notes of events (E,) as a Piece. The first event's offset is counted from `start` (steps); all notes have

@@ -98,8 +98,9 @@ def each(
     finished job and its outcome: what `work` returned or raised, or a UserError if the job exceeded its limits or its
     process died. When the caller stops, such as on Ctrl-C, the workers stop at once."""
     waiting = list(reversed(jobs.items()))
-    idle, busy, looked = [Worker(work, megabytes) for _ in range(min(count, len(jobs)))], [], 0.0
+    idle, busy, looked = [], [], 0.0
     try:
+        idle.extend(Worker(work, megabytes) for _ in range(min(count, len(jobs))))
         while waiting or busy:
             while idle and waiting:
                 (source, target), worker = waiting.pop(), idle.pop()

@@ -15,7 +15,7 @@ from typing import Any
 
 from utils import parts, theory
 from utils.cells import CELLS
-from utils.events import FIRST_DRUM, KNOWN_STREAMS, LONGEST_BAR, Representation, derived, pitches
+from utils.events import FIRST_DRUM, KNOWN_STREAMS, LONGEST_BAR, Representation, derived, pitches, usual_positions
 from utils.form import FARTHEST
 from utils.heads import HEADS, Shape
 from utils.vocabulary import Vocabulary
@@ -185,4 +185,6 @@ def checked(about: dict) -> tuple[Vocabulary, Shape]:
         raise Misfit(f"{where[1:]} is missing or invalid")
     vocabulary = Vocabulary.from_json(about["vocabulary"])
     vocabulary.companies = Counter(frozenset(opening.get("parts", ())) for opening in about["openings"])
+    phases = [phase for opening in about["openings"] for phase in opening["phase"]]
+    vocabulary.positions = usual_positions(phases, vocabulary.grid)
     return vocabulary, Shape(**about["shape"])

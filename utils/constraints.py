@@ -15,6 +15,7 @@ from utils.stepper import Stepper
 # Notes per part after which a part that has not played gains a nat, see `all_play`. With half or twice as many, all the
 # parts asked for play as well (EXPERIMENTS.md, 'Those who do not play').
 PATIENCE = 4
+LIKELY = 0.2  # least probability that a note begins at an unusual position within a quarter note
 SPARE = 8  # notes of imagined parts for each note that is heard; in music of a dozen parts there are about as many
 LOWEST, TINY = -1e300, np.finfo(np.float64).tiny  # below all logits, even divided by a temperature; least above 0
 
@@ -206,7 +207,31 @@ def ends_at_bar_line(network: Stepper) -> list[Constraint]:
     return [close, over_by(network, lambda state, onset: state.end)]
 
 
+def no_stray_position(network: Stepper) -> Constraint:
+    """Notes begin where in a quarter note such music usually begins them (`State.positions`), and elsewhere only with a
+    probability of at least LIKELY. Where a stray note begins, the network expects more of them: piece by piece the beat
+    would be lost (EXPERIMENTS.md, 'Where notes begin')."""
+    gaps, grid = network.gaps[:-1], network.vocabulary.grid
+
+    def stray(state: State, logits: np.ndarray) -> np.ndarray:
+        position = (state.last["phase"][:, None] + gaps) % state.bar[:, None] % grid  # (B, V)
+        place = position + grid * np.arange(len(logits))[:, None]
+        weight = np.exp(logits - np.maximum.reduce(logits, axis=1, keepdims=True))
+        shares = np.bincount(place.ravel(), weight.ravel(), state.positions.size).reshape(-1, grid)
+        unlikely = shares < LIKELY * np.add.reduce(weight, axis=1, keepdims=True)
+        return (unlikely & ~state.positions).take(place) & ~network.is_end
+
+    def constrain(stream: str, logits: np.ndarray, state: State, chosen: Classes) -> np.ndarray:
+        if stream != END_STREAM or state.positions.all():
+            return logits
+        return forbid(logits, stray(state, logits))
+
+    return constrain
+
+
 def usual(network: Stepper, length: int) -> list[Constraint]:
-    """What holds for all music: it has at least `length` events, and chords in the order of the training music."""
+    """What holds for all music: it has at least `length` events, chords in the order of the training music, and no
+    stray positions."""
     split = network.vocabulary.representation.chords == "split"
-    return [no_end_before(network, length), *(no_note_below_previous_in_chord(network) if split else [])]
+    in_order = no_note_below_previous_in_chord(network) if split else []
+    return [no_end_before(network, length), *in_order, no_stray_position(network)]

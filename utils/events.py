@@ -6,7 +6,7 @@ since the event before it; 0 for notes struck together), `part` (who plays, see 
 out. Besides its streams, an event has a `phase`: steps since the bar began. Shapes: N notes, E events, V values.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -149,6 +149,13 @@ def places(onset: np.ndarray, piece: Piece, grid: int) -> tuple[np.ndarray, np.n
     which = np.searchsorted(begins, onset, side="right") - 1
     bar, phase = np.divmod(onset - begins[which], bars[which])
     return phase, np.array(changes)[which, 1:].astype(np.uint8), before[which] + bar
+
+
+def usual_positions(phase: Sequence[int] | np.ndarray, grid: int) -> np.ndarray:
+    """(grid,) for each position within a quarter note, whether at least half as many of the events with these phases
+    (E,) begin there as if they were spread evenly; without events, all are usual."""
+    counts = np.bincount(np.asarray(phase, int) % grid, minlength=grid)
+    return counts * 2 * grid >= len(phase)
 
 
 def new_rows(*columns: np.ndarray) -> np.ndarray:

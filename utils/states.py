@@ -35,6 +35,7 @@ class State:
     condition: np.ndarray  # (B, C) 1 for each part that plays, and the share of each style
     imagined: np.ndarray  # (B, P + 1) which parts are written but never heard; the start token is one more part
     heard: np.ndarray  # (B,) notes of all other parts since the beginning, or since the imagined ones were named
+    positions: np.ndarray  # (B, grid) where in a quarter note such music usually begins notes
     style: np.ndarray  # (B, G) log-probabilities of the styles, summed over the events read so far
     onset: np.ndarray  # (B,) steps from the beginning to the last event
     length: int  # events so far

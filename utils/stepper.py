@@ -15,7 +15,7 @@ import numpy as np
 from utils import form, recall
 from utils.cells import CELLS
 from utils.checkpoint import Checkpoint
-from utils.events import DERIVED, END_STREAM, KNOWN_STREAMS, bar_steps
+from utils.events import DERIVED, END_STREAM, KNOWN_STREAMS, bar_steps, usual_positions
 from utils.heads import Head, Known, Shape, asked, confidence, log_softmax, sounding, weights_of
 from utils.hearing import Hearing
 from utils.line_recall import LinePast, nothing
@@ -150,6 +150,7 @@ class Stepper:
             condition=np.broadcast_to(condition, (count, vocabulary.conditions)).astype(np.float32),
             imagined=np.zeros((count, vocabulary.parts + 1), bool),
             heard=np.zeros(count, int),
+            positions=np.tile(vocabulary.positions, (count, 1)),
             style=np.zeros((count, len(vocabulary.styles))),
             onset=np.zeros(count, int),
             length=0,
@@ -281,4 +282,4 @@ class Stepper:
             # The metre may change on the way, so the phase does not always follow from the offset.
             event["phase"] = np.full(len(before.onset), phase[i])
             state = self.append(before, event)
-        return state
+        return changed(state, positions=state.positions | usual_positions(phase, self.vocabulary.grid))

@@ -85,6 +85,8 @@ class Vocabulary:
     def __post_init__(self):
         notes = self.values["note"]
         self.streams, self.grid = self.representation.streams, self.representation.grid
+        # (grid,) where in a quarter note the pieces of a weights file's openings usually begin notes; all: not known.
+        self.positions = np.ones(self.grid, bool)
         self.end = len(self.values[END_STREAM])  # the class of the offset stream that ends a piece
         self.parts = max(len(self.players), 1)
         self.registers = {value: known.mean for value, known in self.players.items()}  # mean pitch of each part

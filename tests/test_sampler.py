@@ -11,7 +11,7 @@ from test_transfer import network
 
 from utils import checkpoint, constraints, events, recall, sampler
 from utils.errors import UserError
-from utils.events import Representation
+from utils.events import Representation, usual_positions
 from utils.stepper import Stepper
 from utils.vocabulary import build_vocabulary
 
@@ -130,6 +130,44 @@ def test_chords_are_built_from_the_lowest_note_up(stepper: Stepper):
         for made in generate(stepper, 300, 4, temperature=temperature):
             together = stepper.steps(made["offset"][1:]) == 0
             assert (np.diff(made["note"])[together] > 0).all()
+
+
+def test_notes_begin_at_usual_or_likely_positions_only(stepper: Stepper):
+    gaps, grid = stepper.gaps[:-1], stepper.vocabulary.grid
+    state = stepper.start(3, (4, 4))
+    usual = np.arange(grid) % (grid // 2) == 0  # eighth notes
+    phase = np.array([0, grid // 2, 3 * grid + grid // 2])
+    state = replace(state, positions=np.tile(usual, (3, 1)), last={**state.last, "phase": phase})
+    stray = np.flatnonzero(gaps % (grid // 2) != 0)
+    assert len(stray) > 1
+    # All stray offsets together have less than the least probability; then one of them alone has more.
+    logits = np.zeros((3, len(gaps)))
+    logits[:, stray] = np.log(constraints.LIKELY / 2 / len(stray))
+    rule = constraints.no_stray_position(stepper)
+    allowed = rule("offset", logits, state, {})
+    assert (allowed[:, stray] == -np.inf).all() and (np.delete(allowed, stray, axis=1) == 0).all()
+    logits[1, stray[0]] = 5.0
+    allowed = rule("offset", logits, state, {})
+    same = gaps % grid == gaps[stray[0]] % grid
+    assert (allowed[1, same] == logits[1, same]).all()
+    assert (allowed[1, stray[gaps[stray] % grid != gaps[stray[0]] % grid]] == -np.inf).all()
+    assert (allowed[[0, 2]][:, stray] == -np.inf).all()
+    # Nothing else changes, and nothing where it is not known what is usual.
+    assert rule("note", logits, state, {}) is logits
+    assert rule("offset", logits, replace(state, positions=np.ones_like(state.positions)), {}) is logits
+
+
+def test_a_network_knows_where_notes_usually_begin_and_learns_it_from_what_it_reads(stepper: Stepper):
+    grid = stepper.vocabulary.grid
+    phases = [0] * 50 + [grid // 2] * 40 + [1]
+    assert np.flatnonzero(usual_positions(phases, grid)).tolist() == [0, grid // 2]
+    assert usual_positions(np.arange(3 * grid), grid).all()  # a performance keeps to none
+    assert usual_positions([], grid).all()
+    silent = replace(stepper.start(1, (4, 4)), positions=np.tile(usual_positions([0], grid), (1, 1)))
+    classes = {stream: np.zeros(3, int) for stream in stepper.streams}
+    read = stepper.read(silent, classes, [grid // 3, grid + grid // 3, 2 * grid])
+    assert np.flatnonzero(read.positions).tolist() == [0, grid // 3]
+    assert np.flatnonzero(silent.positions).tolist() == [0]
 
 
 def test_keys_that_are_held_are_not_struck(stepper: Stepper):

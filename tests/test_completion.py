@@ -139,6 +139,21 @@ def test_the_usual_parts_are_imagined_beside_those_that_are_named(learnt: Checkp
         assert {part.called() for part in made.parts} == {"Flute", "Church Organ" if programs else "Bass"}
 
 
+def test_new_notes_may_begin_where_in_a_quarter_note_given_ones_do(band: Path):
+    learnt = checkpoint.load(band)
+    prior, grid = band_piece(54), learnt.vocabulary.grid
+    flute = prior.part == [part.called() for part in prior.parts].index("Flute")
+    prior.onset[flute] += BAR // 12  # a third of a quarter note
+    learnt.vocabulary.positions = np.arange(grid) == 0
+    prior, asked = prior.sorted(), Asked("it", keep="Flute")
+    kept, (regions, end) = completion.kept_parts(prior, asked), completion.regions_of(prior, asked, grid)
+    who, _ = completion.cast(learnt.vocabulary, prior, kept, asked)
+    given = completion.given_events(learnt.vocabulary, who, regions, end)
+    state = completion.begin(Stepper(learnt), given, who, ())
+    assert state.length == 0  # all given notes come later
+    assert grid // 3 in np.flatnonzero(state.positions) and not state.positions.all()
+
+
 def test_a_name_may_contain_a_comma():
     prior = replace(band_piece(50), parts=[Part("Lead, high", 73), *band_piece(50).parts[1:]])
     assert completion.kept_parts(prior, Asked("it", keep="lead, High")).tolist() == [True, False, False, False, False]

@@ -162,12 +162,13 @@ def test_a_network_knows_where_notes_usually_begin_and_learns_it_from_what_it_re
     phases = [0] * 50 + [grid // 2] * 40 + [1]
     assert np.flatnonzero(usual_positions(phases, grid)).tolist() == [0, grid // 2]
     assert usual_positions(np.arange(3 * grid), grid).all()  # a performance keeps to none
-    assert usual_positions([], grid).all()
     silent = replace(stepper.start(1, (4, 4)), positions=np.tile(usual_positions([0], grid), (1, 1)))
     classes = {stream: np.zeros(3, int) for stream in stepper.streams}
     read = stepper.read(silent, classes, [grid // 3, grid + grid // 3, 2 * grid])
     assert np.flatnonzero(read.positions).tolist() == [0, grid // 3]
     assert np.flatnonzero(silent.positions).tolist() == [0]
+    nothing = stepper.read(silent, dict.fromkeys(stepper.streams, []), [])
+    assert (nothing.positions == silent.positions).all()
 
 
 def test_keys_that_are_held_are_not_struck(stepper: Stepper):

@@ -14,7 +14,7 @@ from utils.constraints import Players
 from utils.control import Home
 from utils.ensemble import Ensemble
 from utils.errors import UserError
-from utils.events import END_STREAM, bar_steps
+from utils.events import END_STREAM, bar_steps, usual_positions
 from utils.instruments import listed
 from utils.particles import Given, Guide
 from utils.piece import Piece, shortened
@@ -177,6 +177,7 @@ def begin(network: Stepper, given: Given, who: Cast, style: styles.Shares) -> St
     before = {stream: classes[:first] for stream, classes in given.classes.items()}
     state = network.read(states.ending(state, given.onset[-1:]), before, given.phase[:first])
     state.onset[:] = given.onset[first - 1] if first else 0
+    state.positions |= usual_positions(given.phase[:-1], vocabulary.grid)  # also where given notes begin later
     return state
 
 

@@ -153,9 +153,9 @@ def places(onset: np.ndarray, piece: Piece, grid: int) -> tuple[np.ndarray, np.n
 
 def usual_positions(phase: Sequence[int] | np.ndarray, grid: int) -> np.ndarray:
     """(grid,) for each position within a quarter note, whether at least half as many of the events with these phases
-    (E,) begin there as if they were spread evenly; without events, all are usual."""
+    (E,) begin there as if they were spread evenly."""
     counts = np.bincount(np.asarray(phase, int) % grid, minlength=grid)
-    return counts * 2 * grid >= len(phase)
+    return (counts > 0) & (counts * 2 * grid >= len(phase))
 
 
 def new_rows(*columns: np.ndarray) -> np.ndarray:

@@ -177,10 +177,11 @@ def test_the_prior_opens_the_result_exactly_as_it_is(weights: Path, tmp_path: Pa
         new = sorted(set(everything) - set(given))
         assert len(new) == 60
         continuations.append(tuple(new))
-        # No overlap: no new note begins before the last one of the prior, or strikes a key that the prior still holds.
+        # No overlap: no new note begins before the last one of the prior, or strikes a key that its part still holds
+        # there (a violin may hold a note that the piano strikes).
         assert new[0][0] >= prior.onset[-1]
-        held = {pitch: onset + duration for onset, pitch, duration, _, _ in given}
-        assert all(onset >= held.get(pitch, 0) for onset, pitch, *_ in new)
+        held = {(pitch, part): onset + duration for onset, pitch, duration, _, part in given}
+        assert all(onset >= held.get((pitch, part), 0) for onset, pitch, _, _, part in new)
         # No gap: the first new note is no farther from the last one than notes are in the training music.
         assert new[0][0] - prior.onset[-1] <= 2 * prior.ticks_per_quarter
         # On the grid.

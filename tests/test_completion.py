@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from conftest import ROOT, band_piece, call, make_piece, one_line_error, random_piece, run, save
 
-from utils import checkpoint, completion, dataset, ensemble, events, midi, particles
+from utils import casting, checkpoint, completion, dataset, ensemble, events, midi, particles
 from utils.checkpoint import Checkpoint
 from utils.completion import Asked
 from utils.constraints import Players
@@ -165,7 +165,7 @@ def test_a_part_is_heard_as_the_one_of_its_name(learnt: Checkpoint):
     named = {1: Part("Violin 1", 40), 2: Part("Violin 2", 40), 0: Part("Tune", 74)}
     prior.parts = [named.get(i, part) for i, part in enumerate(prior.parts)]
     heard = events.from_piece(prior.take((prior.part == 0) | (prior.part == 2)), learnt.vocabulary.representation)
-    values, _ = ensemble.in_company(learnt.vocabulary, heard)
+    values, _ = casting.in_company(learnt.vocabulary, heard)
     names = {heard.parts[value].name: learnt.vocabulary.players[known].name for value, known in values.items()}
     assert names == {"Tune": "Flute", "Violin 2": "Violin 2"}
 

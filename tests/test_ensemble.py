@@ -243,6 +243,34 @@ def test_rare_drums_stay_drums():
     assert ((back["note"] >= events.FIRST_DRUM) == (back["part"] == parts.DRUMS)).all()
 
 
+@pytest.mark.parametrize(
+    ("named", "heard_as"),
+    [
+        # The file calls all parts pianos, and the first violin is the lower one.
+        (
+            [Part("Flute"), Part("Violin 2"), Part("Violin 1"), Part("Bass")],
+            ["Flute", "Violin 2", "Violin 1", "Bass"],
+        ),
+        # Three parts of one instrument, of which the network knows one by name.
+        (
+            [Part("Canto", 40), Part("Violin 2", 40), Part("Quinto", 40), Part("Bass", 33)],
+            ["Flute", "Violin 2", "Violin 1", "Bass"],
+        ),
+    ],
+)
+def test_the_parts_of_a_fragment_are_heard_by_name(vocabulary: Vocabulary, named: list[Part], heard_as: list[str]):
+    """What the network reads as the notes of a part are those of the part that then plays on."""
+    prior = band_piece(57)
+    prior.parts = [*named, prior.parts[4]]
+    heard, players, _ = ensemble.hear(vocabulary, prior)
+    known = {part: vocabulary.players[value].name for value, part in players.items()}
+    assert [known[part] for part in named] == heard_as
+    for value, part in players.items():
+        theirs = prior.pitch[prior.part == prior.parts.index(part)]
+        read = heard.streams["note"][heard.streams["part"] == value]
+        assert np.array_equal(np.unique(read % events.FIRST_DRUM), np.unique(theirs))
+
+
 def test_a_part_that_does_not_play_on_blocks_no_keys(band: Path, vocabulary: Vocabulary):
     """In particular, it does not hold the keys of the network's first part."""
     prior = band_piece(1)

@@ -8,7 +8,7 @@ from types import SimpleNamespace
 
 import numpy as np
 
-from utils import constraints, control, ensemble, events, fragment, particles, settings, states, styles, theory
+from utils import casting, constraints, control, ensemble, events, fragment, particles, settings, states, styles, theory
 from utils.compose import Made, Wanted, continuations
 from utils.constraints import Players
 from utils.control import Home
@@ -17,6 +17,7 @@ from utils.errors import UserError
 from utils.events import END_STREAM, bar_steps, usual_positions
 from utils.instruments import listed
 from utils.particles import Given, Guide
+from utils.parts import values_of
 from utils.piece import Piece, shortened
 from utils.sampler import Sampling
 from utils.states import State
@@ -129,11 +130,11 @@ def cast(vocabulary: Vocabulary, prior: Piece, kept: np.ndarray, asked: Asked) -
     alone, remarks = ensemble.audible(vocabulary, prior.take(kept[prior.part]), STAY)
     heard, players = events.from_piece(alone, vocabulary.representation), {}
     if asked.others:
-        by_name = ensemble.by_name(vocabulary, heard)
+        by_name = casting.by_name(vocabulary, heard)
         taken = frozenset(by_name[value] for value in np.unique(heard.streams["part"]).tolist())
         players, more = ensemble.asked(vocabulary, asked.others, flag="--parts", taken=taken)
         remarks += more
-    values, rest = ensemble.in_company(vocabulary, heard, frozenset(players), more=1)
+    values, rest = casting.in_company(vocabulary, heard, frozenset(players), more=1)
     if not values:
         raise UserError("This network knows no part to add to those you keep: keep fewer, or choose other --weights.")
     written = players or ensemble.of_classes(vocabulary, list(rest))
@@ -149,15 +150,12 @@ def cast(vocabulary: Vocabulary, prior: Piece, kept: np.ndarray, asked: Asked) -
 
 def given_events(vocabulary: Vocabulary, who: Cast, regions: np.ndarray, end: int) -> Given:
     """What is given of a piece that ends after `end` steps, and what is written in its `regions` (R, 2), in steps."""
-    heard = events.from_piece(who.heard, replace(vocabulary.representation, max_beats=FAR))
+    value_of = {part: value for value, part in who.playing.items()}
+    own = zip(who.heard.parts, values_of(who.heard).tolist(), strict=True)
+    values = np.array([value_of.get(part, value) for part, value in own])
+    heard = events.from_piece(who.heard, replace(vocabulary.representation, max_beats=FAR), values)
     classes, _ = vocabulary.encode(heard)
-    values, free = list(vocabulary.players), np.ones(1, bool)
-    if values:
-        free = ensemble.mask(vocabulary, who.playing) & ~np.isin(values, list(who.kept))
-        value_of = {part: value for value, part in who.playing.items()}
-        for value, part in heard.parts.items():
-            if part in value_of:
-                classes["part"][heard.streams["part"] == value] = values.index(value_of[part])
+    free = ensemble.mask(vocabulary, set(who.playing) - who.kept) if vocabulary.players else np.ones(1, bool)
     onset, part = np.cumsum(heard.streams[END_STREAM], dtype=np.int64), vocabulary.part_of(classes)
     bar = np.array([bar_steps(metre, vocabulary.grid) for metre in heard.metres.tolist()])
     given = Given(classes, onset, heard.phase, bar, free, regions)

@@ -5,16 +5,14 @@ from collections.abc import Iterable, Sequence
 
 import numpy as np
 
-from utils import events, instruments, parts
+from utils import casting, events, instruments, parts
 from utils.errors import UserError
 from utils.events import Events
 from utils.piece import Part, Piece, told_apart
 from utils.vocabulary import Vocabulary, means, nearest
 
-UNLIKE = 6  # semitones of `parts.distance` that weigh as much as being e times as common
 UNHEARD = -1  # the `twin` of a part that is only imagined, so that it equals no part of a piece
 HALF = 0.5  # share of a passage in which players must sound, or new music after it would give them too little to play
-OTHER, ALONE = 0.25, 4  # nats that one more part in a company costs; the latter if parts are to play without others
 KIT = ("drums", "drum kit", "percussion", "kit")  # what the drums may be called
 
 
@@ -165,7 +163,7 @@ def asked(
     usual = {value: instruments.MIDDLE.get(part.program, np.nan) for value, part in wanted.items()}
     as_others, free = {}, {value: mean for value, mean in vocabulary.registers.items() if value not in taken}
     if not set(usual) <= set(free):
-        as_others, _ = company(vocabulary, usual, taken & set(vocabulary.players), alone=True)
+        as_others, _ = casting.company(vocabulary, usual, taken & set(vocabulary.players), alone=True)
     heard = as_others or parts.heard_as(usual, free)
     called = dict(zip(wanted, instruments.numbered([part.called() for part in wanted.values()]), strict=True))
     players = {}
@@ -188,24 +186,22 @@ def asked(
     return players, remarks
 
 
-def of_fragment(vocabulary: Vocabulary, heard: Events, prior: Piece) -> tuple[Ensemble, list[str]]:
-    """The parts of the fragment `prior`, whose events are `heard`, and sentences on parts that are heard as others; see
-    `hear`."""
-    if not vocabulary.players:
-        return {0: prior.parts[np.bincount(prior.part).argmax()]}, []
-    players, remarks, others = {}, [], {}
-    if not set(heard.parts) <= set(vocabulary.players):
-        others, _ = in_company(vocabulary, heard)
+def of_fragment(
+    vocabulary: Vocabulary, heard: Events, prior: Piece, as_others: dict[int, int]
+) -> tuple[Ensemble, list[str]]:
+    """The parts of the fragment `prior`, whose events are `heard` `as_others` of the network, value -> value; and
+    sentences on parts that are heard as others."""
+    players, remarks = {}, []
     names = dict(zip(prior.parts, names_of(prior), strict=True))
-    for value, known in (others or vocabulary.heard_as(heard)).items():
-        part = heard.parts[value]
+    for value, known in as_others.items():
+        part, name = heard.parts[value], vocabulary.players[known].name
         if known in players:
             remarks.append(f"{names[part]} is one part too many for this network: {players[known].called()} plays on.")
             continue
         players[known] = part
-        if known != value and part.called() != vocabulary.players[known].name:
+        if known != value and part.called() != name:
             what = "is" if value in vocabulary.players else "is new to this network: it is"
-            remarks.append(f"{names[part]} {what} heard as {vocabulary.players[known].name}.")
+            remarks.append(f"{names[part]} {what} heard as {name}.")
     order = {part: i for i, part in enumerate(prior.parts)}
     return dict(sorted(players.items(), key=lambda item: order[item[1]])), remarks
 
@@ -233,64 +229,21 @@ def audible(vocabulary: Vocabulary, prior: Piece, others_do: str) -> tuple[Piece
     return (prior.take(~unheard), [sentence]) if unheard.any() else (prior, [])
 
 
-def by_name(vocabulary: Vocabulary, heard: Events) -> dict[int, int]:
-    """The value of each part of a piece, or that of the network's part of the same name and instrument: an alto is an
-    alto even if there is no soprano above it."""
-    known = {(known.name.casefold(), parts.as_part(value)[1:3]): value for value, known in vocabulary.players.items()}
-    own = {v: known.get((part.name.casefold(), part[1:3]), v) for v, part in heard.parts.items()}
-    return own if len(set(own.values())) == len(own) else {value: value for value in own}
-
-
-def company(
-    vocabulary: Vocabulary,
-    theirs: dict[int, float],
-    wanted: frozenset[int] = frozenset(),
-    more: int = 0,
-    alone: bool = False,
-) -> tuple[dict[int, int], set[int]]:
-    """Casts some parts, value -> mean pitch, as different parts of the network, value -> value; also returns the parts
-    of the training music that play with them: those that are `wanted` and others, at least `more` in all. Of the
-    companies, sets of parts that play together in a piece, it takes the nearest and commonest with few others, or as
-    few as possible if the parts are to play `alone`. If no company fits, only those that are wanted play with them."""
-    mean = vocabulary.registers
-    best, least = ({}, set()), np.inf
-    for members, count in vocabulary.companies.items():
-        as_others = parts.heard_as(theirs, {value: mean[value] for value in sorted(members - wanted)})
-        others = set(wanted | members - set(as_others.values()))
-        if len(set(as_others.values())) == len(theirs) and len(others) >= more:
-            unlike = sum(parts.distance(value, theirs[value], k, mean[k]) for value, k in as_others.items())
-            missing = len(wanted - members) + (ALONE if alone else OTHER) * len(others - wanted)
-            cost = unlike / UNLIKE - np.log(count) + missing
-            if cost < least:
-                best, least = (as_others, others), cost
-    if wanted and not best[0]:
-        as_others = parts.heard_as(theirs, {value: mean[value] for value in mean if value not in wanted})
-        best = (as_others, set(wanted)) if len(set(as_others.values())) == len(theirs) else best
-    return best
-
-
-def in_company(
-    vocabulary: Vocabulary, heard: Events, wanted: frozenset[int] = frozenset(), more: int = 0
-) -> tuple[dict[int, int], set[int]]:
-    """`company` for the parts of a piece whose events are `heard`."""
-    values = by_name(vocabulary, heard)
-    theirs = {values[value]: each for value, each in means(heard.streams).items()}
-    as_others, others = company(vocabulary, theirs, wanted, more)
-    return {value: as_others[known] for value, known in values.items() if known in as_others}, others
-
-
 def in_full(vocabulary: Vocabulary, players: Ensemble) -> Ensemble:
     """The players, with the parts imagined that usually play with them in the training music."""
     theirs = {value: vocabulary.registers[value] for value in players if value in vocabulary.players}
-    _, others = company(vocabulary, theirs)
+    _, others = casting.company(vocabulary, theirs)
     return with_imagined(players, sorted(others - set(players)))
 
 
 def hear(vocabulary: Vocabulary, prior: Piece) -> tuple[Events, Ensemble, list[str]]:
-    """The events of a fragment as far as the network can hear them, who plays, and sentences on what it hears
-    differently. Parts that it does not know are heard as the nearest of those that play together in the training
-    music. Raises UserError if it can hear nothing."""
+    """The events of a fragment as far as the network can hear them, played by the parts as which it hears them (see
+    `casting`); who plays; and sentences on what it hears differently. Raises UserError if it can hear nothing."""
     known, remarks = audible(vocabulary, prior, "do not play on")
     heard = events.from_piece(known, vocabulary.representation)
-    players, more = of_fragment(vocabulary, heard, known)
-    return heard, players, remarks + more
+    if not vocabulary.players:
+        return heard, {0: known.parts[np.bincount(known.part).argmax()]}, remarks
+    as_others = casting.of_piece(vocabulary, heard)
+    players, more = of_fragment(vocabulary, heard, known, as_others)
+    values = np.array([as_others.get(value, value) for value in parts.values_of(known).tolist()])
+    return events.from_piece(known, vocabulary.representation, values), players, remarks + more

@@ -183,15 +183,15 @@ def by_value(piece: Piece, how: Representation, values: np.ndarray) -> Piece:
     return replace(piece, part=np.zeros_like(piece.part))
 
 
-def from_piece(piece: Piece, how: Representation = DEFAULT) -> Events:
+def from_piece(piece: Piece, how: Representation = DEFAULT, values: np.ndarray | None = None) -> Events:
     """The events of a piece, with the streams that `how` names, sorted by onset, part and pitch.
 
     Onsets and ends move to the nearest grid step. Of notes of a part with equal onset and pitch, only the longest is
     kept. Offsets and durations above `max_beats` are clipped and counted. With `chords="class"`, notes with the same
-    onset and end are one event, named by their pitches ('C2.G3.E5'). Raises ValueError if there are no parts and the
-    piece has only drums.
+    onset and end are one event, named by their pitches ('C2.G3.E5'). `values` (parts,) are those of the part stream
+    (None: `parts.values_of`). Raises ValueError if there are no parts and the piece has only drums.
     """
-    values = parts.values_of(piece)
+    values = parts.values_of(piece) if values is None else values
     valued = by_value(piece, how, values)
     onset = to_steps(valued.onset, piece.ticks_per_quarter, how.grid)
     end = to_steps(valued.onset + valued.duration, piece.ticks_per_quarter, how.grid)

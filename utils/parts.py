@@ -41,6 +41,12 @@ def value_of(program: int, which: int = 0) -> int:
     return (128 - program) * ALIKE + ALIKE - 1 - min(which, ALIKE - 1)
 
 
+def alike(value: int) -> list[int]:
+    """The values of all parts of the same instrument, from the lowest part up; only itself for drums."""
+    first = value // ALIKE * ALIKE
+    return list(range(first, first + ALIKE)) if value != DRUMS else [value]
+
+
 def program_of(value: int) -> int:
     """The program of a part that is not the drums."""
     return 128 - value // ALIKE

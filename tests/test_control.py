@@ -106,6 +106,9 @@ def test_new_music_is_at_home_in_the_key_of_its_opening():
     tune, drums = make_piece([(0, 60, 480)]), make_piece([(0, 36, 480)], parts=[Part(drums=True)])
     assert own.phrase(1, tune) == "at home in Bb minor" and replace(own, written=True).phrase(0, tune) == "in G major"
     assert own.phrase(1, drums) == "" == own.phrase(1, drums, new=False)
+    scale = make_piece([(i * 480, pitch, 480) for i, pitch in enumerate((65, 69, 72, 70, 69, 67, 65, 77))])
+    assert own.phrase(1, scale) == "mostly in F major" == own.phrase(1, scale, new=False)
+    assert replace(own, written=True).phrase(1, scale) == "in Bb minor"
     assert not own.written and control.after_openings(settings(key="none"), None, begun) is None
     assert control.after_openings(settings(), None, [*begun, {"key": None}]) is None  # only drums
 

@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 from music21 import chord, converter, note, stream
 from PIL import Image, ImageFont
 
-from utils import fragment, midi, theory
+from utils import fragment, midi, theory, tonality
 from utils.errors import UserError
 from utils.output import beside, canvas, musicxml, notation, pianoroll, sound, systems
 from utils.piece import Part, Piece
@@ -854,6 +854,25 @@ def test_the_key_is_the_one_that_the_piece_names(keys: list[tuple[int, int, int]
     assert (-1 in accidentals) == any(sharps < 0 for sharps, _ in expected)
     again = converter.parse(tmp_path / "a.musicxml", forceSource=True).parts[0]
     assert [n.pitch.midi for n in again.recurse().notes] == [pitch for _, pitch, _ in rows]
+
+
+@pytest.mark.parametrize(
+    ("keys", "asked", "written"),
+    [
+        ([], [], [0]),
+        ([(0, 0, 0)], [], [0]),
+        ([(0, 0, 0)], [(1920, 0, 0)], [0, 0]),  # --key C in music that sounds like A major
+        ([(0, -2, 0)], [(1920, 3, 0)], [-2, 3]),
+    ],
+)
+def test_a_fragment_is_written_in_its_own_key_whatever_follows(keys: list, asked: list, written: list[int]):
+    """A fragment of one bar in C major, then nine in A major, where new music was asked for other keys."""
+    rows = [(i * 240, pitch, 240) for i, pitch in enumerate([60, 64, 67, 65, 62, 59, 60, 72])]
+    prior = make_piece(rows, key_signatures=keys)
+    after = [(1920 + i * 240, pitch, 240) for i, pitch in enumerate([69, 73, 76, 74, 71, 68, 69, 81] * 9)]
+    piece = make_piece(rows + after, key_signatures=[*keys, *asked])
+    assert [sharps for _, sharps, _ in tonality.signatures(piece, prior)] == written
+    assert tonality.signatures(make_piece(rows + after))[0][1] == 3
 
 
 def test_a_performance_is_written_as_it_is_meant(tmp_path: Path):

@@ -187,10 +187,16 @@ class Home:
 
     def phrase(self, number: int, music: Piece, new: bool = True) -> str:
         """'in D major', or 'at home in D major' for a `new` piece whose key was not asked for, since it may be
-        elsewhere for long; '' if the `music` has only drums, which have no key."""
-        if music.is_drum.all():
-            return ""
-        return f"{'at home in' if new and not self.written else 'in'} {self.tonalities[number].name}"
+        elsewhere for long; 'mostly in' the key that fits the `music` best if that is surely another one, and none was
+        asked for; '' if it has only drums, which have no key."""
+        pitched, own = music.take(~music.is_drum), self.tonalities[number]
+        notes = pitched.pitch, pitched.duration
+        if not len(pitched) or self.written:
+            return f"in {own.name}" if len(pitched) else ""
+        best = tonality.of_notes(*notes, tonality.SURE)
+        if best and not tonality.nearly(own, theory.key_fits(*notes)):
+            return f"mostly in {best.name}"
+        return f"{'at home in' if new else 'in'} {own.name}"
 
     def signed(self, piece: Piece, tick: int, number: int = 0) -> Piece:
         """The piece with the key signature of the tonality `number`, from the bar that contains the `tick` on."""

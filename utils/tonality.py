@@ -5,6 +5,7 @@ Shapes: N notes.
 
 import re
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
@@ -130,12 +131,17 @@ def of_notes(pitch: np.ndarray, duration: np.ndarray, least: float = 0) -> Tonal
     return Tonality(sharps + 3 * minor, ("major", "minor")[minor])
 
 
+def nearly(key: Tonality, fits: np.ndarray) -> bool:
+    """Whether a major or minor key fits nearly as well as the best one; `fits` (24,) is from `theory.key_fits`."""
+    return fits[key.root + 12 * (key.mode == "minor")] >= fits.max() - NEARLY
+
+
 def as_written(sharps: int, fits: np.ndarray) -> Tonality | None:
-    """The major or minor key with this number of `sharps`, whichever fits better, if it fits nearly as well as the best
-    of all 24 keys; else None. `fits` (24,) is from `theory.key_fits`."""
-    written = [Tonality(sharps, "major"), Tonality(sharps + 3, "minor")]
-    fit, which = max((fits[each.root + 12 * minor], minor) for minor, each in enumerate(written))
-    return written[which] if fit >= fits.max() - NEARLY else None
+    """The major or minor key with this number of `sharps`, whichever fits better, if it fits `nearly` as well as any;
+    else None."""
+    major, minor = Tonality(sharps, "major"), Tonality(sharps + 3, "minor")
+    better = minor if fits[minor.root + 12] > fits[major.root] else major
+    return better if nearly(better, fits) else None
 
 
 def of_fragment(prior: Piece) -> Tonality | None:
@@ -149,16 +155,21 @@ def of_fragment(prior: Piece) -> Tonality | None:
     return as_written(sharps, theory.key_fits(pitched.pitch, pitched.duration)) or best
 
 
-def signatures(piece: Piece) -> list[tuple[int, int, int]]:
+def signatures(piece: Piece, prior: Piece | None = None) -> list[tuple[int, int, int]]:
     """(tick, sharps, 1 if minor) of the key signatures in which to notate a piece, from its beginning on: its own,
     except for those without sharps and flats that fit badly, since many programs write them whatever the key is. In
-    their place, and before the first one, stands the key that fits the notes best."""
+    their place, and before the first one, stands the key that fits the notes best. If the piece continues a fragment
+    `prior`, its notes count as far as that reaches, since new music may leave the key; signatures it lacks count."""
+    own = piece if prior is None or not len(prior) else prior
     given, written = {tick: key for tick, *key in piece.key_signatures}, []
-    begins, pitched = sorted({0, *given}), piece.take(~piece.is_drum)
-    edges = [*np.searchsorted(pitched.onset, begins).tolist(), len(pitched)]
-    for begin, here in zip(begins, map(slice, edges, edges[1:]), strict=True):
-        key, notes = given.get(begin), (pitched.pitch[here], pitched.duration[here])
-        if not key or not (key[0] or as_written(0, theory.key_fits(*notes))):
-            key = theory.key_of(*notes)
+    pitched, last = piece.take(~piece.is_drum), own.onset.max(initial=0)
+    for begin, end in pairwise([*sorted({0, *given}), np.inf]):
+        key = given.get(begin)
+        if not key or not key[0] and (begin, *key) in own.key_signatures:
+            here = (pitched.onset >= begin) & (pitched.onset < end)
+            early = here & (pitched.onset <= last)
+            notes = pitched.take(early if early.any() else here)
+            believed = key and as_written(0, theory.key_fits(notes.pitch, notes.duration))
+            key = believed.signature if believed else theory.key_of(notes.pitch, notes.duration)
         written.append((begin, *key))
     return written

@@ -30,7 +30,8 @@ def write_beside(
     path: Path, piece: Piece, args: SimpleNamespace, line: str, prior: Piece | None = None, warn: Callable = to_stderr
 ) -> str:
     """Write the files that `args` (wav, picture, notation, soundfont) ask for beside the MIDI file `path`; returns
-    '; also .wav, .png' for the message about it. `line` and `prior` are for the picture, see `pianoroll.write`.
+    '; also .wav, .png' for the message about it. `line` is for the picture, and `prior` the fragment that the piece
+    continues, if any.
 
     If a file fails, `warn` gets one line about it, and nothing is left of it, not even an older version; the other
     files are still written, and the MIDI file exists already.
@@ -54,7 +55,7 @@ def write_beside(
             else:
                 from utils.output import musicxml
 
-                musicxml.write(piece, target, path.stem)
+                musicxml.write(piece, target, path.stem, prior)
             written.append(ending)
         except Exception as error:
             target.unlink(missing_ok=True)

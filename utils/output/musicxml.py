@@ -197,13 +197,14 @@ def score_part(player: Player, name: str) -> Element:
     return tag("score-part", *names, *listed, *sounds, id=name)
 
 
-def write(piece: Piece, path: Path, title: str) -> None:
-    """Write a piece as MusicXML, on the GRID. Raises UserError if it is too long or cannot be written."""
+def write(piece: Piece, path: Path, title: str, prior: Piece | None = None) -> None:
+    """Write a piece, which may continue the fragment `prior`, as MusicXML, on the GRID. Raises UserError if it is too
+    long or cannot be written."""
     bars = theory.bars(piece.bars(), piece.onset, piece.ticks_per_quarter)
     if max(len(bars), bars[-1].end / GRID) > LONGEST:
         raise UserError(f"it has more than {LONGEST:,} quarter notes or bars, which is too long for a score")
     tempos, listed, parts = tempo_tags(piece, bars), [], []
-    signatures = tonality.signatures(piece)
+    signatures = tonality.signatures(piece, prior)
     begins = to_steps(np.array([tick for tick, *_ in signatures]), piece.ticks_per_quarter, GRID)
     written = [signatures[i][1:] for i in np.searchsorted(begins, [bar.start for bar in bars], "right") - 1]
     for number, player in enumerate(notation.players(piece, bars), 1):

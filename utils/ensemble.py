@@ -196,7 +196,8 @@ def of_fragment(
     for value, known in as_others.items():
         part, name = heard.parts[value], vocabulary.players[known].name
         if known in players:
-            remarks.append(f"{names[part]} is one part too many for this network: {players[known].called()} plays on.")
+            what = f"this network hears it as {names[players[known]]} and writes nothing new for it."
+            remarks.append(f"{names[part]} is one part too many: {what}")
             continue
         players[known] = part
         if known != value and part.called() != name:

@@ -230,7 +230,7 @@ def measure_memory(args: SimpleNamespace, folder: Path, weights: Path) -> dict:
 
 def measure_render(args: SimpleNamespace, folder: Path, weights: Path) -> dict:
     """Seconds to write the sound and the picture of a two-minute piece, including the import of the packages."""
-    piece = made_up(NOTES, 1)
+    piece = made_up(args.notes, 1)
     piece.ticks_per_quarter = round(piece.ticks_per_quarter * piece.seconds() / 120)  # now it lasts two minutes
     with tempfile.TemporaryDirectory() as folder:
         start = time.perf_counter()

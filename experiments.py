@@ -120,7 +120,8 @@ def ancestors_network(args: SimpleNamespace, folder: Path) -> dict:
     from utils import network
     from utils.measure import ancestors
 
-    how = settings.parse(HERE / "train.py", [f"--midi-dir={args.midi_dir}", f"--split={args.split}"])
+    flags = [f"--midi-dir={args.midi_dir}", f"--split={args.split}", *settings.words("flags", args.flags)]
+    how = settings.parse(HERE / "train.py", flags)
     train_on, held_out = training.read_music(how)
     form = events.Representation.of(vars(how))
     if args.score_dir:
@@ -152,7 +153,8 @@ def alone(args: SimpleNamespace) -> None:
 @functools.cache
 def state_of_the_code() -> str:
     """A hash of all the code that a result depends on, so that results of older code are not reused."""
-    paths = sorted([HERE / "train.py", HERE / "experiments.py", *(HERE / "utils").rglob("*.py")])
+    scripts = [HERE / name for name in ("train.py", "evaluate.py", "experiments.py")]
+    paths = sorted([*scripts, *(HERE / "utils").rglob("*.py")])
     return hashlib.sha256(b"".join(path.read_bytes() for path in paths)).hexdigest()
 
 
@@ -183,14 +185,17 @@ def run(args: SimpleNamespace) -> dict:
 
 def after_priors(args: SimpleNamespace, folder: Path) -> dict:
     """Nats a note of the events that follow the longest of PRIORS, for each of PRIORS as the number of events read
-    before them. Raises UserError if no held-out piece is long enough."""
+    before them. Raises UserError if no piece that is scored is long enough."""
     weights = checkpoint.load(folder / "music.weights.h5")
     network = Stepper(weights)
-    _, held_out = copying.read_split(weights.about)
+    if args.score_dir:
+        held_out, _ = dataset.read_folder(args.score_dir, weights.vocabulary.representation, args.split)
+    else:
+        _, held_out = copying.read_split(weights.about)
     begin, end = max(args.priors), max(args.priors) + args.following
     long = [source for source in held_out if len(source.events) >= end]
     if not long:
-        raise UserError(f"No held-out piece has {end} events: lower --priors or --following.")
+        raise UserError(f"No piece to score has {end} events: lower --priors or --following.")
     nats_after = {}
     for length in args.priors:
         parts = [replace(source, events=source.events[begin - length : end]) for source in long]
@@ -244,7 +249,8 @@ def main(args) -> None:
         if (flag := word.partition("=")[0]) in fixed_flags(args):
             raise UserError(f"--flags contains {flag}, which experiments.py sets for each run: leave it out.")
     # Problems with the music or with a way are reported now, not by one run after another.
-    music_files(args.midi_dir)
+    for folder in filter(None, (args.midi_dir, args.score_dir)):
+        music_files(folder)
     for way in QUESTIONS[args.question]:
         if way not in WAYS:
             raise UserError(

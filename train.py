@@ -64,13 +64,15 @@ SEED: int = 1  # seed of all random choices: the same number gives the same weig
 
 def learning_rate(run: Run) -> float:
     """The rate of the next update. After the warm-up: with a time limit, half a cosine down to 0 at its end (Loshchilov
-    & Hutter 2017); without one, halved each time a quarter of the patience has passed without improvement."""
+    & Hutter 2017); without one, halved each time a quarter of the patience, if there is any, has passed without
+    improvement."""
     args = run.args
     if args.minutes:
         factor = 0.5 + 0.5 * math.cos(math.pi * min(run.progress(), 1))
     else:
         quarter = max(args.patience // 4, 1)
-        factor = 0.5 ** sum(wait > 0 and wait % quarter == 0 for wait in run.waits())
+        halvings = sum(wait > 0 and wait % quarter == 0 for wait in run.waits())
+        factor = 0.5**halvings if args.patience else 1
     return args.learning_rate * factor * min(1, (run.updates + 1) / max(args.warm_up, 1))
 
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from conftest import ROOT, band_piece, call, make_piece, one_line_error, random_piece, run, save
 
-from utils import casting, checkpoint, completion, dataset, ensemble, events, midi, particles
+from utils import casting, checkpoint, completion, constraints, dataset, ensemble, events, midi, particles
 from utils.checkpoint import Checkpoint
 from utils.completion import Asked
 from utils.constraints import Players
@@ -47,6 +47,21 @@ def off_the_grid(piece: Piece) -> Piece:
     """The piece as somebody might play it: some notes early, some late."""
     piece.onset[:] = np.maximum(piece.onset + np.random.default_rng(1).integers(-9, 10, len(piece)), 0)
     return piece.sorted()
+
+
+def test_a_constraint_of_the_caller_holds_for_new_notes_alone(learnt: Checkpoint):
+    """The given notes, which it excludes, stay, and are heard as they are."""
+    prior, network, scores = band_piece(50), Stepper(learnt), []
+    flute = prior.part == [part.called() for part in prior.parts].index("Flute")
+    high = learnt.vocabulary.values["note"]
+    high = (high >= 60) & (high < events.FIRST_DRUM)
+    low = constraints.forbidding("note", lambda state, chosen: high[None])
+    for how in (Sampling(0.9, 1, 1), Sampling(0.9, 1, 1).constrained(low)):
+        (made,), _, _ = completion.completions(network, prior, how, Asked("it", "Flute", "Bass", versions=8), 1)
+        new = made.piece.take([made.piece.parts[part].called() != "Flute" for part in made.piece.part])
+        assert len(made.piece) - len(new) == flute.sum() and len(new) and np.isfinite(made.nats)
+        scores.append(new.pitch.max())
+    assert scores[1] < 60
 
 
 @pytest.mark.parametrize("keep", ["Flute", "bass, kit"])

@@ -56,16 +56,19 @@ def test_flags_that_are_set_for_each_run_cannot_be_given_to_all(music: Path, tmp
 
 
 @pytest.mark.parametrize(
-    ("asked", "way", "said"),
+    ("asked", "way", "flags", "said"),
     [
-        ("as it iss", ("", dict), "'as it iss', which is not in WAYS"),
-        ("mine", ("--dropot 0.2", dict), "unrecognized arguments: --dropot"),
+        ("as it iss", ("", dict), [], "'as it iss', which is not in WAYS"),
+        ("mine", ("--dropot 0.2", dict), [], "unrecognized arguments: --dropot"),
+        ("mine", ("", dict), ["--score-dir", "nowhere"], "nowhere"),
     ],
 )
-def test_a_wrong_way_is_reported_before_any_run(music: Path, tmp_path: Path, monkeypatch, asked: str, way: tuple, said):
+def test_a_wrong_way_is_reported_before_any_run(
+    music: Path, tmp_path: Path, monkeypatch, asked: str, way: tuple, flags: list[str], said: str
+):
     monkeypatch.setitem(ways.WAYS, "mine", way)
     monkeypatch.setitem(ways.QUESTIONS, "mine", ("as it is", asked))
-    command = ["--question", "mine", "--midi-dir", music, "--out", tmp_path]
+    command = ["--question", "mine", "--midi-dir", music, "--out", tmp_path, *flags]
     assert said in one_line_error(call("experiments.py", *command)) and not list(tmp_path.iterdir())
 
 

@@ -256,6 +256,8 @@ def test_the_learning_rate_falls_to_0_by_the_time_limit_or_halves_without_improv
     args.minutes, args.patience = 0, 4
     kept = [1, 1, 0, 0, 1, 0]
     assert [rate(0, 100, kept[:n]) for n in range(7)] == [1, 1, 1, 0.5, 0.25, 0.25, 0.125]
+    args.patience = 0
+    assert [rate(0, 100, kept[:n]) for n in range(7)] == [1] * 7
 
 
 def test_scores_of_other_pieces_do_not_lower_the_learning_rate(music: Path, tmp_path: Path):

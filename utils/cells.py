@@ -23,18 +23,19 @@ class Cell:
     gates: int
     states: int  # number of arrays (B, U) carried from event to event
     biases: tuple[int, ...] = ()  # leading axes of the bias
+    candidate: int  # the gate that is a new state, and so the only one without a sigmoid
 
     def __init__(self, kernel: Array, recurrent: Array, bias: Array):
         self.units = recurrent.shape[0]
         scale = np.full((self.gates, self.units), 0.5, np.float32)
-        scale[2] = 1  # in both cells the third gate is the only one without a sigmoid
+        scale[self.candidate] = 1
         self.kernel, self.recurrent, self.bias = (weight * scale.ravel() for weight in (kernel, recurrent, bias))
 
 
 class Lstm(Cell):
     """Gates in the order input, forget, cell, output; one tanh serves all four."""
 
-    gates, states = 4, 2
+    gates, states, candidate = 4, 2, 2
 
     def step(self, xp: ModuleType, read: Array, h: Array, c: Array) -> tuple[Array, ...]:
         """The next states from `read`, the input times `kernel`, (B, 4 U), and the last states (B, U)."""
@@ -48,7 +49,7 @@ class Gru(Cell):
     """Gates in the order update, reset, candidate. The reset gate is applied to the product with the last state, and
     that has a bias of its own (`reset_after` of Keras), for cuDNN."""
 
-    gates, states, biases = 3, 1, (2,)
+    gates, states, biases, candidate = 3, 1, (2,), 2
 
     def step(self, xp: ModuleType, read: Array, h: Array) -> tuple[Array, ...]:
         """The next state from `read`, the input times `kernel`, (B, 3 U), and the last state (B, U)."""

@@ -213,6 +213,7 @@ def completions(
     writers = {value: part for value, part in who.playing.items() if value not in who.kept}
     held = fragment.held_keys(vocabulary, prior.take(sounds_on), who.playing)
     rules = [
+        *how.constraints,
         *(asked.home.constraints(network) if asked.home else []),
         *players.in_range(),
         constraints.all_play(ensemble.mask(vocabulary, ensemble.not_imagined(writers))[None], 0),

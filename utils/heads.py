@@ -40,8 +40,8 @@ class Shape:
     hidden: int  # units between the recurrent layers and the logits of a stream
     surroundings: int  # D
     dropout: float  # 0..1
-    numbers: tuple[str, ...] = ()  # streams that are predicted as numbers
-    cell: str = "lstm"  # one of CELLS
+    numbers: tuple[str, ...]  # streams that are predicted as numbers
+    cell: str  # one of CELLS
 
     @classmethod
     def of(cls, args: SimpleNamespace) -> "Shape":

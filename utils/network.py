@@ -80,7 +80,7 @@ def cross_entropy(target, logits):
 
 def nats_per_event(weights, nats, stream=slice(None)):
     """The loss: the mean over events of the nats summed over all streams, or of those of one `stream`; `weights` and
-    `nats` are (B, T, S)."""
+    `nats` are (B, T, S), with one more column if there are styles."""
     weights = ops.convert_to_tensor(weights)
     return ops.sum((weights * nats)[..., stream]) / ops.maximum(ops.sum(weights[..., 0]), 1)
 
@@ -95,7 +95,7 @@ class Way:
 
     embedding: Callable[..., layers.Layer] = layers.Embedding  # (classes, size of a vector, name) -> layer
     cost: Callable = cross_entropy  # (targets (B, T), logits (B, T, V)) -> (B, T)
-    loss: Callable = nats_per_event  # (weights, costs), both (B, T, S) -> one number
+    loss: Callable = nats_per_event  # (weights, costs), both (B, T, S), with styles (B, T, S + 1) -> one number
     optimizer: Callable[..., keras.optimizers.Optimizer] = adamw
     batches: Callable = dataset.batches
     before_scoring: Callable[[keras.Model], None] = lambda trainer: None

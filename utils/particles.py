@@ -171,12 +171,12 @@ def write(
     network: Stepper, state: State, guide: Guide, how: Sampling, count: int, rng: np.random.Generator
 ) -> tuple[Classes, np.ndarray, float]:
     """Write around the given events after `state`, the state of one piece before anything is written. Of `count`
-    versions, one is drawn by weight.
+    versions, one is drawn by weight. The `guide` takes the place of the constraints in `how`.
 
     Returns the classes of the written events, stream -> (N,), their onsets (N,) in steps, and the mean nats of all
     events, given ones included, from the first that may be written on.
     """
-    how, zeros, given = how.constrained(guide), np.zeros(count), guide.given
+    how, zeros, given = replace(how, constraints=(guide,)), np.zeros(count), guide.given
     versions = Versions(states.stack([state] * count), zeros, zeros, np.full(count, None))
     for guide.now in tqdm(range(given.fixed, given.heard), "writing", unit="note", delay=2, leave=False):
         versions = until_given(network, versions, guide, how, rng).resampled(rng)

@@ -24,8 +24,9 @@ NEAR = 12  # semitones on either side of a note within which keys are read one b
 LEFT = len(FADING) + 2  # numbers carried on for each key from event to event, see `traces_layer.Traces.follow`
 MOMENT = 1e-3  # quarter notes: a tolerance that tells held from just released in spite of rounded float32 sums
 # Profiles, of mean 0 and length 1, of the 24 keys, from the last note as the tonic up.
-PROFILES = KEYS.astype(np.float32).T
-PROFILES = (PROFILES - PROFILES.mean(axis=0)) / np.linalg.norm(PROFILES - PROFILES.mean(axis=0), axis=0)  # (12, 24)
+PROFILES = KEYS.astype(np.float32).T  # (12, 24)
+PROFILES = PROFILES - PROFILES.mean(axis=0)
+PROFILES /= np.linalg.norm(PROFILES, axis=0)
 FROM_MEAN = np.eye(12, dtype=np.float32) - np.float32(1 / 12)  # twelve numbers @ this: each less their mean
 # (128, 2) 1 for each key, and how many semitones it lies above middle C.
 NUMBER_AND_HEIGHT = np.stack([np.ones(128), np.arange(-60, 68)], axis=1).astype(np.float32)

@@ -136,9 +136,10 @@ def comparison(features: dict[str, list[Features]], path: Path) -> bool:
     ticks = {"pitch_classes": theory.NOTES, "note_lengths": [str(Fraction(x).limit_denominator(12)) for x in LENGTHS]}
     figure = Figure(figsize=(17, 9.6), layout="constrained")
     sets = {what: features[name] for name, what in SETS.items() if name in features}
-    # The first two rows of the picture begin with a histogram that is two places wide.
+    # Six places in a row; the first two rows begin with a histogram that is two places wide.
     numbers, (pitches, lengths) = [name for name in features["real"][0] if name not in ticks], ticks
-    rows = [[pitches, pitches, *numbers[:4]], [lengths, lengths, *numbers[4:8]], numbers[8:]]
+    places = [pitches, pitches, *numbers[:4], lengths, lengths, *numbers[4:]]
+    rows = np.array([*places, *["."] * (-len(places) % 6)]).reshape(-1, 6).tolist()
     for name, axes in figure.subplot_mosaic(rows).items():
         values = [defined(some, name) for some in sets.values()]
         axes.set(title=TITLES.get(name, name.replace("_", " ")), xlabel=UNITS.get(name, ""))

@@ -413,6 +413,11 @@ def test_instruments_asked_for_are_matched_with_the_parts_of_the_network(vocabul
     _, remarks = ensemble.asked(four, "Voice 1, Cello")  # the first is known, but in company it may play another part
     assert all("is new" in remark for remark in remarks if not remark.startswith("Voice"))
     assert not any("is new" in remark for remark in remarks if remark.startswith("Voice"))
+    relatives = {parts.value_of(program): Class(str(program), 0, 127, 60.0, True) for program in (0, 32, 18, 61)}
+    many = replace(vocabulary, players=dict(sorted(relatives.items())))
+    many.companies = {frozenset(relatives): 1, frozenset([parts.value_of(0), parts.value_of(32)]): 50}
+    players, _ = ensemble.asked(many, "Church Organ, Trumpet")  # not the piano and the bass, who play together alone
+    assert [many.players[value].name for value in players] == ["18", "61"]
     how = Representation(streams=("offset", "note", "duration"))
     none = build_vocabulary([events.from_piece(band_piece(1), how)], how, 0)
     with pytest.raises(UserError, match="this network has learnt none"):

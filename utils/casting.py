@@ -12,6 +12,7 @@ from utils.vocabulary import Vocabulary, means
 
 UNLIKE = 6  # semitones of `parts.distance` that weigh as much as being e times as common
 OTHER, ALONE = 0.25, 4  # nats that one more part in a company costs; the latter if parts are to play without others
+CROWD = 3  # parts of which this is true: among many, a few more make no difference
 PIANO = Part()[1:3]  # instrument of a part that names none, and that it is no drum kit
 
 
@@ -53,8 +54,9 @@ def company(
         others = set(wanted | members - set(as_others.values()))
         if len(set(as_others.values())) == len(theirs) and len(others) >= more:
             unlike = sum(parts.distance(value, theirs[value], k, mean[k]) for value, k in as_others.items())
-            missing = len(wanted - members) + (ALONE if alone else OTHER) * len(others - wanted)
-            cost = unlike / UNLIKE - np.log(count) + missing
+            beside = len(others - wanted)
+            beside = ALONE * min(beside, CROWD) if alone else OTHER * beside
+            cost = unlike / UNLIKE - np.log(count) + len(wanted - members) + beside
             if cost < least:
                 best, least = (as_others, others), cost
     if wanted and not best[0]:

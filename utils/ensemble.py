@@ -161,10 +161,12 @@ def asked(
         wanted[value] = part
         count[part.program] += 1
     usual = {value: instruments.MIDDLE.get(part.program, np.nan) for value, part in wanted.items()}
-    as_others, free = {}, {value: mean for value, mean in vocabulary.registers.items() if value not in taken}
-    if not set(usual) <= set(free):
+    free = {value: mean for value, mean in vocabulary.registers.items() if value not in taken}
+    heard = parts.heard_as(usual, free)
+    related = all(parts.family(value) == parts.family(known) for value, known in heard.items())
+    if not related or len({*heard.values()}) < len(heard):
         as_others, _ = casting.company(vocabulary, usual, taken & set(vocabulary.players), alone=True)
-    heard = as_others or parts.heard_as(usual, free)
+        heard = as_others or heard
     called = dict(zip(wanted, instruments.numbered([part.called() for part in wanted.values()]), strict=True))
     players = {}
     for value, part in wanted.items():

@@ -132,8 +132,10 @@ def show_parts(parts: dict[str, dict], titles: dict[str, str]) -> None:
     ranked = sorted((name for name in parts if "real" in parts[name]), key=lambda name: -parts[name]["real"]["share"])
     for name in ranked[: evaluation.SHOWN]:
         for key, title in names.items():
-            cells = [format(parts[name].get(kind, {}).get(key, float("nan")), ".2f") for kind in titles]
-            print(f"{name + ': ' + title:84.84s}" + "".join(f"{cell:>10s}" for cell in cells))
+            values = [parts[name].get(kind, {}).get(key) for kind in titles]
+            if values != [None] * len(titles):  # drums have no pitch
+                cells = ("-" if value is None else format(value, ".2f") for value in values)
+                print(f"{name + ': ' + title:84.84s}" + "".join(f"{cell:>10s}" for cell in cells))
 
 
 def show_judge(verdicts: dict[str, dict | None]) -> None:

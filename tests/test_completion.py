@@ -169,6 +169,17 @@ def test_new_notes_may_begin_where_in_a_quarter_note_given_ones_do(band: Path):
     assert grid // 3 in np.flatnonzero(state.positions) and not state.positions.all()
 
 
+def test_drums_are_kept_by_any_of_their_names():
+    prior = band_piece(50)
+    prior.parts[4] = Part("Track 5", 0, drums=True)
+    for name in ("drums", "Kit", "track 5"):
+        assert completion.kept_parts(prior, Asked("it", keep=name)).tolist() == [False, False, False, False, True]
+    with pytest.raises(
+        UserError, match="no part 'Tuba' to keep; its parts are Flute, Violin 2, Violin 1, Bass, Track 5"
+    ):
+        completion.kept_parts(prior, Asked("it", keep="Tuba"))
+
+
 def test_a_name_may_contain_a_comma():
     prior = replace(band_piece(50), parts=[Part("Lead, high", 73), *band_piece(50).parts[1:]])
     assert completion.kept_parts(prior, Asked("it", keep="lead, High")).tolist() == [True, False, False, False, False]

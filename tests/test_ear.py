@@ -253,3 +253,20 @@ def test_a_figure_that_keeps_repeating_gains_nothing(network: Stepper, monkeypat
     for constant, worth in ((3, [3, 3, 0]), (-3, [-3, -3, -3])):
         network.ear[0] = constant
         assert ear.worth(network, output, state).tolist() == worth
+
+
+def test_an_ear_whose_training_was_stopped_is_trained_on_resuming(taught: Path, tmp_path: Path, monkeypatch, capsys):
+    flags = ["--midi-dir", taught.parent / "music", "--weights", tmp_path / "a.weights.h5", "--epochs", 1, "--ear", 40]
+    flags += ["--sequence-length", 64, "--batch-size", 32, "--validation", 0.2]
+
+    def stop(*given) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as context:
+        context.setattr(ear_training, "learn", stop)
+        learn(*flags, how=eagerly)
+    assert "Stopped before the ear was trained" in capsys.readouterr().out
+    assert checkpoint.load(tmp_path / "a.weights.h5").ear is None
+    learn(*flags, "--resume", how=eagerly)
+    assert "No more was learnt: 1 epochs" in capsys.readouterr().out
+    assert checkpoint.load(tmp_path / "a.weights.h5").ear is not None

@@ -280,6 +280,12 @@ def test_bars_without_notes_are_an_error(weights: Path, tmp_path: Path):
     assert "has fewer than 7 bars" in result.stdout and "2 notes of" in result.stdout, result.stderr
 
 
+def test_a_piece_that_does_not_end_by_itself_is_said_to_be_cut_off(weights: Path, tmp_path: Path):
+    flags = ["--weights", weights, "--notes", 0, "--least-events", 60, "--no-wav", "--no-picture", "--out", tmp_path]
+    assert "cut off after 40 events" in call("generate_music.py", *flags, "--most-events", 40).stdout
+    assert "cut off" not in call("generate_music.py", *flags, "--notes", 40).stdout
+
+
 def test_unknown_values_are_reported_and_come_out_as_they_are(weights: Path, tmp_path: Path):
     save(make_piece([(0, 0, 7), (480, 127, 480 * 99), (960, 60, 480)]), tmp_path / "odd.mid")
     result = call(

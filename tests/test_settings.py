@@ -177,4 +177,7 @@ def test_flags_are_read_from_a_text(script: str, flag: tuple[str, ...]):
 def test_control_characters_are_written_visibly():
     said: list[str] = []
     settings.write_visibly(said.append, "a\x1b[2J\x9bÄ\u202e\r\n\tb\0")
+    for moves in ("\n", "\x1b[A\x1b[A"):  # tqdm's, between nested bars
+        settings.write_visibly(said.append, moves)
+        assert said.pop() == moves
     assert said == ["a\\x1b[2J\\x9bÄ\\u202e\r\n\tb\\x00"]

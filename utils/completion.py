@@ -18,7 +18,7 @@ from utils.events import END_STREAM, bar_steps, usual_positions
 from utils.instruments import listed
 from utils.particles import Given, Guide
 from utils.parts import values_of
-from utils.piece import Piece, shortened
+from utils.piece import Piece
 from utils.sampler import Sampling
 from utils.states import State
 from utils.stepper import Stepper
@@ -53,15 +53,17 @@ class Asked:
 
 
 def kept_parts(prior: Piece, asked: Asked) -> np.ndarray:
-    """(parts,) which parts of the piece are kept: a name means all parts that have it, a numbered name just one. Raises
-    UserError for a name that no part has."""
+    """(parts,) which parts of the piece are kept: a name means all parts that have it, a numbered name just one, and
+    drums may be called by any name in `ensemble.KIT`. Raises UserError for a name that no part has."""
     numbered = ensemble.names_of(prior)
     called = [{part.called().casefold(), name.casefold()} for part, name in zip(prior.parts, numbered, strict=True)]
+    for part, aliases in zip(prior.parts, called, strict=True):
+        aliases |= {*ensemble.KIT} if part.drums else set()
     known, whole = set().union(*called), asked.keep.strip()
     names = [whole] if whole.casefold() in known else listed(asked.keep)  # a comma may be part of a name
     for each in names:
         if each.casefold() not in known:
-            there = shortened(numbered)
+            there = ", ".join(numbered)
             raise UserError(f"{asked.name} has no part {each!r} to keep; its parts are {there}.")
     return np.array([bool(aliases & {each.casefold() for each in names}) for aliases in called])
 

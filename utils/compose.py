@@ -68,11 +68,13 @@ class Made:
     after: str = ""  # name of the piece whose passage is its opening
     key: str = ""  # phrase that names the key it was written in
     players: dict[int, Part] | None = None  # see `events.to_piece`; includes imagined parts
+    cut_off: int = 0  # number of events after which it was cut off, although it was to end by itself
 
     def told(self) -> str:
-        """A phrase with its key, its playing time, and how likely the network finds it."""
+        """A phrase with its key, its playing time, how likely the network finds it, and whether it was cut off."""
         key = f"{self.key}, " if self.key else ""
-        return f"{key}{self.piece.clock()} minutes, {self.nats:.2f} nats a note"
+        cut_off = f", cut off after {self.cut_off:,} events" if self.cut_off else ""
+        return f"{key}{self.piece.clock()} minutes, {self.nats:.2f} nats a note{cut_off}"
 
 
 def check_length(args: SimpleNamespace, least_notes: int) -> None:
@@ -177,15 +179,6 @@ def new_events(
     return tuple([each[i] for i in best] for each in (made, values, nats))
 
 
-def first_bar(network: Stepper, state: State) -> np.ndarray:
-    """(B,) where the first bar of a new piece begins, in steps: at the next bar line, or at the last one if nothing has
-    been heard yet or no offset reaches the next bar."""
-    line = state.onset - state.last["phase"]
-    far = network.next_onsets(state) - line[:, None]  # (B, V) steps after the last bar line
-    in_reach = ((far >= state.bar[:, None]) & (far < 2 * state.bar[:, None]) & ~network.is_end).any(axis=1)
-    return line + state.bar * (in_reach & (state.length > 0))
-
-
 def in_versions(network: Stepper, wanted: Wanted, usual: int = VERSIONS) -> Wanted:
     """`wanted` with its number of versions of each piece, or the `usual` one: fewer if pieces are long, one if nobody
     knows their length, or if neither the network's ear nor the way they end can tell versions apart."""
@@ -220,7 +213,7 @@ def new_pieces(network: Stepper, begun: list[dict], how: Sampling, wanted: Wante
     # The match model must not see the opening, or a piece would repeat it, and so the training music, note for note.
     state = states.forgetful(state)
     tried = states.take(state, np.repeat(np.arange(len(begun)), wanted.versions))
-    begin = first_bar(network, tried)
+    begin = control.first_bar(network, tried)
     if vocabulary.told_form:
         forms = [one.get("form", ()) if wanted.form is None else wanted.form for one in begun]
         forms = [each for each in forms for _ in range(wanted.versions)]
@@ -245,7 +238,9 @@ def new_pieces(network: Stepper, begun: list[dict], how: Sampling, wanted: Wante
         piece.tempos, piece.time_signatures = [(0, wanted.tempo)], [(0, *opening["metre"])]
         piece = piece if home is None else home.signed(piece, 0, i)
         after = opening["name"] if opening["phase"] else ""
-        pieces.append(Made(piece.played(), made[i], nats[i], after, home.phrase(i, piece) if home else "", players))
+        key, events_made = home.phrase(i, piece) if home else "", len(made[i][END_STREAM])
+        cut_off = events_made * (not wanted.notes and not wanted.by_bars and events_made == wanted.most_events)
+        pieces.append(Made(piece.played(), made[i], nats[i], after, key, players, cut_off))
     return pieces
 
 

@@ -207,6 +207,15 @@ class Home:
         return replace(piece, key_signatures=[*before, (line, *self.tonalities[number].signature)])
 
 
+def first_bar(network: Stepper, state: State) -> np.ndarray:
+    """(B,) where the first bar of a new piece begins, in steps: at the next bar line, or at the last one if nothing has
+    been heard yet or no offset reaches the next bar."""
+    line = state.onset - state.last["phase"]
+    far = network.next_onsets(state) - line[:, None]  # (B, V) steps after the last bar line
+    in_reach = ((far >= state.bar[:, None]) & (far < 2 * state.bar[:, None]) & ~network.is_end).any(axis=1)
+    return line + state.bar * (in_reach & (state.length > 0))
+
+
 def from_bar_line(network: Stepper, state: State, how: Sampling, line: int) -> tuple[State, Sampling]:
     """The state and sampling with which the next event begins at a bar `line`, in steps since the beginning; all pieces
     must be at the same place. If no offset of the network leads there, it is told that the last event came later."""

@@ -184,7 +184,7 @@ def asked(
                 remarks.append(f"{name} {what} what the part {known.name} would.")
     if not players:
         known = ", ".join(known.name for known in vocabulary.players.values())
-        raise UserError(f"{flag} leaves no part to play: choose from {known}.")
+        raise UserError(" ".join([*remarks, f"{flag} leaves no part to play: choose from {known}."]))
     return players, remarks
 
 

@@ -7,7 +7,7 @@ import numpy as np
 from utils import parts, settings, theory
 from utils.ensemble import Ensemble
 from utils.errors import UserError
-from utils.events import Events
+from utils.events import END_STREAM, Events
 from utils.piece import Piece
 from utils.vocabulary import Vocabulary
 
@@ -77,7 +77,9 @@ def ready(vocabulary: Vocabulary, prior: Piece) -> Piece:
 
 def unknown_values(vocabulary: Vocabulary, heard: Events, name: str) -> list[str]:
     """Sentences, which call a piece `name`, on the values in its events that the network does not know."""
-    _, moved = vocabulary.encode(heard)
+    offset = heard.streams[END_STREAM].copy()
+    offset[0] = vocabulary.values[END_STREAM][0]  # how long the file waits before its first note does not matter
+    _, moved = vocabulary.encode(replace(heard, streams={**heard.streams, END_STREAM: offset}))
     sentences = [
         f"{name}: {count} of {len(heard)} values of {stream} were never seen in training; "
         "the network hears the nearest ones"

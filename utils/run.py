@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from tqdm import tqdm
 
-from utils import dataset, ear_training, files
+from utils import checkpoint, dataset, ear_training, files
 from utils.checkpoint import sibling
 from utils.dataset import Corpus
 from utils.errors import UserError
@@ -187,12 +187,17 @@ def finish(run: Run, epochs_before: int) -> None:
         problem = run.problem or "Training ended before its first update"
         advice = "" if run.asked_to_stop else f" Try {'a lower --learning-rate' if run.problem else 'more --minutes'}."
         raise UserError(f"{problem}; {kept}.{advice}")
+    if args.ear and (len(history) > epochs_before or checkpoint.load(args.weights).ear is None):
+        try:
+            ear_training.learn(args.weights, run.train, args.ear, args.seed)
+        except KeyboardInterrupt:
+            print("\nStopped before the ear was trained, without which versions are not compared; --resume trains it.")
     if len(history) == epochs_before:
         minutes = history[-1]["seconds"] / 60
-        print(f"Nothing to do: {epochs_before} epochs ({minutes:.1f} minutes) are done; raise --epochs or --minutes.")
+        rest = ", and starting took the rest" * (minutes < args.minutes and epochs_before < args.epochs)
+        done = f"{epochs_before} epochs ({minutes:.1f} minutes) are done{rest}"
+        print(f"No more was learnt: {done}; raise --epochs or --minutes.")
         return
-    if args.ear:
-        ear_training.learn(args.weights, run.train, args.ear, args.seed)
     if run.asked_to_stop:
         instead = " instead of --start-from" * bool(args.start_from)
         print(f"Stopped in epoch {len(history)}. To go on, run the same command with --resume{instead}.")

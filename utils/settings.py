@@ -30,6 +30,7 @@ METAVARS = {int: "N", float: "X", str: "TEXT", tuple: "A,B,C"}
 KINDS = {kind.__name__: kind for kind in (bool, *METAVARS)}
 GROUP = re.compile(r"# -{3,}\s*(.+?)\s*-*$")
 CONTROL = re.compile("[\0-\b\v\f\x0e-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")  # also of the writing direction
+BARS = re.compile("\n*(?:\x1b\\[A)*")  # how tqdm moves between progress bars, in a call of its own
 PATH = re.compile(r"(?:\S+ (?:or \S+ )?)?(file|folder)s?\b")
 
 
@@ -165,7 +166,7 @@ def at_most(name: str, value: float, most: float) -> None:
 def write_visibly(write: Callable[[str], int], text: str) -> int:
     """Write a text with its control characters escaped: a name in it may come from anywhere, and contain some that
     would move the cursor of a terminal or worse."""
-    return write(CONTROL.sub(lambda found: ascii(found[0])[1:-1], text))
+    return write(text if BARS.fullmatch(text) else CONTROL.sub(lambda found: ascii(found[0])[1:-1], text))
 
 
 def run(main: Callable[[SimpleNamespace], None], script: str) -> None:

@@ -20,7 +20,7 @@ def by_name(vocabulary: Vocabulary, heard: Events) -> dict[int, int]:
     """What each part of a piece is to a network, value -> value. A part with the name and instrument of one of the
     network's is that one, and so is a piano with its name, since files often call all parts pianos: an alto is an alto
     even if there is no soprano above it. Where there are such parts, all others of their instrument get values that
-    nobody has, of the network's instrument; everyone else keeps his own."""
+    nobody has, of the network's instrument; every other part keeps its own."""
     known = {}
     for value, one in vocabulary.players.items():
         name, kind = one.name.casefold(), parts.as_part(value)[1:3]

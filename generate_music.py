@@ -18,7 +18,7 @@ from utils.stepper import Stepper
 # ---- the music
 WEIGHTS: str = "weights/music.weights.h5"  # file that train.py wrote
 NOTES: int = 400  # notes in each piece, unless BARS or SECONDS sets its length (0: until it ends by itself)
-BARS: int = 0  # bars in each piece; the last one brings it to an end (0: NOTES sets the length)
+BARS: int = 0  # bars in each piece, counting an upbeat as one; the last is its end (0: NOTES sets the length)
 SECONDS: float = 0.0  # instead of BARS: about how long each piece should last, in whole bars
 ENDING: bool = True  # bring a piece whose length is set in bars or seconds to an end; otherwise it is cut off
 COUNT: int = 1  # pieces to write, the likeliest first

@@ -615,3 +615,11 @@ def test_the_legend_covers_no_line_and_the_diagram_shows_every_part(weights: Pat
     assert sum(text.startswith("LSTM 16") for text in words) == 2
     for part in ("match model\n18 contexts", *(f"next {stream}, softmax" for stream in STREAMS)):
         assert any(text.startswith(part) for text in words), part
+
+
+@pytest.mark.parametrize("more", [0, 1, 5])
+def test_the_picture_of_the_statistics_has_room_for_more_of_them(tmp_path: Path, more: int):
+    added = {f"statistic {i}": float(i) for i in range(more)}
+    features = [statistics.describe(random_piece(seed)) | added for seed in range(3)]
+    assert plots.comparison({"real": features, "generated": features[:2]}, tmp_path / "a.png")
+    assert (tmp_path / "a.png").read_bytes()[:4] == b"\x89PNG"

@@ -256,6 +256,16 @@ def test_rare_drums_stay_drums():
             [Part("Canto", 40), Part("Violin 2", 40), Part("Quinto", 40), Part("Bass", 33)],
             ["Flute", "Violin 2", "Violin 1", "Bass"],
         ),
+        # Of two parts with one name, the one that has the instrument too is meant.
+        (
+            [Part("Flute", 73), Part("Bass"), Part("Violin 2", 40), Part("Bass", 33)],
+            ["Flute", "Violin 1", "Violin 2", "Bass"],
+        ),
+        # A piano is no drum kit, whatever it is called.
+        (
+            [Part("Flute", 73), Part("Kit"), Part("Violin 2", 40), Part("Bass", 33)],
+            ["Flute", "Violin 1", "Violin 2", "Bass"],
+        ),
     ],
 )
 def test_the_parts_of_a_fragment_are_heard_by_name(vocabulary: Vocabulary, named: list[Part], heard_as: list[str]):
@@ -418,6 +428,9 @@ def test_instruments_asked_for_are_matched_with_the_parts_of_the_network(vocabul
     many.companies = {frozenset(relatives): 1, frozenset([parts.value_of(0), parts.value_of(32)]): 50}
     players, _ = ensemble.asked(many, "Church Organ, Trumpet")  # not the piano and the bass, who play together alone
     assert [many.players[value].name for value in players] == ["18", "61"]
+    players, remarks = ensemble.asked(four, "Violin, Voice 0, Voice 1, Voice 2, Voice 3")  # each voice is its own part
+    assert [part.name for part in players.values()] == [f"Voice {i}" for i in range(4)]
+    assert remarks == ["Violin: this network has no more parts of its kind, so one fewer plays."]
     how = Representation(streams=("offset", "note", "duration"))
     none = build_vocabulary([events.from_piece(band_piece(1), how)], how, 0)
     with pytest.raises(UserError, match="this network has learnt none"):

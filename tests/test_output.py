@@ -875,6 +875,14 @@ def test_a_fragment_is_written_in_its_own_key_whatever_follows(keys: list, asked
     assert tonality.signatures(make_piece(rows + after))[0][1] == 3
 
 
+def test_a_key_that_was_asked_for_is_written_without_the_fragment_too():
+    """And a single note is not reason enough to doubt the key of a file."""
+    rows = [(i * 240, pitch, 240) for i, pitch in enumerate([69, 73, 76, 74, 71, 68, 69, 81] * 4)]
+    asked, nothing = make_piece(rows, key_signatures=[(0, 0, 0)]), make_piece([])
+    assert tonality.signatures(asked, nothing) == [(0, 0, 0)] != tonality.signatures(asked)
+    assert tonality.signatures(make_piece([(0, 61, 480)], key_signatures=[(0, 0, 1)])) == [(0, 0, 1)]
+
+
 def test_a_performance_is_written_as_it_is_meant(tmp_path: Path):
     """Eighths, then triplets, by a player who is rarely on the beat and never holds a note for its full length."""
     rng = np.random.default_rng(0)

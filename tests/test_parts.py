@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from test_midi import notes
 
-from utils import midi
+from utils import midi, parts
 from utils.piece import COLUMNS, Part, Piece
 
 part = st.builds(
@@ -250,3 +250,11 @@ def test_parts_are_kept_when_pieces_are_joined_and_cut():
     assert not len(both.take(both.part == 1).played().pedals)
     assert both.span(0, 5).pedals.tolist() == [[0, 5, 0]]
     assert both.finer(2).pedals.tolist() == [[0, 60, 0]]
+
+
+def test_a_swap_may_make_another_one_useful():
+    """The lowest of three unknown parts is heard as the lowest of a quartet, although another was nearer at first."""
+    violins, viola, cello = (parts.value_of(40), parts.value_of(40, 1)), parts.value_of(41), parts.value_of(42)
+    quartet = dict(zip((cello, viola, *reversed(violins)), (50.4, 59.9, 67.9, 75.7), strict=True))
+    guitar, low_organ, organ = (parts.value_of(program) for program in (24, 18, 16))
+    assert parts.heard_as({guitar: 57.0, low_organ: 38.0, organ: 57.0}, quartet)[low_organ] == cello

@@ -19,21 +19,27 @@ PIANO = Part()[1:3]  # instrument of a part that names none, and that it is no d
 def by_name(vocabulary: Vocabulary, heard: Events) -> dict[int, int]:
     """What each part of a piece is to a network, value -> value. A part with the name and instrument of one of the
     network's is that one, and so is a piano with its name, since files often call all parts pianos: an alto is an alto
-    even if there is no soprano above it. Where there are such parts, all others of their instrument get values that
-    nobody has, of the network's instrument; every other part keeps its own."""
-    known = {}
+    even if there is no soprano above it. Of several with one name, that is the first, with the instrument if possible.
+    Beside such parts, all others of their instrument get values that nobody has, of the network's instrument; every
+    other part keeps its own."""
+    exact, by_piano, own = {}, {}, {}
     for value, one in vocabulary.players.items():
         name, kind = one.name.casefold(), parts.as_part(value)[1:3]
-        known = {(name, PIANO): value} | known | {(name, kind): value}
-    own = {value: known.get((part.name.casefold(), part[1:3])) for value, part in heard.parts.items()}
-    own = {value: one for value, one in own.items() if one is not None}
+        exact[name, kind] = value
+        by_piano |= {(name, PIANO): value} if value != parts.DRUMS else {}
+    for known in (exact, by_piano):
+        for value, part in heard.parts.items():
+            one = known.get((part.name.casefold(), part[1:3]))
+            if one is not None and value not in own and one not in own.values():
+                own[value] = one
     kinds = {heard.parts[value][1:3]: parts.alike(one) for value, one in own.items()}
-    taken = {*vocabulary.players, *heard.parts}
+    named, taken = set(own.values()), {*vocabulary.players, *heard.parts}
     for value, part in heard.parts.items():
-        others = [] if value in own else kinds.get(part[1:3], [])
-        own.setdefault(value, next((one for one in others if one not in taken), value))
-        taken.add(own[value])
-    return own if len(set(own.values())) == len(own) else {value: value for value in own}
+        if value not in own:
+            others = kinds.get(part[1:3], parts.alike(value) if value in named else [])
+            own[value] = next((one for one in others if one not in taken), value)
+            taken.add(own[value])
+    return own
 
 
 def company(

@@ -173,7 +173,7 @@ def asked(
         if value not in heard:
             what = "no drums" if part.drums else "only drums"
             remarks.append(f"{part.called()}: not played, as the music that this network has learnt has {what}.")
-        elif heard[value] in players:
+        elif heard[value] in players or heard[value] != value and heard.get(heard[value]) == heard[value]:
             remarks.append(f"{part.called()}: this network has no more parts of its kind, so one fewer plays.")
         else:
             known = vocabulary.players[heard[value]]
@@ -197,8 +197,9 @@ def of_fragment(
     names = dict(zip(prior.parts, names_of(prior), strict=True))
     for value, known in as_others.items():
         part, name = heard.parts[value], vocabulary.players[known].name
-        if known in players:
-            what = f"this network hears it as {names[players[known]]} and writes nothing new for it."
+        itself = heard.parts.get(known) if as_others.get(known) == known != value else None
+        if other := players.get(known, itself):
+            what = f"this network hears it as {names[other]} and writes nothing new for it."
             remarks.append(f"{names[part]} is one part too many: {what}")
             continue
         players[known] = part

@@ -9,6 +9,7 @@ comes first.
 Shapes: E events of all pieces, B pieces side by side, P parts of a vocabulary.
 """
 
+from collections import deque
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
@@ -107,14 +108,19 @@ def heard_as(means: dict[int, float], known: dict[int, float]) -> dict[int, int]
     for value, k in sorted(costs, key=lambda pair: (costs[pair], pair)):
         if value not in heard and k not in heard.values():
             heard[value] = k
-    # Swap two where that fits better, or equally well and the higher part is then heard as the higher one.
-    for a, b in combinations([value for value in unknown if value in heard], 2):
+    # Swap two where that fits better, or equally well and the higher part is then heard as the higher one; a swap may
+    # make another one useful.
+    pairs = list(combinations([value for value in unknown if value in heard], 2))
+    coming = deque(pairs)
+    while coming:
+        a, b = coming.popleft()
         one, other = heard[a], heard[b]
         gained = costs[a, one] + costs[b, other] - costs[a, other] - costs[b, one]
         above = (np.nan_to_num(means[a]), a) > (np.nan_to_num(means[b]), b)
         crossed = above != ((known[one], one) > (known[other], other))
         if gained > EQUAL or (gained > -EQUAL and crossed):
             heard[a], heard[b] = other, one
+            coming = deque(pairs)
     for value in unknown:  # more parts than there are classes
         nearest = min((k for v, k in costs if v == value), key=lambda k: costs[value, k], default=None)
         if nearest is not None:

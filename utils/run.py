@@ -22,6 +22,7 @@ from utils.errors import UserError
 from utils.heads import Shape
 from utils.measure import plots
 from utils.output.tensorboard import Board
+from utils.piece import plural
 
 if TYPE_CHECKING:
     import keras
@@ -187,16 +188,20 @@ def finish(run: Run, epochs_before: int) -> None:
         problem = run.problem or "Training ended before its first update"
         advice = "" if run.asked_to_stop else f" Try {'a lower --learning-rate' if run.problem else 'more --minutes'}."
         raise UserError(f"{problem}; {kept}.{advice}")
-    if args.ear and (len(history) > epochs_before or checkpoint.load(args.weights).ear is None):
+    has_ear = checkpoint.load(args.weights).ear is not None
+    if args.ear and (len(history) > epochs_before or not has_ear):
         try:
             ear_training.learn(args.weights, run.train, args.ear, args.seed)
         except KeyboardInterrupt:
-            print("\nStopped before the ear was trained, without which versions are not compared; --resume trains it.")
+            print("\nStopped before the ear was trained", end="")
+            print("." if has_ear else ", without which versions are not compared; --resume trains it.")
     if len(history) == epochs_before:
         minutes = history[-1]["seconds"] / 60
-        rest = ", and starting took the rest" * (minutes < args.minutes and epochs_before < args.epochs)
-        done = f"{epochs_before} epochs ({minutes:.1f} minutes) are done{rest}"
+        waited = minutes < args.minutes and epochs_before < args.epochs and not run.asked_to_stop
+        done = f"{plural(epochs_before, 'epoch')} ({minutes:.1f} minutes) done{', and starting took the rest' * waited}"
         print(f"No more was learnt: {done}; raise --epochs or --minutes.")
+        if not has_ear and checkpoint.load(args.weights).ear is not None:
+            print("But its ear, which was missing, was trained.")
         return
     if run.asked_to_stop:
         instead = " instead of --start-from" * bool(args.start_from)

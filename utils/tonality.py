@@ -160,16 +160,18 @@ def signatures(piece: Piece, prior: Piece | None = None) -> list[tuple[int, int,
     except for those without sharps and flats that fit badly, since many programs write them whatever the key is. In
     their place, and before the first one, stands the key that fits the notes best. If the piece continues a fragment
     `prior`, its notes count as far as that reaches, since new music may leave the key; signatures it lacks count."""
-    own = piece if prior is None or not len(prior) else prior
+    own = piece if prior is None else prior
     given, written = {tick: key for tick, *key in piece.key_signatures}, []
-    pitched, last = piece.take(~piece.is_drum), own.onset.max(initial=0)
+    pitched, last = piece.take(~piece.is_drum), own.onset.max(initial=-1)
     for begin, end in pairwise([*sorted({0, *given}), np.inf]):
         key = given.get(begin)
         if not key or not key[0] and (begin, *key) in own.key_signatures:
             here = (pitched.onset >= begin) & (pitched.onset < end)
             early = here & (pitched.onset <= last)
             notes = pitched.take(early if early.any() else here)
-            believed = key and as_written(0, theory.key_fits(notes.pitch, notes.duration))
-            key = believed.signature if believed else theory.key_of(notes.pitch, notes.duration)
+            fits, surely = theory.key_fits(notes.pitch, notes.duration), of_notes(notes.pitch, notes.duration, SURE)
+            if key and (better := as_written(0, fits) or surely):
+                key = better.signature
+            key = key or theory.key_of(notes.pitch, notes.duration)
         written.append((begin, *key))
     return written

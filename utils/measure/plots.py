@@ -138,6 +138,7 @@ def comparison(features: dict[str, list[Features]], path: Path) -> bool:
     sets = {what: features[name] for name, what in SETS.items() if name in features}
     # Six places in a row; the first two rows begin with a histogram that is two places wide.
     numbers, (pitches, lengths) = [name for name in features["real"][0] if name not in ticks], ticks
+    numbers += ["."] * (4 - len(numbers))
     places = [pitches, pitches, *numbers[:4], lengths, lengths, *numbers[4:]]
     rows = np.array([*places, *["."] * (-len(places) % 6)]).reshape(-1, 6).tolist()
     for name, axes in figure.subplot_mosaic(rows).items():

@@ -15,7 +15,7 @@ from utils.errors import UserError
 from utils.events import Representation
 from utils.measure import likelihood
 from utils.particles import Given, Guide, Versions
-from utils.piece import Part, Piece
+from utils.piece import COLUMNS, Part, Piece
 from utils.sampler import Sampling
 from utils.stepper import Stepper
 from utils.vocabulary import Vocabulary, build_vocabulary
@@ -178,6 +178,27 @@ def test_drums_are_kept_by_any_of_their_names():
         UserError, match="no part 'Tuba' to keep; its parts are Flute, Violin 2, Violin 1, Bass, Track 5"
     ):
         completion.kept_parts(prior, Asked("it", keep="Tuba"))
+
+
+@pytest.mark.parametrize("keep", ["Flute", "Bass", "Guest, Bass", "Guest, Flute"])
+def test_exactly_what_is_kept_is_given_even_of_parts_too_many_for_the_network(learnt: Checkpoint, keep: str):
+    """A sixth part plays with the five that the network knows; it is heard as one of them."""
+    prior, vocabulary = band_piece(50), learnt.vocabulary
+    guest = prior.part == 0
+    both = {name: np.append(getattr(prior, name), getattr(prior, name)[guest]) for name in COLUMNS}
+    both["part"][len(prior) :] = 5
+    both["pitch"][len(prior) :] += 2
+    prior = replace(prior, **both, parts=[*prior.parts, Part("Guest", 80)]).sorted()
+    asked = Asked("it", keep=keep)
+    kept, (regions, end) = completion.kept_parts(prior, asked), completion.regions_of(prior, asked, vocabulary.grid)
+    who, _ = completion.cast(vocabulary, prior, kept, asked)
+    given = completion.given_events(vocabulary, who, regions, end)
+    stays = prior.take(kept[prior.part])
+    notes = vocabulary.decode({stream: classes[:-1] for stream, classes in given.classes.items()})["note"]
+    ticks = given.onset[:-1] * prior.ticks_per_quarter // vocabulary.grid
+    assert sorted(ticks.tolist()) == sorted(stays.onset.tolist())
+    near = [min(abs(stays.pitch[stays.onset == tick] - note)) for tick, note in zip(ticks, notes, strict=True)]
+    assert max(near) <= 12  # a note that was never seen in training is given as the nearest
 
 
 def test_a_name_may_contain_a_comma():

@@ -109,6 +109,7 @@ class Cast:
     """Who plays in a piece that is being completed."""
 
     heard: Piece  # what the network hears of the piece
+    stays: np.ndarray  # (parts,) which of its parts are kept, those that are too many for the network included
     playing: Ensemble
     kept: set[int]  # values of the part stream that are kept
 
@@ -128,7 +129,7 @@ def cast(vocabulary: Vocabulary, prior: Piece, kept: np.ndarray, asked: Asked) -
         mine = {value for value, part in playing.items() if kept[prior.parts.index(part)]}
         if kept.any() and not 0 < len(mine) < len(playing):
             raise UserError("This network knows too few parts to keep some and write others: choose other --weights.")
-        return Cast(known, playing, mine), remarks + more + fragment.unknown_values(vocabulary, heard, asked.name)
+        return Cast(known, kept, playing, mine), remarks + more + fragment.unknown_values(vocabulary, heard, asked.name)
     alone, remarks = ensemble.audible(vocabulary, prior.take(kept[prior.part]), STAY)
     heard, players = events.from_piece(alone, vocabulary.representation), {}
     if asked.others:
@@ -147,7 +148,7 @@ def cast(vocabulary: Vocabulary, prior: Piece, kept: np.ndarray, asked: Asked) -
     remarks.append(f"Written to go with {'it' if len(keeping) == 1 else 'them'}: {names}.")
     remarks += fragment.unknown_values(vocabulary, heard, asked.name)
     playing = ensemble.with_imagined(keeping | written, sorted(rest - set(written)))
-    return Cast(alone, playing, set(keeping)), remarks
+    return Cast(alone, kept, playing, set(keeping)), remarks
 
 
 def given_events(vocabulary: Vocabulary, who: Cast, regions: np.ndarray, end: int) -> Given:
@@ -157,12 +158,15 @@ def given_events(vocabulary: Vocabulary, who: Cast, regions: np.ndarray, end: in
     values = np.array([value_of.get(part, value) for part, value in own])
     heard = events.from_piece(who.heard, replace(vocabulary.representation, max_beats=FAR), values)
     classes, _ = vocabulary.encode(heard)
-    free = ensemble.mask(vocabulary, set(who.playing) - who.kept) if vocabulary.players else np.ones(1, bool)
+    free, written = np.ones(1, bool), np.ones(len(heard), bool)
+    if vocabulary.players:
+        free = ensemble.mask(vocabulary, set(who.playing) - who.kept)
+        written = ~np.isin(heard.streams["part"], values[who.stays])
     onset, part = np.cumsum(heard.streams[END_STREAM], dtype=np.int64), vocabulary.part_of(classes)
     bar = np.array([bar_steps(metre, vocabulary.grid) for metre in heard.metres.tolist()])
     given = Given(classes, onset, heard.phase, bar, free, regions)
     order = np.lexsort((classes["note"], part, onset))
-    order = order[~(given.may_be_written(onset) & free[part])[order]]
+    order = order[~(given.may_be_written(onset) & written)[order]]
     classes = {stream: np.append(each[order], 0) for stream, each in classes.items()}
     classes[END_STREAM][-1] = vocabulary.end
     columns = [np.append(each[order], last) for each, last in ((onset, end), (heard.phase, 0), (bar, bar[-1]))]

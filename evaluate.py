@@ -94,8 +94,7 @@ def show_samples(result: dict, picture: Path) -> None:
     print(f"\npieces: {counts}; {samples['notes']} notes of each are compared")
 
     def row(name: str, values: Iterable[float | None], shown: str) -> None:
-        cells = ("-" if value is None else format(value, shown) for value in values)
-        print(f"{name.replace('_', ' '):18s}" + "".join(f"{cell:>10s}" for cell in cells))
+        print(f"{name.replace('_', ' '):18s}{cells(values, shown)}")
 
     measured, beyond, ending = [*titles, "overlap", "divergence"], samples["beyond"], samples["ending"]
     print(" " * 18 + "".join(f"{titles.get(name, name):>{10 + (name == 'divergence')}s}" for name in measured))
@@ -121,6 +120,11 @@ def show_samples(result: dict, picture: Path) -> None:
         print(f"Wrote {picture}")
 
 
+def cells(values: Iterable[float | None], shown: str) -> str:
+    """Columns of numbers in the format `shown`; a dash stands for None."""
+    return "".join(f"{'-' if value is None else format(value, shown):>10s}" for value in values)
+
+
 def show_parts(parts: dict[str, dict], titles: dict[str, str]) -> None:
     """Print what each part plays in new pieces and in real ones."""
     names = {
@@ -134,8 +138,7 @@ def show_parts(parts: dict[str, dict], titles: dict[str, str]) -> None:
         for key, title in names.items():
             values = [parts[name].get(kind, {}).get(key) for kind in titles]
             if values != [None] * len(titles):  # drums have no pitch
-                cells = ("-" if value is None else format(value, ".2f") for value in values)
-                print(f"{name + ': ' + title:84.84s}" + "".join(f"{cell:>10s}" for cell in cells))
+                print(f"{name + ': ' + title:84.84s}{cells(values, '.2f')}")
 
 
 def show_judge(verdicts: dict[str, dict | None]) -> None:

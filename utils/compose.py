@@ -238,8 +238,9 @@ def new_pieces(network: Stepper, begun: list[dict], how: Sampling, wanted: Wante
         piece.tempos, piece.time_signatures = [(0, wanted.tempo)], [(0, *opening["metre"])]
         piece = piece if home is None else home.signed(piece, 0, i)
         after = opening["name"] if opening["phase"] else ""
-        key, events_made = home.phrase(i, piece) if home else "", len(made[i][END_STREAM])
-        cut_off = events_made * (not wanted.notes and not wanted.by_bars and events_made == wanted.most_events)
+        key = home.phrase(i, piece) if home else ""
+        endless = not (wanted.notes or wanted.by_bars) and len(made[i][END_STREAM]) == wanted.most_events
+        cut_off = wanted.most_events if endless else 0
         pieces.append(Made(piece.played(), made[i], nats[i], after, key, players, cut_off))
     return pieces
 

@@ -195,11 +195,10 @@ def of_fragment(
     sentences on parts that are heard as others."""
     players, remarks = {}, []
     names = dict(zip(prior.parts, names_of(prior), strict=True))
-    for value, known in as_others.items():
+    for value, known in sorted(as_others.items(), key=lambda pair: pair[0] != pair[1]):  # first those it knows
         part, name = heard.parts[value], vocabulary.players[known].name
-        itself = heard.parts.get(known) if as_others.get(known) == known != value else None
-        if other := players.get(known, itself):
-            what = f"this network hears it as {names[other]} and writes nothing new for it."
+        if known in players:
+            what = f"this network hears it as {names[players[known]]} and writes nothing new for it."
             remarks.append(f"{names[part]} is one part too many: {what}")
             continue
         players[known] = part

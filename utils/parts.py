@@ -9,7 +9,6 @@ comes first.
 Shapes: E events of all pieces, B pieces side by side, P parts of a vocabulary.
 """
 
-from collections import deque
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
@@ -110,17 +109,16 @@ def heard_as(means: dict[int, float], known: dict[int, float]) -> dict[int, int]
             heard[value] = k
     # Swap two where that fits better, or equally well and the higher part is then heard as the higher one; a swap may
     # make another one useful.
-    pairs = list(combinations([value for value in unknown if value in heard], 2))
-    coming = deque(pairs)
-    while coming:
-        a, b = coming.popleft()
-        one, other = heard[a], heard[b]
-        gained = costs[a, one] + costs[b, other] - costs[a, other] - costs[b, one]
-        above = (np.nan_to_num(means[a]), a) > (np.nan_to_num(means[b]), b)
-        crossed = above != ((known[one], one) > (known[other], other))
-        if gained > EQUAL or (gained > -EQUAL and crossed):
-            heard[a], heard[b] = other, one
-            coming = deque(pairs)
+    pairs, swapped = list(combinations([value for value in unknown if value in heard], 2)), True
+    while swapped:
+        swapped = False
+        for a, b in pairs:
+            one, other = heard[a], heard[b]
+            gained = costs[a, one] + costs[b, other] - costs[a, other] - costs[b, one]
+            above = (np.nan_to_num(means[a]), a) > (np.nan_to_num(means[b]), b)
+            crossed = above != ((known[one], one) > (known[other], other))
+            if gained > EQUAL or (gained > -EQUAL and crossed):
+                heard[a], heard[b], swapped = other, one, True
     for value in unknown:  # more parts than there are classes
         nearest = min((k for v, k in costs if v == value), key=lambda k: costs[value, k], default=None)
         if nearest is not None:

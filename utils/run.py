@@ -188,19 +188,19 @@ def finish(run: Run, epochs_before: int) -> None:
         problem = run.problem or "Training ended before its first update"
         advice = "" if run.asked_to_stop else f" Try {'a lower --learning-rate' if run.problem else 'more --minutes'}."
         raise UserError(f"{problem}; {kept}.{advice}")
-    has_ear = checkpoint.load(args.weights).ear is not None
-    if args.ear and (len(history) > epochs_before or not has_ear):
+    lacks_ear = bool(args.ear) and checkpoint.load(args.weights).ear is None
+    if args.ear and (len(history) > epochs_before or lacks_ear):
         try:
             ear_training.learn(args.weights, run.train, args.ear, args.seed)
         except KeyboardInterrupt:
             print("\nStopped before the ear was trained", end="")
-            print("." if has_ear else ", without which versions are not compared; --resume trains it.")
+            print(", without which versions are not compared; --resume trains it." if lacks_ear else ".")
     if len(history) == epochs_before:
         minutes = history[-1]["seconds"] / 60
         waited = minutes < args.minutes and epochs_before < args.epochs and not run.asked_to_stop
         done = f"{plural(epochs_before, 'epoch')} ({minutes:.1f} minutes) done{', and starting took the rest' * waited}"
         print(f"No more was learnt: {done}; raise --epochs or --minutes.")
-        if not has_ear and checkpoint.load(args.weights).ear is not None:
+        if lacks_ear and checkpoint.load(args.weights).ear is not None:
             print("But its ear, which was missing, was trained.")
         return
     if run.asked_to_stop:

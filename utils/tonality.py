@@ -168,10 +168,11 @@ def signatures(piece: Piece, prior: Piece | None = None) -> list[tuple[int, int,
         if not key or not key[0] and (begin, *key) in own.key_signatures:
             here = (pitched.onset >= begin) & (pitched.onset < end)
             early = here & (pitched.onset <= last)
-            notes = pitched.take(early if early.any() else here)
-            fits, surely = theory.key_fits(notes.pitch, notes.duration), of_notes(notes.pitch, notes.duration, SURE)
-            if key and (better := as_written(0, fits) or surely):
+            counted = early if early.any() else here
+            notes = pitched.pitch[counted], pitched.duration[counted]
+            if not key:
+                key = theory.key_of(*notes)
+            elif better := as_written(0, theory.key_fits(*notes)) or of_notes(*notes, SURE):
                 key = better.signature
-            key = key or theory.key_of(notes.pitch, notes.duration)
         written.append((begin, *key))
     return written

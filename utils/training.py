@@ -34,13 +34,8 @@ if TYPE_CHECKING:
 # What the network was built for, and which pieces it has not seen: --resume cannot change these settings.
 FIXED = "grid chords max_beats pedal metre streams styles transpose split validation".split() + transfer.SIZES
 AUTO, ALL = ("auto",), ("offset", "note", "duration", "velocity")  # values of --streams: auto, and what it stands for
-LEFT_BEHIND = (
-    ".weights.h5",
-    ".last.weights.h5",
-    ".log.csv",
-    ".curve.png",
-    ".samples.png",
-)  # endings of the files of a run
+# Endings of the files of a run.
+LEFT_BEHIND = (".weights.h5", ".last.weights.h5", ".log.csv", ".curve.png", ".samples.png")
 
 
 def check(args: SimpleNamespace) -> None:

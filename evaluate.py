@@ -11,11 +11,12 @@ import os
 from collections.abc import Iterable
 from pathlib import Path
 
-from utils import checkpoint, compose, files, settings
+from utils import checkpoint, files, settings
 from utils.errors import UserError
 from utils.instruments import listed
 from utils.measure import evaluation, judge, statistics
 from utils.piece import plural
+from utils.wanted import LIMITS
 
 # ---- what is scored
 WEIGHTS: str = "weights/music.weights.h5"  # file that train.py wrote; several, separated by commas, are compared
@@ -181,7 +182,7 @@ def main(args) -> None:
     for name, number in least.items():
         settings.at_least(name, getattr(args, name), number)
     for name in ("notes", "bars"):
-        settings.at_most(name, getattr(args, name), compose.LIMITS[name])
+        settings.at_most(name, getattr(args, name), LIMITS[name])
     settings.choice("opening", args.opening, ("random", "none"))
     if args.keep:
         settings.at_least("particles", args.particles, 1)

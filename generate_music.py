@@ -9,11 +9,11 @@ python generate_music.py --temperature 0.8 --seed 7        calmer, and the same 
 """
 
 from utils import checkpoint, compose, control, ensemble, files, instruments, settings, styles, theory
-from utils.compose import Wanted
 from utils.errors import UserError
 from utils.output import beside
 from utils.sampler import Sampling
 from utils.stepper import Stepper
+from utils.wanted import Wanted, check_length, length_of
 
 # ---- the music
 WEIGHTS: str = "weights/music.weights.h5"  # file that train.py wrote
@@ -41,7 +41,7 @@ SEED: int | None = None  # the same seed gives the same piece (none: a new seed 
 INSTRUMENTS: str = ""  # parts that play: General MIDI names or drums, separated by commas ('': the opening's)
 DRUMS: bool = True  # include drums if the opening has them or INSTRUMENTS names them
 # ---- how it sounds
-TEMPO: float = 120.0  # quarter notes per minute
+TEMPO: float = 0.0  # quarter notes per minute (0: as in the passage of the training music that it starts from)
 INSTRUMENT: str = ""  # sounds for the parts, in order, as General MIDI names or numbers ('': the parts' own sounds)
 OUT: str = "samples"  # folder for all output; nothing there is overwritten
 COPYING: bool = True  # report the longest run of notes that the training music has too, in any key, if that is there
@@ -60,11 +60,10 @@ def main(args) -> None:
     settings.choice("opening", args.opening, ("random", "none"))
     if args.include_opening and args.opening == "none":
         raise UserError("--include-opening needs an opening, but --opening none asks for none: leave one of them out.")
-    compose.check_length(args, least_notes=0)
+    check_length(args, least_notes=0)
     for name in ("count", "versions", "least_events", "most_events"):
         settings.at_least(name, getattr(args, name), 1)
     programs = instruments.programs(args.instrument)
-    tempo = theory.microseconds(args.tempo)
     files.sweep(args.out)
     args.weights = checkpoint.to_play(args.weights)
     weights = checkpoint.load(args.weights)
@@ -74,8 +73,8 @@ def main(args) -> None:
         players, remarks = ensemble.asked(weights.vocabulary, args.instruments, args.drums)
         print(*remarks, sep="\n", end="\n" * bool(remarks))
     wanted = Wanted(
-        **compose.length_of(args, tempo),
-        tempo=tempo,
+        **length_of(args),
+        tempo=theory.microseconds(args.tempo) if args.tempo else 0,
         players=players,
         drums=args.drums,
         style=styles.asked(weights.vocabulary, args.style),

@@ -12,11 +12,11 @@ from pathlib import Path
 
 from utils import checkpoint, completion, compose, control, files, fragment, instruments, midi, settings, theory
 from utils.completion import Asked
-from utils.compose import Wanted
 from utils.errors import UserError
 from utils.output import beside
 from utils.sampler import Sampling
 from utils.stepper import Stepper
+from utils.wanted import Wanted, check_length, length_of
 
 # ---- the fragment
 PRIOR: str = "samples/prior.mid"  # MIDI file to continue
@@ -68,7 +68,7 @@ def main(args) -> None:
     settings.at_least("count", args.count, 1)
     if args.versions is not None:
         settings.at_least("versions", args.versions, 1)
-    compose.check_length(args, least_notes=1)
+    check_length(args, least_notes=1)
     whole, programs = midi.read(args.prior), instruments.programs(args.instrument)
     files.sweep(args.out)
     args.weights = checkpoint.to_play(args.weights)
@@ -92,9 +92,8 @@ def main(args) -> None:
         prior.tempos = [(0, theory.microseconds(args.tempo))]
     network, how = Stepper(weights), Sampling.of(args, completion.TEMPERATURE if around else compose.TEMPERATURE)
     if not around:
-        *_, (_, tempo) = prior.tempos_from_start()
         wanted = Wanted(
-            **compose.length_of(args, tempo),
+            **length_of(args),
             name=args.prior,
             programs=programs,
             form=control.form_named(args.form_of, weights.vocabulary),
@@ -102,8 +101,6 @@ def main(args) -> None:
             prepend=args.prepend,
             versions=args.versions,
         )
-        if compose.in_versions(network, wanted).versions == 1 < (args.versions or 1):
-            print("One version is written: the music is too long, or these weights have no ear to compare several.")
     made, before, remarks = completion.from_fragment(network, prior, args, how, wanted)
     for remark in [*counted, *remarks]:
         print(remark)

@@ -144,7 +144,7 @@ def call(script: str, *flags: object) -> subprocess.CompletedProcess:
 
 def one_line_error(result: subprocess.CompletedProcess) -> str:
     """The error of a script that failed as it should: one line on stderr, no stack trace, a non-zero status."""
-    lines = [line for line in result.stderr.splitlines() if line.strip() and "it/s" not in line]
+    lines = [line for line in result.stderr.splitlines() if line.strip() and "/s]" not in line]  # no progress bars
     assert result.returncode != 0, result.stdout
     assert len(lines) == 1, result.stderr
     return lines[0]

@@ -30,6 +30,7 @@ import h5py  # noqa: E402
 from utils import checkpoint, compose, midi, sampler  # noqa: E402
 from utils.errors import UserError  # noqa: E402
 from utils.stepper import Stepper  # noqa: E402
+from utils.wanted import Wanted  # noqa: E402
 
 CHUNK = 100  # files that a process damages
 PATIENCE = 20  # seconds after which a file is taken to hang
@@ -119,7 +120,7 @@ def play(path: Path, rng: random.Random) -> str:
         warnings.simplefilter("error")
         try:
             weights = checkpoint.load(path)
-            how, wanted = sampler.Sampling(seed=1), compose.Wanted(notes=6, prepend=rng.random() < 0.5)
+            how, wanted = sampler.Sampling(seed=1), Wanted(notes=6, prepend=rng.random() < 0.5)
             begun = compose.openings(weights, 2, rng.randrange(100), rng.choice(["random", "none"]))
             for one in compose.new_pieces(Stepper(weights), begun, how, wanted):
                 midi.as_bytes(one.piece)

@@ -15,6 +15,7 @@ from utils.piece import Part, Piece
 from utils.settings import parse
 from utils.stepper import Stepper
 from utils.tonality import SCALES, Tonality
+from utils.wanted import Wanted
 
 QUIET = ("--no-wav", "--no-picture", "--no-copying")
 IN_D = (2, 6, 9)  # a triad of D major
@@ -217,7 +218,7 @@ def test_an_ending_at_home_is_preferred_to_a_surer_one_elsewhere(weights: Path, 
     seen = []
     monkeypatch.setattr(control.Home, "closing", lambda self, pieces: seen.append(pieces) or np.arange(16) == 5)
     begun = compose.openings(kept, 1, 1, "none")
-    (chosen,) = compose.new_pieces(network, begun, sampler.Sampling(seed=1), compose.Wanted(bars=2, home=home))
+    (chosen,) = compose.new_pieces(network, begun, sampler.Sampling(seed=1), Wanted(bars=2, home=home))
     fifth = seen[0][5]
     assert network.vocabulary.decode(chosen.classes)["note"].tolist() == fifth["note"].tolist()
 
@@ -282,7 +283,7 @@ def test_new_music_can_begin_at_the_next_bar_line(weights: Path, beats: int, tmp
     network = Stepper(checkpoint.load(weights))
     for length in ({"notes": 20}, {"bars": 2, "ending": False}):
         for prepend in (True, False):
-            wanted = compose.Wanted(**length, at_bar=True, prepend=prepend)
+            wanted = Wanted(**length, at_bar=True, prepend=prepend)
             made, before, _ = compose.continuations(network, prior, sampler.Sampling(seed=1), wanted, 3)
             pieces = [one.piece for one in made]
             line = -(-beats // 4) * 1920 if prepend else 0

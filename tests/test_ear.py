@@ -13,6 +13,7 @@ from utils import checkpoint, compose, constraints, dataset, ear, ear_training, 
 from utils.measure import copying
 from utils.sampler import Sampling
 from utils.stepper import Stepper
+from utils.wanted import BAR, LONG, Wanted, in_versions
 
 EVENTS, VERSIONS = 48, 8
 
@@ -153,7 +154,7 @@ def test_the_ear_has_a_say_in_which_ending_is_best(taught: Path, network: Steppe
 
     def notes(strength: float | None) -> list[list[int]]:
         network.ear = None if strength is None else strength * usual_ear
-        made = compose.new_pieces(network, begun, Sampling(seed=1), compose.Wanted(bars=4))
+        made = compose.new_pieces(network, begun, Sampling(seed=1), Wanted(bars=4))
         return [one.piece.pitch.tolist() for one in made]
 
     usual_ear = network.ear
@@ -164,17 +165,17 @@ def test_pieces_of_a_given_number_of_notes_are_written_by_ear(taught: Path, netw
     begun = compose.openings(checkpoint.load(taught), 2, 1, "none")
 
     def notes(**wanted) -> list[dict]:
-        return [one.classes for one in compose.new_pieces(network, begun, Sampling(seed=1), compose.Wanted(**wanted))]
+        return [one.classes for one in compose.new_pieces(network, begun, Sampling(seed=1), Wanted(**wanted))]
 
     by_ear, by_bars = notes(notes=EVENTS), notes(bars=4, ending=False)
-    assert compose.in_versions(network, compose.Wanted(notes=EVENTS)).versions == 16
-    assert compose.in_versions(network, compose.Wanted(notes=EVENTS, versions=3)).versions == 3
-    long = compose.LONG * compose.BAR
-    assert compose.in_versions(network, compose.Wanted(notes=long)).versions == 1
-    assert compose.in_versions(network, compose.Wanted(notes=long // 2)).versions == 2
-    assert compose.in_versions(network, compose.Wanted(notes=0)).versions == 1  # how long it will be is not known
+    assert in_versions(network, Wanted(notes=EVENTS)).versions == 16
+    assert in_versions(network, Wanted(notes=EVENTS, versions=3)).versions == 3
+    long = LONG * BAR
+    assert in_versions(network, Wanted(notes=long)).versions == 1
+    assert in_versions(network, Wanted(notes=long // 2)).versions == 2
+    assert in_versions(network, Wanted(notes=0)).versions == 1  # how long it will be is not known
     whole, network.ear = network.ear, None
-    assert compose.in_versions(network, compose.Wanted(notes=EVENTS)).versions == 1
+    assert in_versions(network, Wanted(notes=EVENTS)).versions == 1
     alone, cut_off = notes(notes=EVENTS), notes(bars=4, ending=False)
     network.ear = whole
     assert heard(network, by_ear) > heard(network, alone)
@@ -191,7 +192,7 @@ def test_a_continuation_of_a_given_number_of_notes_has_one_version(network: Step
     """Unless more are asked for: comparing them by ear takes twice as long."""
 
     def continued(versions: int | None) -> dict:
-        wanted = compose.Wanted(notes=EVENTS, versions=versions)
+        wanted = Wanted(notes=EVENTS, versions=versions)
         (made,), _, _ = compose.continuations(network, random_piece(3, 4), Sampling(seed=1), wanted, 1)
         return made.classes
 
@@ -207,7 +208,7 @@ def test_resampled_versions_keep_count_of_their_notes():
     network = Stepper(weights)
     network.ear = 4 * network.ear
     players, _ = ensemble.asked(weights.vocabulary, "Soprano, Bass")
-    wanted = compose.Wanted(notes=50, players=players)
+    wanted = Wanted(notes=50, players=players)
     begun = compose.openings(weights, 3, 1, "none", wanted)
     for one in compose.new_pieces(network, begun, Sampling(seed=1), wanted):
         heard = np.isin(np.array(list(weights.vocabulary.players))[one.classes["part"]], list(players))

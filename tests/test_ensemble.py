@@ -17,6 +17,7 @@ from utils.parts import Class
 from utils.piece import Part, Piece, told_apart
 from utils.stepper import Stepper
 from utils.vocabulary import Vocabulary, build_vocabulary
+from utils.wanted import Wanted
 
 QUIET = ("--no-wav", "--no-picture", "--no-copying")
 
@@ -151,7 +152,7 @@ def test_no_player_breaks_the_rules_of_its_part(band: Path, vocabulary: Vocabula
     weights = checkpoint.load(band)
     opening = compose.openings(weights, 8, 1)
     how = sampler.Sampling(1.2, seed=2)
-    made = compose.new_pieces(Stepper(weights), opening, how, compose.Wanted(120))
+    made = compose.new_pieces(Stepper(weights), opening, how, Wanted(120))
     for one, begun in zip(made, opening, strict=True):
         values = vocabulary.decode(one.classes)
         assert set(values["part"].tolist()) <= set(begun["parts"])
@@ -210,7 +211,7 @@ def test_drums_end_with_the_fragment_if_the_network_knows_none(weights: Path):
     network = Stepper(checkpoint.load(weights))
     prior = band_piece(1)
     (made,), before, sentences = compose.continuations(
-        network, prior, sampler.Sampling(seed=1), compose.Wanted(40, prepend=True), 1
+        network, prior, sampler.Sampling(seed=1), Wanted(40, prepend=True), 1
     )
     assert any("no drums" in sentence for sentence in sentences)
     piece = made.piece
@@ -297,7 +298,7 @@ def test_the_two_hands_of_an_unnamed_piano_stay_apart(band: Path):
     rows = [(i * 480, pitch + i % 5, 480, 80, hand) for i in range(16) for hand, pitch in ((0, 72), (1, 48))]
     prior = make_piece(rows, parts=told_apart([Part("", 40, channel=3)] * 2))
     for programs in ((), (19, 19)):
-        wanted = compose.Wanted(60, prepend=True, programs=programs)
+        wanted = Wanted(60, prepend=True, programs=programs)
         (made,), _, _ = compose.continuations(network, prior, sampler.Sampling(seed=1), wanted, 1)
         piece = made.piece
         before, after = piece.take(piece.onset < 16 * 480), piece.take(piece.onset >= 16 * 480)
@@ -348,7 +349,7 @@ def test_a_player_who_has_been_silent_for_long_becomes_likelier(band: Path, voca
 def test_parts_that_nobody_asked_for_are_only_imagined(band: Path, vocabulary: Vocabulary, length: dict):
     """As many notes are heard as were asked for, while the network hears more."""
     weights, (players, _) = checkpoint.load(band), ensemble.asked(vocabulary, "Flute, Bass")
-    wanted = compose.Wanted(**length, players=players, prepend=True)
+    wanted = Wanted(**length, players=players, prepend=True)
     begun = compose.openings(weights, 2, 1, wanted=wanted)
     assert all(len(one["players"]) == 5 for one in begun)
     made = compose.new_pieces(Stepper(weights), begun, sampler.Sampling(seed=1), wanted)
@@ -369,7 +370,7 @@ def test_parts_that_nobody_asked_for_are_only_imagined(band: Path, vocabulary: V
 def test_after_a_fragment_the_other_parts_are_imagined(band: Path, vocabulary: Vocabulary, length: dict):
     whole = band_piece(1)
     prior = whole.take((whole.part == 0) | (whole.part == 3)).played()
-    wanted = compose.Wanted(**length, prepend=True)
+    wanted = Wanted(**length, prepend=True)
     (made,), _, _ = compose.continuations(Stepper(checkpoint.load(band)), prior, sampler.Sampling(seed=1), wanted, 1)
     new = made.piece.take(made.piece.onset > prior.onset.max())
     assert {part.name for part in made.piece.parts} == {part.name for part in new.played().parts} == {"Flute", "Bass"}
@@ -441,5 +442,5 @@ def test_without_drums_no_opening_is_for_drums_alone(band: Path):
     weights = checkpoint.load(band)
     kept = [{**one, "parts": [parts.DRUMS]} if i else one for i, one in enumerate(weights.about["openings"])]
     weights = replace(weights, about={**weights.about, "openings": kept})
-    begun = compose.openings(weights, 8, 1, wanted=compose.Wanted(drums=False))
+    begun = compose.openings(weights, 8, 1, wanted=Wanted(drums=False))
     assert {one["name"] for one in begun} == {kept[0]["name"]}

@@ -15,6 +15,7 @@ from utils.form import KINDS, LIKE_ANOTHER, NEW, SAME_AS_ANOTHER, UNTOLD
 from utils.line_recall import LINE_CONTEXTS
 from utils.measure import likelihood
 from utils.stepper import Stepper
+from utils.wanted import Wanted
 
 QUIET = ("--no-wav", "--no-picture", "--no-copying")
 
@@ -78,7 +79,7 @@ def likeness_of(piece: events.Events, asked: list[int]) -> list[float]:
 def test_new_music_has_the_form_of_its_opening_or_the_one_asked_for(weights: Path, opening, asked, monkeypatch):
     """With a FORM_STRENGTH so high that even a network that has learnt next to nothing follows the form."""
     loaded = checkpoint.load(weights)
-    stepper, wanted = Stepper(loaded), compose.Wanted(bars=6, ending=False, form=asked)
+    stepper, wanted = Stepper(loaded), Wanted(bars=6, ending=False, form=asked)
     openings = [{**one, "form": opening} for one in compose.openings(loaded, 24, 1, "none")]
     means = []
     for strength in (0, 50):

@@ -16,6 +16,7 @@ from conftest import ROOT, TINY, call, make_piece, one_line_error, run, save
 from utils import checkpoint, compose, events, fragment, instruments, midi, sampler, settings
 from utils.errors import UserError
 from utils.stepper import Stepper
+from utils.wanted import Wanted
 
 SILENT = ("--no-wav", "--no-picture")  # sound and pictures are for test_output.py to test
 
@@ -110,7 +111,7 @@ def test_the_match_model_does_not_see_the_opening(weights: Path, monkeypatch):
         return real_generate(stepper, state, *how)
 
     monkeypatch.setattr(sampler, "generate", recording)
-    compose.new_pieces(stepper, begun, sampler.Sampling(seed=1), compose.Wanted(20))
+    compose.new_pieces(stepper, begun, sampler.Sampling(seed=1), Wanted(20))
     assert known == [0]
 
 
@@ -126,9 +127,9 @@ def test_the_constraints_of_a_caller_come_first_and_stay(weights: Path):
         return np.where(np.arange(logits.shape[1]) == logits.shape[1] - 1, 0, -np.inf)
 
     how = sampler.Sampling(seed=1, constraints=(highest,))
-    made = compose.new_pieces(network, compose.openings(kept, 2, 1), how, compose.Wanted(12))
+    made = compose.new_pieces(network, compose.openings(kept, 2, 1), how, Wanted(12))
     prior = midi.read(ROOT / "samples" / "prior.mid")
-    continued, _, _ = compose.continuations(network, prior, how, compose.Wanted(12), 3)
+    continued, _, _ = compose.continuations(network, prior, how, Wanted(12), 3)
     top = network.vocabulary.size("note") - 1
     assert all((one.classes["note"] == top).all() for one in [*made, *continued])
     assert how.constraints == (highest,) and asked == [2] * 12 + [3] * 12
@@ -306,7 +307,7 @@ def test_unknown_values_are_reported_and_come_out_as_they_are(weights: Path, tmp
         ("generate_music.py", ["--temperature", "-1"], "--temperature"),
         ("generate_music.py", ["--opening", "maybe"], "choose one of: random, none"),
         ("generate_music.py", ["--opening", "none", "--include-opening"], "--opening none asks for none"),
-        ("generate_music.py", ["--tempo", "0"], "from 4 to 1000"),
+        ("generate_music.py", ["--tempo", "3"], "from 4 to 1000"),
         ("generate_music.py", ["--out", __file__], "cannot be written"),
         ("predict_with_prior.py", ["--prior", "none.mid"], "none.mid cannot be read"),
         ("predict_with_prior.py", ["--prior", __file__], "not a MIDI file"),

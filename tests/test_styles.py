@@ -22,6 +22,7 @@ from utils.output.order import Order
 from utils.sampler import Sampling
 from utils.stepper import Stepper
 from utils.vocabulary import Vocabulary, build_vocabulary
+from utils.wanted import Wanted
 
 QUIET = ("--no-wav", "--no-picture", "--no-copying")
 WITHOUT_PARTS = Representation(("offset", "note", "duration"))
@@ -181,7 +182,7 @@ def test_a_wrong_style_is_refused_in_one_sentence(wish: str, sentence: str):
 def test_openings_are_in_the_style_asked_for(weights: Path):
     kept = checkpoint.load(weights)
     for shares, allowed in {(): {"bells", "tunes", ""}, (0.7, 0.3): {"bells"}, (0.5, 0.5): {"bells", "tunes"}}.items():
-        begun = compose.openings(kept, 20, 1, wanted=compose.Wanted(style=shares))
+        begun = compose.openings(kept, 20, 1, wanted=Wanted(style=shares))
         assert {one["style"] for one in begun} == allowed
     assert {one["style"] for one in compose.openings(kept, 20, 1, "none")} == {""}
 
@@ -190,7 +191,7 @@ def test_the_network_plays_the_style_it_is_told(toy: Stepper, weights: Path):
     """Even from silence, with no passage to follow."""
     kept, high = checkpoint.load(weights), {}
     for name in toy.vocabulary.styles:
-        wanted = compose.Wanted(30, style=styles.named(toy.vocabulary, name))
+        wanted = Wanted(30, style=styles.named(toy.vocabulary, name))
         made = compose.new_pieces(toy, compose.openings(kept, 32, 1, "none", wanted), Sampling(0.5, seed=1), wanted)
         high[name] = np.mean([np.mean(one.piece.pitch >= 84) for one in made])
     assert high["bells"] > high["tunes"] + 0.2

@@ -69,7 +69,7 @@ SHAPE = {name: SIZES[name] for name in MOST_OF_NETWORK}
 SHAPE |= {"sees": {str: [str]}, "dropout": Real(0, 1), "numbers": [("offset", "duration")], "cell": tuple(CELLS)}
 PHASE = range(LONGEST_BAR * MOST["grid"])
 OPENING = {"name": str, "event": ANY, "metre": METRE, "classes": {str: [range(MOST_CLASSES)]}, "phase": [PHASE]}
-OPENING |= {"parts?": [PART], "style?": str, "form?": [range(-FARTHEST, FARTHEST + 1)]}
+OPENING |= {"tempo?": theory.TEMPOS, "parts?": [PART], "style?": str, "form?": [range(-FARTHEST, FARTHEST + 1)]}
 VOCABULARY = {"values": {str: list}, "players?": [PLAYER], "styles?": [str], "told_form?": bool, "told_lines?": bool}
 ABOUT = {
     "settings": REPRESENTATION | SETTINGS | {"start_from?": str},

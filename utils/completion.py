@@ -9,7 +9,7 @@ from types import SimpleNamespace
 import numpy as np
 
 from utils import casting, constraints, control, ensemble, events, fragment, particles, settings, states, styles, theory
-from utils.compose import Made, Wanted, continuations
+from utils.compose import Made, continuations
 from utils.constraints import Players
 from utils.control import Home
 from utils.ensemble import Ensemble
@@ -24,6 +24,7 @@ from utils.states import State
 from utils.stepper import Stepper
 from utils.theory import to_steps
 from utils.vocabulary import Vocabulary, nearest
+from utils.wanted import Wanted
 
 TEMPERATURE = 0.8  # default for what is written around given notes (EXPERIMENTS.md, 'Given parts')
 FAR = 2**16  # quarter notes: no rest of a piece is longer, so none is clipped

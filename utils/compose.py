@@ -5,57 +5,18 @@ from types import SimpleNamespace
 
 import numpy as np
 
-from utils import constraints, control, ensemble, events, fragment, parts, sampler, settings, states, styles
+from utils import constraints, control, ensemble, events, fragment, parts, sampler, states, styles, theory
 from utils.checkpoint import Checkpoint
 from utils.constraints import SPARE, Players
-from utils.control import Home
-from utils.ensemble import Ensemble
-from utils.errors import UserError
 from utils.events import END_STREAM
 from utils.piece import Part, Piece
 from utils.sampler import Sampling
 from utils.states import Classes, State
 from utils.stepper import Stepper
+from utils.wanted import VERSIONS, Wanted, in_bars, in_versions
 
 TEMPERATURE = 0.9  # of continuations: with a lower one music repeats itself, with a higher one it loses its way
-LONG = 512  # at most so many bars in all versions of a piece together
-BAR = 16  # notes in a bar, roughly, as in chorales
-VERSIONS = 16  # of a piece, unless somebody says how many
 NEVER = 1e6  # nats, more than any choice costs
-# The most that may be asked for: more would exceed any memory, or any patience.
-LIMITS = {"notes": 1_000_000, "bars": 1000, "seconds": 10_000}
-
-
-@dataclass(frozen=True)
-class Wanted:
-    """What new music is to be like, apart from how its events are sampled."""
-
-    notes: int = 0  # new notes; 0: until the piece ends by itself
-    bars: int = 0  # new bars, after the one in which the opening or the fragment ends; 0: `notes` sets the length
-    quarters: float = 0  # instead of `bars`: about so many quarter notes, in whole bars
-    ending: bool = True  # the last bar ends the piece; otherwise it is cut off there
-    players: Ensemble | None = None  # who plays; None: the parts of the opening
-    drums: bool = True  # keep the drums of the opening
-    style: styles.Shares = ()  # (): that of the opening; after a fragment the network is told none
-    programs: tuple[int, ...] = ()  # sounds of the first parts, whatever they are; the others keep their own
-    form: list[int] | None = None  # of the piece, with its fragment, see `form`; None: that of the opening's piece
-    home: Home | None = None  # the tonality of each opening, or of the fragment; None: no tonality is imposed
-    at_bar: bool = False  # what follows a fragment begins at the next bar line
-    name: str = "The fragment"  # what messages call the fragment at their beginning
-    tempo: int = 500_000  # microseconds per quarter note; what follows a fragment has the fragment's tempo
-    prepend: bool = False  # keep the opening or the fragment in front of the new notes
-    least_events: int = 32  # before a piece may end by itself
-    most_events: int = 5000  # after which a piece that does not end by itself is cut off
-    versions: int | None = None  # of each piece, written side by side, one of which is kept; see `in_versions`
-
-    @property
-    def by_bars(self) -> bool:
-        return bool(self.bars or self.quarters)
-
-    @property
-    def ends(self) -> bool:
-        """Whether the last bar brings the piece to an end."""
-        return self.by_bars and self.ending
 
 
 @dataclass(frozen=True)
@@ -71,26 +32,12 @@ class Made:
     cut_off: int = 0  # number of events after which it was cut off, although it was to end by itself
 
     def told(self) -> str:
-        """A phrase with its key, its playing time, how likely the network finds it, and whether it was cut off."""
+        """A phrase with its key, its tempo, its playing time, how likely the network finds it, and whether it was cut
+        off."""
         key = f"{self.key}, " if self.key else ""
+        tempo = round(60e6 / self.piece.tempos_from_start()[-1][1])
         cut_off = f", cut off after {self.cut_off:,} events" if self.cut_off else ""
-        return f"{key}{self.piece.clock()} minutes, {self.nats:.2f} nats a note{cut_off}"
-
-
-def check_length(args: SimpleNamespace, least_notes: int) -> None:
-    """Raises UserError if the settings notes, bars and seconds are out of range, or contradict each other."""
-    for name, most in LIMITS.items():
-        settings.at_least(name, getattr(args, name), least_notes if name == "notes" else 0)
-        settings.at_most(name, getattr(args, name), most)
-    if args.bars and args.seconds:
-        raise UserError("--bars and --seconds both say how long the music should be: give one of them.")
-
-
-def length_of(args: SimpleNamespace, tempo: int) -> dict:
-    """The fields of Wanted that say how long new music is, from the settings notes, bars, seconds and ending; `tempo`
-    is in microseconds per quarter note."""
-    notes = 0 if args.bars or args.seconds else args.notes
-    return {"notes": notes, "bars": args.bars, "quarters": args.seconds * 1e6 / tempo, "ending": args.ending}
+        return f"{key}tempo {tempo}, {self.piece.clock()} minutes, {self.nats:.2f} nats a note{cut_off}"
 
 
 def openings(
@@ -154,9 +101,9 @@ def new_events(
             return state.heard == wanted.notes
 
     if wanted.by_bars:
-        bars = wanted.bars or np.maximum(np.round(wanted.quarters * network.vocabulary.grid / state.bar), 1).astype(int)
         how = how.constrained(constraints.first_onset_before(network, begin + state.bar, state.length))
-        end = begin + bars * state.bar
+        bars = np.broadcast_to(wanted.bars, len(begin) // wanted.versions)
+        end = begin + np.repeat(bars, wanted.versions) * state.bar
         most = int(end.max()) * 10  # events; more would hardly be music
         if wanted.ends:
             how = how.constrained(*constraints.ends_at_bar_line(network))
@@ -179,15 +126,6 @@ def new_events(
     return tuple([each[i] for i in best] for each in (made, values, nats))
 
 
-def in_versions(network: Stepper, wanted: Wanted, usual: int = VERSIONS) -> Wanted:
-    """`wanted` with its number of versions of each piece, or the `usual` one: fewer if pieces are long, one if nobody
-    knows their length, or if neither the network's ear nor the way they end can tell versions apart."""
-    most = usual if wanted.versions is None else wanted.versions
-    bars = wanted.bars or wanted.quarters / 4 or wanted.notes / BAR
-    comparable = wanted.ends or bars and network.ear is not None
-    return replace(wanted, versions=int(np.clip(LONG // bars, 1, most)) if comparable else 1)
-
-
 def from_nothing(
     weights: Checkpoint, network: Stepper, args: SimpleNamespace, how: Sampling, wanted: Wanted
 ) -> list[Made]:
@@ -203,7 +141,10 @@ def from_nothing(
 
 def new_pieces(network: Stepper, begun: list[dict], how: Sampling, wanted: Wanted) -> list[Made]:
     """A new piece for each of the openings `begun`."""
-    vocabulary, wanted = network.vocabulary, in_versions(network, wanted)
+    vocabulary = network.vocabulary
+    tempos = [wanted.tempo or opening.get("tempo", theory.TEMPO) for opening in begun]
+    wanted = in_bars(wanted, tempos, [opening["metre"] for opening in begun], vocabulary.grid)
+    wanted = in_versions(network, wanted)
     masks = [ensemble.mask(vocabulary, opening["players"]) for opening in begun]
     asked = [ensemble.mask(vocabulary, ensemble.not_imagined(opening["players"])) for opening in begun]
     shares = [wanted.style or styles.named(vocabulary, opening.get("style", "")) for opening in begun]
@@ -235,7 +176,7 @@ def new_pieces(network: Stepper, begun: list[dict], how: Sampling, wanted: Wante
         piece = events.let_go(piece)
         if wanted.notes and not wanted.prepend:  # with --chords class an event may hold several notes
             piece = piece.take(slice(wanted.notes))
-        piece.tempos, piece.time_signatures = [(0, wanted.tempo)], [(0, *opening["metre"])]
+        piece.tempos, piece.time_signatures = [(0, tempos[i])], [(0, *opening["metre"])]
         piece = piece if home is None else home.signed(piece, 0, i)
         after = opening["name"] if opening["phase"] else ""
         key = home.phrase(i, piece) if home else ""
@@ -253,10 +194,16 @@ def continuations(
     UserError if it can hear nothing of the fragment."""
     vocabulary, grid = network.vocabulary, network.vocabulary.grid
     # A given number of notes is written in one version, unless more are asked for: that is fastest.
-    wanted = in_versions(network, wanted, VERSIONS if wanted.by_bars else 1)
+    usual = VERSIONS if wanted.by_bars else 1
     prior = fragment.ready(vocabulary, prior)
     ticks = prior.ticks_per_quarter
     heard, playing, remarks = ensemble.hear(vocabulary, prior)
+    asked_for = wanted.versions or 1
+    wanted = in_versions(network, in_bars(wanted, [prior.tempos_from_start()[-1][1]], [heard.metre()], grid), usual)
+    if wanted.versions == 1 < asked_for:
+        remarks.append(
+            "One version is written: the music is too long, or these weights have no ear to compare several."
+        )
     remarks += fragment.unknown_values(vocabulary, heard, wanted.name)
     asked, playing = ensemble.mask(vocabulary, playing), ensemble.in_full(vocabulary, playing)
     mask = ensemble.mask(vocabulary, playing)

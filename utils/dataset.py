@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from tqdm import tqdm
 
-from utils import apart, form, recall
+from utils import apart, form, recall, theory
 from utils.errors import UserError
 from utils.events import END_STREAM, NOT_TOLD, Representation, bar_steps, outlook, room
 from utils.line_recall import LineModel
@@ -269,8 +269,9 @@ def passages(sources: list[Source], vocabulary: Vocabulary, length: int, count: 
     """`count` passages of real pieces, of up to `length` events, as openings: evenly from all styles, and from
     different pieces as long as there are enough.
 
-    Each is a dict: classes (stream -> list), phase (list), metre, name (of the piece), event (index of the first),
-    parts (of the whole piece: the values as which they are heard), form, and style ('' if it is unknown).
+    Each is a dict: classes (stream -> list), phase (list), metre, tempo (microseconds per quarter note, the mean of its
+    events), name (of the piece), event (index of the first), parts (of the whole piece: the values as which they are
+    heard), form, and style ('' if it is unknown).
     """
     rng = np.random.default_rng(seed)
     order, chosen, before = rng.permutation(len(sources)), [], Counter()
@@ -288,5 +289,6 @@ def passages(sources: list[Source], vocabulary: Vocabulary, length: int, count: 
         playing = sorted(set(vocabulary.heard_as(events).values()))
         passage = {"name": sources[i].name, "event": begin, "metre": part.metre(), "parts": playing, "style": styles[i]}
         passage["form"] = events.form().tolist()
+        passage["tempo"] = round(np.clip(part.tempo.mean(), theory.TEMPOS[0], theory.TEMPOS[-1]))
         chosen.append({**passage, "classes": classes, "phase": part.phase.tolist()})
     return chosen

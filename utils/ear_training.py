@@ -18,6 +18,7 @@ from utils.measure import likelihood
 from utils.sampler import Sampling
 from utils.source import Source
 from utils.stepper import Stepper
+from utils.wanted import Wanted
 
 EVENTS = 150  # events in a passage, or fewer if not nearly all pieces have so many
 SHORT = 0.1  # share of the pieces that may be shorter and are not used
@@ -49,7 +50,7 @@ def own_music(network: Stepper, weights: checkpoint.Checkpoint, count: int, size
     groups = range(0, count, TOGETHER)
     for begin in tqdm(groups, "listening to music of its own", delay=2, leave=False):
         begun = compose.openings(weights, min(TOGETHER, count - begin), seed + begin, "none")
-        wanted = compose.Wanted(size, home=control.home(None, [one["key"] for one in begun]))
+        wanted = Wanted(size, home=control.home(None, [one["key"] for one in begun]))
         made = compose.new_pieces(network, begun, Sampling(compose.TEMPERATURE, seed=seed + begin), wanted)
         sources += [Source("", 0, events.from_piece(one.piece, how)) for one in made]
     return dataset.encode(sources, network.vocabulary)

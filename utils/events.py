@@ -82,6 +82,7 @@ class Events:
     streams: dict[str, np.ndarray]
     phase: np.ndarray  # steps since the bar began
     metres: np.ndarray  # (E, 2) numerator and denominator
+    tempo: np.ndarray  # (E,) microseconds per quarter note
     bar: np.ndarray  # number of the bar, from 0
     bars: int  # number of bars in the whole piece, to the end of its last note
     clipped: int = 0  # number of offsets and durations that were longer than allowed
@@ -94,9 +95,8 @@ class Events:
     def __getitem__(self, part: slice) -> "Events":
         """A passage; its first event keeps its offset."""
         streams = {stream: values[part] for stream, values in self.streams.items()}
-        return replace(
-            self, streams=streams, phase=self.phase[part], metres=self.metres[part], bar=self.bar[part], clipped=0
-        )
+        inside = {name: getattr(self, name)[part] for name in ("phase", "metres", "tempo", "bar")}
+        return replace(self, streams=streams, **inside, clipped=0)
 
     def form(self) -> np.ndarray:
         """(bars,) which bars come again, see `form`."""
@@ -149,6 +149,13 @@ def places(onset: np.ndarray, piece: Piece, grid: int) -> tuple[np.ndarray, np.n
     which = np.searchsorted(begins, onset, side="right") - 1
     bar, phase = np.divmod(onset - begins[which], bars[which])
     return phase, np.array(changes)[which, 1:].astype(np.uint8), before[which] + bar
+
+
+def tempos_at(onset: np.ndarray, piece: Piece, grid: int) -> np.ndarray:
+    """(E,) the tempo of the piece at the onsets (E,) in steps, in microseconds per quarter note."""
+    tick, tempo = np.array(piece.tempos_from_start(), np.int64).T
+    begins = to_steps(tick, piece.ticks_per_quarter, grid)
+    return tempo[np.searchsorted(begins, onset, side="right") - 1]
 
 
 def usual_positions(phase: Sequence[int] | np.ndarray, grid: int) -> np.ndarray:
@@ -215,8 +222,9 @@ def from_piece(piece: Piece, how: Representation = DEFAULT, values: np.ndarray |
     clipped = np.count_nonzero(lengths > longest)
     streams = {stream: streams[stream] for stream in how.streams}
     phase, bar, bars = phase[:-1].astype(np.int32), bar[:-1].astype(np.int32), int(bar[-1]) + 1
+    tempo = tempos_at(notes.onset, piece, how.grid).astype(np.int32)
     players = dict(zip(values.tolist(), piece.parts, strict=True)) if how.has_parts else {}
-    return Events(streams, phase, metres[:-1], bar, bars, clipped, players, len(piece) - len(valued))
+    return Events(streams, phase, metres[:-1], tempo, bar, bars, clipped, players, len(piece) - len(valued))
 
 
 def to_piece(

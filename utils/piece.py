@@ -184,7 +184,7 @@ class Piece:
     def tempos_from_start(self) -> list[tuple[int, int]]:
         """(tick, microseconds per quarter note) of its tempos. Without one at its beginning it starts at 120 quarter
         notes a minute, as MIDI specifies."""
-        return [(0, 500_000), *self.tempos]
+        return [(0, theory.TEMPO), *self.tempos]
 
     def seconds(self) -> float:
         """Its playing time in seconds."""

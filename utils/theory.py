@@ -21,6 +21,9 @@ KEYS = np.array([np.roll(profile, tonic) for profile in KEY_PROFILES for tonic i
 TRIADS = {(0, 3), (0, 4), (0, 3, 6), (0, 3, 7), (0, 4, 7)}  # semitones above the root; the fifth may be missing
 GRID = 12  # steps to a quarter note in notation: enough for sixteenths and for triplets of them
 MOST_BEATS = 1020  # of a bar: the quarter notes of 255/1, the longest metre that a MIDI file can name
+TEMPO = 500_000  # microseconds per quarter note where a file names no tempo, as MIDI specifies: 120 a minute
+SLOWEST, FASTEST = 4, 1000  # tempos that new music may have, in quarter notes a minute
+TEMPOS = range(round(60e6 / FASTEST), round(60e6 / SLOWEST) + 1)  # the same in microseconds per quarter note
 Metre = tuple[int, int]  # numerator and denominator
 Change = tuple[int, int, int]  # of metre: tick, numerator and denominator
 
@@ -83,9 +86,9 @@ def metres_from_start(changes: Sequence[Change]) -> list[Change]:
 
 
 def microseconds(tempo: float) -> int:
-    """Quarter notes a minute -> microseconds per quarter note, as in MIDI files. Raises UserError outside 4..1000."""
-    if not 4 <= tempo <= 1000:
-        raise UserError(f"--tempo is {tempo}; it must be from 4 to 1000 quarter notes a minute.")
+    """Quarter notes a minute -> microseconds per quarter note, as in MIDI files. Raises UserError outside TEMPOS."""
+    if not SLOWEST <= tempo <= FASTEST:
+        raise UserError(f"--tempo is {tempo}; it must be from {SLOWEST} to {FASTEST} quarter notes a minute.")
     return round(60e6 / tempo)
 
 

@@ -20,6 +20,7 @@ from utils import midi
 from utils.errors import UserError
 from utils.formats import SCORE_ENDINGS
 from utils.piece import VELOCITY, Part, Piece
+from utils.theory import FASTEST, SLOWEST
 
 TICKS_PER_QUARTER = 3360  # 2^5 * 3 * 5 * 7: triplets, quintuplets and septuplets fall on whole ticks
 LARGEST = 100e6  # bytes of an unpacked archive: ten times a symphony
@@ -116,7 +117,7 @@ def to_piece(score: stream.Stream) -> Piece:
         *columns,
         list(itertools.chain(*players)),
         TICKS_PER_QUARTER,
-        tempos=list({start: (start, round(60e6 / bpm)) for start, bpm in marks if 4 <= bpm <= 1000}.values()),
+        tempos=list({start: (start, round(60e6 / bpm)) for start, bpm in marks if SLOWEST <= bpm <= FASTEST}.values()),
         # A MIDI file has one byte for the numerator, and a power of two as denominator.
         time_signatures=[
             (moved(t.offset), t.numerator, t.denominator)

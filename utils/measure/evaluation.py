@@ -20,6 +20,7 @@ from utils.piece import plural
 from utils.sampler import Sampling
 from utils.source import remarks_on
 from utils.stepper import Stepper
+from utils.wanted import Wanted
 
 LEVEL = 0.05  # the usual level of significance
 UNEVEN = 0.02  # share of the notes by which the numbers of values that two networks lack in a stream may differ
@@ -133,7 +134,7 @@ def new_music(
     """
     grid = weights.vocabulary.grid
     begun = compose.openings(weights, asked.samples, asked.seed, asked.opening)
-    wanted = compose.Wanted(asked.notes, asked.bars, home=control.home(None, [one["key"] for one in begun]))
+    wanted = Wanted(asked.notes, asked.bars, home=control.home(None, [one["key"] for one in begun]))
     new = compose.new_pieces(network, begun, Sampling.of(asked, compose.TEMPERATURE), wanted)
     form = Representation(grid=grid, max_beats=weights.vocabulary.representation.max_beats)
     made = [events.from_piece(one.piece, form) for one in new]

@@ -6,13 +6,14 @@ from pathlib import Path
 from utils import completion, compose, control, ensemble, fragment, instruments, styles, theory
 from utils.checkpoint import Checkpoint
 from utils.completion import Asked
-from utils.compose import Made, Wanted
+from utils.compose import Made
 from utils.constraints import Constraint
 from utils.errors import UserError
 from utils.piece import Piece
 from utils.sampler import Sampling
 from utils.stepper import Stepper
 from utils.tonality import Tonality
+from utils.wanted import Wanted, length_of
 
 AFTER, AROUND, ANEW = "a continuation", "new parts around those kept", "some bars anew"  # what is written
 HEARD = 5  # times as many notes are allowed in a fragment that is only continued: it is simply read, note by note
@@ -82,14 +83,14 @@ def filled(order: Order, weights: Checkpoint, network: Stepper, *also: Constrain
     around = order.prior is not None and order.mode != AFTER
     how = Sampling.of(order, completion.TEMPERATURE if around else compose.TEMPERATURE).constrained(*also)
     vocabulary, programs = weights.vocabulary, instruments.programs(order.instrument)
-    tempo = theory.microseconds(order.tempo or 120)
-    length = compose.length_of(order, tempo)
+    tempo = theory.microseconds(order.tempo) if order.tempo else 0
+    length = length_of(order)
     if order.prior is None:
         style, players = styles.asked(vocabulary, order.style), ensemble.named(vocabulary, order.players)
         wanted = Wanted(**length, tempo=tempo, players=players, style=style, programs=programs)
         return Filled(how, compose.from_nothing(weights, network, order, how, wanted))
     prior, counted = fragment.counted(vocabulary, order.prior.played(), order.name)
-    if order.tempo:
+    if tempo:
         prior = replace(prior, tempos=[(0, tempo)])
     wanted = Wanted(**length, name=order.name, programs=programs, at_bar=order.at_bar, prepend=True)
     if around:

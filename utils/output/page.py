@@ -107,7 +107,7 @@ class Page:
             with gr.Row():
                 about = "empty: a new one"
                 self.seed = gr.Textbox("", label="Seed", info=about, max_length=LONGEST_NUMBER, elem_id="seed")
-                self.tempo = gr.Number(0, label="Tempo", info="0: as in the fragment, or 120")
+                self.tempo = gr.Number(0, label="Tempo", info="0: as in the fragment or the training music")
             self.at_bar = gr.Checkbox(label="Continue a fragment from the next bar line")
             self.key_lock = gr.Checkbox(label="No note outside the key")
 

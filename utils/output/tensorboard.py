@@ -14,11 +14,11 @@ from pathlib import Path
 from types import SimpleNamespace
 
 from utils import checkpoint, compose, files
-from utils.compose import Wanted
 from utils.errors import UserError
 from utils.output import beside
 from utils.sampler import Sampling
 from utils.stepper import Stepper
+from utils.wanted import Wanted
 
 EVERY = 10  # updates from one point of the training losses to the next: a curve in the first epoch, yet small files
 SEED = 1  # of every sample, so that samples differ only because the network does

@@ -84,6 +84,20 @@ def test_all_tracks_are_read_including_drums(kind: int):
     assert len(piece.parts) == (3 if kind else 2)  # in a single track, all notes of one program are one part
 
 
+@pytest.mark.parametrize(("channel", "expected"), [(0, "Guitar"), (1, "")])
+def test_one_who_changes_instruments_keeps_the_name_of_the_track(channel: int, expected: str):
+    """Whereas the name of a track in which several play is none of theirs."""
+    track = mido.MidiTrack([mido.MetaMessage("track_name", name="Guitar")])
+    for number, program in ((0, 25), (channel, 30)):
+        track.append(mido.Message("program_change", channel=number, program=program))
+        track.append(mido.Message("note_on", channel=number, note=60))
+        track.append(mido.Message("note_off", channel=number, note=60, time=480))
+    data = io.BytesIO()
+    mido.MidiFile(tracks=[track]).save(file=data)
+    piece = midi.parse(data.getvalue(), channels=True)
+    assert [(part.name, part.program) for part in piece.parts] == [(expected, 25), (expected, 30)]
+
+
 def test_pitches_0_and_127_and_a_note_of_no_length_are_read():
     track = mido.MidiTrack()
     for pitch in (0, 127):

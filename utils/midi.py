@@ -95,7 +95,9 @@ def parse(data: bytes, channels: bool = False) -> Piece:
             if len(track.pedals) and not track.is_drum:  # a pedal does nothing for drums
                 pairs = pedals_of(track.controls.numpy())
                 pedals.append(np.column_stack([pairs, np.full(len(pairs), numbers[-1])]))
-        name = readable(played[0].name) if len(players) == 1 else ""  # a name that several parts share describes none
+        # A name that several players share describes none, unless they are one who changes instruments on a channel.
+        one = len({channel_of.get(who, who) for who in players}) == 1
+        name = readable(played[0].name) if one else ""
         parts += [Part(name, *who, channel_of.get(who, -1)) for who in players]
     if not rows:
         raise ValueError("it has no notes" if whole else f"{DAMAGED} before its first note: copy or download it again")

@@ -9,7 +9,7 @@ from music21 import corpus, instrument, note, stream
 from test_midi import notes
 
 from utils import midi
-from utils.formats import score
+from utils.formats import measures, score
 from utils.piece import Part
 
 ABC = "X:1\nT:One\nM:3/4\nL:1/4\nQ:1/4=90\nK:Dm\n[DA]E(3F/G/A/|D2z|\n\nX:2\nT:Two\nM:4/4\nL:1/4\nK:C\nCDEF|\n"
@@ -200,10 +200,10 @@ def test_a_pickup_keeps_its_place_in_the_bar(name: str):
     (piece,) = score.read(corpus.getWork(name))
     first = corpus.parse(name).parts[0].measure(0) or corpus.parse(name).parts[0].measures(0, 1)[0]
     rest = first.paddingLeft if first is not None else 0
-    assert piece.onset[0] == round(rest * score.TICKS_PER_QUARTER)
+    assert piece.onset[0] == round(rest * measures.TICKS_PER_QUARTER)
     assert piece.onset.dtype.kind == "i" and len(piece) > 100
     # Chorales move in quarters: most onsets are on a beat.
-    assert (piece.onset % score.TICKS_PER_QUARTER == 0).mean() > 0.6
+    assert (piece.onset % measures.TICKS_PER_QUARTER == 0).mean() > 0.6
 
 
 @pytest.mark.parametrize(
@@ -231,6 +231,9 @@ def test_parts_of_the_corpus_have_the_right_names_and_programs(work: str, parts:
         ("Gesang", None, 52),
         ("Bass", None, 52),
         ("Bass", 33, 33),
+        ("Bass", 43, 43),
+        ("Fiddle 2", None, 110),
+        ("Mandolin", 48, 25),
         ("Klarinette", None, 71),
         ("Electric Guitar", 30, 30),
         ("Violin", 45, 45),

@@ -14,7 +14,7 @@ FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef)
 # The modules of utils that import each slow package.
 IMPORTERS = {
     "keras": {"checkpoint", "devices", "network", "traces_layer"},
-    "music21": {"formats.score", "measure.ancestors"},
+    "music21": {"formats.measures", "formats.score", "measure.ancestors"},
     "h5py": {"checkpoint", "formats.frames"},
     "tensorflow": set(),
 }

@@ -15,7 +15,11 @@ from utils.errors import UserError
 from utils.piece import Piece
 
 SURE = 0.7  # a fragment is in a key only if its correlation with the key's profile is above this
+# What is added to the fit of the minor key if a signature names the major one, and if it names the minor one: it is
+# right more often than the better fit is (EXPERIMENTS.md, 'Key').
+SAID = -0.1, 0.2
 NEARLY = 0.1  # a key signature is believed if its key fits at most this much worse than the best key
+MEANT = 0.25  # the same if it has sharps or flats, or says minor: programs that do not know the key write none
 
 
 class Scale(NamedTuple):
@@ -131,28 +135,30 @@ def of_notes(pitch: np.ndarray, duration: np.ndarray, least: float = 0) -> Tonal
     return Tonality(sharps + 3 * minor, ("major", "minor")[minor])
 
 
-def nearly(key: Tonality, fits: np.ndarray) -> bool:
-    """Whether a major or minor key fits nearly as well as the best one; `fits` (24,) is from `theory.key_fits`."""
-    return fits[key.root + 12 * (key.mode == "minor")] >= fits.max() - NEARLY
+def nearly(key: Tonality, fits: np.ndarray, worse: float = NEARLY) -> bool:
+    """Whether a major or minor key fits as well as the best one, or at most this much `worse`; `fits` (24,) is from
+    `theory.key_fits`."""
+    return fits[key.root + 12 * (key.mode == "minor")] >= fits.max() - worse
 
 
-def as_written(sharps: int, fits: np.ndarray) -> Tonality | None:
+def as_written(sharps: int, fits: np.ndarray, minor: int | None = None) -> Tonality | None:
     """The major or minor key with this number of `sharps`, whichever fits better, if it fits `nearly` as well as any;
-    else None."""
-    major, minor = Tonality(sharps, "major"), Tonality(sharps + 3, "minor")
-    better = minor if fits[minor.root + 12] > fits[major.root] else major
-    return better if nearly(better, fits) else None
+    else None. If a key signature names one of the two, that is likelier: `minor` is 1 or 0."""
+    both = Tonality(sharps, "major"), Tonality(sharps + 3, "minor")
+    of_major, of_minor = (fits[key.root + 12 * is_minor] for is_minor, key in enumerate(both))
+    better = both[int(of_minor + (0 if minor is None else SAID[minor]) > of_major)]
+    return better if nearly(better, fits, MEANT if sharps or minor else NEARLY) else None
 
 
 def of_fragment(prior: Piece) -> Tonality | None:
-    """The key of a fragment: major or minor according to the key signature in force at its end, if that fits nearly as
-    well as any other key; else the key that fits best. None if no key fits, as with drums, or a note or two."""
+    """The key of a fragment: the one that the key signature in force at its end says, see `as_written`; else the key
+    that fits best. None if no key fits, as with drums, or a note or two without a signature."""
     pitched = prior.take(~prior.is_drum)
     best = of_notes(pitched.pitch, pitched.duration, SURE)
-    if best is None or not prior.key_signatures:
+    *_, (_, sharps, minor) = [(0, 0, 0), *prior.key_signatures]
+    if not len(pitched) or not prior.key_signatures or not (best or sharps or minor):
         return best
-    _, sharps, _ = prior.key_signatures[-1]
-    return as_written(sharps, theory.key_fits(pitched.pitch, pitched.duration)) or best
+    return as_written(sharps, theory.key_fits(pitched.pitch, pitched.duration), minor) or best
 
 
 def signatures(piece: Piece, prior: Piece | None = None) -> list[tuple[int, int, int]]:

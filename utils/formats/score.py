@@ -6,44 +6,48 @@ Repeats are not expanded, grace notes and chord symbols are left out, and transp
 import contextlib
 import itertools
 import os
+import re
 import warnings
 import zipfile
+from collections import Counter
 from pathlib import Path
 from xml.etree.ElementTree import Element
 
 import numpy as np
-from music21 import chord, converter, corpus, harmony, instrument, note, stream
+from music21 import chord, clef, converter, corpus, harmony, instrument, note, stream
 from music21.musicxml import xmlToM21
 from music21.musicxml.xmlObjects import MusicXMLWarning
 
 from utils import midi
 from utils.errors import UserError
-from utils.formats import SCORE_ENDINGS
-from utils.piece import VELOCITY, Part, Piece
+from utils.formats import SCORE_ENDINGS, measures
+from utils.formats.measures import ticks
+from utils.piece import VELOCITY, Part, Piece, plural
 from utils.theory import FASTEST, SLOWEST
 
-TICKS_PER_QUARTER = 3360  # 2^5 * 3 * 5 * 7: triplets, quintuplets and septuplets fall on whole ticks
 LARGEST = 100e6  # bytes of an unpacked archive: ten times a symphony
 CHOIR = 52  # the program of every singer
+FIDDLE, STEEL_GUITAR, ACCORDION, CONCERTINA, BASS_GUITAR = 110, 25, 21, 23, 33
+# Programs of instruments that music21 does not know, or for others, by words in their names.
+FOLK = {"fiddle": FIDDLE, "nyckelharpa": FIDDLE, "mandolin": STEEL_GUITAR, "bouzouki": STEEL_GUITAR}
+FOLK |= {"concertina": CONCERTINA, "melodeon": ACCORDION, "bass guitar": BASS_GUITAR}
 # Programs that scores in music21's corpus also give to other instruments: none, piano, strings, ... If the name of such
 # a part says what plays, the name is right.
 CARELESS = (None, 0, 6, 24, 40, 41, 42, 43, 48, 54, 68)
+NEVER_SUNG = (24, 40, 41, 43, 48)  # of these: a "Bass" that has them is no singer
+ABC_FIELD = re.compile(r"\[([KML]:[^]\n]*)\]")  # a change of key, metre or unit within a line of music
 # Names of voices that music21 does not know.
 VOICES = "cantus superius discantus altus bassus contratenor quintus quinto triplum motetus vocal gesang".split()
-
-
-def ticks(quarters: float) -> int:
-    """Quarter notes -> ticks."""
-    return round(quarters * TICKS_PER_QUARTER)
 
 
 music21s_note = xmlToM21.MeasureParser.xmlToSimpleNote
 
 
 def note_with_key(reader: xmlToM21.MeasureParser, element: Element, *args, **kwargs) -> note.NotRest:
-    """A MusicXML note as music21 reads it, with the key of the drum added. By itself music21 knows one instrument per
-    part, but a drum kit has many, and each note names one by its id."""
+    """A MusicXML note as music21 reads it, with the key of the drum and `is_cue` added. By itself music21 knows one
+    instrument per part, but a drum kit has many, and each note names one by its id."""
     result, drum = music21s_note(reader, element, *args, **kwargs), element.find("instrument")
+    result.is_cue = element.find("cue") is not None
     if isinstance(result, note.Unpitched) and drum is not None:
         result.storedInstrument = instrument.UnpitchedPercussion()
         for sound in reader.parent.mxScorePart.findall("midi-instrument"):
@@ -59,9 +63,14 @@ def program(player: instrument.Instrument, names: list[str]) -> int:
     """The program of a part's instrument, or of the instrument in its `names` if that program is CARELESS. Singers are
     a choir; an unknown instrument is a piano."""
     if player.midiProgram in CARELESS:
+        for word, known in FOLK.items():
+            if any(word in name.lower() for name in names):
+                return known
         for name in names:
             with contextlib.suppress(instrument.InstrumentException):
-                player = instrument.fromString(name)
+                named = instrument.fromString(name)
+                sung = isinstance(named, instrument.Vocalist)
+                player = player if sung and player.midiProgram in NEVER_SUNG else named
                 break
         else:
             player = instrument.Choir() if any(voice in names[0].lower() for voice in VOICES) else player
@@ -75,12 +84,27 @@ def key(element: note.NotRest, player: instrument.Instrument) -> tuple[int | Non
     return getattr(element.storedInstrument or player, "percMapPitch", None), True
 
 
-def read_part(part: stream.Stream, number: int) -> tuple[list[Part], list[tuple[int, int, int, int, int]]]:
-    """Two parts, of pitched notes and of drums, numbered 2 * `number` and 2 * `number` + 1; and their notes as (onset,
-    pitch, duration, velocity, part), with ties joined, which also changes `part`."""
+def is_sounded(single: note.NotRest) -> bool:
+    """Whether a note or a drum is to be heard: cues are what others play, slashes stand for a rhythm without notes."""
+    return not getattr(single, "is_cue", False) and single.notehead != "slash"
+
+
+def without_tablatures(parts: list[stream.Stream]) -> list[stream.Stream]:
+    """The parts, less the tablatures that repeat another staff of the same player."""
+    of_player = Counter(str(part.id).partition("-Staff")[0] for part in parts)
+    return [
+        part
+        for part in parts
+        if of_player[str(part.id).partition("-Staff")[0]] == 1 or not part.recurse().getElementsByClass(clef.TabClef)
+    ]
+
+
+def read_part(part: stream.Stream, number: int) -> tuple[list[Part], list[tuple[int, int, int, int, int]], str]:
+    """Two parts, of pitched notes and of drums, numbered 2 * `number` and 2 * `number` + 1; their notes as (onset,
+    pitch, duration, velocity, part), with ties joined, which also changes `part`; and what is left out, if any is."""
     player = part.getInstrument(returnDefault=True)
     names = [name for name in (getattr(part, "partName", ""), player.partName, player.instrumentName) if name] or [""]
-    name, rows = midi.readable(names[0]), []
+    name, rows, lost = midi.readable(names[0]), [], 0
     # In place: copying a part takes twice as long as reading it.
     part.toSoundingPitch(inPlace=True)
     part.stripTies(inPlace=True)
@@ -89,46 +113,37 @@ def read_part(part: stream.Stream, number: int) -> tuple[list[Part], list[tuple[
         if isinstance(element, harmony.Harmony) or element.duration.isGrace or length <= 0:  # chord symbols, graces
             continue
         velocity = min(max(element.volume.velocity or VELOCITY, 1), 127)
-        for single in element.notes if isinstance(element, chord.ChordBase) else [element]:
+        for single in filter(is_sounded, element.notes if isinstance(element, chord.ChordBase) else [element]):
             pitch, drums = key(single, player)
+            lost += pitch is None
             if pitch in range(128):
                 rows.append((ticks(element.offset), pitch, length, velocity, 2 * number + drums))
-    return [Part(name, program(player, names)), Part(name, drums=True)], rows
+    left_out = f"the score does not say which drum plays {plural(lost, 'note')} of {name or 'a part'}: left out"
+    return [Part(name, program(player, names)), Part(name, drums=True)], rows, left_out * bool(lost)
 
 
 def to_piece(score: stream.Stream) -> Piece:
     """The notes of a music21 score, and its tempos, metres and keys. Raises ValueError if it has no notes."""
     parts = list(score.parts) if isinstance(score, stream.Score) and score.parts else [score]
-    players, rows = zip(*(read_part(part, number) for number, part in enumerate(parts)), strict=True)
+    parts = without_tablatures(parts)
+    measures.put_in_step(parts)
+    players, rows, left_out = zip(*(read_part(part, number) for number, part in enumerate(parts)), strict=True)
     columns = np.array(list(itertools.chain(*rows))).T
     if not columns.size:
         raise ValueError("it has no notes")
-    # With an upbeat the first measure lacks its beginning: all is moved later by that much, to keep bar lines in place.
-    first = next(iter(parts[0].getElementsByClass(stream.Measure)), None)
-    upbeat = ticks(first.paddingLeft) if first is not None else 0
-    flat = parts[0].flatten()  # at sounding pitch, including the keys of transposing instruments
-
-    def moved(quarters: float) -> int:
-        return ticks(quarters) + upbeat if quarters else 0
-
-    marks = [(moved(start), mark.getQuarterBPM() or 120) for start, _, mark in score.metronomeMarkBoundaries()]
+    # All is moved later by an upbeat, to keep bar lines in place.
+    upbeat = measures.upbeat(parts)
+    boundaries = score.metronomeMarkBoundaries()
+    marks = [(measures.moved(start, upbeat), mark.getQuarterBPM() or 120) for start, _, mark in boundaries]
     columns[0] += upbeat
     piece = Piece(
         *columns,
         list(itertools.chain(*players)),
-        TICKS_PER_QUARTER,
+        measures.TICKS_PER_QUARTER,
         tempos=list({start: (start, round(60e6 / bpm)) for start, bpm in marks if SLOWEST <= bpm <= FASTEST}.values()),
-        # A MIDI file has one byte for the numerator, and a power of two as denominator.
-        time_signatures=[
-            (moved(t.offset), t.numerator, t.denominator)
-            for t in flat.getElementsByClass("TimeSignature")
-            if t.numerator < 256 and t.denominator in (1, 2, 4, 8, 16, 32, 64)
-        ],
-        key_signatures=[
-            (moved(k.offset), k.sharps, int(getattr(k, "mode", None) == "minor"))
-            for k in flat.getElementsByClass("KeySignature")
-            if k.sharps is not None and -7 <= k.sharps <= 7
-        ],
+        time_signatures=measures.metres(parts, upbeat),
+        key_signatures=measures.keys(parts, upbeat),
+        damage="; ".join(filter(None, left_out)),
     )
     return piece.played().sorted()
 
@@ -143,14 +158,36 @@ def check_archive(path: Path) -> None:
             raise ValueError(f"it would unpack to {size / 1e6:.0f} MB; the limit is {LARGEST / 1e6:.0f} MB")
 
 
+def with_both_fields(abc: str) -> str:
+    """ABC music in which each change of key or metre names both, on lines of their own: music21 skips fields within a
+    line of music, and takes one alone for a change of neither."""
+    lines, now, header = [], {}, {}
+    for line in ABC_FIELD.sub(r"\n\1\n", abc).splitlines():
+        field, _, value = line.partition(":")
+        if field in ("X", "V"):  # the next tune, whose header ends with its key, or another voice of the same
+            now = {} if field == "X" else dict(header)
+        changes = field in now and field in ("K", "M") and len(header) == 2
+        now |= {field: value} if field in ("K", "M") else {}
+        header = dict(now) if field == "K" and not changes else header
+        lines += [f"{name}:{now[name]}" for name in ("K", "M")] if changes else [line]
+    return "\n".join(lines)
+
+
+def parse(path: Path) -> stream.Stream:
+    """What music21 reads from a file."""
+    if path.suffix.lower() == ".abc":
+        return converter.parse(with_both_fields(path.read_bytes().decode(errors="replace")), format="abc")
+    # forceSource: otherwise music21 reads a pickle of the file that an earlier run left in a temporary folder.
+    return converter.parse(path, forceSource=True)
+
+
 def read(path: Path) -> list[Piece]:
     """The pieces in a file, usually one; an ABC tune book has many. Raises a UserError that names the file."""
     try:
         check_archive(path)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", MusicXMLWarning)  # of drums that music21 has no name for
-            # forceSource: otherwise music21 reads a pickle of the file that an earlier run left in a temporary folder.
-            parsed = converter.parse(path, forceSource=True)
+            parsed = parse(path)
         scores = list(parsed.scores) if isinstance(parsed, stream.Opus) else [parsed]
         # A tune book may have an empty tune; a file of nothing else is an error.
         return [to_piece(score) for score in scores if score.recurse().notes] or [to_piece(scores[0])]

@@ -951,6 +951,36 @@ def test_all_tempos_are_heard_but_only_large_changes_are_shown(tmp_path: Path):
     assert (heard[-1][0], heard[-1][2].number) == (9, 60)
 
 
+@pytest.mark.parametrize(
+    ("metre", "unit", "dots", "number"),
+    [
+        ((6, 8), "quarter", 1, "112"),
+        ((2, 2), "half", 0, "84"),
+        ((3, 4), "quarter", 0, "168"),
+        ((9, 16), "eighth", 1, "224"),
+        ((5, 8), "quarter", 0, "168"),
+    ],
+)
+def test_a_tempo_is_given_in_the_beat_of_the_metre(metre: tuple, unit: str, dots: int, number: str, tmp_path: Path):
+    piece = make_piece([(i * 240, 60, 240) for i in range(12)], tempos=[(0, round(60e6 / 168))])
+    piece.time_signatures = [(0, *metre)]
+    musicxml.write(piece, tmp_path / "a.musicxml", "a")
+    (mark,) = ElementTree.parse(tmp_path / "a.musicxml").getroot().iter("metronome")
+    assert [mark.findtext("beat-unit"), len(mark.findall("beat-unit-dot"))] == [unit, dots]
+    assert mark.findtext("per-minute") == number
+
+
+def test_a_score_has_a_final_bar_line_and_no_signature_twice(tmp_path: Path):
+    """E flat major and C minor have the same."""
+    keys = [(0, -3, 0), (1920, -3, 1), (3840, 2, 0)]
+    piece = make_piece([(i * 480, 60, 480, 80, i % 2) for i in range(12)], key_signatures=keys)
+    musicxml.write(piece, tmp_path / "a.musicxml", "a")
+    for part in ElementTree.parse(tmp_path / "a.musicxml").getroot().iter("part"):
+        measures = part.findall("measure")
+        assert [measure.findtext("attributes/key/fifths") for measure in measures] == ["-3", None, "2"]
+        assert [measure.findtext("barline/bar-style") for measure in measures] == [None, None, "light-heavy"]
+
+
 def test_a_rubato_is_heard_but_not_shown(tmp_path: Path):
     """Four bars in which every quarter has a tempo of its own, then four in another tempo, until the last half bar."""
     tempos = [(i * 480, 500_000 + (-1) ** i * 20_000 * i) for i in range(16)] + [(7680, 900_000), (14_400, 1_500_000)]

@@ -26,6 +26,8 @@ from utils.tonality import LETTERS
 
 Key = tuple[int, int]  # sharps, 1 if minor
 LONGEST = 2**14  # quarter notes, and bars: hours of music; a MIDI file may have more than fits into memory as XML
+BEATS = {3 * GRID // 4: ("eighth", True), GRID: ("quarter", False), 3 * GRID // 2: ("quarter", True)}
+BEATS |= {2 * GRID: ("half", False)}  # steps -> note value in which tempos are given, and whether it is dotted
 CLEARLY = 0.1  # a tempo that differs by this share from the one before is written down; a smaller change is rubato
 # The staff position of each drum, and the shape of its note head if that is not round (as in MuseScore's drum set).
 PLACES = {35: "E4", 36: "F4", 37: "C5 x", 38: "C5", 39: "D5 x", 40: "C5", 41: "G4", 42: "G5 x", 43: "A4", 44: "D4 x",
@@ -144,7 +146,9 @@ def tempo_tags(piece: Piece, bars: list[Bar]) -> dict[int, list[Element]]:
         mark = tag("words", "\u00a0")  # for playback only: without any words MuseScore would show the number
         if not shown or (steady and abs(tempo - shown) > CLEARLY * shown):
             shown = tempo
-            mark = tag("metronome", tag("beat-unit", "quarter"), tag("per-minute", round(tempo)))
+            unit, dot = BEATS[bars[i].counted]
+            per_minute = tag("per-minute", round(tempo * GRID / bars[i].counted))
+            mark = tag("metronome", tag("beat-unit", unit), tag("beat-unit-dot") if dot else None, per_minute)
         where = tag("direction-type", mark), tag("offset", max(step - bars[i].begin, 0))
         tags[i].append(tag("direction", *where, tag("sound", tempo=f"{tempo:.4g}"), placement="above"))
     return tags
@@ -160,10 +164,11 @@ def measures(
         lines |= {(VOICES * s + v + 1, s + 1): line for v, line in enumerate(staff)}
     for i, bar in enumerate(bars):
         measure = tag("measure", number=bar.number, implicit=None if bar.number else "yes")
-        new = [now if now != then else None for now, then in zip((keys[i], bar.metre), before, strict=True)]
+        sharps = keys[i] and keys[i][0]
+        new = keys[i] if sharps != before[0] else None, bar.metre if bar.metre != before[1] else None
         if any(new):
             measure.append(attributes_tag(*new, [clef for clef, _ in player.staves] if i == 0 else []))
-        before = keys[i], bar.metre
+        before = sharps, bar.metre
         measure.extend(tempos.get(i, []))
         for place, sounding in lines.items():
             if i not in sounding and place[0] % VOICES != 1:
@@ -171,6 +176,8 @@ def measures(
             if place != (1, 1):
                 measure.append(tag("backup", tag("duration", bar.end - bar.begin)))
             measure.extend(voice_tags(bar, sounding.get(i, []), place, keys[i], name))
+        if bar is bars[-1]:
+            measure.append(tag("barline", tag("bar-style", "light-heavy"), location="right"))
         yield measure
 
 

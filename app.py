@@ -64,7 +64,7 @@ def main(args) -> None:
         os.environ.update(GRADIO_ANALYTICS_ENABLED="False", GRADIO_TEMP_DIR=folder)
         from starlette.middleware import Middleware
 
-        from utils.output import page
+        from utils.output import looks, page
         from utils.output.door import Door
 
         music_page = page.Page(args, folder)
@@ -76,8 +76,8 @@ def main(args) -> None:
             server_port=args.port,
             inbrowser=args.browser,
             max_file_size=round(args.upload * 2**20),
-            theme=page.THEME,
-            css=page.CSS,
+            theme=looks.THEME,
+            css=looks.CSS,
             footer_links=[],
             quiet=True,
             prevent_thread_lock=True,

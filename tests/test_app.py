@@ -570,7 +570,6 @@ def test_on_a_network_it_answers_to_addresses_and_the_given_names(tmp_path: Path
         ("Tempo", "fast"),
         ("Tempo", math.nan),
         ("New notes", math.inf),
-        ("New notes", None),
         pytest.param("New notes", 10**400, id="huge"),
         ("New notes", True),
         ("Pieces", [1]),
@@ -622,6 +621,13 @@ def test_many_visitors_get_their_files_and_leave_none(served: tuple[str, Path]):
     shown = set(crowd.files_of(last.ask("generate", "click")))
     wait_for(lambda: {str(path) for path in folder.rglob("*.wav")} <= shown, "the files of those who left to go")
     last.leave()
+
+
+@needs_gradio
+@pytest.mark.parametrize(("notes", "expected"), [(None, 10), (12.4, 12)])
+def test_an_empty_box_of_a_slider_is_its_least_and_fractions_are_rounded(guest: crowd.Guest, notes, expected: int):
+    guest.set(**{"New notes": notes})
+    assert f"\\n{expected} notes, " in str(guest.ask("generate", "click"))
 
 
 @needs_gradio

@@ -372,3 +372,15 @@ def test_a_kept_part_is_heard_as_itself_whoever_else_is_asked_for(learnt: Checkp
     names = {learnt.vocabulary.players[value].name: part.called() for value, part in who.playing.items()}
     assert names["Flute"] == "Flute" and "Oboe" in names.values()
     assert not any("Flute is heard as" in remark for remark in remarks)
+
+
+def test_parts_are_kept_by_names_with_commas():
+    """In a text only a whole name may have them, in a tuple each."""
+    rows = [(0, 60 + i, 480, 80, i) for i in range(3)]
+    piece = make_piece(rows, parts=[Part("Left, Hand"), Part("Right, Hand", 5), Part("Bass", 33)])
+    for keep, expected in {
+        "left, hand": [True, False, False],
+        "Bass": [False, False, True],
+        ("Left, Hand", "Bass"): [True, False, True],
+    }.items():
+        assert completion.kept_parts(piece, Asked("It", keep)).tolist() == expected

@@ -294,6 +294,10 @@ def test_a_track_may_have_any_name(name: bytes):
     assert part.name == "Flöte" or name != b"Fl\xf6te"
 
 
+def test_a_name_that_is_cut_does_not_end_with_a_blank():
+    assert midi.readable("Very long name " * 12) == ("Very long name " * 4).strip()
+
+
 @pytest.mark.parametrize(
     ("rest", "count"), [(b"\xff\xff\xff\x7f", 8), (b"\xff\xff\xff\x7f", 17), (b"\xff\xff\x7f", 1025)]
 )

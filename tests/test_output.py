@@ -1063,3 +1063,23 @@ def test_the_key_is_the_one_that_music21_finds(tmp_path: Path):
 )  # fmt: skip
 def test_the_spelling_of_a_pitch_suits_the_key(pitch: int, key: tuple[int, int], name: tuple):
     assert musicxml.spelling(pitch, *key) == name
+
+
+def test_words_that_do_not_fit_are_small_and_then_shortened(monkeypatch):
+    drawn, paper = [], canvas.Canvas(3, 1)
+    monkeypatch.setattr(
+        paper, "write", lambda x, y, words, anchor, letters, colour: drawn.append((words, letters.size))
+    )
+    for words in (
+        "Flute",
+        "A violin section",
+        "A very long name of a part, which nobody could read if it were any smaller",
+    ):
+        paper.text(0, 0.5, words, 10, room=1)
+    (first, full), (second, smaller), (third, smallest) = drawn
+    assert (first, second) == ("Flute", "A violin section") and full > smaller >= smallest >= 0.55 * full
+    assert third.startswith("A very") and third.endswith("\u2026") and len(third) < 30
+
+
+def test_a_name_loses_only_what_the_picture_cannot_show():
+    assert canvas.writable("Fl\u00f6te \u7b1b \u266b") == "Fl\u00f6te \u266b" and canvas.writable("\u7b1b") == ""

@@ -36,7 +36,7 @@ class Asked:
     """What of a piece is given, and what is to be written."""
 
     name: str  # what messages call the piece at their beginning
-    keep: str = ""  # names of the parts to keep, separated by commas; the others are written
+    keep: str | tuple[str, ...] = ()  # names of the parts to keep, in a text with commas between them
     others: str = ""  # names or instruments of those others ('': the piece's, or whoever usually plays with the kept)
     fill: str = ""  # numbers of the bars to write anew, such as 5-8,12 ('': all)
     whole_bars: int = 0  # bars at the beginning that are kept whole, unless `fill` says which bars are new
@@ -60,8 +60,9 @@ def kept_parts(prior: Piece, asked: Asked) -> np.ndarray:
     called = [{part.called().casefold(), name.casefold()} for part, name in zip(prior.parts, numbered, strict=True)]
     for part, aliases in zip(prior.parts, called, strict=True):
         aliases |= {*ensemble.KIT} if part.drums else set()
-    known, whole = set().union(*called), asked.keep.strip()
-    names = [whole] if whole.casefold() in known else listed(asked.keep)  # a comma may be part of a name
+    known, names = set().union(*called), asked.keep
+    if isinstance(names, str):  # a comma may be part of a name
+        names = [names.strip()] if names.strip().casefold() in known else listed(names)
     for each in names:
         if each.casefold() not in known:
             there = ", ".join(numbered)
@@ -72,7 +73,7 @@ def kept_parts(prior: Piece, asked: Asked) -> np.ndarray:
 def bar_numbers(text: str) -> list[tuple[int, int]]:
     """'5-8,12' -> [(5, 8), (12, 12)]. Raises UserError for anything else."""
     numbers = []
-    for word in text.split(","):
+    for word in text.replace("\u2013", "-").split(","):  # 5–8 has a dash
         first, dash, last = word.partition("-")
         try:
             numbers.append((int(first), int(last) if dash else int(first)))
@@ -123,7 +124,8 @@ def cast(vocabulary: Vocabulary, prior: Piece, kept: np.ndarray, asked: Asked) -
     known, remarks = ensemble.audible(vocabulary, prior, STAY)
     if kept.any() and not kept[known.part].any():
         if asked.others or not asked.fill:
-            raise UserError(f"This network cannot hear {asked.keep}: keep another part too, or choose other --weights.")
+            keep = asked.keep if isinstance(asked.keep, str) else ", ".join(asked.keep)
+            raise UserError(f"This network cannot hear {keep}: keep another part too, or choose other --weights.")
         kept = np.zeros_like(kept)  # it still hears the bars around the new ones, in all parts that it can hear
     if not kept.all() and not asked.others:
         heard, playing, more = ensemble.hear(vocabulary, known)

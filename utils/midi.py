@@ -34,7 +34,7 @@ DAMAGED = "it is cut short or damaged"
 
 def readable(name: str) -> str:
     """A name without control characters, cut to LONGEST_NAME."""
-    return " ".join("".join(c if c.isprintable() else " " for c in name).split())[:LONGEST_NAME]
+    return " ".join("".join(c if c.isprintable() else " " for c in name).split())[:LONGEST_NAME].rstrip()
 
 
 def channels_of(track: bytes) -> dict[tuple[int, bool], int]:

@@ -17,6 +17,7 @@ from PIL import Image, ImageFont
 DPI, POINTS = 150, 72  # pixels and points in an inch
 POINT = DPI / POINTS  # pixels
 TEXT, TITLE = "#5f6672", "#1d2129"  # colours of words
+SMALLEST = 0.6  # of the intended size of letters that have too little room
 MIDDLE, CAPITAL = 0.26, 0.38  # distance of the baseline below the middle of 'lp' or of 'l', as a share of the font size
 GREYS = 15  # grey levels that smooth the edges of letters
 LEVEL = 3  # of compression, out of 9: the next level takes twice as long to save a third
@@ -38,11 +39,11 @@ def font(size: float, bold: bool) -> ImageFont.FreeTypeFont:
     return ImageFont.truetype(file, size * POINT, layout_engine=ImageFont.Layout.BASIC)
 
 
-def can_write(words: str) -> bool:
-    """Whether the font has all characters of some words; for those that it lacks it draws an empty box."""
+def writable(words: str) -> str:
+    """Words without the characters that the font lacks, for which it draws an empty box."""
     letters = font(10, False)
     missing = bytes(letters.getmask("\uffff"))
-    return all(bytes(letters.getmask(letter)) != missing for letter in set(words))
+    return " ".join("".join(letter for letter in words if bytes(letters.getmask(letter)) != missing).split())
 
 
 def edges(places: Places) -> np.ndarray:
@@ -96,9 +97,14 @@ class Canvas:
 
     def text(self, x: float, y: float, words: str, size: float, room: float = np.inf, title: bool = False) -> None:
         """Write `words` from x on, centred vertically on y, in letters of `size` points, or smaller ones if they would
-        be wider than `room`."""
-        while font(size, title).getlength(words) > room * DPI and size > 1:
-            size *= 0.95  # step by step: widths of letters are whole pixels
+        be wider than `room`; if even the SMALLEST are, what is too much is left out."""
+        least, whole = SMALLEST * size, words
+        while font(size, title).getlength(words) > room * DPI and len(words) > 1:
+            if size > least:
+                size *= 0.95  # step by step: widths of letters are whole pixels
+            else:
+                whole = whole[:-1]
+                words = whole.rstrip() + "\u2026"
         self.write(x, y + MIDDLE * size / POINTS, words, "ls", font(size, title), TITLE if title else TEXT)
 
     def label(self, x: float, y: float, words: str, size: float) -> None:

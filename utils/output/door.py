@@ -100,8 +100,8 @@ def could_be_entered(part: Component, value: object) -> bool:
         return True
     if isinstance(part, gr.Checkbox):
         return isinstance(value, bool)
-    if isinstance(part, gr.Slider) or (isinstance(part, gr.Number) and value is not None):
-        return type(value) in (int, float) and abs(value) < 1e9
+    if isinstance(part, gr.Slider | gr.Number) and value is not None:
+        return type(value) in (int, float) and abs(value) < 1e18
     if isinstance(part, gr.File) and value is not None:  # given an address elsewhere, Gradio would fetch the file
         known = isinstance(value, dict) and value.get("meta") == {"_type": "gradio.FileData"}
         path = Path(value["path"]) if known and isinstance(value.get("path"), str) else Path()
@@ -116,6 +116,11 @@ class Blocks(gr.Blocks):
     async def preprocess_data(self, block_fn, inputs, state, explicit_call=False):
         if not all(map(could_be_entered, block_fn.inputs, inputs)):
             raise gr.Error("The page could not have sent this: reload it.", print_exception=False)
+        # The box of a slider is empty while a visitor types another number.
+        inputs = [
+            part.minimum if value is None and isinstance(part, gr.Slider) else value
+            for part, value in zip(block_fn.inputs, inputs, strict=True)
+        ]
         try:
             return await super().preprocess_data(block_fn, inputs, state, explicit_call)
         except gr.Error as error:  # a choice that the page does not offer, or a number out of range

@@ -95,6 +95,6 @@ def filled(order: Order, weights: Checkpoint, network: Stepper, *also: Constrain
     wanted = Wanted(**length, name=order.name, programs=programs, at_bar=order.at_bar, prepend=True)
     if around:
         what = {"fill": order.fill} if order.mode == ANEW else {"others": ",".join(order.players)}
-        wanted = Asked(order.name, ",".join(order.keep), **what, programs=programs)
+        wanted = Asked(order.name, tuple(order.keep), **what, programs=programs)
     made, before, remarks = completion.from_fragment(network, prior, order, how, wanted)
     return Filled(how, made, before, counted + remarks)

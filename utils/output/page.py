@@ -31,15 +31,6 @@ CHOICES = "mode keep fill notes bars count style key players instrument top_p te
 QUEUE = 100  # requests that may wait
 PRIOR_NOTES = 100  # of a longer fragment, until the visitor asks for more: some bars, which the network reads instantly
 PRIVATE = {"api_visibility": "private"}  # the page is for people: programs can use the scripts
-# With the fonts of the visitor's system: nothing is fetched from elsewhere.
-THEME = gr.themes.Default(primary_hue="blue", font=["system-ui", "sans-serif"], font_mono=["ui-monospace", "monospace"])
-CSS = """
-.gradio-container {width: 100%; max-width: 1280px !important; margin: auto}
-.roll img, audio {width: 100%}
-#message {min-height: 3em}
-.bars textarea, .bars input {height: 100%; border: 1px solid var(--border-color-primary) !important}
-#trouble p {color: #b84a00}
-"""
 
 
 class Page:
@@ -76,8 +67,8 @@ class Page:
         self.upload = gr.File(label="MIDI file", file_types=list(midi.ENDINGS), visible=False, height=120)
         self.trouble = gr.Markdown(elem_id="trouble")
         with gr.Group(visible="hidden") as self.trimming, gr.Column(variant="panel"):
-            self.start = gr.Slider(0, 1, 0, step=1, label="From", info="quarter notes after its beginning")
-            self.length = gr.Slider(1, 2, 1, step=1, label="Length", info="notes")
+            self.start = gr.Slider(0, 1, 0, step=1, precision=0, label="From", info="quarter notes after its beginning")
+            self.length = gr.Slider(1, 2, 1, step=1, precision=0, label="Length", info="notes")
             self.prior_sound, self.prior_roll = player_and_picture("fragment")
             self.mode = gr.Radio([AFTER, AROUND, ANEW], value=AFTER, label="What to write")
             about = "such as 5-8 or 3,7-8; all others stay as they are"
@@ -88,10 +79,11 @@ class Page:
         """Place the parts for how much new music to make, and of what kind."""
         most = self.args
         self.unit = gr.Radio([NOTES, BARS], value=NOTES, label="Length in")
-        self.notes = gr.Slider(10, most.notes, min(200, most.notes), step=10, label="New notes")
+        self.notes = gr.Slider(10, most.notes, min(200, most.notes), step=10, precision=0, label="New notes")
         about = "the last one brings the piece to an end"
-        self.bars = gr.Slider(1, most.bars, min(16, most.bars), step=1, label="New bars", info=about, visible=False)
-        self.count = gr.Slider(1, max(most.count, 2), 1, step=1, label="Pieces", visible=most.count > 1)
+        whole = {"step": 1, "precision": 0}
+        self.bars = gr.Slider(1, most.bars, min(16, most.bars), label="New bars", info=about, visible=False, **whole)
+        self.count = gr.Slider(1, max(most.count, 2), 1, label="Pieces", visible=most.count > 1, **whole)
         about = "none: that of a passage of the training music, or of the fragment; several are mixed"
         self.style = gr.Dropdown([], multiselect=True, label="Style", info=about, visible=False)
         about = "you may also type a scale, such as D dorian; “its own” is that of the passage or the fragment"
@@ -120,11 +112,11 @@ class Page:
             [self.source.change, self.upload.change],
             self.pick,
             {self.session, self.source, self.upload},
-            [self.upload, self.trouble, self.trimming, *trimming, self.keep],
+            [self.upload, self.trouble, self.trimming, *trimming],
             **PRIVATE,
         )
-        trim = (self.trim, {self.session, self.source, *trimming})
-        fragment = [self.trouble, self.prior_roll, self.prior_sound]
+        trim = (self.trim, {self.session, self.source, self.keep, *trimming})
+        fragment = [self.trouble, self.prior_roll, self.prior_sound, self.keep]
         picked.then(*trim, fragment, **PRIVATE)
         gr.on([part.input for part in trimming], *trim, fragment, trigger_mode="always_last", **PRIVATE)
         means = [self.source, self.mode, self.unit]
@@ -133,10 +125,10 @@ class Page:
         told = {self.session, self.weights, self.source, *trimming, self.unit, self.seed, self.temperature}
         told |= {getattr(self, name) for name in CHOICES}
         changed = [self.message, self.source, *(part for slot in self.slots for part in slot.parts)]
-        how = {"show_progress_on": self.message, "concurrency_id": "music", **PRIVATE}  # one request at a time
+        how = {"show_progress_on": self.message, "scroll_to_output": True, "concurrency_id": "music", **PRIVATE}
         self.button.click(self.generate, told, changed, **how)
         for slot in self.slots:
-            slot.more.click(lambda name: name, slot.name, self.source, **PRIVATE)
+            slot.more.click(lambda name: (name, AFTER), slot.name, [self.source, self.mode], **PRIVATE)
             anew = functools.partial(self.generate, slot=slot)
             slot.again.click(anew, told | {slot.name, slot.bars}, changed, **how)
 
@@ -190,15 +182,12 @@ class Page:
         except UserError as error:
             problem = self.said(str(error))
         beats, notes = (int(piece.onset[-1] // piece.ticks_per_quarter), len(piece)) if piece else (0, 1)
-        # Without their numbers, which may differ in the section that is chosen next.
-        parts = list(dict.fromkeys(part.called() for part in piece.played().parts)) if piece else []
         return {
             self.upload: gr.File(visible=source == UPLOADED),
             self.trouble: problem,
             self.trimming: gr.Group(visible=True if piece else "hidden"),
             self.start: gr.Slider(maximum=max(beats, 1), value=0),
             self.length: gr.Slider(maximum=max(notes, 2), value=notes if source in made else min(notes, PRIOR_NOTES)),
-            self.keep: gr.Dropdown(choices=parts, value=[]),
         }
 
     def trimmed(self, asked: dict) -> Piece:
@@ -217,7 +206,7 @@ class Page:
         return f"lasts {piece.clock()} minutes, more than the limit of {most:g}" * (piece.seconds() > 60 * most)
 
     def trim(self, asked: dict) -> dict:
-        """Picture and sound of the chosen section."""
+        """Picture and sound of the chosen section, and its parts, without their numbers."""
         shown, problems = {self.prior_roll: None, self.prior_sound: None}, []
         files = SimpleNamespace(wav=True, picture=True, notation=False, soundfont=self.args.soundfont)
         try:
@@ -229,6 +218,9 @@ class Page:
             line = f"{asked[self.source]}{f' · in {key.name}' if key else ''}"
             beside.write_beside(path, piece, files, line, warn=problems.append)
             shown = {self.prior_roll: sibling(path, ".png"), self.prior_sound: sibling(path, ".wav")}
+            parts = list(dict.fromkeys(part.called() for part in piece.played().parts))
+            kept = [name for name in asked[self.keep] or () if name in parts]
+            shown[self.keep] = gr.Dropdown(choices=parts, value=kept)
         except UserError as error:
             problems.append(str(error))
         return {self.trouble: self.said(*problems), **shown}
@@ -249,6 +241,7 @@ class Page:
             if name not in made:
                 raise UserError("This piece no longer exists: generate another.")
             choices |= {"name": name, "mode": ANEW, "keep": [], "fill": fill, "count": 1, "seed": None}
+            choices |= {"instrument": "", "tempo": 0}  # the rest of the piece stays as it is
             return Order(path, made[name], **choices)
         return Order(path, None if asked[self.source] == NOTHING else self.trimmed(asked), **choices)
 

@@ -11,7 +11,7 @@ import numpy as np
 
 from utils import ensemble, files, theory
 from utils.instruments import FAMILIES, drum, family
-from utils.output.canvas import Canvas, can_write, rgb
+from utils.output.canvas import Canvas, rgb, writable
 from utils.output.systems import COLUMNS, LEFT, LEGEND, RIGHT, SHADE, TOP, WIDTH, Page
 from utils.piece import Piece, plural
 
@@ -48,9 +48,9 @@ def fewer(names: list[str], coarse: list[str], which: np.ndarray, most: int) -> 
 
 
 def names_of(piece: Piece) -> list[str]:
-    """The usual names of the parts of a piece; a part whose name the picture cannot show is called by its
+    """The usual names of the parts of a piece, as far as the picture can show them; if it cannot, that of the
     instrument."""
-    parts = [part if can_write(part.name) else part._replace(name="") for part in piece.parts]
+    parts = [part._replace(name=writable(part.name)) for part in piece.parts]
     return ensemble.names_of(replace(piece, parts=parts))
 
 

@@ -29,17 +29,6 @@ def test_what_is_no_metre_is_refused(text: str):
 
 
 @pytest.mark.parametrize(
-    ("before", "begin"),
-    [([(0, 3, 4)], 1440), ([], 1920), ([(0, 1, 4)], 0)],  # bars of one beat are wrong, so they have no pickup
-)
-def test_a_silence_before_a_pickup_stays_outside_the_new_bars(before: list, begin: int):
-    piece = make_piece([(begin - 480 + i * 480 if begin else 240 + i * 480, 60, 480) for i in range(9)])
-    again = replace(piece, time_signatures=before).in_metre((5, 4))
-    assert again.time_signatures == [*(change for change in before if begin), (begin, 5, 4)]
-    assert again.in_metre((5, 4)).time_signatures == again.time_signatures
-
-
-@pytest.mark.parametrize(
     ("before", "after"),
     [
         ([(0, 1, 4)], [(0, 4, 4)]),

@@ -146,15 +146,10 @@ class Piece:
         return self.moved(lambda at: np.rint(FINE * np.interp(at, tick, quarters)).astype(np.int64), FINE)
 
     def in_metre(self, metre: theory.Metre) -> "Piece":
-        """The piece with all its bars in one metre, counted from its first bar line: its beginning, or the end of a
-        pickup. That is a shorter first bar, with a change of metre after it, or one that begins with silence; but where
-        a bar is shorter than two quarter notes, files have the metre wrong, and the silence says nothing."""
+        """The piece with all its bars in one metre, counted from its first bar line: its beginning, or a change of
+        metre that ends a shorter first bar, a pickup."""
         longest = theory.bar_length(metre, self.ticks_per_quarter)
         begin = min((tick for tick, *_ in self.time_signatures if 0 < tick < longest), default=0)
-        lines = self.bars()[:2]
-        end = lines[-1][0]
-        if end >= 2 * self.ticks_per_quarter and theory.bars(lines, self.onset, self.ticks_per_quarter)[0].number == 0:
-            begin = end
         pickup = [change for change in self.time_signatures if change[0] < begin]
         return replace(self, time_signatures=[*pickup, (begin, *metre)])
 

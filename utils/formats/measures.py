@@ -77,7 +77,7 @@ def metres(parts: list[stream.Stream], upbeat: int) -> list[tuple[int, int, int]
     part, given = max(parts, key=lambda each: len(measures(each))), {}
     for at, time in marks(part, TimeSignature):
         # A MIDI file has one byte for the numerator, and a power of two as denominator.
-        if time.numerator < 256 and time.denominator in (1, 2, 4, 8, 16, 32, 64):
+        if 0 < time.numerator < 256 and time.denominator in (1, 2, 4, 8, 16, 32, 64):
             given[moved(at, upbeat)] = time
     found = measures(part)
     ends = [measure.offset + measure.duration.quarterLength for measure in found[-1:]]

@@ -242,9 +242,10 @@ def completions(
         values[END_STREAM] = np.diff(at, prepend=0)
         values["duration"] = np.minimum(values["duration"], given.end_of_region(at) - at)
         new = ensemble.heard(events.to_piece(values, grid, prior.ticks_per_quarter, 0, velocity, writers))
-        key = asked.home.phrase(0, new, new=False) if asked.home else ""
+        whole = before.joined(events.let_go(new)).played()
+        key = asked.home.phrase(0, whole, new=False) if asked.home else ""
         classes[END_STREAM] = nearest(vocabulary.values[END_STREAM], values[END_STREAM])
-        made.append(Made(before.joined(events.let_go(new)).played(), classes, nats, key=key, players=writers))
+        made.append(Made(whole, classes, nats, key=key, players=writers))
     return made, before, remarks
 
 

@@ -264,7 +264,8 @@ class Page:
                 progress((i, len(music.made)), desc="sound and picture")
                 shown = place.show(one, self.write(visitor, one, asked[self.weights], music, problems.append))
                 yield shown | {self.source: gr.Dropdown(choices=self.beginnings(visitor.made))}
-            repeatable = f"Seed {music.how.seed}: with this seed and the same settings you get the same music again."
+            again = "" if slot else ": with this seed and the same settings you get the same music again"
+            repeatable = f"Seed {music.how.seed}{again}."
             yield {self.message: self.said(repeatable, *music.remarks, *problems)}
         except UserError as error:
             yield {self.message: self.said(str(error))}

@@ -125,6 +125,7 @@ class Page:
         told = {self.session, self.weights, self.source, *trimming, self.unit, self.seed, self.temperature}
         told |= {getattr(self, name) for name in CHOICES}
         changed = [self.message, self.source, *(part for slot in self.slots for part in slot.parts)]
+        # One request at a time; and whoever has scrolled down to the button sees what comes of it.
         how = {"show_progress_on": self.message, "scroll_to_output": True, "concurrency_id": "music", **PRIVATE}
         self.button.click(self.generate, told, changed, **how)
         for slot in self.slots:

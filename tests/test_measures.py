@@ -80,6 +80,14 @@ def test_a_tablature_beside_its_staff_is_left_out(tmp_path: Path):
     assert len(piece) == 4
 
 
+def test_tablatures_with_no_other_staff_are_read(tmp_path: Path):
+    clefs = "<staves>2</staves><clef number='1'><sign>TAB</sign></clef><clef number='2'><sign>TAB</sign></clef>"
+    upper, lower = (sung("CDEF", f"<staff>{staff}</staff>") for staff in (1, 2))
+    bar = FOUR.replace("</attributes>", f"{clefs}</attributes>").format("") + upper
+    piece = read(tmp_path / "a.musicxml", [f"{bar}<backup><duration>4</duration></backup>{lower}"])
+    assert len(piece) == 8
+
+
 def test_drums_that_nobody_can_know_are_reported(tmp_path: Path):
     bar = FOUR.format("") + "<note><unpitched/><duration>1</duration></note>" * 2
     piece = read(tmp_path / "a.musicxml", [bar], [FOUR.format("") + sung("CDEF")])

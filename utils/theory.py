@@ -114,12 +114,6 @@ class Bar:
         unit = max(4 * GRID // denominator, 1)
         return 3 * unit if denominator >= 8 and numerator % 3 == 0 else min(unit, GRID)
 
-    @property
-    def counted(self) -> int:
-        """Steps in the note value in which musicians count the bar and give its tempo."""
-        compound = self.metre[1] in (8, 16) and self.metre[0] % 3 == 0
-        return self.beat if compound else 2 * GRID if self.metre[1] == 2 else GRID
-
     def beats(self) -> list[int]:
         """Where the beats begin, and the end of the bar. In a bar of more than MOST_BEATS beats, which nobody could
         count, they are longer; in a pickup they are counted back from its end."""

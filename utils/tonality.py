@@ -17,7 +17,7 @@ from utils.piece import Piece
 SURE = 0.7  # a fragment is in a key only if its correlation with the key's profile is above this
 # What is added to the fit of the minor key if a signature names the major one, and if it names the minor one: it is
 # right more often than the better fit is (EXPERIMENTS.md, 'Key').
-SAID = -0.1, 0.2
+SAID = {None: 0, 0: -0.1, 1: 0.2}
 NEARLY = 0.1  # a key signature is believed if its key fits at most this much worse than the best key
 MEANT = 0.25  # the same if it has sharps or flats, or says minor: programs that do not know the key write none
 
@@ -146,7 +146,7 @@ def as_written(sharps: int, fits: np.ndarray, minor: int | None = None) -> Tonal
     else None. If a key signature names one of the two, that is likelier: `minor` is 1 or 0."""
     both = Tonality(sharps, "major"), Tonality(sharps + 3, "minor")
     of_major, of_minor = (fits[key.root + 12 * is_minor] for is_minor, key in enumerate(both))
-    better = both[int(of_minor + (0 if minor is None else SAID[minor]) > of_major)]
+    better = both[int(of_minor + SAID[minor] > of_major)]
     return better if nearly(better, fits, MEANT if sharps or minor else NEARLY) else None
 
 
@@ -155,9 +155,11 @@ def of_fragment(prior: Piece) -> Tonality | None:
     that fits best. None if no key fits, as with drums, or a note or two without a signature."""
     pitched = prior.take(~prior.is_drum)
     best = of_notes(pitched.pitch, pitched.duration, SURE)
-    *_, (_, sharps, minor) = [(0, 0, 0), *prior.key_signatures]
-    if not len(pitched) or not prior.key_signatures or not (best or sharps or minor):
+    if not len(pitched) or not prior.key_signatures:
         return best
+    _, sharps, minor = prior.key_signatures[-1]
+    if not (best or sharps or minor):
+        return None
     return as_written(sharps, theory.key_fits(pitched.pitch, pitched.duration), minor) or best
 
 

@@ -34,8 +34,9 @@ def put_in_step(parts: list[stream.Stream]) -> None:
     else as long as in most of these. In music21 a part may fall behind for good: a measure of rests is filled up to a
     whole bar even where the others have an upbeat, and one to which a file gives too much or too little stays so."""
     parts = [part for part in parts if measures(part)]
-    rows = list(zip(*map(measures, parts), strict=False))
-    if len({len(measures(part)) for part in parts}) > 1 or all(len({m.offset for m in row}) == 1 for row in rows):
+    columns = list(map(measures, parts))
+    rows = list(zip(*columns, strict=False))
+    if len(set(map(len, columns))) > 1 or all(len({m.offset for m in row}) == 1 for row in rows):
         return
     lengths = []
     for row, following in zip(rows, [*rows[1:], None], strict=True):
@@ -64,10 +65,11 @@ def marks(part: stream.Stream, kind: type[base.Music21Object]) -> Iterator[tuple
 
 def upbeat(parts: list[stream.Stream]) -> int:
     """The ticks that the first measure, as long as `put_in_step` has left it, lacks at its beginning."""
-    first = [row[0] for row in map(measures, parts) if row]
-    if not first:
+    columns = [column for column in map(measures, parts) if column]
+    if not columns:
         return 0
-    end = min((row[1].offset for row in map(measures, parts) if len(row) > 1), default=first[0].duration.quarterLength)
+    first = [column[0] for column in columns]
+    end = min((column[1].offset for column in columns if len(column) > 1), default=first[0].duration.quarterLength)
     return ticks(min(first, key=lambda measure: abs(measure.duration.quarterLength - end)).paddingLeft)
 
 

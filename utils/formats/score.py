@@ -22,15 +22,15 @@ from utils import midi
 from utils.errors import UserError
 from utils.formats import SCORE_ENDINGS, measures
 from utils.formats.measures import ticks
+from utils.instruments import INSTRUMENTS
 from utils.piece import VELOCITY, Part, Piece, plural
 from utils.theory import FASTEST, SLOWEST
 
 LARGEST = 100e6  # bytes of an unpacked archive: ten times a symphony
 CHOIR = 52  # the program of every singer
-FIDDLE, STEEL_GUITAR, ACCORDION, CONCERTINA, BASS_GUITAR = 110, 25, 21, 23, 33
-# Programs of instruments that music21 does not know, or for others, by words in their names.
-FOLK = {"fiddle": FIDDLE, "nyckelharpa": FIDDLE, "mandolin": STEEL_GUITAR, "bouzouki": STEEL_GUITAR}
-FOLK |= {"concertina": CONCERTINA, "melodeon": ACCORDION, "bass guitar": BASS_GUITAR}
+# General MIDI's nearest to instruments that music21 does not know, or takes for others, by words in their names.
+FOLK = {"fiddle": "Fiddle", "nyckelharpa": "Fiddle", "concertina": "Tango Accordion", "melodeon": "Accordion"}
+FOLK |= dict.fromkeys(("mandolin", "bouzouki"), "Acoustic Guitar (steel)") | {"bass guitar": "Electric Bass (finger)"}
 # Programs that scores in music21's corpus also give to other instruments: none, piano, strings, ... If the name of such
 # a part says what plays, the name is right.
 CARELESS = (None, 0, 6, 24, 40, 41, 42, 43, 48, 54, 68)
@@ -65,7 +65,7 @@ def program(player: instrument.Instrument, names: list[str]) -> int:
     if player.midiProgram in CARELESS:
         for word, known in FOLK.items():
             if any(word in name.lower() for name in names):
-                return known
+                return INSTRUMENTS.index(known)
         for name in names:
             with contextlib.suppress(instrument.InstrumentException):
                 named = instrument.fromString(name)
@@ -91,12 +91,15 @@ def is_sounded(single: note.NotRest) -> bool:
 
 def without_tablatures(parts: list[stream.Stream]) -> list[stream.Stream]:
     """The parts, less the tablatures that repeat another staff of the same player."""
-    of_player = Counter(str(part.id).partition("-Staff")[0] for part in parts)
-    return [
-        part
-        for part in parts
-        if of_player[str(part.id).partition("-Staff")[0]] == 1 or not part.recurse().getElementsByClass(clef.TabClef)
+    players = [str(part.id).partition("-Staff")[0] for part in parts]
+    several = {player for player, count in Counter(players).items() if count > 1}
+    is_tab = [
+        player in several and bool(part.recurse().getElementsByClass(clef.TabClef))
+        for part, player in zip(parts, players, strict=True)
     ]
+    written = {player for player, tab in zip(players, is_tab, strict=True) if not tab}
+    every = zip(parts, players, is_tab, strict=True)
+    return [part for part, player, tab in every if not (tab and player in written)]
 
 
 def read_part(part: stream.Stream, number: int) -> tuple[list[Part], list[tuple[int, int, int, int, int]], str]:

@@ -119,7 +119,7 @@ class Blocks(gr.Blocks):
         # The box of a slider is empty while a visitor types another number.
         inputs = [
             part.minimum if value is None and isinstance(part, gr.Slider) else value
-            for part, value in zip(block_fn.inputs, inputs, strict=True)
+            for part, value in zip(block_fn.inputs, inputs, strict=False)  # Gradio counts them below
         ]
         try:
             return await super().preprocess_data(block_fn, inputs, state, explicit_call)

@@ -146,8 +146,10 @@ def tempo_tags(piece: Piece, bars: list[Bar]) -> dict[int, list[Element]]:
         mark = tag("words", "\u00a0")  # for playback only: without any words MuseScore would show the number
         if not shown or (steady and abs(tempo - shown) > CLEARLY * shown):
             shown = tempo
-            unit, dot = BEATS[bars[i].counted]
-            per_minute = tag("per-minute", round(tempo * GRID / bars[i].counted))
+            beat = 2 * GRID if bars[i].metre[1] == 2 else bars[i].beat
+            beat = beat if beat in BEATS else GRID
+            unit, dot = BEATS[beat]
+            per_minute = tag("per-minute", round(tempo * GRID / beat))
             mark = tag("metronome", tag("beat-unit", unit), tag("beat-unit-dot") if dot else None, per_minute)
         where = tag("direction-type", mark), tag("offset", max(step - bars[i].begin, 0))
         tags[i].append(tag("direction", *where, tag("sound", tempo=f"{tempo:.4g}"), placement="above"))

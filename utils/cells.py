@@ -12,13 +12,16 @@ from utils.traces import Array
 
 
 def split(xp: ModuleType, values: Array, at: int) -> tuple[Array, Array]:
-    """The columns of `values` (B, numbers) before `at` and those from `at` on. In NumPy two views take a tenth of the
-    time of `np.split`; TensorFlow trains faster with its `split` than with slices."""
-    return (values[:, :at], values[:, at:]) if xp is np else xp.split(values, [at], axis=1)
+    """The columns of `values` (..., numbers) before `at` and those from `at` on. In NumPy two views take a tenth of the
+    time of `np.split`; TensorFlow trains faster with its `split` than with slices, and builds it faster for halves."""
+    if xp is np:
+        return values[..., :at], values[..., at:]
+    return xp.split(values, 2 if values.shape[-1] == 2 * at else [at], axis=-1)
 
 
 class Cell:
-    """What the cells have in common: their weights."""
+    """What the cells have in common: their weights. Each event is a `read`, which does not depend on the events before
+    it, so that many can be read at once, and then a `step`."""
 
     gates: int
     states: int  # number of arrays (B, U) carried from event to event
@@ -37,9 +40,13 @@ class Lstm(Cell):
 
     gates, states, candidate = 4, 2, 2
 
+    def read(self, xp: ModuleType, product: Array) -> tuple[Array, ...]:
+        """What `step` reads of an event, from its input times `kernel`, (..., 4 U)."""
+        return (product + self.bias,)
+
     def step(self, xp: ModuleType, read: Array, h: Array, c: Array) -> tuple[Array, ...]:
-        """The next states from `read`, the input times `kernel`, (B, 4 U), and the last states (B, U)."""
-        gates = xp.tanh(read + xp.matmul(h, self.recurrent) + self.bias)
+        """The next states from what is `read` and the last states (B, U)."""
+        gates = xp.tanh(read + xp.matmul(h, self.recurrent))
         (i, f), (g, o) = (split(xp, half, self.units) for half in split(xp, gates, 2 * self.units))
         c = (0.5 * f + 0.5) * c + (0.5 * i + 0.5) * g
         return (0.5 * o + 0.5) * xp.tanh(c), c
@@ -51,10 +58,17 @@ class Gru(Cell):
 
     gates, states, biases, candidate = 3, 1, (2,), 2
 
-    def step(self, xp: ModuleType, read: Array, h: Array) -> tuple[Array, ...]:
-        """The next state from `read`, the input times `kernel`, (B, 3 U), and the last state (B, U)."""
-        read, new = split(xp, read + self.bias[0], 2 * self.units)
-        kept, old = split(xp, xp.matmul(h, self.recurrent) + self.bias[1], 2 * self.units)
+    def __init__(self, kernel: Array, recurrent: Array, bias: Array):
+        super().__init__(kernel, recurrent, bias)
+        self.bias, self.recurrent_bias = self.bias[0], self.bias[1]
+
+    def read(self, xp: ModuleType, product: Array) -> tuple[Array, ...]:
+        """What `step` reads of an event, from its input times `kernel`, (..., 3 U)."""
+        return split(xp, product + self.bias, 2 * self.units)
+
+    def step(self, xp: ModuleType, read: Array, new: Array, h: Array) -> tuple[Array, ...]:
+        """The next state from what is `read` for the two gates and for the `new` state, and the last state (B, U)."""
+        kept, old = split(xp, xp.matmul(h, self.recurrent) + self.recurrent_bias, 2 * self.units)
         update, reset = split(xp, 0.5 * xp.tanh(read + kept) + 0.5, self.units)
         candidate = xp.tanh(new + reset * old)
         return (update * h + (1 - update) * candidate,)

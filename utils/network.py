@@ -40,8 +40,9 @@ class Unrolled:
         if not training or not length or length > UNROLLED:
             return super().call(sequences, initial_state=initial_state, mask=mask, training=training)
         cell, outputs, states = self.step_of(*self.trainable_weights), [], initial_state
-        for read in ops.unstack(ops.matmul(sequences, cell.kernel), axis=1):
-            states = cell.step(ops, read, *states)
+        reads = cell.read(ops, ops.matmul(sequences, cell.kernel))
+        for read in zip(*(ops.unstack(part, axis=1) for part in reads), strict=True):
+            states = cell.step(ops, *read, *states)
             outputs.append(states[0])
         return ops.stack(outputs, axis=1), *states
 

@@ -171,7 +171,8 @@ class Stepper:
             read += table.take(state.last[name], axis=0)
         cells = []
         for layer, states in zip(self.layers, state.cells, strict=True):
-            cells.append(layer.step(np, cells[-1][0] @ layer.kernel if cells else read, *states))
+            read = cells[-1][0] @ layer.kernel if cells else read
+            cells.append(layer.step(np, *layer.read(np, read), *states))
         style = state.style
         if self.recognised:
             kernel, bias = self.recognised

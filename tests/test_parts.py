@@ -258,3 +258,14 @@ def test_a_swap_may_make_another_one_useful():
     quartet = dict(zip((cello, viola, *reversed(violins)), (50.4, 59.9, 67.9, 75.7), strict=True))
     guitar, low_organ, organ = (parts.value_of(program) for program in (24, 18, 16))
     assert parts.heard_as({guitar: 57.0, low_organ: 38.0, organ: 57.0}, quartet)[low_organ] == cello
+
+
+def test_a_third_piano_is_no_cello():
+    """When music is learnt or scored, it shares the part of another piano; a part in between has one to itself."""
+    right, left, cello = parts.value_of(0, 1), parts.value_of(0), parts.value_of(42)
+    known, third = {right: 72.0, left: 48.0, cello: 50.0}, parts.value_of(0, 2)
+    means = {right: 74.0, left: 60.0, third: 49.0}
+    assert parts.heard_as(means, known)[third] == cello
+    assert parts.heard_as(means, known, parts.FURTHER)[third] == left
+    organ = parts.value_of(19)
+    assert parts.heard_as({right: 74.0, left: 60.0, organ: 49.0}, known, parts.FURTHER)[organ] == cello

@@ -24,6 +24,10 @@ from utils.piece import Part, Piece
 DRUMS = 0  # the value of all drums
 ALIKE = 16  # parts of one instrument that are told apart; if there are more, the lowest share a value
 MOST = 129 * ALIKE  # number of values of the part stream
+OTHER, FAMILY = 6, 12  # semitones of `distance` for another instrument, and for another family in addition
+# By how much every free part must be further from a part of a piece for it to share the nearest one with another part:
+# as much as another family. A third piano is no cello (EXPERIMENTS.md, 'Heard as others').
+FURTHER = FAMILY
 EQUAL = 1e-9  # semitones; costs that differ by less count as equal
 NOBODY = -1  # in place of a pitch or an event: the pitch of a drum, or nothing heard yet
 MIDDLE_C = 60  # the pitch from which intervals are counted if none has been heard
@@ -86,26 +90,29 @@ def family(value: int) -> int:
 
 
 def distance(value: int, mean: float, known: int, its_mean: float) -> float:
-    """How unlike two parts are: the semitones between their mean pitches, plus 6 for another instrument, plus a further
-    12 for another `family`. A mean of NaN is unknown. Drums are like nothing else (inf)."""
+    """How unlike two parts are: the semitones between their mean pitches, plus OTHER for another instrument, plus a
+    further FAMILY for another `family`. A mean of NaN is unknown. Drums are like nothing else (inf)."""
     if DRUMS in (value, known):
         return 0 if value == known else np.inf
     program, other = program_of(value), program_of(known)
     register = abs(mean - its_mean)
     near = abs(program - other) / 100  # breaks ties: the nearer in the list of General MIDI
-    unlike = near + 6 * (program != other) + 12 * (family(value) != family(known))
+    unlike = near + OTHER * (program != other) + FAMILY * (family(value) != family(known))
     return unlike + (0 if np.isnan(register) else register)
 
 
-def heard_as(means: dict[int, float], known: dict[int, float]) -> dict[int, int]:
+def heard_as(means: dict[int, float], known: dict[int, float], further: float = np.inf) -> dict[int, int]:
     """For each part of a piece (`means`: value -> mean pitch), the part among the `known` ones (value -> mean pitch) as
-    which it is heard: itself, or else the nearest by `distance` that no other part of the piece has, or the nearest of
-    all if there are too few. Unknown drums are left out."""
+    which it is heard: itself, or else the nearest by `distance` that no other part of the piece has; or the nearest of
+    all, if there are too few, or if all that are left are more than so much `further`. Unknown drums are left out."""
     heard = {value: value for value in means if value in known}
     unknown = [value for value in means if value not in known and value != DRUMS]
     costs = {(value, k): distance(value, means[value], k, known[k]) for value in unknown for k in known if k != DRUMS}
-    for value, k in sorted(costs, key=lambda pair: (costs[pair], pair)):
-        if value not in heard and k not in heard.values():
+    in_order = sorted(costs, key=lambda pair: (costs[pair], pair))
+    nearest = dict(reversed(in_order))
+    for value, k in in_order:
+        near_enough = costs[value, k] - costs[value, nearest[value]] <= further
+        if value not in heard and k not in heard.values() and near_enough:
             heard[value] = k
     # Swap two where that fits better, or equally well and the higher part is then heard as the higher one; a swap may
     # make another one useful.
@@ -119,11 +126,7 @@ def heard_as(means: dict[int, float], known: dict[int, float]) -> dict[int, int]
             crossed = above != ((known[one], one) > (known[other], other))
             if gained > EQUAL or (gained > -EQUAL and crossed):
                 heard[a], heard[b], swapped = other, one, True
-    for value in unknown:  # more parts than there are classes
-        nearest = min((k for v, k in costs if v == value), key=lambda k: costs[value, k], default=None)
-        if nearest is not None:
-            heard.setdefault(value, nearest)
-    return heard
+    return heard | nearest | heard  # parts that share one come last
 
 
 def names_of(values: Iterable[int], common: dict[int, str]) -> dict[int, str]:

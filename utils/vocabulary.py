@@ -172,7 +172,7 @@ class Vocabulary:
 
     def heard_as(self, events: Events) -> dict[int, int]:
         """Value of each part of a piece -> the known value as which it is heard."""
-        return parts.heard_as(means(events.streams), self.registers)
+        return parts.heard_as(means(events.streams), self.registers, parts.FURTHER)
 
     def encode(self, events: Events) -> tuple[dict[str, np.ndarray], dict[str, int]]:
         """Classes (E,) of each stream, and how many of its values the vocabulary lacked: these become the nearest."""

@@ -11,7 +11,6 @@ import contextlib
 import gc
 import io
 import json
-import os
 import shutil
 import subprocess
 import sys
@@ -28,7 +27,7 @@ import utils  # noqa: F401  (before NumPy, which it keeps to one thread)
 # isort: split
 import numpy as np
 
-from utils import checkpoint, constraints, dataset, events, midi, sampler, settings
+from utils import apart, checkpoint, constraints, dataset, events, midi, sampler, settings
 from utils.cells import CELLS
 from utils.measure import likelihood
 from utils.piece import Part, Piece
@@ -154,7 +153,7 @@ def measure_train(args: SimpleNamespace, folder: Path, weights: Path) -> dict:
     targets = sum(next(updates) for _ in range(args.updates))
     seconds = time.perf_counter() - start
     # The backward pass takes two products for each one of the forward pass; at best all cores share the work evenly.
-    least = 3 * limit(checkpoint.load(weights), TRAIN.batch_size, TRAIN.sequence_length, args.repeat) / os.cpu_count()
+    least = 3 * limit(checkpoint.load(weights), TRAIN.batch_size, TRAIN.sequence_length, args.repeat) / apart.CORES
     model, size = ancestors.build(run.train.vocabulary, args.window), ancestors.BATCH
     inputs = [np.ones((size, args.window, 1), np.float32)] * len(model.inputs)
     classes = [np.zeros(size, int)] * len(model.outputs)

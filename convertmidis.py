@@ -10,7 +10,6 @@ python convertmidis.py --source JSB.json --out jsb
 """
 
 import functools
-import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -145,11 +144,10 @@ def main(args: SimpleNamespace) -> None:
     targets = plan(args.source, args.corpus, out)
     present = {path for path, target in targets.items() if is_there(path, target) and not args.overwrite}
     targets = {path: target for path, target in targets.items() if path not in present}
-    count = min(args.workers or os.cpu_count() or 1, apart.MOST_PROCESSES)
     work = functools.partial(convert, frame=args.frame, merge=args.merge)
     sweep(out)
     try:
-        outcomes = convert_all(targets, count, work, args.seconds, args.megabytes)
+        outcomes = convert_all(targets, apart.side_by_side(args.workers), work, args.seconds, args.megabytes)
     finally:
         sweep(out)  # processes are killed when a file exceeds its limits, and all of them on Ctrl-C
     errors = {path: outcome for path, outcome in outcomes.items() if isinstance(outcome, Exception)}

@@ -27,7 +27,7 @@ import numpy as np
 from tqdm import tqdm
 
 import train
-from utils import checkpoint, constraints, dataset, events, files, sampler, settings, training
+from utils import apart, checkpoint, constraints, dataset, events, files, sampler, settings, training
 from utils.errors import UserError
 from utils.measure import copying, evaluation, likelihood
 from utils.measure.ways import QUESTIONS, WAYS
@@ -173,7 +173,7 @@ def run(args: SimpleNamespace) -> dict:
     folder = folder_of(args)
     if not (folder / "results.json").exists():
         folder.mkdir(parents=True, exist_ok=True)
-        share = str(max((os.cpu_count() or 1) // args.jobs, 1))
+        share = str(max(apart.CORES // args.jobs, 1))
         threads = dict.fromkeys(("TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS", "OMP_NUM_THREADS"), share)
         command = [sys.executable, __file__, *sys.argv[1:], f"--only={args.only}", f"--seed={args.seed}"]
         with (folder / "log.txt").open("w") as log:

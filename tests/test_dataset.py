@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import make_piece, random_piece, save
+from conftest import make_piece, random_piece, run, save
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -222,3 +222,10 @@ def test_notes_and_events_are_counted():
     assert (corpus_of([piece]).events, corpus_of([piece]).notes) == (4, 4)
     classes = corpus_of([piece], chords="class")
     assert (classes.events, classes.notes) == (2, 4)
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="Only Linux confines a process to some of the cores.")
+def test_processes_are_counted_by_the_cores_that_may_be_used():
+    confined = "import os; os.sched_setaffinity(0, [min(os.sched_getaffinity(0))]); from utils import apart; "
+    result = run("-c", confined + "print(apart.CORES, apart.side_by_side(0), apart.side_by_side(1000))")
+    assert result.stdout.split() == ["1", "1", str(apart.MOST_PROCESSES)], result.stderr

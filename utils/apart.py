@@ -8,10 +8,17 @@ from typing import TypeVar
 
 CHUNK = 16  # items that a process takes at once
 MOST_PROCESSES = 61  # Windows can wait for no more
+# The cores that this process may use: on a machine that many share, often fewer than it has.
+CORES = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 # Packages that start threads: a forked process might wait for ever for a lock that one of the threads holds.
 THREADED = ("keras", "gradio")
 CRASHED = "it is so damaged that its reader crashed"
 Item, Result = TypeVar("Item"), TypeVar("Result")
+
+
+def side_by_side(wanted: int) -> int:
+    """How many processes work at the same time: as many as `wanted` (0: one for each core), within limits."""
+    return min(wanted or CORES, MOST_PROCESSES)
 
 
 def each(
@@ -29,7 +36,7 @@ def each(
     context = multiprocessing.get_context(start)
     if start == "forkserver":
         context.set_forkserver_preload(["utils.source"])
-    processes = min(processes or os.cpu_count() or 1, MOST_PROCESSES, -(-len(items) // chunk))
+    processes = min(side_by_side(processes), -(-len(items) // chunk))
     while done < len(items):
         try:
             # Ctrl-C reaches these processes too, but the main process ends them.

@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from utils import files
+from utils import apart, files
 from utils.checkpoint import sibling
 from utils.errors import UserError
 
@@ -30,7 +30,7 @@ if TOGETHER and BACKEND != "jax":
     raise UserError("Several machines can only train together with JAX: set KERAS_BACKEND=jax on each of them.")
 # The heads' products are small and depend on nothing but the recurrent layers: two at once, each on half of the cores,
 # take five sixths of the time of one after the other on all cores (EXPERIMENTS.md, 'Learning faster').
-os.environ.setdefault("TF_NUM_INTRAOP_THREADS", str(max((os.cpu_count() or 1) // 2, 1)))
+os.environ.setdefault("TF_NUM_INTRAOP_THREADS", str(max(apart.CORES // 2, 1)))
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # hides warnings, which mean nothing to a user
 
 # The start-up notices of TensorFlow, which none of its settings turns off, would bury the output of train.py.

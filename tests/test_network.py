@@ -146,8 +146,8 @@ def test_the_stepper_is_told_the_same_of_the_end_and_of_home_as_the_corpus(tmp_p
 def test_the_state_is_carried_from_chunk_to_chunk(tmp_path: Path, monkeypatch):
     _, scorer, shape, corpus, *_ = build(*CASES[1], tmp_path / "a.weights.h5")
     whole = likelihood.held_out_nats(scorer, corpus, shape)
-    monkeypatch.setattr(likelihood, "CHUNK", 7)
-    np.testing.assert_allclose(likelihood.held_out_nats(scorer, corpus, shape, most=1), whole, rtol=1e-4)
+    monkeypatch.setattr(likelihood, "AT_ONCE", (1, 7))
+    np.testing.assert_allclose(likelihood.held_out_nats(scorer, corpus, shape), whole, rtol=1e-4)
 
 
 def test_the_loss_counts_real_events_only(tmp_path: Path):

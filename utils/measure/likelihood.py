@@ -22,7 +22,10 @@ if TYPE_CHECKING:
     import keras
 
 MOST = 128  # pieces that are scored side by side: larger matrix products would save no more time
-CHUNK = 256  # events that Keras scores at once; the state is carried from one chunk to the next
+# Pieces that Keras scores side by side, and events of each that it scores at once, carrying the state from one chunk of
+# events to the next. On a CPU more of either wastes time: that of traces grows with the square of the events, and short
+# pieces wait for the longest (EXPERIMENTS.md, 'Learning faster').
+AT_ONCE, AT_ONCE_ON_GPU = (8, 64), (64, 256)
 
 
 def groups(corpus: Corpus, most: int) -> list[np.ndarray]:
@@ -31,10 +34,13 @@ def groups(corpus: Corpus, most: int) -> list[np.ndarray]:
     return np.split(longest_first, range(most, corpus.pieces, most))
 
 
-def held_out_nats(scorer: "keras.Model", corpus: Corpus, shape: Shape, most: int = 64) -> np.ndarray:
+def held_out_nats(scorer: "keras.Model", corpus: Corpus, shape: Shape) -> np.ndarray:
     """Nats an event in each stream, (S,), over whole pieces from start to end, by the scorer of `network.build`."""
-    size = np.diff(corpus.first) - 1
-    streams, chunk = len(corpus.vocabulary.streams), int(min(CHUNK, size.max()))
+    from utils import devices  # starts Keras
+
+    most, chunk = AT_ONCE_ON_GPU if devices.ON_GPU else AT_ONCE
+    size, streams = np.diff(corpus.first) - 1, len(corpus.vocabulary.streams)
+    chunk = int(min(chunk, size.max()))
     total = np.zeros(streams)
     for group in groups(corpus, most):
         piece = np.resize(group, min(most, corpus.pieces))  # the last group is filled up, so all batches have one shape

@@ -27,7 +27,7 @@ import numpy as np
 from tqdm import tqdm
 
 import train
-from utils import apart, checkpoint, constraints, dataset, events, files, sampler, settings, training
+from utils import apart, checkpoint, constraints, dataset, events, files, midi, sampler, settings, training
 from utils.errors import UserError
 from utils.measure import copying, evaluation, likelihood
 from utils.measure.ways import QUESTIONS, WAYS
@@ -103,7 +103,7 @@ def after_some_minutes(args: SimpleNamespace, folder: Path) -> dict:
 def copies(args: SimpleNamespace, folder: Path) -> dict:
     """Train without early stopping, and compare new pieces with the training music after each of `args.stages`."""
     weights, stages = folder / "music.weights.h5", {}
-    for epochs in args.stages:
+    for epochs in sorted(set(args.stages)):
         resume = ["--resume"] if stages else []
         learn(args, weights, f"--epochs={epochs}", "--patience=0", *resume)
         last = checkpoint.sibling(str(weights), "last.weights.h5")
@@ -158,11 +158,20 @@ def state_of_the_code() -> str:
     return hashlib.sha256(b"".join(path.read_bytes() for path in paths)).hexdigest()
 
 
+@functools.cache
+def music_in(folder: str) -> str:
+    """A hash of the names and contents of the MIDI files in a folder, so that results of other music are not reused."""
+    paths = midi.find(Path(folder)) if folder else []
+    about = [(path.relative_to(folder).as_posix(), hashlib.sha256(path.read_bytes()).hexdigest()) for path in paths]
+    return hashlib.sha256(repr(about).encode()).hexdigest()
+
+
 def folder_of(args: SimpleNamespace) -> Path:
     """The folder of a run's files, named after its way, its seed and a hash of all else that its results depend on."""
     copying_asked = args.question == "copying"
     used = ["midi_dir", "score_dir", "split", "flags", *(["stages", "pieces"] if copying_asked else ["minutes"])]
-    about = repr([copying_asked, state_of_the_code(), *(getattr(args, name) for name in used)])
+    around = [state_of_the_code(), *map(music_in, (args.midi_dir, args.score_dir)), os.environ.get("KERAS_BACKEND")]
+    about = repr([copying_asked, *around, *(getattr(args, name) for name in used)])
     number = hashlib.sha256(about.encode()).hexdigest()[:8]
     return Path(args.out, f"{args.only.replace(' ', '-')}-{args.seed}-{number}")
 
@@ -245,8 +254,14 @@ def main(args) -> None:
             print(f"{name:12s}{'; '.join(ways)}")
         return
     settings.choice("question", args.question, tuple(QUESTIONS))
+    own = {
+        *fixed_flags(args),
+        "--resume",
+        "--minutes",
+        *(("--epochs", "--patience") if args.question == "copying" else ()),
+    }
     for word in settings.words("flags", args.flags):
-        if (flag := word.partition("=")[0]) in fixed_flags(args):
+        if (flag := word.partition("=")[0]) in own:
             raise UserError(f"--flags contains {flag}, which experiments.py sets for each run: leave it out.")
     # Problems with the music or with a way are reported now, not by one run after another.
     for folder in filter(None, (args.midi_dir, args.score_dir)):
@@ -257,8 +272,16 @@ def main(args) -> None:
                 f"Question {args.question} has the way {way!r}, which is not in WAYS of utils/measure/ways.py: add it."
             )
         training.check(settings.parse(HERE / "train.py", settings.words("flags", f"{args.flags} {WAYS[way][0]}")))
-    for name in ("seeds", "jobs"):
-        settings.at_least(name, getattr(args, name), 1)
+    for name, least in {
+        "seeds": 1,
+        "jobs": 1,
+        "minutes": 0,
+        "stages": 1,
+        "pieces": 1,
+        "priors": 0,
+        "following": 1,
+    }.items():
+        settings.at_least(name, min(np.atleast_1d(getattr(args, name))), least)
     ways, seeds = QUESTIONS[args.question], range(1, args.seeds + 1)
     wanted = [SimpleNamespace(**{**vars(args), "only": way, "seed": seed}) for seed in seeds for way in ways]
     with ThreadPoolExecutor(args.jobs) as pool:

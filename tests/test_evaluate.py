@@ -275,10 +275,12 @@ def test_there_is_no_verdict_if_one_network_lacks_far_more_values(weights: Path,
     other = another(weights, tmp_path / "b.weights.h5", split["held_out"])
     paths = [str(weights), str(other)]
     assert "is better" in evaluation.compare(paths, asked())["verdict"][0]
-    lacks = iter([{"note": 0}, {"note": 10_000}])
+    lacks = iter([{"note": 10_000}, {"note": 0}, {"note": 0}, {"note": 10_000}])
     monkeypatch.setattr(dataset, "encode", lambda *args: replace(encode(*args), moved=next(lacks)))
     (verdict,) = evaluation.compare(paths, asked())["verdict"]
-    assert verdict.startswith("No verdict: one network lacks far more values of note than another")
+    assert verdict.startswith(f"No verdict on {weights} and {other}: the first lacks far more values of note")
+    # The worse one is flattered, and still worse.
+    assert evaluation.compare(paths, asked())["verdict"][0].startswith(f"{weights} is better than {other}")
 
 
 def test_the_verdict_says_whether_the_difference_is_more_than_chance():

@@ -3,12 +3,13 @@
 import functools
 import itertools
 import json
+import shutil
 from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from conftest import ROOT, TINY, call, one_line_error, random_piece, run
+from conftest import ROOT, TINY, call, one_line_error, random_piece, run, save
 from traced import traced_once
 
 import experiments
@@ -48,7 +49,7 @@ def test_every_way_belongs_to_a_question_and_all_questions_are_listed():
     assert "as it is; nothing dropped, one key\n" in text  # two ways
 
 
-@pytest.mark.parametrize("flags", ["--seed 4", "--units 8 --midi-dir=there"])
+@pytest.mark.parametrize("flags", ["--seed 4", "--units 8 --midi-dir=there", "--minutes 5", "--resume"])
 def test_flags_that_are_set_for_each_run_cannot_be_given_to_all(music: Path, tmp_path: Path, flags: str):
     command = ["--question", "cells", "--midi-dir", music, "--out", tmp_path, f"--flags={flags}"]
     error = one_line_error(call("experiments.py", *command))
@@ -82,7 +83,7 @@ def test_the_columns_of_a_table_are_aligned_and_separate(capsys):
 
 
 def test_copying_is_measured_at_each_stage_of_training(music: Path, tmp_path: Path):
-    flags = ["--question", "copying", "--stages", "1,2", "--pieces", 2, "--midi-dir", music]
+    flags = ["--question", "copying", "--stages", "2,1", "--pieces", 2, "--midi-dir", music]
     args = asked(tmp_path, "--only", "as it is", *flags)
     with traced_once():
         experiments.alone(args)
@@ -151,6 +152,31 @@ def test_results_of_other_code_are_not_reused(tmp_path: Path, monkeypatch):
     assert now == experiments.folder_of(args)
     monkeypatch.setattr(experiments, "state_of_the_code", lambda: "another")
     assert now != experiments.folder_of(args)
+
+
+def test_results_of_other_music_are_not_reused(music: Path, tmp_path: Path):
+    folder = shutil.copytree(music, tmp_path / "music")
+    args = asked(tmp_path, "--only", "as it is", "--midi-dir", folder)
+    now = experiments.folder_of(args)
+    assert now == experiments.folder_of(args)
+    save(random_piece(99), folder / "new.mid")
+    experiments.music_in.cache_clear()
+    assert now != experiments.folder_of(args)
+
+
+@pytest.mark.parametrize(
+    ("question", "flags"),
+    [
+        ("prior", ["--priors=40,-4"]),
+        ("prior", ["--following=0"]),
+        ("copying", ["--stages=2,0"]),
+        ("cells", ["--minutes=-1"]),
+    ],
+)
+def test_sizes_that_cannot_be_are_reported_before_any_run(question: str, flags: list, music: Path, tmp_path: Path):
+    out = tmp_path / "out"
+    result = call("experiments.py", "--question", question, "--midi-dir", music, "--out", out, *flags)
+    assert "must be at least" in one_line_error(result) and not out.exists()
 
 
 def test_the_ancestors_network_is_scored_event_by_event():

@@ -232,13 +232,16 @@ def compare(paths: list[str], asked: SimpleNamespace) -> dict:
         networks[path] = {"nats_per_note": float(heads.sum()), "moved": corpus.moved}
         networks[path]["heads"] = dict(zip(corpus.vocabulary.streams, heads.tolist(), strict=True))
     best, *others = sorted(networks, key=lambda path: networks[path]["nats_per_note"])
-    verdict = [in_words(best, other, nats[other] - nats[best], notes, LEVEL / len(others)) for other in others]
-    moved = {stream: [row["moved"][stream] for row in networks.values()] for stream in networks[best]["moved"]}
-    if uneven := [stream for stream, counts in moved.items() if np.ptp(counts) > UNEVEN * notes.sum()]:
-        verdict = [
-            f"No verdict: one network lacks far more values of {', '.join(uneven)} than another, and such values, "
-            "scored as the nearest of few known ones, cost it little."
-        ]
+    verdict = []
+    for other in others:
+        less, more = (networks[path]["moved"] for path in (other, best))
+        if flattered := [stream for stream in more if more[stream] - less[stream] > UNEVEN * notes.sum()]:
+            verdict.append(
+                f"No verdict on {best} and {other}: the first lacks far more values of {', '.join(flattered)}, which "
+                "cost it little, as they are scored as the nearest of few known ones."
+            )
+        else:
+            verdict.append(in_words(best, other, nats[other] - nats[best], notes, LEVEL / len(others)))
     per_piece = [
         {"name": source.name, "notes": count, "nats_per_note": {path: nats[path][i] / count for path in nats}}
         for i, (source, count) in enumerate(zip(pieces, notes.tolist(), strict=True))

@@ -90,7 +90,7 @@ def test_training_warns_of_bars_of_one_beat_and_counts_in_another_metre(songs: P
     learn(*flags, "--epochs", 1, how=eagerly)
     said = capsys.readouterr().out
     assert "bars of one beat: 4 of 6 pieces" in said and "train with --metre 4/4" in said
-    with pytest.raises(UserError, match="--metre '', not 4/4: resume with that"):
+    with pytest.raises(UserError, match="--metre '', not --metre 4/4: resume with its flags"):
         learn(*flags, "--epochs", 2, "--resume", "--metre", "4/4")
     learn(*flags, "--epochs", 1, "--metre", "4/4", how=eagerly)
     assert "bars of one beat" not in capsys.readouterr().out

@@ -92,8 +92,10 @@ def test_training_in_two_parts_gives_the_same_weights(
 
 def test_resuming_needs_the_same_network(music: Path, weights: Path, tmp_path: Path):
     path = earlier_run(weights, tmp_path)
-    with pytest.raises(UserError, match="--layers 1, not 2"):
-        learn("--midi-dir", music, "--weights", path, "--epochs", 3, "--layers", 2, "--resume")
+    with pytest.raises(
+        UserError, match="with --layers 1 --hidden 16, not --layers 2 --hidden 128: resume with its flags"
+    ):
+        learn("--midi-dir", music, "--weights", path, "--epochs", 3, "--layers", 2, "--hidden", 128, "--resume")
     with pytest.raises(UserError, match="with --styles, not --no-styles: resume"):
         learn("--midi-dir", music, "--weights", path, "--epochs", 3, "--no-styles", "--resume")
 

@@ -137,12 +137,9 @@ def resumed(args: SimpleNamespace, path: Path) -> checkpoint.Checkpoint:
     describe."""
     earlier = checkpoint.load(path, with_optimizer=True)
     then = {"metre": "", **earlier.about["settings"]}  # which earlier versions did not record
-    for name in FIXED:
-        was, now = then.get(name, False), getattr(args, name)  # older versions lack settings for what they did not do
-        was, now = settings.flag(name, was), settings.flag(name, now)
-        if was != now:
-            now = now.rpartition(" ")[-1]
-            raise UserError(f"{path} was trained with {was}, not {now}: resume with that, or train without --resume.")
+    # Older versions lack settings for what they did not do.
+    theirs, ours = ([settings.flag(name, each.get(name, False)) for name in FIXED] for each in (then, vars(args)))
+    transfer.refuse(path, theirs, ours, "resume with its flags, or train without --resume")
     if not earlier.vocabulary.told_lines:
         raise UserError(
             f"{path} is from an older version, whose networks were told less: it still plays, but its training "

@@ -5,6 +5,7 @@ its weights; a new value starts with those of the nearest known one, so that at 
 `heads.weights_of` says which weight belongs to which value. Shapes: V values along an axis of a weight.
 """
 
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -28,14 +29,20 @@ def flags(how: Representation) -> list[str]:
     return [settings.flag(*each) for each in {**asked, "pedal": how.pedal, "parts": how.has_parts}.items()]
 
 
+def refuse(path: str | Path, theirs: list[str], ours: list[str], advice: str) -> None:
+    """Raises UserError, which names all that differ, if the flags with which the network at `path` was trained are not
+    `ours`."""
+    if other := [pair for pair in zip(theirs, ours, strict=True) if pair[0] != pair[1]]:
+        was, now = (" ".join(some) for some in zip(*other, strict=True))
+        raise UserError(f"{path} was trained with {was}, not {now}: {advice}.")
+
+
 def adopt(args: SimpleNamespace, path: str, earlier: Checkpoint) -> None:
     """Set the sizes in `args` to those of an earlier network, from `path`. Raises UserError if it was trained on
     another representation of music than `args` ask for."""
     then = earlier.about["settings"]
-    both = zip(flags(Representation.of(then)), flags(Representation.of(vars(args))), strict=True)
-    if other := [pair for pair in both if pair[0] != pair[1]]:
-        theirs, ours = (" ".join(some) for some in zip(*other, strict=True))
-        raise UserError(f"{path} was trained with {theirs}, not {ours}: use its flags or start from other weights.")
+    ours = flags(Representation.of(vars(args)))
+    refuse(path, flags(Representation.of(then)), ours, "use its flags or start from other weights")
     sizes = {"heads": then["heads"], **vars(earlier.shape)}
     vars(args).update({name: sizes[name] for name in SIZES})
     print(

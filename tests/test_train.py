@@ -128,7 +128,7 @@ def test_an_lstm_is_trained_and_resumed(music: Path, tmp_path: Path):
     path = tmp_path / "a.weights.h5"
     flags = ["--midi-dir", music, "--weights", path, "--batch-size", 256, "--warm-up", 0, "--cell", "lstm"]
     learn(*flags, "--epochs", 1, how=eagerly)
-    with pytest.raises(UserError, match="--cell lstm, not gru"):
+    with pytest.raises(UserError, match="--cell lstm, not --cell gru: resume"):
         learn(*flags[:-2], "--epochs", 2, "--resume")
     learn(*flags, "--epochs", 2, "--resume", how=eagerly)
     history = checkpoint.load(tmp_path / "a.last.weights.h5").about["history"]

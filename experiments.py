@@ -254,12 +254,8 @@ def main(args) -> None:
             print(f"{name:12s}{'; '.join(ways)}")
         return
     settings.choice("question", args.question, tuple(QUESTIONS))
-    own = {
-        *fixed_flags(args),
-        "--resume",
-        "--minutes",
-        *(("--epochs", "--patience") if args.question == "copying" else ()),
-    }
+    timed = ("--epochs", "--patience") if args.question == "copying" else ("--minutes",)
+    own = {*fixed_flags(args), "--resume", *timed}
     for word in settings.words("flags", args.flags):
         if (flag := word.partition("=")[0]) in own:
             raise UserError(f"--flags contains {flag}, which experiments.py sets for each run: leave it out.")
@@ -272,16 +268,10 @@ def main(args) -> None:
                 f"Question {args.question} has the way {way!r}, which is not in WAYS of utils/measure/ways.py: add it."
             )
         training.check(settings.parse(HERE / "train.py", settings.words("flags", f"{args.flags} {WAYS[way][0]}")))
-    for name, least in {
-        "seeds": 1,
-        "jobs": 1,
-        "minutes": 0,
-        "stages": 1,
-        "pieces": 1,
-        "priors": 0,
-        "following": 1,
-    }.items():
-        settings.at_least(name, min(np.atleast_1d(getattr(args, name))), least)
+    for name in ("minutes", "priors"):
+        settings.at_least(name, np.min(getattr(args, name)), 0)
+    for name in ("seeds", "jobs", "stages", "pieces", "following"):
+        settings.at_least(name, np.min(getattr(args, name)), 1)
     ways, seeds = QUESTIONS[args.question], range(1, args.seeds + 1)
     wanted = [SimpleNamespace(**{**vars(args), "only": way, "seed": seed}) for seed in seeds for way in ways]
     with ThreadPoolExecutor(args.jobs) as pool:

@@ -150,20 +150,23 @@ def alone(args: SimpleNamespace) -> None:
 # ---- all of them ----
 
 
+def contents(folder: Path, paths: list[Path]) -> str:
+    """A hash of the names and contents of some files in a folder."""
+    about = [(path.relative_to(folder).as_posix(), hashlib.sha256(path.read_bytes()).hexdigest()) for path in paths]
+    return hashlib.sha256(repr(about).encode()).hexdigest()
+
+
 @functools.cache
 def state_of_the_code() -> str:
     """A hash of all the code that a result depends on, so that results of older code are not reused."""
     scripts = [HERE / name for name in ("train.py", "evaluate.py", "experiments.py")]
-    paths = sorted([*scripts, *(HERE / "utils").rglob("*.py")])
-    return hashlib.sha256(b"".join(path.read_bytes() for path in paths)).hexdigest()
+    return contents(HERE, sorted([*scripts, *(HERE / "utils").rglob("*.py")]))
 
 
 @functools.cache
 def music_in(folder: str) -> str:
-    """A hash of the names and contents of the MIDI files in a folder, so that results of other music are not reused."""
-    paths = midi.find(Path(folder)) if folder else []
-    about = [(path.relative_to(folder).as_posix(), hashlib.sha256(path.read_bytes()).hexdigest()) for path in paths]
-    return hashlib.sha256(repr(about).encode()).hexdigest()
+    """A hash of the MIDI files in a folder, if one is named, so that results of other music are not reused."""
+    return contents(Path(folder), midi.find(Path(folder))) if folder else ""
 
 
 def folder_of(args: SimpleNamespace) -> Path:

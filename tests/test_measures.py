@@ -72,20 +72,13 @@ def test_cues_and_slashes_are_not_heard(tmp_path: Path):
     assert read(tmp_path / "a.musicxml", [bar]).pitch.tolist() == [60]
 
 
-def test_a_tablature_beside_its_staff_is_left_out(tmp_path: Path):
-    clefs = "<staves>2</staves><clef number='1'><sign>G</sign></clef><clef number='2'><sign>TAB</sign></clef>"
+@pytest.mark.parametrize(("first", "notes"), [("G", 4), ("TAB", 8)])
+def test_a_tablature_is_left_out_beside_its_staff_and_read_without_one(tmp_path: Path, first: str, notes: int):
+    clefs = f"<staves>2</staves><clef number='1'><sign>{first}</sign></clef><clef number='2'><sign>TAB</sign></clef>"
     upper, lower = (sung("CDEF", f"<staff>{staff}</staff>") for staff in (1, 2))
     bar = FOUR.replace("</attributes>", f"{clefs}</attributes>").format("") + upper
     piece = read(tmp_path / "a.musicxml", [f"{bar}<backup><duration>4</duration></backup>{lower}"])
-    assert len(piece) == 4
-
-
-def test_tablatures_with_no_other_staff_are_read(tmp_path: Path):
-    clefs = "<staves>2</staves><clef number='1'><sign>TAB</sign></clef><clef number='2'><sign>TAB</sign></clef>"
-    upper, lower = (sung("CDEF", f"<staff>{staff}</staff>") for staff in (1, 2))
-    bar = FOUR.replace("</attributes>", f"{clefs}</attributes>").format("") + upper
-    piece = read(tmp_path / "a.musicxml", [f"{bar}<backup><duration>4</duration></backup>{lower}"])
-    assert len(piece) == 8
+    assert len(piece) == notes
 
 
 def test_drums_that_nobody_can_know_are_reported(tmp_path: Path):

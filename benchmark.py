@@ -258,7 +258,8 @@ def main(args: SimpleNamespace) -> None:
     for name in ("files", "updates", "ancestor_updates", "ancestor_notes", "repeat"):
         settings.at_least(name, getattr(args, name), 1)
     settings.choice("part", args.part, ("all", *PARTS))
-    flags = DEFAULTS + settings.words("train_with", args.train_with)
+    own = ("--midi-dir", "--weights", "--validation", "--logs")  # see `begun`
+    flags = DEFAULTS + settings.words("train_with", args.train_with, own)
     vars(TRAIN).update(vars(settings.parse(HERE / "train.py", flags)))
     if args.quick:
         quick = {"files": 1, "updates": 12, "ancestor_updates": 2, "ancestor_notes": 5, "repeat": 2}

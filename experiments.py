@@ -41,7 +41,7 @@ MIDI_DIR: str = "midis"  # folder of MIDI files to learn from
 SCORE_DIR: str = ""  # folder of the pieces to score ('': the held-out pieces of MIDI_DIR)
 SPLIT: int = 0  # which pieces are held out, as in train.py
 # ---- how long
-MINUTES: float = 3.0  # minutes of CPU time for each run, so that other work on the machine makes no difference
+MINUTES: float = 3.0  # minutes of CPU time for each run, whatever else the machine does (0: no limit)
 SEEDS: int = 2  # runs of each way, each with a seed of its own
 JOBS: int = 1  # runs at the same time; they share the cores
 FLAGS: str = ""  # flags of train.py for all ways
@@ -103,7 +103,7 @@ def after_some_minutes(args: SimpleNamespace, folder: Path) -> dict:
 def copies(args: SimpleNamespace, folder: Path) -> dict:
     """Train without early stopping, and compare new pieces with the training music after each of `args.stages`."""
     weights, stages = folder / "music.weights.h5", {}
-    for epochs in sorted(set(args.stages)):
+    for epochs in args.stages:
         resume = ["--resume"] if stages else []
         learn(args, weights, f"--epochs={epochs}", "--patience=0", *resume)
         last = checkpoint.sibling(str(weights), "last.weights.h5")
@@ -226,7 +226,7 @@ def spread(values: list[float]) -> str:
 def print_table(results: dict[str, list[dict]]) -> None:
     """Print the results of each way: means over the seeds and, for nats a note, also the spread."""
     heads = {
-        way: " ".join(f"{np.mean([run['heads'][stream] for run in runs]):.2f}" for stream in runs[0]["heads"])
+        way: ", ".join(f"{s} {np.mean([run['heads'][s] for run in runs]):.2f}" for s in runs[0]["heads"])
         for way, runs in results.items()
     }
     width = max(16, *(len(each) + 2 for each in heads.values()))
@@ -249,6 +249,7 @@ def print_stages(results: dict[str, list[dict]]) -> None:
 
 
 def main(args) -> None:
+    args.stages = sorted(set(args.stages))
     if args.only:
         alone(args)
         return
@@ -258,10 +259,7 @@ def main(args) -> None:
         return
     settings.choice("question", args.question, tuple(QUESTIONS))
     timed = ("--epochs", "--patience") if args.question == "copying" else ("--minutes",)
-    own = {*fixed_flags(args), "--resume", *timed}
-    for word in settings.words("flags", args.flags):
-        if (flag := word.partition("=")[0]) in own:
-            raise UserError(f"--flags contains {flag}, which experiments.py sets for each run: leave it out.")
+    settings.words("flags", args.flags, {*fixed_flags(args), "--resume", *timed})
     # Problems with the music or with a way are reported now, not by one run after another.
     for folder in filter(None, (args.midi_dir, args.score_dir)):
         music_files(folder)

@@ -359,6 +359,11 @@ def test_a_guessed_instrument_is_named_with_the_others_that_fit(inexact: str, pl
     assert capsys.readouterr().out.startswith(f"{inexact}: playing {played}{sentence}")
 
 
+def test_what_is_played_is_printed_once_for_all_who_play_it(capsys):
+    assert instruments.programs("Piano, flute, Piano, Piano") == (0, 73, 0, 0)
+    assert capsys.readouterr().out.count("Piano: playing Acoustic Grand Piano; ") == 1
+
+
 def test_an_exact_instrument_prints_no_message(capsys):
     for number, name in enumerate(instruments.INSTRUMENTS):
         assert instruments.program(name) == instruments.program(f" {name.upper()}") == number

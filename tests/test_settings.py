@@ -174,6 +174,11 @@ def test_flags_are_read_from_a_text(script: str, flag: tuple[str, ...]):
     assert f'{flag[-1]} "--metre \'3/4" has a quotation mark that is not closed' in error
 
 
+def test_flags_that_the_script_sets_are_refused():
+    error = one_line_error(call("benchmark.py", "--part", "train", "--train-with", "--units 8 --midi-dir=there"))
+    assert error == "benchmark.py: --train-with contains --midi-dir, which this script sets itself: leave it out."
+
+
 def test_control_characters_are_written_visibly():
     said: list[str] = []
     settings.write_visibly(said.append, "a\x1b[2J\x9bÄ\u202e\r\n\tb\0")

@@ -99,4 +99,5 @@ def numbered(names: list[str]) -> list[str]:
 
 def programs(names: str) -> tuple[int, ...]:
     """The program numbers of several comma-separated instruments; see `program`."""
-    return tuple(program(name) for name in listed(names))
+    found = {name: program(name) for name in dict.fromkeys(listed(names))}  # what is played is printed once
+    return tuple(found[name] for name in listed(names))

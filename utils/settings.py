@@ -19,7 +19,7 @@ import re
 import shlex
 import sys
 import tokenize
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
 from types import SimpleNamespace
 from typing import NamedTuple, NoReturn
@@ -130,12 +130,17 @@ def flag_of(name: str) -> str:
     return f"--{name.replace('_', '-')}"
 
 
-def words(name: str, text: str) -> list[str]:
-    """The flags in the text of a setting, split as by a shell. Raises UserError if a quotation mark is not closed."""
+def words(name: str, text: str, own: Collection[str] = ()) -> list[str]:
+    """The flags in the text of a setting, split as by a shell. Raises UserError if a quotation mark is not closed, or
+    if one of the flags is among the script's `own`."""
     try:
-        return shlex.split(text)
+        given = shlex.split(text)
     except ValueError:
         raise UserError(f"{flag_of(name)} {text!r} has a quotation mark that is not closed.") from None
+    for word in given:
+        if (one := word.partition("=")[0]) in own:
+            raise UserError(f"{flag_of(name)} contains {one}, which this script sets itself: leave it out.")
+    return given
 
 
 def flag(name: str, value: object) -> str:

@@ -36,9 +36,14 @@ def read(path: Path) -> list[tuple[str, float, float]]:
     return [(name(element), float(element.offset), float(element.quarterLength)) for element in played]
 
 
+def asked(vocabulary: Vocabulary) -> list[str]:
+    """The streams with more than one class; in piano music that of the part has only one."""
+    return [stream for stream in vocabulary.streams if vocabulary.size(stream) > 1]
+
+
 def build(vocabulary: Vocabulary, window: int = WINDOW) -> keras.Model:
-    """The network for the streams of a vocabulary: S inputs (B, T, 1), S softmax outputs (B, classes)."""
-    sizes = [vocabulary.size(stream) for stream in vocabulary.streams]
+    """The network for the `asked` streams of a vocabulary: S inputs (B, T, 1), S softmax outputs (B, classes)."""
+    sizes = [vocabulary.size(stream) for stream in asked(vocabulary)]
     inputs = [keras.Input((window, 1)) for _ in sizes]
     read = [layers.Dropout(0.2)(layers.LSTM(256, return_sequences=True)(scalar)) for scalar in inputs]
     x = layers.Dropout(0.3)(layers.LSTM(512, return_sequences=True)(layers.Concatenate()(read)))
@@ -58,14 +63,14 @@ def windows(model: keras.Model, corpus: Corpus, target: np.ndarray) -> list[np.n
     classes; start tokens stand before a piece."""
     begin = corpus.first[np.searchsorted(corpus.first, target, "right") - 1]
     index = np.maximum(target[:, None] + np.arange(-model.inputs[0].shape[1], 0), begin[:, None])
-    classes = {stream: corpus.inputs[stream][index, None] for stream in corpus.vocabulary.streams}
+    classes = {stream: corpus.inputs[stream][index, None] for stream in asked(corpus.vocabulary)}
     return [(read / corpus.vocabulary.size(stream)).astype(np.float32) for stream, read in classes.items()]
 
 
 def learn(model: keras.Model, corpus: Corpus, minutes: float, seed: int, clock: Callable[[], float]) -> int:
     """Train on randomly drawn windows for `minutes` of `clock` (seconds); returns the number of updates."""
     rng, end, updates = np.random.default_rng(seed), clock() + 60 * minutes, 0
-    streams, every = corpus.vocabulary.streams, np.flatnonzero(corpus.is_target.any(axis=1))
+    streams, every = asked(corpus.vocabulary), np.flatnonzero(corpus.is_target.any(axis=1))
     with tqdm(desc="the ancestors' network", unit="update", mininterval=0.5) as bar:
         while clock() < end:
             target = rng.choice(every, BATCH)
@@ -79,12 +84,14 @@ def learn(model: keras.Model, corpus: Corpus, minutes: float, seed: int, clock: 
 
 def score(model: keras.Model, corpus: Corpus, batch: int = 512) -> np.ndarray:
     """Nats of all events in each stream, (S,): like `likelihood.score`, but summed over the pieces."""
-    total, every = np.zeros(len(corpus.vocabulary.streams)), np.flatnonzero(corpus.is_target.any(axis=1))
+    streams, every = list(corpus.vocabulary.streams), np.flatnonzero(corpus.is_target.any(axis=1))
+    total = np.zeros(len(streams))
     for begin in tqdm(range(0, len(every), batch), "scoring", unit="batch", delay=2, leave=False):
         target = every[begin : begin + batch]
         predicted = model.predict_on_batch(windows(model, corpus, target))
-        for k, stream in enumerate(corpus.vocabulary.streams):
+        for stream, probabilities in zip(asked(corpus.vocabulary), predicted, strict=True):
+            k = streams.index(stream)
             scored = np.flatnonzero(corpus.is_target[target, k])
-            probability = predicted[k][scored, corpus.inputs[stream][target[scored]]]
+            probability = probabilities[scored, corpus.inputs[stream][target[scored]]]
             total[k] -= np.log(np.maximum(probability, LEAST)).sum()
     return total

@@ -24,6 +24,7 @@ from utils.states import State
 from utils.stepper import Stepper
 from utils.theory import to_steps
 from utils.vocabulary import Vocabulary, nearest
+from utils.voicing import divided
 from utils.wanted import Wanted
 
 TEMPERATURE = 0.8  # default for what is written around given notes (EXPERIMENTS.md, 'Given parts')
@@ -254,8 +255,9 @@ def from_fragment(
 ) -> tuple[list[Made], Piece, list[str]]:
     """What follows a fragment, as from `continuations`, or is written around what is kept of it, as from `completions`,
     but the likeliest first. `args` needs these settings of predict_with_prior.py: count, style and those of the key."""
+    prior, in_voices = divided(network.vocabulary, prior, wanted.name)
     style, remarks = styles.for_fragment(network, args.style, prior, wanted.name)
     wanted = replace(wanted, style=style, home=control.after_fragment(args, prior))
     write = completions if isinstance(wanted, Asked) else continuations
     made, before, more = write(network, prior, how, wanted, args.count)
-    return sorted(made, key=lambda one: one.nats), before, remarks + more
+    return sorted(made, key=lambda one: one.nats), before, in_voices + remarks + more

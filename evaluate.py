@@ -191,8 +191,7 @@ def main(args) -> None:
     args.notes *= not args.bars
     if args.picture and not args.picture.endswith(".png"):
         raise UserError(f"--picture {args.picture} must end in .png.")
-    is_one_file = Path(args.weights).exists()  # a comma may be part of a file name
-    paths = [args.weights] if is_one_file else [os.path.expanduser(path) for path in listed(args.weights)]
+    paths = [os.path.expanduser(path) for path in listed(args.weights, os.path.exists)]
     if not paths:
         raise UserError(f"--weights {args.weights} names no file.")
     if len(paths) > 1:

@@ -14,7 +14,6 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
@@ -29,8 +28,8 @@ from tqdm import tqdm
 import train
 from utils import apart, checkpoint, constraints, dataset, events, files, midi, sampler, settings, training
 from utils.errors import UserError
-from utils.measure import copying, evaluation, likelihood
-from utils.measure.ways import QUESTIONS, WAYS
+from utils.measure import evaluation, likelihood
+from utils.measure.ways import ANCESTORS, QUESTIONS, WAYS
 from utils.source import music_files
 from utils.stepper import Stepper
 from utils.vocabulary import build_vocabulary
@@ -136,15 +135,18 @@ def ancestors_network(args: SimpleNamespace, folder: Path) -> dict:
     return {**scores, "updates": updates, "parameters": model.count_params()}
 
 
-MEASURES: dict[str, Callable[[SimpleNamespace, Path], dict]] = {"copying": copies, "ancestors": ancestors_network}
+def measured(args: SimpleNamespace, folder: Path) -> dict:
+    """Do a run and measure what its question asks for."""
+    if args.only == ANCESTORS:
+        return ancestors_network(args, folder)
+    return (copies if args.question == "copying" else after_some_minutes)(args, folder)
 
 
 def alone(args: SimpleNamespace) -> None:
     """Do a single run in this process and write its results."""
     settings.choice("only", args.only, tuple(WAYS))
     folder = folder_of(args)
-    results = MEASURES.get(args.question, after_some_minutes)(args, folder)
-    files.write(folder / "results.json", json.dumps(results).encode())
+    files.write(folder / "results.json", json.dumps(measured(args, folder)).encode())
 
 
 # ---- all of them ----
@@ -200,10 +202,7 @@ def after_priors(args: SimpleNamespace, folder: Path) -> dict:
     before them. Raises UserError if no piece that is scored is long enough."""
     weights = checkpoint.load(folder / "music.weights.h5")
     network = Stepper(weights)
-    if args.score_dir:
-        held_out, _ = dataset.read_folder(args.score_dir, weights.vocabulary.representation, args.split)
-    else:
-        _, held_out = copying.read_split(weights.about)
+    _, held_out, _ = evaluation.read_music(folder / "music.weights.h5", weights.about, asked(args))
     begin, end = max(args.priors), max(args.priors) + args.following
     long = [source for source in held_out if len(source.events) >= end]
     if not long:

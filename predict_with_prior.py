@@ -73,7 +73,7 @@ def main(args) -> None:
     files.sweep(args.out)
     args.weights = checkpoint.to_play(args.weights)
     weights = checkpoint.load(args.weights)
-    whole = whole.in_metre(theory.metre(args.metre)) if args.metre else whole
+    whole = whole.in_metre(args.metre)
     whole, counted = fragment.counted(weights.vocabulary, whole, args.prior)
     around, fill = bool(args.keep or args.fill or args.redo), args.fill or args.redo
     if args.fill and args.redo:
@@ -81,9 +81,8 @@ def main(args) -> None:
     if fill and args.prior_start:
         raise UserError("Bars to write anew are counted in the whole piece: leave out --prior-start.")
     wanted = Asked(args.prior, args.keep, args.parts, fill, args.prior_bars, args.particles, programs)
-    after = {"form_of": "", "at_bar": False, "bars": 0, "seconds": 0, "ending": True, "prepend": True, "versions": None}
-    for name, usual in after.items() if around else ():
-        if getattr(args, name) != usual:
+    for name in "form_of at_bar bars seconds ending prepend versions".split() if around else ():
+        if getattr(args, name) != globals()[name.upper()]:
             flag, *_ = settings.flag(name, getattr(args, name)).split()
             raise UserError(f"{flag} is for music that follows a fragment: leave it out with --keep, --fill or --redo.")
     notes, bars = (0, 0) if around else (args.prior_notes, args.prior_bars)

@@ -85,6 +85,7 @@ def test_scales_agree_with_their_key_signatures():
         (["--key", "D minor", "--scale", "E dorian"], "name two tonics: give one of them"),
         (["--key-lock"], "--key-lock keeps the music in a key: name one"),
         (["--key", "D", "--key-strength", "-1"], "--key-strength is -1.0; it must be at least 0"),
+        (["--key", "D", "--key-strength", "inf"], "--key-strength is inf; it must be at most"),
         (["--metre", "3/5"], "--metre is '3/5'; it must be a metre such as 3/4"),
         (["--metre", "waltz"], "--metre is 'waltz'"),
     ],

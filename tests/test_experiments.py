@@ -170,6 +170,7 @@ def test_results_of_other_music_are_not_reused(music: Path, tmp_path: Path):
         ("prior", ["--priors=40,-4"]),
         ("prior", ["--following=0"]),
         ("copying", ["--stages=2,0"]),
+        ("copying", ["--stages=0"]),
         ("cells", ["--minutes=-1"]),
     ],
 )

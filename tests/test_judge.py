@@ -67,10 +67,7 @@ def test_the_judge_names_what_gives_new_pieces_away():
     assert found["auc"] == 1 and abs(found["floor"] - 0.5) < 0.2
     assert "lengths in beats: 5/2 (more often in new pieces)" in found["giveaways"]
     assert len(found["giveaways"]) == judge.SHOWN
-    # Many passages of a few pieces count as no more than a few pieces.
     assert judge.judge(made, real[: judge.LEAST - 1]) is None
-    assert judge.judge(made, real, [i // 5 for i in range(len(real))]) is None
-    assert judge.judge(made, real, [f"piece {i // 2}" for i in range(len(real))])["auc"] < 0.8
 
 
 def test_features_are_the_same_in_another_key():

@@ -40,8 +40,8 @@ def test_what_is_no_metre_is_refused(text: str):
 )
 def test_bars_are_counted_from_the_first_bar_line(before: list, after: list):
     piece = make_piece([(0, 60, 480)], time_signatures=before)
-    assert piece.in_metre((4, 4)).time_signatures == after
-    assert piece.in_metre((4, 4)).in_metre((4, 4)).time_signatures == after
+    assert piece.in_metre("4/4").time_signatures == after
+    assert piece.in_metre("4/4").in_metre("4/4").time_signatures == after
 
 
 def test_events_are_in_the_bars_of_the_given_metre():

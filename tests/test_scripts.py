@@ -359,6 +359,12 @@ def test_a_guessed_instrument_is_named_with_the_others_that_fit(inexact: str, pl
     assert capsys.readouterr().out.startswith(f"{inexact}: playing {played}{sentence}")
 
 
+def test_a_known_name_may_contain_commas():
+    known = {"Flute, 1", "Bach, J. S.", "a"}.__contains__
+    assert instruments.listed(" a, Flute, 1,Flute , Bach, J. S.", known) == ["a", "Flute, 1", "Flute", "Bach, J. S."]
+    assert instruments.listed(",a,, Flute, 1,") == ["a", "Flute", "1"] and instruments.listed("") == []
+
+
 def test_what_is_played_is_printed_once_for_all_who_play_it(capsys):
     assert instruments.programs("Piano, flute, Piano, Piano") == (0, 73, 0, 0)
     assert capsys.readouterr().out.count("Piano: playing Acoustic Grand Piano; ") == 1

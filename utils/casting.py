@@ -12,8 +12,8 @@ from utils.vocabulary import Vocabulary, means
 
 UNLIKE = 6  # semitones of `parts.distance` that weigh as much as being e times as common
 OTHER, ALONE = 0.25, 4  # nats that one more part in a company costs; the latter if parts are to play without others
-CROWD = 3  # parts of which this is true: among many, a few more make no difference
-PIANO = Part()[1:3]  # instrument of a part that names none, and that it is no drum kit
+CROWD = 3  # parts that cost so much if the others are to play without them: among many, a few more do not matter
+PIANO = Part()[1:3]  # (program, drums) of a part whose file names no instrument
 
 
 def by_name(vocabulary: Vocabulary, heard: Events) -> dict[int, int]:

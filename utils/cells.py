@@ -20,8 +20,8 @@ def split(xp: ModuleType, values: Array, at: int) -> tuple[Array, Array]:
 
 
 class Cell:
-    """What the cells have in common: their weights. Each event is a `read`, which does not depend on the events before
-    it, so that many can be read at once, and then a `step`."""
+    """What the cells have in common: their weights. An event takes two calls: `read`, which does not depend on the
+    events before it, so that many can be read at once, and then `step`."""
 
     gates: int
     states: int  # number of arrays (B, U) carried from event to event

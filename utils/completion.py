@@ -38,7 +38,7 @@ class Asked:
 
     name: str  # what messages call the piece at their beginning
     keep: str | tuple[str, ...] = ()  # names of the parts to keep, in a text with commas between them
-    others: str = ""  # names or instruments of those others ('': the piece's, or whoever usually plays with the kept)
+    others: str = ""  # names or instruments of the parts to write ('': those of the piece, or who usually plays along)
     fill: str = ""  # numbers of the bars to write anew, such as 5-8,12 ('': all)
     whole_bars: int = 0  # bars at the beginning that are kept whole, unless `fill` says which bars are new
     versions: int = 64  # versions written side by side, see `particles`
@@ -62,8 +62,8 @@ def kept_parts(prior: Piece, asked: Asked) -> np.ndarray:
     for part, aliases in zip(prior.parts, called, strict=True):
         aliases |= {*ensemble.KIT} if part.drums else set()
     known, names = set().union(*called), asked.keep
-    if isinstance(names, str):  # a comma may be part of a name
-        names = [names.strip()] if names.strip().casefold() in known else listed(names)
+    if isinstance(names, str):
+        names = listed(names, lambda name: name.casefold() in known)
     for each in names:
         if each.casefold() not in known:
             there = ", ".join(numbered)

@@ -139,6 +139,14 @@ def from_nothing(
     return sorted(made, key=lambda one: one.nats)
 
 
+def at_home(
+    weights: Checkpoint, network: Stepper, count: int, how: Sampling, wanted: Wanted, opening: str = "random"
+) -> list[Made]:
+    """`count` new pieces, each at home in the key of its opening, as generate_music.py writes them if no key is set."""
+    begun = openings(weights, count, how.seed, opening)
+    return new_pieces(network, begun, how, replace(wanted, home=control.home(None, [one["key"] for one in begun])))
+
+
 def new_pieces(network: Stepper, begun: list[dict], how: Sampling, wanted: Wanted) -> list[Made]:
     """A new piece for each of the openings `begun`."""
     vocabulary = network.vocabulary

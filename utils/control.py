@@ -28,8 +28,9 @@ STRENGTH, STRENGTH_WITH_FRAGMENT = 1.0, 0.5
 FORM_STRENGTH = {form.LIKE_ANOTHER: 1.0, form.SAME_AS_ANOTHER: 1.5}
 BEFORE = 1000  # imaginary notes in the key that the network is told it has heard: far more than its music has
 RECENT = 1  # index in traces.FADING of the trace that holds a phrase: the weight of a note halves every 23 notes
-# The bias is gone once a transposition of the scale holds so much more of the recent notes than home does. Two of seven
-# notes are about as much: two steps away on the circle of fifths nothing of it is left, and one step away about half.
+# The bias shrinks as another transposition of the scale holds more of the recent notes than home does, and is gone at a
+# lead of this share. A key two steps away on the circle of fifths leads by about two notes in seven, which leaves
+# nothing of it, and one step away leaves about half.
 AWAY = 0.2
 
 
@@ -37,6 +38,7 @@ def asked(args: SimpleNamespace) -> Tonality | None:
     """The tonality that the settings key and scale ask for; None if neither names one. Raises UserError for a key or
     scale that does not exist, and if the two name different tonics."""
     settings.at_least("key_strength", args.key_strength, 0)
+    settings.at_most("key_strength", args.key_strength, 1e6)
     texts = {"key": "" if args.key.lower() == "none" else args.key, "scale": args.scale}
     given = [tonality.parsed(text, flag) for flag, text in texts.items() if text]
     tonics = list(dict.fromkeys(each.tonic for each in given if each.tonic is not None))

@@ -12,7 +12,7 @@ from dataclasses import replace
 import numpy as np
 from tqdm import tqdm
 
-from utils import checkpoint, compose, control, dataset, ear, events
+from utils import checkpoint, compose, dataset, ear, events
 from utils.dataset import Corpus
 from utils.measure import likelihood
 from utils.sampler import Sampling
@@ -49,9 +49,8 @@ def own_music(network: Stepper, weights: checkpoint.Checkpoint, count: int, size
     sources, how = [], network.vocabulary.representation
     groups = range(0, count, TOGETHER)
     for begin in tqdm(groups, "listening to music of its own", delay=2, leave=False):
-        begun = compose.openings(weights, min(TOGETHER, count - begin), seed + begin, "none")
-        wanted = Wanted(size, home=control.home(None, [one["key"] for one in begun]))
-        made = compose.new_pieces(network, begun, Sampling(compose.TEMPERATURE, seed=seed + begin), wanted)
+        sampling, each = Sampling(compose.TEMPERATURE, seed=seed + begin), min(TOGETHER, count - begin)
+        made = compose.at_home(weights, network, each, sampling, Wanted(size), "none")
         sources += [Source("", 0, events.from_piece(one.piece, how)) for one in made]
     return dataset.encode(sources, network.vocabulary)
 

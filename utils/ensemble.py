@@ -147,7 +147,7 @@ def asked(
         raise UserError(f"{flag} chooses among parts, but this network has learnt none: leave it out.")
     wanted, count, remarks = {}, Counter(), []
     by_name = {known.name.lower(): value for value, known in vocabulary.players.items() if value != parts.DRUMS}
-    for name in instruments.listed(wish):
+    for name in instruments.listed(wish, lambda name: name.lower() in by_name):
         if name.lower() in KIT:  # steel drums are another instrument
             wanted |= {parts.DRUMS: Part("Drums", drums=True)} if drums else {}
             remarks += [] if drums else [f"{name}: left out, as --no-drums says."]

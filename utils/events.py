@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from utils import parts, theory
+from utils import parts
 from utils.form import KINDS, form_of
 from utils.piece import VELOCITY, Part, Piece
 from utils.theory import Metre, bar_length, metres_from_start, note_name, note_pitch, to_steps
@@ -61,10 +61,6 @@ class Representation:
     @property
     def has_parts(self) -> bool:
         return "part" in self.streams
-
-    def counted(self, piece: Piece) -> Piece:
-        """A piece with its bars counted in `metre`, if that is set."""
-        return piece.in_metre(theory.metre(self.metre)) if self.metre else piece
 
     @property
     def drum_length(self) -> int:
@@ -210,7 +206,8 @@ def from_piece(piece: Piece, how: Representation = DEFAULT, values: np.ndarray |
         names = np.array([chord_name(chord) for chord in np.split(notes.pitch.tolist(), first[1:])])
         notes = replace(notes.take(first), pitch=names, velocity=np.maximum.reduceat(notes.velocity, first))
     end = (notes.onset + notes.duration).max(initial=1)
-    phase, metres, bar = places(np.append(notes.onset, end - 1), how.counted(piece), how.grid)  # and of the last step
+    at = np.append(notes.onset, end - 1)  # and the last step
+    phase, metres, bar = places(at, piece.in_metre(how.metre), how.grid)
     lengths = np.array([np.diff(notes.onset, prepend=0), notes.duration])
     longest = how.max_beats * how.grid
     # Four bytes per number, here and below: seven million notes must fit into a laptop's memory.

@@ -58,7 +58,7 @@ def bars_of(whole: Piece, start: int, bars: int, name: str) -> tuple[int, int]:
 def counted(vocabulary: Vocabulary, prior: Piece, name: str) -> tuple[Piece, list[str]]:
     """A fragment with its bars as the network counts them; and sentences, which call it `name`, on a change of these
     bars, on bars of one beat, and on damage to its file."""
-    recounted = vocabulary.representation.counted(prior)
+    recounted = prior.in_metre(vocabulary.representation.metre)
     sentences = [f"{name}: {prior.damage}"] if prior.damage else []
     if recounted.bars()[-1][1] == 1:
         sentences.append(f"{name} says that its bars have one beat, which often means that its metre was not known")
@@ -71,7 +71,7 @@ def counted(vocabulary: Vocabulary, prior: Piece, name: str) -> tuple[Piece, lis
 def ready(vocabulary: Vocabulary, prior: Piece) -> Piece:
     """A fragment that new music can join: with its bars as the network counts them, and with at least four ticks in
     each step of the network's grid, since rounding could otherwise be heard."""
-    prior = vocabulary.representation.counted(prior)
+    prior = prior.in_metre(vocabulary.representation.metre)
     return prior.finer(vocabulary.grid) if prior.ticks_per_quarter < 4 * vocabulary.grid else prior
 
 

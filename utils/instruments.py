@@ -2,13 +2,20 @@
 
 import difflib
 import re
+from collections.abc import Callable
 
 from utils.errors import UserError
 
 
-def listed(names: str) -> list[str]:
-    """The comma-separated names in a text."""
-    return [name.strip() for name in names.split(",") if name.strip()]
+def listed(names: str, is_known: Callable[[str], bool] = lambda name: False) -> list[str]:
+    """The comma-separated names in a text; a known name may contain commas."""
+    words, found = names.split(","), []
+    while words:
+        beginnings = [",".join(words[:size]).strip() for size in range(len(words), 0, -1)]
+        name = next(filter(is_known, beginnings), beginnings[-1])
+        words = words[len(beginnings) - beginnings.index(name) :]
+        found += [name] if name else []
+    return found
 
 
 INSTRUMENTS = listed("""

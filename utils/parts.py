@@ -103,8 +103,9 @@ def distance(value: int, mean: float, known: int, its_mean: float) -> float:
 
 def heard_as(means: dict[int, float], known: dict[int, float], further: float = np.inf) -> dict[int, int]:
     """For each part of a piece (`means`: value -> mean pitch), the part among the `known` ones (value -> mean pitch) as
-    which it is heard: itself, or else the nearest by `distance` that no other part of the piece has; or the nearest of
-    all, if there are too few, or if all that are left are more than so much `further`. Unknown drums are left out."""
+    which it is heard: itself, or else the nearest by `distance` that no other part of the piece has; or, if none is
+    free, or every free one is more than `further` from it than the nearest of all, that nearest one, which it then
+    shares. Unknown drums are left out."""
     heard = {value: value for value in means if value in known}
     unknown = [value for value in means if value not in known and value != DRUMS]
     costs = {(value, k): distance(value, means[value], k, known[k]) for value in unknown for k in known if k != DRUMS}

@@ -145,9 +145,13 @@ class Piece:
         quarters = np.append(0, np.cumsum(np.diff(tick) / (rate * tempo / 1e6)))
         return self.moved(lambda at: np.rint(FINE * np.interp(at, tick, quarters)).astype(np.int64), FINE)
 
-    def in_metre(self, metre: theory.Metre) -> "Piece":
-        """The piece with all its bars in one metre, counted from its first bar line: its beginning, or a change of
-        metre that ends a shorter first bar, a pickup."""
+    def in_metre(self, text: str) -> "Piece":
+        """The piece with all its bars in one metre, such as '3/4', counted from its first bar line: its beginning, or a
+        change of metre that ends a shorter first bar, a pickup. If the text is empty, the piece as it is. Raises
+        UserError for text that is no metre."""
+        if not text:
+            return self
+        metre = theory.metre(text)
         longest = theory.bar_length(metre, self.ticks_per_quarter)
         begin = min((tick for tick, *_ in self.time_signatures if 0 < tick < longest), default=0)
         pickup = [change for change in self.time_signatures if change[0] < begin]

@@ -160,7 +160,7 @@ def prepared(batches: Iterator[tuple]) -> Iterator[tuple]:
 
 
 @contextlib.contextmanager
-def open_run(run: Run) -> Iterator[Run]:
+def open_run(run: Run) -> Iterator[None]:
     """Inside the `with` block Ctrl-C asks the run to stop after the current update; pressed again, it interrupts as
     usual. The log is closed at the end."""
 
@@ -171,14 +171,14 @@ def open_run(run: Run) -> Iterator[Run]:
 
     usual = signal.signal(signal.SIGINT, ask)
     try:
-        yield run
+        yield
     finally:
         signal.signal(signal.SIGINT, usual)
         run.board.close()
 
 
 def finish(run: Run, epochs_before: int) -> None:
-    """Draw the learning curve and print what was written. Raises UserError if training went wrong."""
+    """Draw the learning curve, train the ear, and print what was written. Raises UserError if training went wrong."""
     args, history = run.args, run.history
     if history:
         unit = "note" if args.chords == "split" else "chord"
@@ -189,12 +189,11 @@ def finish(run: Run, epochs_before: int) -> None:
         advice = "" if run.asked_to_stop else f" Try {'a lower --learning-rate' if run.problem else 'more --minutes'}."
         raise UserError(f"{problem}; {kept}.{advice}")
     lacks_ear = bool(args.ear) and checkpoint.load(args.weights).ear is None
-    if args.ear and (len(history) > epochs_before or lacks_ear):
+    if lacks_ear:
         try:
             ear_training.learn(args.weights, run.train, args.ear, args.seed)
         except KeyboardInterrupt:
-            print("\nStopped before the ear was trained", end="")
-            print(", without which versions are not compared; --resume trains it." if lacks_ear else ".")
+            print("\nStopped before the ear was trained, without which versions are not compared; --resume trains it.")
     if len(history) == epochs_before:
         minutes = history[-1]["seconds"] / 60
         waited = minutes < args.minutes and epochs_before < args.epochs and not run.asked_to_stop

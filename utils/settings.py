@@ -30,7 +30,7 @@ METAVARS = {int: "N", float: "X", str: "TEXT", tuple: "A,B,C"}
 KINDS = {kind.__name__: kind for kind in (bool, *METAVARS)}
 GROUP = re.compile(r"# -{3,}\s*(.+?)\s*-*$")
 CONTROL = re.compile("[\0-\b\v\f\x0e-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")  # also of the writing direction
-BARS = re.compile("\n*(?:\x1b\\[A)*")  # how tqdm moves between progress bars, in a call of its own
+BARS = re.compile("\n*(?:\x1b\\[A)*")  # what tqdm writes to move between progress bars: line feeds, cursor up
 PATH = re.compile(r"(?:\S+ (?:or \S+ )?)?(file|folder)s?\b")
 
 
@@ -66,7 +66,8 @@ def converter(setting: Setting) -> Callable[[str], object]:
         if setting.optional and text.lower() == "none":
             return None
         if setting.kind is tuple:
-            return tuple(type(setting.default[0])(word.strip()) for word in text.split(",") if word.strip())
+            words = [word.strip() for word in text.split(",") if word.strip()]
+            return tuple(type(setting.default[0])(word) for word in words or [""])
         return os.path.expanduser(text) if setting.path else setting.kind(text)
 
     # argparse names the converter in its error: "invalid int value: 'x'".

@@ -10,6 +10,7 @@ import numpy as np
 from utils import ensemble
 from utils.errors import UserError
 from utils.heads import log_softmax
+from utils.instruments import listed
 from utils.piece import Piece
 from utils.states import State
 from utils.stepper import Stepper
@@ -34,7 +35,7 @@ def asked(vocabulary: Vocabulary, wish: str) -> Shares:
             "sub-folder of the music folder and train again."
         )
     shares = dict.fromkeys(vocabulary.styles, 0.0)
-    for one in map(str.strip, wish.split(",")):
+    for one in listed(wish, lambda text: text in shares or text.rpartition(":")[0] in shares):
         name, _, share = (one, "", "1") if one in shares else one.rpartition(":")
         if name not in shares:
             raise UserError(f"--style names {name or one!r}; these weights have learnt {', '.join(shares)}.")

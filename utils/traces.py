@@ -23,13 +23,13 @@ FADING = ((0.8, 1), (0.97, 1), (1, 0.3), (1, 1))
 NEAR = 12  # semitones on either side of a note within which keys are read one by one
 LEFT = len(FADING) + 2  # numbers carried on for each key from event to event, see `traces_layer.Traces.follow`
 MOMENT = 1e-3  # quarter notes: a tolerance that tells held from just released in spite of rounded float32 sums
-# Profiles, of mean 0 and length 1, of the 24 keys, from the last note as the tonic up.
+# Profiles, of mean 0 and length 1, of the twelve major keys and then the minor ones.
 PROFILES = KEYS.astype(np.float32).T  # (12, 24)
 PROFILES = PROFILES - PROFILES.mean(axis=0)
 PROFILES /= np.linalg.norm(PROFILES, axis=0)
 FROM_MEAN = np.eye(12, dtype=np.float32) - np.float32(1 / 12)  # twelve numbers @ this: each less their mean
 # (128, 2) 1 for each key, and how many semitones it lies above middle C.
-NUMBER_AND_HEIGHT = np.stack([np.ones(128), np.arange(-60, 68)], axis=1).astype(np.float32)
+NUMBER_AND_HEIGHT = np.stack([np.ones(128), np.arange(128) - MIDDLE_C], axis=1).astype(np.float32)
 # Numbers read from the traces: twelve pitch classes and the keys nearby; how high the last note lies; and the tonality.
 HEARD = (len(FADING) - 1) * (12 + 2 * NEAR + 1) + 1 + PROFILES.shape[1]
 # Factors for reading the fading traces: the trace of a key that is struck at each sixteenth grows to about 1.
@@ -56,12 +56,13 @@ def height(xp: ModuleType, struck: Array, pitch: Array | None = None) -> Array:
     sums = xp.matmul(struck, NUMBER_AND_HEIGHT)
     # Counted from middle C, the pitch of the start token: 0 where nothing was struck.
     mean = sums[..., 1:] / xp.maximum(sums[..., :1], 1)
-    return (mean if pitch is None else mean - xp.subtract(pitch, 60.0)[..., None]) / 12
+    return (mean if pitch is None else mean - xp.subtract(pitch, float(MIDDLE_C))[..., None]) / 12
 
 
 def tonality(xp: ModuleType, struck: Array) -> Array:
-    """(..., 24) how well each key, the major ones from the last note up, then the minor ones, fits how often each pitch
-    class, also from the last note up, was `struck` (..., 12) so far: by `theory.key_fits`, sharpened to shares of 1."""
+    """(..., 24) shares of the keys, twelve major and then twelve minor: the softmax of ten times the correlation of the
+    profile of each with how often each pitch class was `struck` (..., 12) so far. Both count up from the same pitch
+    class: that of the last note in Keras, C in NumPy."""
     apart = xp.matmul(struck, FROM_MEAN)
     length = xp.sqrt(xp.sum(apart * apart, axis=-1, keepdims=True))
     fits = xp.exp(10 * xp.matmul(apart, PROFILES) / (length + 1e-6))

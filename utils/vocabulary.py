@@ -27,8 +27,9 @@ from utils.events import (
 REACH = 127  # the largest interval between two pitches; also the class of the interval 0
 # A part has a class if at least a share of RARE of the pieces has it and, with FEW pieces or more, LEAST of them.
 RARE, LEAST, FEW = 0.02, 2, 5
-SELDOM = 0.01  # at most this share of a part's notes may begin while another one sounds if it is to count as `alone`; a
-# tenth of this share may lie below its range, and as much above
+# A part counts as `alone` if at most this share of its notes begin while another one sounds. A tenth of the share may
+# lie below the part's range, and a tenth above.
+SELDOM = 0.01
 
 
 class Block(NamedTuple):
@@ -36,7 +37,7 @@ class Block(NamedTuple):
 
     of: str  # what the values belong to, such as a stream: a name that no other block of the axis has
     values: np.ndarray  # (V,)
-    match: str = "nearest"  # a new value starts as the nearest, as the part it is heard as ('part'), or at 0 ('same')
+    match: str = "nearest"  # how a new value starts: like the nearest, like the 'part' it is heard as, or ('same') at 0
     rest: float = 0.0  # what the network reads there while a value does not occur
 
 

@@ -28,7 +28,6 @@ HDF5 = b"\x89HDF\r\n\x1a\n"  # MAT files of version 7.3 are HDF5, behind a heade
 KEYS = 88  # in a row of a table
 LOWEST = 21  # MIDI pitch of the first key
 LARGEST = 10_000_000  # numbers in an array; the longest piece of the benchmark has less than a tenth of that
-TICKS_PER_QUARTER = 480
 
 
 class NoFrames(UserError):
@@ -136,7 +135,7 @@ def from_mat(data: bytes) -> dict[str, list[np.ndarray]]:
 
 def to_piece(keys: np.ndarray, quarters: float) -> Piece:
     """The pitches that sound, (F, 128) bool -> notes, each as long as a frame of `quarters` quarter notes."""
-    length = round(quarters * TICKS_PER_QUARTER)
+    length = round(quarters * Piece.ticks_per_quarter)
     frame, pitch = np.argwhere(keys).T
     return Piece(
         onset=frame * length,
@@ -144,8 +143,7 @@ def to_piece(keys: np.ndarray, quarters: float) -> Piece:
         duration=np.full_like(frame, length),
         velocity=np.full_like(frame, VELOCITY),
         part=np.zeros_like(frame),
-        ticks_per_quarter=TICKS_PER_QUARTER,
-        tempos=[(0, theory.microseconds(120))],
+        tempos=[(0, theory.TEMPO)],
         time_signatures=[(0, 4, 4)],
     )
 

@@ -10,7 +10,7 @@ from types import SimpleNamespace
 
 import numpy as np
 
-from utils import checkpoint, compose, control, dataset, events, settings
+from utils import checkpoint, compose, dataset, events, settings
 from utils.checkpoint import Checkpoint
 from utils.dataset import Corpus, Source
 from utils.errors import UserError
@@ -133,9 +133,8 @@ def new_music(
     the unseen pieces share with the training pieces. Empty if all new pieces are too short to be compared.
     """
     grid = weights.vocabulary.grid
-    begun = compose.openings(weights, asked.samples, asked.seed, asked.opening)
-    wanted = Wanted(asked.notes, asked.bars, home=control.home(None, [one["key"] for one in begun]))
-    new = compose.new_pieces(network, begun, Sampling.of(asked, compose.TEMPERATURE), wanted)
+    wanted, how = Wanted(asked.notes, asked.bars), Sampling.of(asked, compose.TEMPERATURE)
+    new = compose.at_home(weights, network, asked.samples, how, wanted, asked.opening)
     form = Representation(grid=grid, max_beats=weights.vocabulary.representation.max_beats)
     made = [events.from_piece(one.piece, form) for one in new]
     if max(map(len, made)) < statistics.FIGURE:
@@ -268,10 +267,10 @@ def check_comparable(loaded: dict[str, Checkpoint]) -> None:
 def chance(difference: np.ndarray) -> float:
     """How often chance alone makes the sum of paired differences (P,) as large as it is, in either direction: the share
     of random sign flips that do so (Fisher's randomisation test; for comparing systems, Noreen 1989)."""
-    rng = np.random.default_rng(0)
-    sums = np.array([rng.choice((-1.0, 1.0), len(difference)) @ difference for _ in range(SHUFFLES)])
-    as_large = np.abs(sums) >= np.abs(difference.sum()) - 1e-9  # sums in another order differ a little
-    return float((as_large.sum() + 1) / (SHUFFLES + 1))
+    from scipy import stats  # half a second
+
+    how = {"permutation_type": "samples", "n_resamples": SHUFFLES, "random_state": 0}
+    return float(stats.permutation_test((difference,), np.sum, **how).pvalue)
 
 
 def in_words(best: str, other: str, saved: np.ndarray, notes: np.ndarray, level: float) -> str:

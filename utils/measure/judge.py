@@ -5,7 +5,7 @@ All features are the same in every key. Shapes: N notes, O onsets, M passages of
 """
 
 from collections import Counter
-from collections.abc import Hashable, Sequence
+from collections.abc import Sequence
 from fractions import Fraction
 from itertools import compress, pairwise
 
@@ -121,25 +121,24 @@ def area(matrix, new: np.ndarray, groups: np.ndarray) -> float:
     return float(np.nanmean(areas))  # NaN: a fold of passages of one kind only, such as several of one piece
 
 
-def judge(made: list[Piece], real: list[Piece], groups: Sequence[Hashable] | None = None) -> dict | None:
+def judge(made: list[Piece], real: list[Piece]) -> dict | None:
     """How well new passages can be told from real ones; None if there are too few. All should have equally many notes;
-    see `statistics.cut`. `groups` names the piece of each real passage, so that no piece is on both sides of a fold.
+    see `statistics.cut`.
 
     auc: area under the ROC curve, the probability that of a new and a real passage the judge picks the right one as new
     (0.5: it cannot tell them apart, 1: it always can); floor: the same for two halves of the real passages, the mean
     over random splits; spread: its standard deviation over these splits, a measure of the effect of chance; giveaways:
     in words, the features whose means differ most, in standard deviations.
     """
-    _, group = np.unique(list(map(str, groups or range(len(real)))), return_inverse=True)
-    if min(len(made), group.max(initial=-1) + 1) < LEAST:
+    if min(len(made), len(real)) < LEAST:
         return None
     matrix, deviation, names = table([*map(features, made), *map(features, real)])
     new = np.arange(len(made) + len(real)) < len(made)
-    auc = area(matrix, new, np.concatenate([np.arange(len(made)) + len(real), group]))
+    auc = area(matrix, new, np.arange(len(new)))
     rng, floors = np.random.default_rng(0), []
     for _ in range(HALVES):
-        half = rng.permutation(group.max() + 1) % 2 == 0
-        floors.append(area(matrix[len(made) :], half[group], group))
+        half = rng.permutation(len(real)) % 2 == 0
+        floors.append(area(matrix[len(made) :], half, np.arange(len(real))))
     apart = np.asarray(matrix[new].mean(axis=0) - matrix[~new].mean(axis=0)).ravel() / deviation
     common = np.max([matrix[side].getnnz(axis=0) / side.sum() for side in (new, ~new)], axis=0) >= COMMON
     most = np.argsort(-np.abs(apart) * common, kind="stable")[:SHOWN]

@@ -100,8 +100,9 @@ def describe(piece: Piece) -> Features:
     beat is a quarter note. polyphony: notes sounding together on average, while any sounds. note_lengths: shares of
     `LENGTHS`. repeated_figures: share of the runs of `FIGURE` notes whose intervals, offsets and durations occurred
     before. key_clarity: how well the best of the 24 keys fits, by Aarden's profiles (`theory.key_fits`), which differ a
-    little from those of Krumhansl & Kessler 1982. on_beat: share of the onsets (a chord has one) on a quarter of the
-    bar. The others: see `stuck`, `repeated` (NaN if a piece is too short for it), and `home` for home and drift.
+    little from those of Krumhansl & Kessler 1982. on_beat: share of the onsets (a chord has one) that are a whole
+    number of quarter notes after the bar line. The others: see `stuck`, `repeated` (NaN if a piece is too short for
+    it), and `home` for home and drift.
     """
     quarter, reached = piece.ticks_per_quarter, np.maximum.accumulate(piece.onset + piece.duration)
     sounding = reached - np.maximum(piece.onset, np.append(0, reached[:-1]))  # ticks that each note adds

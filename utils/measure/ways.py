@@ -74,6 +74,8 @@ def averaged() -> dict:
     return optimizer("AdamW", use_ema=True, ema_momentum=0.99) | {"before_scoring": take_averages}
 
 
+ANCESTORS = "the ancestors' network"  # trained with their method, see `ancestors`
+
 # Name -> flags of train.py, and a function that makes those fields of the Way that differ from the defaults.
 WAYS: dict[str, tuple[str, Callable[[], dict]]] = {
     "as it is": ("", dict),
@@ -96,7 +98,7 @@ WAYS: dict[str, tuple[str, Callable[[], dict]]] = {
     "scalar inputs": ("--embedding 1", scalars),
     "one key": ("--transpose 0", dict),
     **{f"windows of {n}": (f"--sequence-length {n}", dict) for n in (20, 64, 100)},
-    "the ancestors' network": ("", dict),
+    ANCESTORS: ("", dict),
     "nothing dropped, one key": ("--dropout 0 --weight-decay 0 --transpose 0", dict),
 }
 # Question -> the ways that are compared to answer it.
@@ -111,5 +113,5 @@ QUESTIONS = {
     "windows": ("windows of 20", "as it is", "windows of 64", "windows of 100"),
     "prior": ("as it is",),
     "copying": ("as it is", "nothing dropped, one key"),
-    "ancestors": ("the ancestors' network",),
+    "ancestors": (ANCESTORS,),
 }

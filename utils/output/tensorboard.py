@@ -113,7 +113,7 @@ class Board:
         if not self.writer:
             return
         kept, how = checkpoint.load(weights), Sampling(compose.TEMPERATURE, seed=SEED)
-        (made,) = compose.new_pieces(Stepper(kept), compose.openings(kept, 1, SEED), how, Wanted(NOTES))
+        (made,) = compose.at_home(kept, Stepper(kept), 1, how, Wanted(NOTES))
         try:
             with tempfile.TemporaryDirectory() as folder:
                 path = Path(folder, f"epoch {row['epoch']}.mid")

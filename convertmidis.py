@@ -19,7 +19,7 @@ from tqdm import tqdm
 
 from utils import apart, files, midi, settings, workers
 from utils.errors import DiskFull, NotWritten, UserError
-from utils.formats import SCORE_ENDINGS, frames
+from utils.formats import OWN_ENDINGS, OWN_FORMAT, SCORE_ENDINGS, frames
 
 # ---- what to convert
 SOURCE: str = ""  # folder of music (or one file), sub-folders included
@@ -58,6 +58,8 @@ def convert(source: Path, target: Path, frame: float, merge: bool) -> str:
     elif source.name.lower().endswith(midi.ENDINGS):
         pieces = {target: midi.read(source)}
     else:
+        if source.name.lower().endswith(OWN_ENDINGS):
+            raise UserError(f"{source} cannot be used: {OWN_FORMAT}.")
         from utils.formats import score  # music21 takes a second to start
 
         tunes, folder = score.read(source), target.with_name(source.name)
@@ -90,7 +92,8 @@ def plan(source: str, corpus: str, out: Path) -> dict[Path, Path]:
     else:
         if out.resolve().is_relative_to(Path(source).resolve()):
             raise UserError(f"--out {out} lies inside --source {source}: its files would be read, too. Choose another.")
-        places = {path: path.relative_to(source) for path in midi.find(source, (*ENDINGS, *frames.PICKLES))}
+        endings = (*ENDINGS, *frames.PICKLES, *OWN_ENDINGS)  # what cannot be read is reported
+        places = {path: path.relative_to(source) for path in midi.find(source, endings)}
     if not places:
         raise UserError(f"No music in {source}: no file there ends in {' '.join(ENDINGS)}.")
     targets = {}

@@ -163,7 +163,9 @@ def test_bad_files_are_named_with_the_reason(content: bytes, reason: str, tmp_pa
 def test_a_score_must_be_converted_first(tmp_path: Path):
     path = tmp_path / "rag.MXL"
     path.write_bytes(b"PK")
-    with pytest.raises(UserError, match="it is a score; convert it first, with 'python convertmidis.py .*MXL'"):
+    with pytest.raises(
+        UserError, match="it is a score; convert it first, with 'python convertmidis.py .*MXL --out converted'"
+    ):
         midi.read(path)
 
 

@@ -29,7 +29,8 @@ from utils.wanted import Wanted
 
 TEMPERATURE = 0.8  # default for what is written around given notes (EXPERIMENTS.md, 'Given parts')
 FAR = 2**16  # quarter notes: no rest of a piece is longer, so none is clipped
-STAY = "stay only where they are kept"  # said of parts of which the network has learnt nothing
+# Said of parts of which the network has learnt nothing.
+STAY, ALL_STAY = "stay only where they are kept", "stay as they are"
 
 
 @dataclass(frozen=True)
@@ -122,7 +123,7 @@ def cast(vocabulary: Vocabulary, prior: Piece, kept: np.ndarray, asked: Asked) -
     the network hears differently. Raises UserError if no part can be kept or written."""
     if kept.any() and not vocabulary.players:
         raise UserError("These weights have learnt no parts, so none can be kept: choose others with --weights.")
-    known, remarks = ensemble.audible(vocabulary, prior, STAY)
+    known, remarks = ensemble.audible(vocabulary, prior, STAY if kept.any() else ALL_STAY)
     if kept.any() and not kept[known.part].any():
         if asked.others or not asked.fill:
             keep = asked.keep if isinstance(asked.keep, str) else ", ".join(asked.keep)
@@ -150,6 +151,11 @@ def cast(vocabulary: Vocabulary, prior: Piece, kept: np.ndarray, asked: Asked) -
     remarks += [f"{name} is heard as {other}." for name, other in others.items() if name != other]
     names = ", ".join(part.called() for part in written.values())
     remarks.append(f"Written to go with {'it' if len(keeping) == 1 else 'them'}: {names}.")
+    mean = vocabulary.registers
+    below = [value for value in written if mean[value] < mean[next(iter(keeping))]]
+    if len(keeping) == 1 and below and len(below) < len(written) and not asked.others:
+        on_top = ", ".join(vocabulary.players[value].name for value in (*keeping, *below))
+        remarks.append(f'To keep it on top, name no higher part: --parts "{on_top}".')
     remarks += fragment.unknown_values(vocabulary, heard, asked.name)
     playing = ensemble.with_imagined(keeping | written, sorted(rest - set(written)))
     return Cast(alone, kept, playing, set(keeping)), remarks
@@ -212,6 +218,8 @@ def completions(
     prior = fragment.ready(vocabulary, prior)
     kept, (regions, end) = kept_parts(prior, asked), regions_of(prior, asked, grid)
     who, remarks = cast(vocabulary, prior, kept, asked)
+    if not kept.any():  # then parts that cannot be written anew stay
+        kept = np.bincount(who.heard.part, minlength=len(prior.parts)) == 0
     given = given_events(vocabulary, who, regions, end)
     if len(given.onset) == 1:
         raise UserError(f"Without bars {asked.fill} nothing of {asked.name} is left: name fewer, or parts with --keep.")

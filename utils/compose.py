@@ -35,7 +35,7 @@ class Made:
         """A phrase with its key, its tempo, its playing time, how likely the network finds it, and whether it was cut
         off."""
         key = f"{self.key}, " if self.key else ""
-        tempo = round(60e6 / self.piece.tempos_from_start()[-1][1])
+        tempo = round(60e6 / self.piece.usual_tempo())
         cut_off = f", cut off after {self.cut_off:,} events" if self.cut_off else ""
         return f"{key}tempo {tempo}, {self.piece.clock()} minutes, {self.nats:.2f} nats a note{cut_off}"
 
@@ -203,11 +203,12 @@ def continuations(
     vocabulary, grid = network.vocabulary, network.vocabulary.grid
     # A given number of notes is written in one version, unless more are asked for: that is fastest.
     usual = VERSIONS if wanted.by_bars else 1
-    prior = fragment.ready(vocabulary, prior)
+    prior = fragment.in_tempo(fragment.ready(vocabulary, prior))
     ticks = prior.ticks_per_quarter
     heard, playing, remarks = ensemble.hear(vocabulary, prior)
     asked_for = wanted.versions or 1
-    wanted = in_versions(network, in_bars(wanted, [prior.tempos_from_start()[-1][1]], [heard.metre()], grid), usual)
+    *_, (_, tempo) = prior.tempos_from_start()
+    wanted = in_versions(network, in_bars(wanted, [tempo], [heard.metre()], grid), usual)
     if wanted.versions == 1 < asked_for:
         remarks.append(
             "One version is written: the music is too long, or these weights have no ear to compare several."
@@ -234,7 +235,8 @@ def continuations(
     players = ensemble.sounding_as(playing, wanted.programs)
     velocity = round(float(prior.velocity.mean()))
     # Without the fragment, the new notes begin in bar 1, in the tempo and metre with which the fragment ended.
-    before = prior if wanted.prepend else replace(prior.span(int(prior.onset[-1]) + 1), pedals=prior.pedals[:0])
+    after = replace(prior.span(int(prior.onset[-1]) + 1), pedals=prior.pedals[:0], tempos=[(0, tempo)])
+    before = prior if wanted.prepend else after
     state = states.stack([state] * count * wanted.versions)
     unheard = np.repeat((mask & ~asked)[None], len(state.onset), axis=0)
     made, new, nats = new_events(network, state, how, wanted, np.full(len(state.onset), line), unheard)

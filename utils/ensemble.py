@@ -152,7 +152,8 @@ def asked(
             wanted |= {parts.DRUMS: Part("Drums", drums=True)} if drums else {}
             remarks += [] if drums else [f"{name}: left out, as --no-drums says."]
             continue
-        value = by_name.get(name.lower())
+        begun = [value for known, value in by_name.items() if known.startswith(name.lower())]
+        value = by_name.get(name.lower(), begun[0] if len(begun) == 1 else None)  # Sopran is the Soprano
         if value is None or value in wanted:
             program = instruments.program(name, flag)
             value, part = parts.value_of(program, count[program]), Part("", program)
@@ -165,7 +166,8 @@ def asked(
     heard = parts.heard_as(usual, free)
     related = all(parts.family(value) == parts.family(known) for value, known in heard.items())
     if not related or len({*heard.values()}) < len(heard):
-        as_others, _ = casting.company(vocabulary, usual, taken & set(vocabulary.players), alone=True)
+        theirs = {value: usual[value] for value in heard}  # without drums, if the network has none
+        as_others, _ = casting.company(vocabulary, theirs, taken & set(vocabulary.players), alone=True)
         heard = as_others or heard
     called = dict(zip(wanted, instruments.numbered([part.called() for part in wanted.values()]), strict=True))
     players = {}

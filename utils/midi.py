@@ -7,6 +7,8 @@ a second channel, which symusic cannot assign. Shapes: N notes.
 import functools
 import operator
 import os
+import shlex
+import unicodedata
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -16,7 +18,7 @@ import numpy as np
 
 from utils import chunks, files
 from utils.errors import UserError
-from utils.formats import SCORE_ENDINGS
+from utils.formats import OWN_ENDINGS, OWN_FORMAT, SCORE_ENDINGS
 from utils.piece import COLUMNS, Part, Piece, told_apart
 
 if TYPE_CHECKING:
@@ -33,8 +35,9 @@ DAMAGED = "it is cut short or damaged"
 
 
 def readable(name: str) -> str:
-    """A name without control characters, cut to LONGEST_NAME."""
-    return " ".join("".join(c if c.isprintable() else " " for c in name).split())[:LONGEST_NAME].rstrip()
+    """A name without control characters, cut to LONGEST_NAME; a letter with its accent is one character."""
+    composed = unicodedata.normalize("NFC", name)
+    return " ".join("".join(c if c.isprintable() else " " for c in composed).split())[:LONGEST_NAME].rstrip()
 
 
 def channels_of(track: bytes) -> dict[tuple[int, bool], int]:
@@ -139,7 +142,10 @@ def read(path: Path, name: str = "") -> Piece:
     except ValueError as error:
         name, reason = name or str(path), str(error)
         if name.lower().endswith(SCORE_ENDINGS):
-            reason = f"it is a score; convert it first, with 'python convertmidis.py --source {name}'"
+            command = f"python convertmidis.py --source {shlex.quote(name)} --out converted"
+            reason = f"it is a score; convert it first, with '{command}', and name the MIDI file that this writes"
+        elif name.lower().endswith(OWN_ENDINGS):
+            reason = OWN_FORMAT
         raise UserError(f"{name} cannot be used: {reason}.") from None
 
 

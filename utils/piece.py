@@ -190,6 +190,14 @@ class Piece:
         notes a minute, as MIDI specifies."""
         return [(0, theory.TEMPO), *self.tempos]
 
+    def usual_tempo(self, begin: int = 0) -> int:
+        """The tempo, in microseconds per quarter note, that is in force for most of the time after the tick `begin`."""
+        tick, tempo = np.array(self.tempos_from_start()).T
+        tempos, which = np.unique(tempo, return_inverse=True)
+        end = int((self.onset + self.duration).max(initial=begin + 1))
+        lasts = np.bincount(which.ravel(), np.diff(tick.clip(begin, end), append=end))
+        return int(tempos[lasts.argmax()])
+
     def seconds(self) -> float:
         """Its playing time in seconds."""
         end = int((self.onset + self.duration).max(initial=0))

@@ -151,16 +151,18 @@ def as_written(sharps: int, fits: np.ndarray, minor: int | None = None) -> Tonal
 
 
 def of_fragment(prior: Piece) -> Tonality | None:
-    """The key of a fragment: the one that the key signature in force at its end says, see `as_written`; else the key
-    that fits best. None if no key fits, as with drums, or a note or two without a signature."""
+    """The key of a fragment: the one that the key signature in force at its end says of the notes since, see
+    `as_written`; else the key that fits them best. None if no key fits, as with drums, or a note or two without a
+    signature."""
     pitched = prior.take(~prior.is_drum)
-    best = of_notes(pitched.pitch, pitched.duration, SURE)
-    if not len(pitched) or not prior.key_signatures:
+    begin, *signature = prior.key_signatures[-1] if prior.key_signatures else (0,)
+    since = pitched.take(pitched.onset >= begin)
+    since = since if len(since) else pitched
+    best = of_notes(since.pitch, since.duration, SURE)
+    if not len(pitched) or not signature or not (best or any(signature)):
         return best
-    _, sharps, minor = prior.key_signatures[-1]
-    if not (best or sharps or minor):
-        return None
-    return as_written(sharps, theory.key_fits(pitched.pitch, pitched.duration), minor) or best
+    sharps, minor = signature
+    return as_written(sharps, theory.key_fits(since.pitch, since.duration), minor) or best
 
 
 def signatures(piece: Piece, prior: Piece | None = None) -> list[tuple[int, int, int]]:

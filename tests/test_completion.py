@@ -347,6 +347,12 @@ def test_unknown_drums_stay_only_where_they_are_kept():
             completion.cast(vocabulary, prior, completion.kept_parts(prior, asked), asked)
 
 
+def test_drums_that_the_bundled_network_cannot_write_stay_in_bars_that_it_fills():
+    prior = band_piece(57)
+    made = complete(checkpoint.load(ROOT / "weights/bach-chorales.weights.h5"), prior, fill="2")
+    assert notes(made, made.is_drum) == notes(prior, prior.is_drum)
+
+
 def test_drums_that_the_bundled_network_cannot_hear_can_be_kept_in_bars_that_it_fills():
     prior = band_piece(57)
     made = complete(checkpoint.load(ROOT / "weights/bach-chorales.weights.h5"), prior, keep="kit", fill="2")
@@ -363,6 +369,8 @@ def test_a_low_tune_is_on_top_if_only_lower_voices_are_asked_for(others: str, vo
     vocabulary = checkpoint.load(ROOT / "weights/bach-chorales.weights.h5").vocabulary
     _, remarks = completion.cast(vocabulary, tune, np.array([True]), asked)
     assert f"Melody is heard as {voice}." in remarks
+    hint = 'To keep it on top, name no higher part: --parts "Alto, Tenor, Bass".'
+    assert (hint in remarks) == (not others)
 
 
 def test_a_kept_part_is_heard_as_itself_whoever_else_is_asked_for(learnt: Checkpoint):
@@ -375,12 +383,12 @@ def test_a_kept_part_is_heard_as_itself_whoever_else_is_asked_for(learnt: Checkp
 
 
 def test_parts_are_kept_by_names_with_commas():
-    """In a text only a whole name may have them, in a tuple each."""
     rows = [(0, 60 + i, 480, 80, i) for i in range(3)]
     piece = make_piece(rows, parts=[Part("Left, Hand"), Part("Right, Hand", 5), Part("Bass", 33)])
     for keep, expected in {
         "left, hand": [True, False, False],
         "Bass": [False, False, True],
         ("Left, Hand", "Bass"): [True, False, True],
+        "Right, Hand, bass": [False, True, True],
     }.items():
         assert completion.kept_parts(piece, Asked("It", keep)).tolist() == expected

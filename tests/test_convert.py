@@ -47,11 +47,13 @@ def test_everything_is_converted(tmp_path: Path):
     (source / "voices.krn").write_text(KERN)
     (source / "broken.mid").write_text("no music")
     (source / "broken.xml").write_text("<no music")
+    (source / "song.mscz").write_bytes(b"PK")
     (source / "readme.txt").write_text("not music, and no failure")
     result = run("convertmidis.py", "--source", source, "--out", out)
     assert result.returncode == 0, result.stderr
-    assert "5 converted, 0 skipped (already there), 2 failed" in result.stdout.splitlines()[-1]
+    assert "5 converted, 0 skipped (already there), 3 failed" in result.stdout.splitlines()[-1]
     assert "broken.mid cannot be used: it is not a MIDI file" in result.stderr
+    assert "song.mscz cannot be used: only the program that wrote it can read it" in result.stderr
     assert "broken.xml" in result.stderr
     names = sorted(path.relative_to(out).as_posix() for path in out.rglob("*.mid"))
     assert names == ["sub folder/type 1.mid", "sub folder/type 2.mid", "tunes.abc/001.mid", "tunes.abc/002.mid",
@@ -81,7 +83,7 @@ def test_everything_is_converted(tmp_path: Path):
     # Again: nothing is touched unless that is asked for.
     stamps = {path: path.stat().st_mtime_ns for path in out.rglob("*.mid")}
     result = run("convertmidis.py", "--source", source, "--out", out)
-    assert "0 converted, 5 skipped (already there), 2 failed" in result.stdout
+    assert "0 converted, 5 skipped (already there), 3 failed" in result.stdout
     assert result.returncode == 0
     assert stamps == {path: path.stat().st_mtime_ns for path in out.rglob("*.mid")}
     result = run("convertmidis.py", "--source", source, "--out", out, "--overwrite")

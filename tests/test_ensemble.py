@@ -421,6 +421,11 @@ def test_instruments_asked_for_are_matched_with_the_parts_of_the_network(vocabul
     players, _ = ensemble.asked(four, "Violin, Violin, Viola, Cello")
     voices = {part.called(): four.players[value].name for value, part in players.items()}
     assert voices == {"Violin 1": "Voice 0", "Violin 2": "Voice 1", "Viola": "Voice 2", "Cello": "Voice 3"}
+    beside, remarks = ensemble.asked(four, "Violin, Violin, Viola, Cello, Drums")  # which it does not have
+    assert beside == players and remarks[-1].startswith("Drums: not played")
+    four.players[parts.value_of(52, 0)] = Class("Soprano", 0, 127, 70.0, True)
+    assert [part.name for part in ensemble.asked(four, "Sopran, voice 2")[0].values()] == ["Soprano", "Voice 2"]
+    four.players[parts.value_of(52, 0)] = Class("Voice 0", 0, 127, 70.0, True)
     _, remarks = ensemble.asked(four, "Voice 1, Cello")  # the first is known, but in company it may play another part
     assert all("is new" in remark for remark in remarks if not remark.startswith("Voice"))
     assert not any("is new" in remark for remark in remarks if remark.startswith("Voice"))

@@ -120,3 +120,12 @@ def test_a_key_signature_with_sharps_or_flats_is_believed():
     for signature, expected in {(0, 0, 0): "A minor", (0, 0, 1): "A minor", (0, -1, 0): "F major"}.items():
         piece.key_signatures = [signature]
         assert tonality.of_fragment(piece).name == expected, fits
+
+
+def test_a_change_of_key_is_believed_for_the_notes_after_it():
+    tune = (60, 62, 64, 65, 67, 67, 60, 60)
+    rows = [(i * 480, pitch, 480) for i, pitch in enumerate((*tune, *tune, *(pitch + 2 for pitch in tune)))]
+    changed = make_piece(rows, key_signatures=[(0, 0, 0), (16 * 480, 2, 0)])
+    assert tonality.of_fragment(changed).name == "D major"
+    changed.key_signatures = [(0, 0, 0), (24 * 480, 2, 0)]  # after the last note
+    assert tonality.of_fragment(changed).name == "C major"

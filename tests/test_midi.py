@@ -161,12 +161,18 @@ def test_bad_files_are_named_with_the_reason(content: bytes, reason: str, tmp_pa
 
 
 def test_a_score_must_be_converted_first(tmp_path: Path):
-    path = tmp_path / "rag.MXL"
+    path = tmp_path / "a rag.MXL"
     path.write_bytes(b"PK")
-    with pytest.raises(
-        UserError, match="it is a score; convert it first, with 'python convertmidis.py .*MXL --out converted'"
-    ):
+    command = f"python convertmidis.py --source '{path}' --out converted"
+    with pytest.raises(UserError, match=f"it is a score; convert it first, with '{command}'"):
         midi.read(path)
+    path = path.replace(tmp_path / "song.MSCZ")
+    with pytest.raises(UserError, match="song.MSCZ cannot be used: only the program that wrote it can read it"):
+        midi.read(path)
+
+
+def test_a_letter_and_its_accent_are_one_character():
+    assert midi.readable("Flo\u0308te\n 1") == "Fl\u00f6te 1"
 
 
 LONG = b"\0\x90\x3c\x40\x87\x68\x3c\0"  # a note of 1000 ticks

@@ -247,6 +247,25 @@ def test_the_first_or_last_bars_of_the_prior_can_be_used(start: float, bars: int
     assert capsys.readouterr().out == (message if fewer else "")
 
 
+def test_a_prior_ends_with_a_whole_chord(weights: Path, tmp_path: Path):
+    whole = make_piece([(beat * 480, pitch, 480) for beat in range(40) for pitch in (48, 55, 60)])
+    for number, count in ((1, 3), (3, 3), (100, 102), (0, 120), (500, 120)):
+        assert len(fragment.cut(whole, 0, number, "mine.mid")) == count
+    flags = ["--weights", weights, "--prior", save(whole, tmp_path / "mine.mid"), "--notes", 8, "--out", tmp_path]
+    said = call("predict_with_prior.py", *flags, *SILENT).stdout
+    assert "mine.mid: its first 102 of 120 notes are used; --prior-notes 0 uses all of them" in said
+    assert "are used" not in call("predict_with_prior.py", *flags, *SILENT, "--prior-notes", 0).stdout
+
+
+def test_notes_a_little_before_a_bar_line_belong_to_the_next_bar():
+    whole = make_piece([(max(beat * 480 - 15, 0), 60 + beat, 470) for beat in range(16)])
+    for bars, pitches in ((2, range(60, 68)), (-1, range(72, 76)), (-2, range(68, 76)), (4, range(60, 76))):
+        piece = fragment.cut(whole, 0, 0, "mine.mid", bars)
+        assert piece.pitch.tolist() == list(pitches)
+        assert piece.onset[0] == 0 and (piece.onset[1:] == np.arange(1, len(piece)) * 480 - 15).all()
+    assert fragment.cut(whole, 4, 0, "mine.mid").pitch[0] == 64
+
+
 def test_a_pickup_counts_with_the_bar_after_it():
     whole = make_piece([((3 + i) * 480, 60 + i, 480) for i in range(13)])
     for bars, pitches in {1: range(60, 65), 2: range(60, 69), -2: range(65, 73), -3: range(60, 73)}.items():

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from conftest import TINY, call, make_piece, random_piece, save
 
-from utils import checkpoint, compose, dataset, events, midi
+from utils import checkpoint, compose, dataset, events, fragment, midi
 from utils.sampler import Sampling
 from utils.stepper import Stepper
 from utils.wanted import Wanted
@@ -67,3 +67,24 @@ def test_a_network_plays_as_fast_as_what_it_learnt(tmp_path):
         assert f", tempo {tempo}, 0:" in result.stdout
         written = midi.read(max((tmp_path / "out").glob("*.mid")))
         assert np.isclose(60e6 / written.tempos[0][1], tempo, rtol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        ([], 120),
+        ([(0, 80)], 80),
+        ([(0, 80), (15 * 480, 40)], 80),  # a fermata on the last chord
+        ([(0, 80), (13 * 480, 70), (14 * 480, 60), (15 * 480, 50)], 80),  # a ritardando in the last bar
+        ([(0, 80), (8 * 480, 140)], 140),  # another tempo for the second half
+        ([(0, 80), (12 * 480, 140)], 140),  # and for the whole last bar
+    ],
+)
+def test_new_music_does_not_stay_in_a_tempo_of_the_last_moment(loaded, changes: list, expected: int):
+    prior = make_piece(TUNE, tempos=[(tick, round(60e6 / bpm)) for tick, bpm in changes], time_signatures=[(0, 4, 4)])
+    for prepend in (True, False):
+        wanted = Wanted(notes=8, prepend=prepend)
+        (made,), *_ = compose.continuations(Stepper(loaded), prior, Sampling(seed=1), wanted, 1)
+        *_, (tick, tempo) = made.piece.tempos_from_start()
+        assert round(60e6 / tempo) == expected and tick <= 16 * made.piece.ticks_per_quarter * prepend
+    assert f"tempo {round(60e6 / fragment.in_tempo(prior).usual_tempo())}," in made.told() or len(changes) > 1

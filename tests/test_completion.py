@@ -373,6 +373,17 @@ def test_a_low_tune_is_on_top_if_only_lower_voices_are_asked_for(others: str, vo
     assert (hint in remarks) == (not others)
 
 
+def test_a_part_of_the_piece_is_written_for_its_own_instrument():
+    """Although the bundled network has a part of the same name, a singer."""
+    rows = [(i * 480, pitch, 480, 80, k) for i in range(16) for k, pitch in enumerate((79, 40))]
+    prior = make_piece(rows, parts=[Part("Flute", 73), Part("Bass", 33)])
+    asked = Asked("it", keep="Flute", others="bass, Alto")
+    vocabulary = checkpoint.load(ROOT / "weights/bach-chorales.weights.h5").vocabulary
+    who, _ = completion.cast(vocabulary, prior, np.array([True, False]), asked)
+    written = {part for value, part in who.playing.items() if value not in who.kept}
+    assert {Part("Bass", 33), Part("Alto", 52)} <= written
+
+
 def test_a_kept_part_is_heard_as_itself_whoever_else_is_asked_for(learnt: Checkpoint):
     prior = band_piece(58)
     asked = Asked("it", keep="Flute", others="Oboe, Bass")

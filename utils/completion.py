@@ -140,7 +140,7 @@ def cast(vocabulary: Vocabulary, prior: Piece, kept: np.ndarray, asked: Asked) -
     if asked.others:
         by_name = casting.by_name(vocabulary, heard)
         taken = frozenset(by_name[value] for value in np.unique(heard.streams["part"]).tolist())
-        players, more = ensemble.asked(vocabulary, asked.others, flag="--parts", taken=taken)
+        players, more = ensemble.asked(vocabulary, asked.others, flag="--parts", taken=taken, own=prior.parts)
         remarks += more
     values, rest = casting.in_company(vocabulary, heard, frozenset(players), more=1)
     if not values:

@@ -139,24 +139,28 @@ def asked(
     drums: bool = True,
     flag: str = "--instruments",
     taken: frozenset[int] = frozenset(),
+    own: Iterable[Part] = (),
 ) -> tuple[Ensemble, list[str]]:
-    """The parts that the `wish` of a `flag` lists, separated by commas, by the network's names or by instrument, each
-    as often as it is listed, without drums unless `drums`, and without those `taken`; and sentences on those that the
-    network does not know. Raises UserError for a name that is no instrument's, and if no part is left to play."""
+    """The parts that the `wish` of a `flag` lists, separated by commas, by the names of the piece's `own` parts, by the
+    network's names or by instrument, each as often as it is listed, without drums unless `drums`, and without those
+    `taken`; and sentences on those that the network does not know. Raises UserError for a name that is no instrument's,
+    and if no part is left to play."""
     if not vocabulary.players:
         raise UserError(f"{flag} chooses among parts, but this network has learnt none: leave it out.")
     wanted, count, remarks = {}, Counter(), []
     by_name = {known.name.lower(): value for value, known in vocabulary.players.items() if value != parts.DRUMS}
-    for name in instruments.listed(wish, lambda name: name.lower() in by_name):
+    theirs = {part.name.lower(): Part(*part[:2]) for part in own if part.name and not part.drums}
+    for name in instruments.listed(wish, lambda name: name.lower() in {*by_name, *theirs}):
         if name.lower() in KIT:  # steel drums are another instrument
             wanted |= {parts.DRUMS: Part("Drums", drums=True)} if drums else {}
             remarks += [] if drums else [f"{name}: left out, as --no-drums says."]
             continue
         begun = [value for known, value in by_name.items() if known.startswith(name.lower())]
         value = by_name.get(name.lower(), begun[0] if len(begun) == 1 else None)  # Sopran is the Soprano
-        if value is None or value in wanted:
-            program = instruments.program(name, flag)
-            value, part = parts.value_of(program, count[program]), Part("", program)
+        part = theirs.get(name.lower())
+        if value is None or value in wanted or part and part.program != parts.program_of(value):
+            part = part or Part("", instruments.program(name, flag))
+            value = parts.value_of(part.program, count[part.program])
         else:
             part = parts.as_part(value, vocabulary.players[value].name)
         wanted[value] = part
@@ -166,8 +170,8 @@ def asked(
     heard = parts.heard_as(usual, free)
     related = all(parts.family(value) == parts.family(known) for value, known in heard.items())
     if not related or len({*heard.values()}) < len(heard):
-        theirs = {value: usual[value] for value in heard}  # without drums, if the network has none
-        as_others, _ = casting.company(vocabulary, theirs, taken & set(vocabulary.players), alone=True)
+        playing = {value: usual[value] for value in heard}  # without drums, if the network has none
+        as_others, _ = casting.company(vocabulary, playing, taken & set(vocabulary.players), alone=True)
         heard = as_others or heard
     called = dict(zip(wanted, instruments.numbered([part.called() for part in wanted.values()]), strict=True))
     players = {}

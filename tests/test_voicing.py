@@ -71,6 +71,16 @@ def test_a_hymn_becomes_four_parts(staves: int, count: list[int], chorales: Voca
     assert divided.pedals.tolist() == [[0, 480, i] for i in range(4 // staves)]
 
 
+def test_a_staff_for_two_singers_has_the_names_of_both(chorales: Vocabulary):
+    hymn = on_staves(four_parts("bach/bwv269"), 2)
+    hymn.parts = [Part("Soprano / Alto", 52), Part("Tenor, Bass", 52)]
+    divided, _ = voicing.divided(chorales, hymn, "")
+    assert [part.name for part in divided.parts] == ["Soprano", "Alto", "Tenor", "Bass"]
+    hymn.parts = [Part("Grand Piano"), Part("Grand Piano", twin=1)]
+    divided, _ = voicing.divided(chorales, hymn, "")
+    assert [part.name for part in divided.parts] == ["Grand Piano"] * 4
+
+
 def test_other_parts_stay_as_they_are(chorales: Vocabulary):
     tune = [(QUARTER * i, 67 + i % 5, QUARTER + 60) for i in range(16)]  # a little legato
     drums = [(QUARTER * i, key, 60, 80, 1) for i in range(16) for key in (36, 42)]

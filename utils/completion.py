@@ -89,9 +89,7 @@ def regions_of(prior: Piece, asked: Asked, grid: int) -> tuple[np.ndarray, int]:
     onset; in steps. Raises UserError for bars that the piece does not have."""
     lines, ticks = prior.bars(int(prior.onset[-1]) + 1), prior.ticks_per_quarter
     first = theory.bars(lines, prior.onset, ticks)[0].number  # 0 for a pickup
-    begin, *metre = lines[-1]
-    edges = [tick for tick, *_ in lines] + [begin + theory.bar_length(metre, ticks)]
-    edges, last = to_steps(np.array(edges), ticks, grid), first + len(lines) - 1
+    edges, last = to_steps(np.array(theory.edges(lines, ticks)), ticks, grid), first + len(lines) - 1
     after = max(first, 1) + asked.whole_bars if asked.whole_bars else first  # a pickup counts with the bar after it
     bars = bar_numbers(asked.fill) if asked.fill else [(after, last)]
     for start, end in bars:

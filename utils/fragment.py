@@ -45,8 +45,8 @@ def cut(whole: Piece, start: float, notes: int, name: str, bars: int = 0) -> Pie
     used, pedals = piece.span(0, int(piece.onset[last]) + 1).take(slice(last + 1)), piece.pedals
     pedals = pedals[pedals[:, 0] <= piece.onset[last]]
     if len(used) < len(piece):  # new music must not sound through a pedal that was held for other music
-        line, *metre = used.bars(int(piece.onset[last]) + 1)[-1]
-        pedals[:, 1] = np.minimum(pedals[:, 1], line + theory.bar_length(metre, used.ticks_per_quarter))
+        lines = used.bars(int(piece.onset[last]) + 1)
+        pedals[:, 1] = np.minimum(pedals[:, 1], theory.edges(lines, used.ticks_per_quarter)[-1])
     return replace(used, pedals=pedals)
 
 

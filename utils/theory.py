@@ -123,6 +123,12 @@ class Bar:
         return [*range(self.start, self.end, step), self.end]
 
 
+def edges(lines: Sequence[Change], per_quarter: int) -> list[int]:
+    """The ticks at which the bars begin, as `Piece.bars` gives them, and at which the last one ends."""
+    last, *metre = lines[-1]
+    return [*(tick for tick, *_ in lines), last + bar_length(metre, per_quarter)]
+
+
 def bars(lines: Sequence[Change], onset: np.ndarray, per_quarter: int) -> list[Bar]:
     """The bars that begin at `lines`, as `Piece.bars` gives them, without those shorter than a step; the onsets (N,)
     are in ticks.
@@ -131,11 +137,10 @@ def bars(lines: Sequence[Change], onset: np.ndarray, per_quarter: int) -> list[B
     them, since pieces are stored from a bar line on; or it is shorter than a bar of the next metre, and its own metre
     does not come again, as notation programs write pickups to MIDI files: then it takes the next metre.
     """
-    last, *metre = lines[-1]
-    ticks = [*(tick for tick, *_ in lines), last + bar_length(metre, per_quarter), onset.min(), onset.max()]
-    *edges, first, latest = to_steps(np.array(ticks), per_quarter, GRID).tolist()
-    edges[-1] = max(edges[-1], edges[-2] + 1)
-    spans = [(span, metre) for span, (_, *metre) in zip(pairwise(edges), lines, strict=True) if span[0] < span[1]]
+    ticks = [*edges(lines, per_quarter), onset.min(), onset.max()]
+    *ends, first, latest = to_steps(np.array(ticks), per_quarter, GRID).tolist()
+    ends[-1] = max(ends[-1], ends[-2] + 1)
+    spans = [(span, metre) for span, (_, *metre) in zip(pairwise(ends), lines, strict=True) if span[0] < span[1]]
     (start, end), metre = spans[0]
     _, following = spans[:2][-1]
     short = end < bar_length(following, GRID) and metre not in [later for _, later in spans[1:]]

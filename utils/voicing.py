@@ -4,6 +4,7 @@ A hymn often comes on two staves, or as chords that one piano plays. Heard as on
 one note at a time. Shapes: N notes of a part, V voices, numbered from the highest down.
 """
 
+import re
 from dataclasses import replace
 from itertools import combinations
 
@@ -12,7 +13,7 @@ import numpy as np
 from utils import parts, theory
 from utils.ensemble import names_of
 from utils.instruments import FAMILIES
-from utils.piece import Piece, told_apart
+from utils.piece import Part, Piece, told_apart
 from utils.vocabulary import Vocabulary
 
 CHORDS = 0.1  # share of the notes of a part that sound with others before it counts as one that plays chords
@@ -51,6 +52,14 @@ def usual_voices(vocabulary: Vocabulary) -> int:
     return 0 if any(chords) else len(usual - {parts.DRUMS})
 
 
+def as_voice(part: Part, nth: int, count: int, known: set[str]) -> Part:
+    """The `nth` of `count` voices of a part. Of a 'Soprano Alto' the second is the Alto, if both names are `known`."""
+    words = re.findall(r"\w+", part.name)
+    if len(words) == count > 1 and known.issuperset(word.casefold() for word in words):
+        part = part._replace(name=words[nth])
+    return part._replace(channel=-1) if nth else part
+
+
 def divided(vocabulary: Vocabulary, piece: Piece, name: str) -> tuple[Piece, list[str]]:
     """The piece with each part that plays chords divided into voices, if the network knows no such part: into as many
     as it mostly needs, and as there are parts in such music; and sentences on that, which call the piece `name`."""
@@ -73,7 +82,8 @@ def divided(vocabulary: Vocabulary, piece: Piece, name: str) -> tuple[Piece, lis
     every = np.arange(len(piece.parts))  # parts that rest here stay
     both = np.array([[*piece.part, *every], [*voice, *0 * every]])
     (of_part, nth), index = np.unique(both, axis=1, return_inverse=True)
-    own = [piece.parts[i] if n == 0 else piece.parts[i]._replace(channel=-1) for i, n in zip(of_part, nth, strict=True)]
+    known, count = {one.name.casefold() for one in vocabulary.players.values()}, np.bincount(of_part)
+    own = [as_voice(piece.parts[i], n, count[i], known) for i, n in zip(of_part.tolist(), nth.tolist(), strict=True)]
     pedals = [(down, up, k) for down, up, i in piece.pedals.tolist() for k in np.flatnonzero(of_part == i)]
     pedals = np.array(pedals, int).reshape(-1, 3)
     return replace(piece, part=index.ravel()[: len(piece)], parts=told_apart(own), pedals=pedals), remarks

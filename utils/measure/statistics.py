@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from utils import events, parts, theory
+from utils import events, parts, theory, tonality
 from utils.events import Events
 from utils.piece import Part, Piece
 from utils.vocabulary import overlaps
@@ -83,11 +83,10 @@ def ending(piece: Piece) -> dict[str, bool]:
     """
     ends = piece.onset + piece.duration
     end, last = int(ends.max()), piece.onset[-1]
-    root = theory.triad_root(piece.pitch[ends > last].tolist())
-    sharps, minor = theory.key_of(piece.pitch, piece.duration)
+    root, key = theory.triad_root(piece.pitch[ends > last].tolist()), tonality.of_notes(piece.pitch, piece.duration)
     return {
         "triad": root is not None,
-        "tonic": root == (7 * sharps - 3 * minor) % 12,
+        "tonic": key is not None and root == key.root,
         "held": bool(end - last >= HELD * piece.ticks_per_quarter),
         "bar_line": piece.bars(end + 1)[-1][0] == end,
     }

@@ -103,8 +103,7 @@ def is_new(piece: Piece, prior: Piece) -> np.ndarray:
 def without(piece: Piece, new: np.ndarray) -> list[tuple[int, int]]:
     """(begin, end) in ticks of each bar of a piece that has no onset of a `new` (N,) note."""
     bars, onset = piece.bars(), piece.onset[new]
-    last, *metre = bars[-1]
-    lines = [tick for tick, *_ in bars] + [last + theory.bar_length(metre, piece.ticks_per_quarter)]
+    lines = theory.edges(bars, piece.ticks_per_quarter)
     return [(begin, end) for begin, end in pairwise(lines) if not ((begin <= onset) & (onset < end)).any()]
 
 

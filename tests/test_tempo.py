@@ -76,6 +76,7 @@ def test_a_network_plays_as_fast_as_what_it_learnt(tmp_path):
         ([(0, 80)], 80),
         ([(0, 80), (15 * 480, 40)], 80),  # a fermata on the last chord
         ([(0, 80), (13 * 480, 70), (14 * 480, 60), (15 * 480, 50)], 80),  # a ritardando in the last bar
+        ([(beat * 480, 90 + 3 * (beat % 5)) for beat in range(16)], 96),  # never the same, as when somebody plays
         ([(0, 80), (8 * 480, 140)], 140),  # another tempo for the second half
         ([(0, 80), (12 * 480, 140)], 140),  # and for the whole last bar
     ],

@@ -191,12 +191,12 @@ class Piece:
         return [(0, theory.TEMPO), *self.tempos]
 
     def usual_tempo(self, begin: int = 0) -> int:
-        """The tempo, in microseconds per quarter note, that is in force for most of the time after the tick `begin`."""
+        """The median, in microseconds per quarter note, of the tempos in all the quarter notes after the tick `begin`,
+        so that a fermata or a ritardando does not count."""
         tick, tempo = np.array(self.tempos_from_start()).T
-        tempos, which = np.unique(tempo, return_inverse=True)
-        end = int((self.onset + self.duration).max(initial=begin + 1))
-        lasts = np.bincount(which.ravel(), np.diff(tick.clip(begin, end), append=end))
-        return int(tempos[lasts.argmax()])
+        order, end = np.argsort(tempo, kind="stable"), int((self.onset + self.duration).max(initial=begin + 1))
+        until = np.cumsum(np.diff(tick.clip(begin, end), append=end)[order])
+        return int(tempo[order[np.searchsorted(until, until[-1] / 2)]])
 
     def seconds(self) -> float:
         """Its playing time in seconds."""

@@ -253,7 +253,7 @@ def test_a_part_is_kept_and_bars_are_rewritten(visitor: Visitor, tmp_path: Path)
     visitor.seed(7)
     visitor.generate("band-seed-7-001")
     given = midi.read(tmp_path / "tune.mid")
-    given = given.take(slice(100))
+    given = given.take(given.onset <= given.onset[99])  # whole chords
     made = midi.read(visitor.download("MIDI", ".mid"))
     assert notes(made, of_flute(made)) == notes(given, of_flute(given)) and notes(made) != notes(given)
     assert "nats a note" in visitor.text(".title")

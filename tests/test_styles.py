@@ -155,6 +155,9 @@ def test_the_shares_of_styles_add_up_to_1():
     assert styles.asked(vocabulary, "") == ()
     assert styles.asked(vocabulary, "haydn") == (0, 1, 0) == styles.named(vocabulary, "haydn")
     assert styles.asked(vocabulary, "haydn:3, bach") == (0.25, 0.75, 0)
+    family = replace(vocabulary, styles=("Bach, J. S.", "Bach, C. P. E.", "haydn"))
+    assert styles.asked(family, "Bach, J. S.,haydn:3") == (0.25, 0, 0.75)
+    assert styles.asked(family, "Bach, C. P. E.:1, Bach, J. S.:3") == (0.75, 0.25, 0)
     assert styles.asked(vocabulary, "op. 1: early:2,bach:2") == (0.5, 0, 0.5)
     assert styles.asked(vocabulary, "op. 1: early") == (0, 0, 1)
     assert styles.named(vocabulary, "") == (0, 0, 0)
@@ -170,7 +173,7 @@ def test_the_shares_of_styles_add_up_to_1():
         ("bach:much", "--style bach:much: the share of bach must be a number above 0."),
         ("bach:nan", "--style bach:nan: the share of bach must be a number above 0."),
         ("bach:inf", "--style bach:inf: the share of bach must be a number above 0."),
-        ("bach,", "--style names ''; these weights have learnt bach, haydn."),
+        (",", "--style names ','; these weights have learnt bach, haydn."),
     ],
 )
 def test_a_wrong_style_is_refused_in_one_sentence(wish: str, sentence: str):

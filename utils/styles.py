@@ -35,8 +35,13 @@ def asked(vocabulary: Vocabulary, wish: str) -> Shares:
             "sub-folder of the music folder and train again."
         )
     shares = dict.fromkeys(vocabulary.styles, 0.0)
-    for one in listed(wish, lambda text: text in shares or text.rpartition(":")[0] in shares):
-        name, _, share = (one, "", "1") if one in shares else one.rpartition(":")
+
+    def split(text: str) -> list[str]:
+        """'bach:0.3' -> ['bach', '0.3']; the share is 1 if there is none."""
+        return [text, "1"] if text in shares else [*text.rpartition(":")[::2]]
+
+    for one in listed(wish, lambda text: split(text)[0] in shares and "," not in split(text)[1]) or [wish]:
+        name, share = split(one)
         if name not in shares:
             raise UserError(f"--style names {name or one!r}; these weights have learnt {', '.join(shares)}.")
         try:

@@ -20,11 +20,14 @@ from tqdm import tqdm
 from utils import apart, files, midi, settings, workers
 from utils.errors import DiskFull, NotWritten, UserError
 from utils.formats import OWN_ENDINGS, OWN_FORMAT, SCORE_ENDINGS, frames
+from utils.theory import GRID
+from utils.voicing import in_voices
 
 # ---- what to convert
 SOURCE: str = ""  # folder of music (or one file), sub-folders included
 CORPUS: str = ""  # instead of a folder: composers in music21's own corpus, such as bach
 OUT: str = "midis"  # folder for the MIDI files, with the same sub-folders as SOURCE
+VOICES: bool = False  # divide parts with chords, such as a hymn on two staves, into a track for each voice
 MERGE: bool = False  # write all parts to one track, without their names, instead of one track each
 FRAME: float = 1.0  # quarter notes in a frame of a benchmark file (JSON, MAT)
 OVERWRITE: bool = False  # replace MIDI files that are already there
@@ -47,11 +50,12 @@ def is_there(source: Path, target: Path) -> bool:
     return target.exists() or (target.with_name(source.name) / "001.mid").exists()
 
 
-def convert(source: Path, target: Path, frame: float, merge: bool) -> str:
+def convert(source: Path, target: Path, frame: float, voices: bool, merge: bool) -> str:
     """Write the music of `source` to `target`. A tune book becomes numbered files in a folder with the full name of the
     book, which no other file there can have; a benchmark file, with `frame` quarter notes to a frame, goes into the
-    folder `target`. Each part has its own track, or with `merge` all share one. Returns what is wrong with a damaged or
-    unusual MIDI file, or ''. Raises a UserError that says why `source` cannot be converted.
+    folder `target`. Each part has its own track, or with `voices` each voice of a part with chords, or with `merge` all
+    share one. Returns what is wrong with a damaged or unusual MIDI file, or ''. Raises a UserError that says why
+    `source` cannot be converted.
     """
     if frames.is_named(source):
         pieces = {target / place: piece for place, piece in frames.read(source, frame).items()}
@@ -65,6 +69,8 @@ def convert(source: Path, target: Path, frame: float, merge: bool) -> str:
         tunes, folder = score.read(source), target.with_name(source.name)
         single = len(tunes) == 1
         pieces = {target if single else folder / f"{n:03d}.mid": tune for n, tune in enumerate(tunes, 1)}
+    if voices:
+        pieces = {path: in_voices(piece, GRID)[0] for path, piece in pieces.items()}
     for path in sorted(pieces, key=lambda path: path.name, reverse=True):  # so the first exists only if all do
         try:
             midi.save(pieces[path], path, merge)
@@ -143,11 +149,13 @@ def main(args: SimpleNamespace) -> None:
     settings.at_most("frame", args.frame, 64)
     settings.at_least("seconds", args.seconds, 0.1)
     settings.at_least("megabytes", args.megabytes, 200)
+    if args.voices and args.merge:
+        raise UserError("--voices makes more tracks, and --merge a single one: give one of them.")
     out = Path(args.out)
     targets = plan(args.source, args.corpus, out)
     present = {path for path, target in targets.items() if is_there(path, target) and not args.overwrite}
     targets = {path: target for path, target in targets.items() if path not in present}
-    work = functools.partial(convert, frame=args.frame, merge=args.merge)
+    work = functools.partial(convert, frame=args.frame, voices=args.voices, merge=args.merge)
     sweep(out)
     try:
         outcomes = convert_all(targets, apart.side_by_side(args.workers), work, args.seconds, args.megabytes)

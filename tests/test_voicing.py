@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import ROOT, call, make_piece, random_piece, save
+from conftest import ROOT, call, make_piece, one_line_error, random_piece, save
 from music21 import corpus
 
 from utils import checkpoint, events, midi, voicing
@@ -104,6 +104,18 @@ def test_a_network_that_knows_chords_hears_them_as_they_are():
     vocabulary = replace(vocabulary, companies={frozenset(vocabulary.players): 2})
     assert voicing.usual_voices(vocabulary) == 0
     assert voicing.divided(vocabulary, pieces[0], "")[0] is pieces[0]
+
+
+def test_a_hymnal_is_converted_voice_by_voice(tmp_path: Path):
+    hymn = on_staves(four_parts("bach/bwv269"), 2)
+    hymn.parts = [Part("Soprano Alto", 52), Part("Tenor Bass", 52)]
+    save(hymn, tmp_path / "hymns" / "269.mid")
+    flags = ["--source", tmp_path / "hymns", "--out", tmp_path / "out"]
+    assert "give one of them" in one_line_error(call("convertmidis.py", *flags, "--voices", "--merge"))
+    assert call("convertmidis.py", *flags, "--voices").returncode == 0
+    made = midi.read(tmp_path / "out" / "269.mid")
+    assert [part.name for part in made.parts] == ["Soprano", "Alto", "Tenor", "Bass"]
+    assert made.pitch.tolist() == hymn.pitch.tolist()
 
 
 def test_chords_are_continued_in_all_voices(tmp_path: Path):

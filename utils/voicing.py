@@ -1,10 +1,11 @@
-"""A part that plays chords -> voices, for a network that has learnt no such part.
+"""A part that plays chords -> voices, for a network that has learnt no such part, or to learn them one by one.
 
 A hymn often comes on two staves, or as chords that one piano plays. Heard as one part each, it would be continued with
 one note at a time. Shapes: N notes of a part, V voices, numbered from the highest down.
 """
 
 import re
+from collections.abc import Iterable
 from dataclasses import replace
 from itertools import combinations
 
@@ -20,6 +21,7 @@ CHORDS = 0.1  # share of the notes of a part that sound with others before it co
 SELDOM = 0.1  # share of the notes that may come where one more voice would be needed
 LEGATO = 0.75  # share of a note after which another may begin in the same voice: players often let go late
 BUSY = 12  # semitones that are no further than a voice that still sounds
+SINGERS = ("Soprano", "Alto", "Tenor", "Bass")
 # Families of instruments that play a single line, except for a few double stops.
 LINES = [FAMILIES.index(name) for name in ("Bass", "Strings", "Brass", "Reed", "Pipe")]
 
@@ -60,30 +62,38 @@ def as_voice(part: Part, nth: int, count: int, known: set[str]) -> Part:
     return part._replace(channel=-1) if nth else part
 
 
-def divided(vocabulary: Vocabulary, piece: Piece, name: str) -> tuple[Piece, list[str]]:
-    """The piece with each part that plays chords divided into voices, if the network knows no such part: into as many
-    as it mostly needs, and as there are parts in such music; and sentences on that, which call the piece `name`."""
-    free = usual_voices(vocabulary) - sum(not piece.parts[i].drums for i in np.unique(piece.part))
-    voice, called, remarks = np.zeros(len(piece), int), names_of(piece), []
+def in_voices(piece: Piece, grid: int, more: float = np.inf, known: Iterable[str] = SINGERS) -> tuple[Piece, dict]:
+    """The piece with each part that plays chords divided into as many voices as it mostly needs, but at most so many
+    `more` parts in all, with the names that are `known`; and index of each such part -> number of voices. Times are
+    compared on a `grid` of so many steps to a quarter note."""
+    voice, counts = np.zeros(len(piece), int), {}
     times = np.array([piece.onset, piece.onset + piece.duration])
-    onset, end = theory.to_steps(times, piece.ticks_per_quarter, vocabulary.grid)
+    onset, end = theory.to_steps(times, piece.ticks_per_quarter, grid)
     over = onset + LEGATO * (end - onset)
-    for i in np.unique(piece.part):
-        mine, part = np.flatnonzero(piece.part == i), piece.parts[i]
+    for i in np.unique(piece.part).tolist():
+        mine = np.flatnonzero(piece.part == i)
         sounding = together(onset[mine], over[mine])
-        count = min(int(np.quantile(sounding, 1 - SELDOM)), free + 1)
-        if count > 1 and not part.drums and (sounding > 1).mean() > CHORDS:
-            voice[mine] = voices(onset[mine], over[mine], piece.pitch[mine], count)
-            free -= count - 1
-            what = "which no part of this network does, so it is divided into"
-            remarks.append(f"{name}: {called[i]} plays chords, {what} {count} voices.")
-    if not remarks:
-        return piece, []
+        count = int(min(np.quantile(sounding, 1 - SELDOM), more + 1))
+        if count > 1 and not piece.parts[i].drums and (sounding > 1).mean() > CHORDS:
+            voice[mine], counts[i] = voices(onset[mine], over[mine], piece.pitch[mine], count), count
+            more -= count - 1
+    if not counts:
+        return piece, {}
     every = np.arange(len(piece.parts))  # parts that rest here stay
     both = np.array([[*piece.part, *every], [*voice, *0 * every]])
     (of_part, nth), index = np.unique(both, axis=1, return_inverse=True)
-    known, count = {one.name.casefold() for one in vocabulary.players.values()}, np.bincount(of_part)
-    own = [as_voice(piece.parts[i], n, count[i], known) for i, n in zip(of_part.tolist(), nth.tolist(), strict=True)]
+    known, numbered = {name.casefold() for name in known}, zip(of_part.tolist(), nth.tolist(), strict=True)
+    own = [as_voice(piece.parts[i], n, counts.get(i, 1), known) for i, n in numbered]
     pedals = [(down, up, k) for down, up, i in piece.pedals.tolist() for k in np.flatnonzero(of_part == i)]
     pedals = np.array(pedals, int).reshape(-1, 3)
-    return replace(piece, part=index.ravel()[: len(piece)], parts=told_apart(own), pedals=pedals), remarks
+    return replace(piece, part=index.ravel()[: len(piece)], parts=told_apart(own), pedals=pedals), counts
+
+
+def divided(vocabulary: Vocabulary, piece: Piece, name: str) -> tuple[Piece, list[str]]:
+    """The piece `in_voices`, if the network knows no part that plays chords, with at most as many parts as there are in
+    such music; and sentences on that, which call the piece `name`."""
+    more = usual_voices(vocabulary) - sum(not piece.parts[i].drums for i in np.unique(piece.part))
+    names = [one.name for one in vocabulary.players.values()]
+    now, counts = in_voices(piece, vocabulary.grid, more, names)
+    called, what = names_of(piece), "plays chords, which no part of this network does, so it is divided into"
+    return now, [f"{name}: {called[i]} {what} {count} voices." for i, count in counts.items()]

@@ -373,6 +373,15 @@ def test_a_low_tune_is_on_top_if_only_lower_voices_are_asked_for(others: str, vo
     assert (hint in remarks) == (not others)
 
 
+def test_it_is_said_if_much_less_is_written_than_was_there(learnt: Checkpoint):
+    full = band_piece(59)
+    empty = full.take((full.onset < BAR) | (full.onset >= 2 * BAR) | (full.onset % (BAR // 2) == 0))
+    for prior, sparse in ((full, True), (empty, False)):
+        how = Sampling(seed=1, constraints=(constraints.no_onset_before(Stepper(learnt), 2 * BAR // 40 - 6),))
+        *_, remarks = completion.completions(Stepper(learnt), prior, how, Asked("it", fill="2", versions=8), 1)
+        assert any("try another --seed" in remark for remark in remarks) == sparse
+
+
 def test_a_part_of_the_piece_is_written_for_its_own_instrument():
     """Although the bundled network has a part of the same name, a singer."""
     rows = [(i * 480, pitch, 480, 80, k) for i in range(16) for k, pitch in enumerate((79, 40))]

@@ -29,6 +29,7 @@ from utils.wanted import Wanted
 
 TEMPERATURE = 0.8  # default for what is written around given notes (EXPERIMENTS.md, 'Given parts')
 FAR = 2**16  # quarter notes: no rest of a piece is longer, so none is clipped
+SPARSE = 0.5  # share of the notes that were in the bars to fill; if fewer are written, that is said
 # Said of parts of which the network has learnt nothing.
 STAY, ALL_STAY = "stay only where they are kept", "stay as they are"
 
@@ -223,7 +224,8 @@ def completions(
         raise UserError(f"Without bars {asked.fill} nothing of {asked.name} is left: name fewer, or parts with --keep.")
     onset, over = (to_steps(at, prior.ticks_per_quarter, grid) for at in (prior.onset, prior.onset + prior.duration))
     pedals = pedals_around(prior, kept, to_steps(regions, grid, prior.ticks_per_quarter))
-    before = replace(prior.take(~given.may_be_written(onset) | kept[prior.part]), pedals=pedals)
+    replaced = given.may_be_written(onset) & ~kept[prior.part]
+    before = replace(prior.take(~replaced), pedals=pedals)
     sounds_on = ((onset[:, None] < regions[:, 0]) & (over[:, None] > regions[:, 0])).any(axis=1)
     players = Players(network, given.free[None])
     writers = {value: part for value, part in who.playing.items() if value not in who.kept}
@@ -253,6 +255,10 @@ def completions(
         key = asked.home.phrase(0, whole, new=False) if asked.home else ""
         classes[END_STREAM] = nearest(vocabulary.values[END_STREAM], values[END_STREAM])
         made.append(Made(whole, classes, nats, key=key, players=writers))
+    most = max(len(one.piece) for one in made) - len(before)
+    if asked.fill and most < SPARSE * np.count_nonzero(replaced):
+        instead = f"at most {most} notes are new where {np.count_nonzero(replaced)} were"
+        remarks.append(f"{asked.name}: {instead}. If that is too few, try another --seed or other --weights.")
     return made, before, remarks
 
 

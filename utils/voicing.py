@@ -21,6 +21,7 @@ CHORDS = 0.1  # share of the notes of a part that sound with others before it co
 SELDOM = 0.1  # share of the notes that may come where one more voice would be needed
 LEGATO = 0.75  # share of a note after which another may begin in the same voice: players often let go late
 BUSY = 12  # semitones that are no further than a voice that still sounds
+MOST = 8  # voices of a part
 SINGERS = ("Soprano", "Alto", "Tenor", "Bass")
 # Families of instruments that play a single line, except for a few double stops.
 LINES = [FAMILIES.index(name) for name in ("Bass", "Strings", "Brass", "Reed", "Pipe")]
@@ -73,7 +74,7 @@ def in_voices(piece: Piece, grid: int, more: float = np.inf, known: Iterable[str
     for i in np.unique(piece.part).tolist():
         mine = np.flatnonzero(piece.part == i)
         sounding = together(onset[mine], over[mine])
-        count = int(min(np.quantile(sounding, 1 - SELDOM), more + 1))
+        count = int(min(np.quantile(sounding, 1 - SELDOM), more + 1, MOST))
         if count > 1 and not piece.parts[i].drums and (sounding > 1).mean() > CHORDS:
             voice[mine], counts[i] = voices(onset[mine], over[mine], piece.pitch[mine], count), count
             more -= count - 1

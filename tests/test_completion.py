@@ -373,6 +373,15 @@ def test_a_low_tune_is_on_top_if_only_lower_voices_are_asked_for(others: str, vo
     assert (hint in remarks) == (not others)
 
 
+def test_a_new_beginning_begins_when_the_old_one_did(learnt: Checkpoint):
+    prior = band_piece(60)
+    for rest in (0, BAR // 4):
+        prior.onset = prior.onset + rest
+        for seed in range(4):
+            made = complete(learnt, prior, seed, fill="1")
+            assert 0 <= made.onset[0] <= prior.onset[0]
+
+
 def test_it_is_said_if_much_less_is_written_than_was_there(learnt: Checkpoint):
     full = band_piece(59)
     empty = full.take((full.onset < BAR) | (full.onset >= 2 * BAR) | (full.onset % (BAR // 2) == 0))

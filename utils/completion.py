@@ -239,6 +239,8 @@ def completions(
         constraints.no_note_still_held(network, held),
         *constraints.usual(network, 0),
     ]
+    if asked.fill and given.onset[0] > onset[0]:  # a new beginning begins when the old one did
+        rules.append(constraints.first_onset_before(network, onset[:1] + 1, 0))
     state, made = begin(network, given, who, asked.style), []
     if asked.home:
         state = asked.home.told(state)

@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ from music21 import corpus
 from utils import checkpoint, events, midi, voicing
 from utils.events import Representation
 from utils.formats import score
+from utils.output import order
 from utils.piece import Part, Piece
 from utils.vocabulary import Vocabulary, build_vocabulary
 
@@ -116,6 +118,14 @@ def test_a_hymnal_is_converted_voice_by_voice(tmp_path: Path):
     made = midi.read(tmp_path / "out" / "269.mid")
     assert [part.name for part in made.parts] == ["Soprano", "Alto", "Tenor", "Bass"]
     assert made.pitch.tolist() == hymn.pitch.tolist()
+
+
+def test_the_page_offers_the_voices_of_a_hymn(chorales: Vocabulary):
+    hymn, network = on_staves(four_parts("bach/bwv269"), 1), SimpleNamespace(vocabulary=chorales)
+    assert order.may_be_kept(hymn, network) == ["Piano", "Piano 1", "Piano 2", "Piano 3", "Piano 4"]
+    choir = four_parts("bach/bwv269")
+    choir.parts = [Part("Alto", 52, twin=i) for i in range(4)]
+    assert order.may_be_kept(choir, network) == ["Alto"]
 
 
 def test_chords_are_continued_in_all_voices(tmp_path: Path):

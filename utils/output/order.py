@@ -13,6 +13,7 @@ from utils.piece import Piece
 from utils.sampler import Sampling
 from utils.stepper import Stepper
 from utils.tonality import Tonality
+from utils.voicing import divided
 from utils.wanted import Wanted, length_of
 
 AFTER, AROUND, ANEW = "a continuation", "new parts around those kept", "some bars anew"  # what is written
@@ -76,6 +77,13 @@ class Filled:
     made: list[Made]  # the likeliest first
     before: Piece | None = None  # what is given in each: the fragment, or what is kept of it
     remarks: list[str] = field(default_factory=list)  # on what was heard or done differently from what one might expect
+
+
+def may_be_kept(piece: Piece, network: Stepper) -> list[str]:
+    """What the parts of a fragment are called, without their numbers, and the voices into which any are divided."""
+    voices, sentences = divided(network.vocabulary, piece, "")
+    names = [part.called() for part in piece.parts] + (ensemble.names_of(voices) if sentences else [])
+    return list(dict.fromkeys(names))
 
 
 def filled(order: Order, weights: Checkpoint, network: Stepper, *also: Constraint) -> Filled:

@@ -115,7 +115,7 @@ class Page:
             [self.upload, self.trouble, self.trimming, *trimming],
             **PRIVATE,
         )
-        trim = (self.trim, {self.session, self.source, self.keep, *trimming})
+        trim = (self.trim, {self.session, self.source, self.weights, self.keep, *trimming})
         fragment = [self.trouble, self.prior_roll, self.prior_sound, self.keep]
         picked.then(*trim, fragment, **PRIVATE)
         gr.on([part.input for part in trimming], *trim, fragment, trigger_mode="always_last", **PRIVATE)
@@ -191,6 +191,12 @@ class Page:
             self.length: gr.Slider(maximum=max(notes, 2), value=notes if source in made else min(notes, PRIOR_NOTES)),
         }
 
+    def chosen(self, asked: dict) -> Path:
+        """The chosen weights. Raises UserError if there are none."""
+        if path := networks(self.args.weights_dir).get(asked[self.weights]):
+            return path
+        raise UserError(f"Choose weights: those in {self.args.weights_dir}/ are listed when the page loads.")
+
     def trimmed(self, asked: dict) -> Piece:
         """The chosen section of the fragment. Raises UserError if there is none or it is too long."""
         prior = self.visitors[asked[self.session]].prior
@@ -207,7 +213,7 @@ class Page:
         return f"lasts {piece.clock()} minutes, more than the limit of {most:g}" * (piece.seconds() > 60 * most)
 
     def trim(self, asked: dict) -> dict:
-        """Picture and sound of the chosen section, and its parts, without their numbers."""
+        """Picture and sound of the chosen section, and its parts."""
         shown, problems = {self.prior_roll: None, self.prior_sound: None}, []
         files = SimpleNamespace(wav=True, picture=True, notation=False, soundfont=self.args.soundfont)
         try:
@@ -219,7 +225,8 @@ class Page:
             line = f"{asked[self.source]}{f' · in {key.name}' if key else ''}"
             beside.write_beside(path, piece, files, line, warn=problems.append)
             shown = {self.prior_roll: sibling(path, ".png"), self.prior_sound: sibling(path, ".wav")}
-            parts = list(dict.fromkeys(part.called() for part in piece.played().parts))
+            path = self.chosen(asked)
+            parts = order.may_be_kept(piece.played(), network(path, path.stat().st_mtime)[1])
             kept = [name for name in asked[self.keep] or () if name in parts]
             shown[self.keep] = gr.Dropdown(choices=parts, value=kept)
         except UserError as error:
@@ -228,9 +235,7 @@ class Page:
 
     def ordered(self, asked: dict, slot: Slot | None) -> Order:
         """What the visitor asks for; with a `slot`, another version of some bars of its piece. May raise UserError."""
-        path = networks(self.args.weights_dir).get(asked[self.weights])
-        if path is None:
-            raise UserError(f"Choose weights: those in {self.args.weights_dir}/ are listed when the page loads.")
+        path = self.chosen(asked)
         choices = {name: value for name in CHOICES if (value := asked[getattr(self, name)]) is not None}
         seed = number(asked[self.seed] or "", "seed", int)
         temperature = number(asked[self.temperature] or "", "temperature", float)

@@ -62,7 +62,7 @@ def address(served: tuple[str, Path]) -> str:
     return served[0]
 
 
-def wait_for(condition: Callable[[], object], what: str, seconds: float = 60) -> object:
+def wait_for(condition: Callable[[], object], what: str, seconds: float = 120) -> object:
     """The value of `condition`, once it is true. It is tried again if the page replaced what it looked at."""
     from selenium.common.exceptions import StaleElementReferenceException
 

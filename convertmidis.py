@@ -98,8 +98,9 @@ def plan(source: str, corpus: str, out: Path) -> dict[Path, Path]:
     else:
         if out.resolve().is_relative_to(Path(source).resolve()):
             raise UserError(f"--out {out} lies inside --source {source}: its files would be read, too. Choose another.")
-        endings = (*ENDINGS, *frames.PICKLES, *OWN_ENDINGS)  # what cannot be read is reported
-        places = {path: path.relative_to(source) for path in midi.find(source, endings)}
+        # What cannot be read is reported, and comes last, so that it takes no name from what can.
+        found = [*midi.find(source, (*ENDINGS, *frames.PICKLES)), *midi.find(source, OWN_ENDINGS)]
+        places = {path: path.relative_to(source) for path in found}
     if not places:
         raise UserError(f"No music in {source}: no file there ends in {' '.join(ENDINGS)}.")
     targets = {}

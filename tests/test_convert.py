@@ -48,10 +48,12 @@ def test_everything_is_converted(tmp_path: Path):
     (source / "broken.mid").write_text("no music")
     (source / "broken.xml").write_text("<no music")
     (source / "song.mscz").write_bytes(b"PK")
+    (source / "tunes.gp5").write_bytes(b"no music")
+    (source / "voices.gp5").write_bytes(b"no music, and it takes no name from voices.krn")
     (source / "readme.txt").write_text("not music, and no failure")
     result = run("convertmidis.py", "--source", source, "--out", out)
     assert result.returncode == 0, result.stderr
-    assert "5 converted, 0 skipped (already there), 3 failed" in result.stdout.splitlines()[-1]
+    assert "5 converted, 0 skipped (already there), 5 failed" in result.stdout.splitlines()[-1]
     assert "broken.mid cannot be used: it is not a MIDI file" in result.stderr
     assert "song.mscz cannot be used: only the program that wrote it can read it" in result.stderr
     assert "broken.xml" in result.stderr
@@ -83,7 +85,7 @@ def test_everything_is_converted(tmp_path: Path):
     # Again: nothing is touched unless that is asked for.
     stamps = {path: path.stat().st_mtime_ns for path in out.rglob("*.mid")}
     result = run("convertmidis.py", "--source", source, "--out", out)
-    assert "0 converted, 5 skipped (already there), 3 failed" in result.stdout
+    assert "0 converted, 5 skipped (already there), 5 failed" in result.stdout
     assert result.returncode == 0
     assert stamps == {path: path.stat().st_mtime_ns for path in out.rglob("*.mid")}
     result = run("convertmidis.py", "--source", source, "--out", out, "--overwrite")

@@ -426,6 +426,10 @@ def test_instruments_asked_for_are_matched_with_the_parts_of_the_network(vocabul
     four.players[parts.value_of(52, 0)] = Class("Soprano", 0, 127, 70.0, True)
     assert [part.name for part in ensemble.asked(four, "Sopran, voice 2")[0].values()] == ["Soprano", "Voice 2"]
     four.players[parts.value_of(52, 0)] = Class("Voice 0", 0, 127, 70.0, True)
+    four.players[parts.value_of(40)] = Class("Violin 1", 0, 127, 74.0, True)
+    names = [part.called() for part in ensemble.asked(four, "Violin, Violin")[0].values()]
+    assert names == ["Violin 1", "Violin 2"]
+    del four.players[parts.value_of(40)]
     _, remarks = ensemble.asked(four, "Voice 1, Cello")  # the first is known, but in company it may play another part
     assert all("is new" in remark for remark in remarks if not remark.startswith("Voice"))
     assert not any("is new" in remark for remark in remarks if remark.startswith("Voice"))

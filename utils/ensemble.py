@@ -1,5 +1,6 @@
 """Who plays in new music: the parts of an opening, those that were asked for, or those of a fragment."""
 
+import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
 
@@ -155,8 +156,9 @@ def asked(
             wanted |= {parts.DRUMS: Part("Drums", drums=True)} if drums else {}
             remarks += [] if drums else [f"{name}: left out, as --no-drums says."]
             continue
-        begun = [value for known, value in by_name.items() if known.startswith(name.lower())]
-        value = by_name.get(name.lower(), begun[0] if len(begun) == 1 else None)  # Sopran is the Soprano
+        # Sopran is the Soprano, but Violin is any violin, even if there is only a Violin 1.
+        begun = [value for known, value in by_name.items() if re.fullmatch(re.escape(name.lower()) + "[^ ]+", known)]
+        value = by_name.get(name.lower(), begun[0] if len(begun) == 1 else None)
         part = theirs.get(name.lower())
         if value is None or value in wanted or part and part.program != parts.program_of(value):
             part = part or Part("", instruments.program(name, flag))

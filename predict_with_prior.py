@@ -87,7 +87,7 @@ def main(args) -> None:
             raise UserError(f"{flag} is for music that follows a fragment: leave it out with --keep, --fill or --redo.")
     notes, bars = (0, 0) if around else (args.prior_notes, args.prior_bars)
     prior = fragment.cut(whole, args.prior_start, notes, args.prior, bars)
-    if notes and len(prior) < (whole.onset >= args.prior_start * whole.ticks_per_quarter).sum():
+    if notes and not bars and len(prior) < (whole.onset >= args.prior_start * whole.ticks_per_quarter).sum():
         most = "--prior-notes 0 uses all of them, and --prior-bars 8 the first eight bars"
         counted.append(f"{args.prior}: its first {len(prior)} of {len(whole)} notes are used; {most}.")
     if args.tempo:

@@ -254,7 +254,8 @@ def test_a_prior_ends_with_a_whole_chord(weights: Path, tmp_path: Path):
     flags = ["--weights", weights, "--prior", save(whole, tmp_path / "mine.mid"), "--notes", 8, "--out", tmp_path]
     said = call("predict_with_prior.py", *flags, *SILENT).stdout
     assert "mine.mid: its first 102 of 120 notes are used; --prior-notes 0 uses all of them" in said
-    assert "are used" not in call("predict_with_prior.py", *flags, *SILENT, "--prior-notes", 0).stdout
+    for flag in ("--prior-notes=0", "--prior-bars=2"):
+        assert "are used" not in call("predict_with_prior.py", *flags, *SILENT, flag).stdout
 
 
 def test_notes_a_little_before_a_bar_line_belong_to_the_next_bar():
